@@ -1,0 +1,1 @@
+//! Intent to plan to diff to flow mods.

@@ -1,0 +1,1 @@
+//! Worker threads: the one place where ports and engines meet.

@@ -1,0 +1,1 @@
+//! Exact hash, longest prefix match, general classifier, slabs.

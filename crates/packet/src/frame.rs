@@ -1,0 +1,416 @@
+//! Frames, their metadata, the pool they come from and the batch they travel in.
+//!
+//! A frame is a contiguous head in a pooled buffer with headroom, which is all that parsers and actions touch, and
+//! at most one tail that holds what did not fit. Buffers go back to a pool by [`Pool::free`]; a frame that is merely
+//! dropped gives its memory back to the allocator.
+
+use crate::PortNo;
+
+/// Size in bytes of a head buffer, headroom included.
+pub const HEAD_SIZE: usize = 2048;
+/// Bytes kept free in front of a frame as it is received, for pushed tags and headers.
+pub const HEADROOM: usize = 128;
+/// Size in bytes of a tail buffer: head and tail together hold 12 + 14 + 65,535 bytes and more.
+pub const TAIL_SIZE: usize = 65_536 + 64;
+/// Most frames in a batch.
+pub const MAX_BATCH: usize = 64;
+/// Engine-to-engine hops a frame may take before it is dropped.
+pub const MAX_HOPS: u8 = 64;
+
+/// A checksum that the sender left for the output to complete (virtio-net `VIRTIO_NET_HDR_F_NEEDS_CSUM`).
+///
+/// The sum over the frame from `start` to its end is to be stored at `start + offset`; that field already holds the
+/// sum of the pseudo header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CsumPartial {
+    /// Bytes from the beginning of the frame to where summing starts.
+    pub start: u16,
+    /// Bytes from `start` to the checksum field.
+    pub offset: u16,
+}
+
+/// What kind of segments a super-frame stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GsoKind {
+    /// TCP over IPv4.
+    Tcp4,
+    /// TCP over IPv6.
+    Tcp6,
+    /// UDP datagrams of equal size (`VIRTIO_NET_HDR_GSO_UDP_L4`).
+    Udp,
+}
+
+/// A super-frame: to be cut into segments of `size` payload bytes by the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gso {
+    /// What the segments are.
+    pub kind: GsoKind,
+    /// Payload bytes of each segment but the last; never zero.
+    pub size: u16,
+    /// The ECN bit of virtio-net: congestion window reduced is set only on the first segment.
+    pub ecn: bool,
+}
+
+/// What travels beside the bytes of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Port of the present engine by which the frame came in.
+    pub in_port: PortNo,
+    /// Checksum left to the output.
+    pub csum: Option<CsumPartial>,
+    /// The port has verified the transport checksum (virtio-net `VIRTIO_NET_HDR_F_DATA_VALID`).
+    pub csum_valid: bool,
+    /// Super-frame.
+    pub gso: Option<Gso>,
+    /// Engines entered so far.
+    pub hops: u8,
+}
+
+/// There is no room left in front of or behind the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no room for {wanted} more bytes in the head buffer")]
+pub struct NoRoom {
+    /// Bytes asked for.
+    pub wanted: usize,
+}
+
+type HeadBuf = Box<[u8; HEAD_SIZE]>;
+type TailBuf = Box<[u8; TAIL_SIZE]>;
+
+/// One Ethernet frame with its metadata.
+#[derive(Debug)]
+pub struct Frame {
+    head: HeadBuf,
+    start: u16,
+    end: u16,
+    tail: Option<TailBuf>,
+    tail_len: u32,
+    /// Metadata.
+    pub meta: Meta,
+}
+
+impl Frame {
+    /// An empty frame with [`HEADROOM`] bytes in front, in memory of its own.
+    pub fn new() -> Self {
+        Self::in_buffer(Box::new([0; HEAD_SIZE]))
+    }
+
+    /// A frame holding `bytes`, in memory of its own. For tests and slow paths; workers use [`Pool::frame_from`].
+    ///
+    /// # Panics
+    /// If `bytes` exceeds what head and tail hold together.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut frame = Self::new();
+        assert!(frame.fill(bytes, || Box::new([0; TAIL_SIZE])), "frame of {} bytes is too long", bytes.len());
+        frame
+    }
+
+    fn in_buffer(head: HeadBuf) -> Self {
+        let at = HEADROOM as u16;
+        Self { head, start: at, end: at, tail: None, tail_len: 0, meta: Meta::default() }
+    }
+
+    fn fill(&mut self, bytes: &[u8], tail: impl FnOnce() -> TailBuf) -> bool {
+        let in_head = bytes.len().min(HEAD_SIZE - HEADROOM);
+        let (first, rest) = bytes.split_at(in_head);
+        if rest.len() > TAIL_SIZE {
+            return false;
+        }
+        self.head[HEADROOM..HEADROOM + in_head].copy_from_slice(first);
+        self.start = HEADROOM as u16;
+        self.end = (HEADROOM + in_head) as u16;
+        if !rest.is_empty() {
+            let tail = self.tail.get_or_insert_with(tail);
+            tail[..rest.len()].copy_from_slice(rest);
+        }
+        self.tail_len = rest.len() as u32;
+        true
+    }
+
+    /// Total bytes, head and tail.
+    pub fn len(&self) -> usize {
+        self.head().len() + self.tail_len as usize
+    }
+
+    /// No bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The contiguous first part: all headers are here.
+    pub fn head(&self) -> &[u8] {
+        &self.head[self.start as usize..self.end as usize]
+    }
+
+    /// The contiguous first part, to be changed.
+    pub fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.head[self.start as usize..self.end as usize]
+    }
+
+    /// What follows the head; empty for most frames.
+    pub fn tail(&self) -> &[u8] {
+        self.tail.as_ref().map_or(&[], |t| &t[..self.tail_len as usize])
+    }
+
+    /// What follows the head, to be changed.
+    pub fn tail_mut(&mut self) -> &mut [u8] {
+        let n = self.tail_len as usize;
+        self.tail.as_mut().map_or(&mut [], |t| &mut t[..n])
+    }
+
+    /// Bytes that [`push_front`](Self::push_front) can still take.
+    pub fn headroom(&self) -> usize {
+        self.start as usize
+    }
+
+    /// Makes the head longer by `n` bytes in front and returns the whole head. The new bytes hold anything.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when the headroom is used up; nothing has changed.
+    pub fn push_front(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
+        if n > self.start as usize {
+            return Err(NoRoom { wanted: n });
+        }
+        self.start -= n as u16;
+        Ok(self.head_mut())
+    }
+
+    /// Takes `n` bytes off the front; at most the head.
+    pub fn pop_front(&mut self, n: usize) {
+        self.start += n.min(self.head().len()) as u16;
+    }
+
+    /// Appends to the head; only for frames without a tail.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when the buffer is full or a tail is present; nothing has changed.
+    pub fn push_back(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+        let end = self.end as usize;
+        if self.tail_len != 0 || end + bytes.len() > HEAD_SIZE {
+            return Err(NoRoom { wanted: bytes.len() });
+        }
+        self.head[end..end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len() as u16;
+        Ok(())
+    }
+
+    /// Cuts the frame to its first `len` bytes; longer than it is: unchanged.
+    pub fn truncate(&mut self, len: usize) {
+        let in_head = self.head().len();
+        if len <= in_head {
+            self.end = self.start + len as u16;
+            self.tail_len = 0;
+        } else {
+            self.tail_len = self.tail_len.min((len - in_head) as u32);
+        }
+    }
+
+    /// All bytes in one new vector: for punts, mirrors and tests, not for the path of a frame.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        out.extend_from_slice(self.head());
+        out.extend_from_slice(self.tail());
+        out
+    }
+
+    /// The raw buffers to receive into: the head after the headroom, and the tail if the frame has one.
+    /// After filling them call [`set_received`](Self::set_received).
+    pub fn receive_buffers(&mut self) -> (&mut [u8], &mut [u8]) {
+        let tail: &mut [u8] = match &mut self.tail {
+            Some(t) => &mut t[..],
+            None => &mut [],
+        };
+        (&mut self.head[HEADROOM..], tail)
+    }
+
+    /// Declares that `len` bytes were received into [`receive_buffers`](Self::receive_buffers), head first.
+    /// A tail buffer that was not needed stays with the frame, to be reused.
+    ///
+    /// # Panics
+    /// If `len` exceeds the buffers: a bug of the port.
+    pub fn set_received(&mut self, len: usize) {
+        let room = if self.tail.is_some() { TAIL_SIZE } else { 0 };
+        let in_head = len.min(HEAD_SIZE - HEADROOM);
+        assert!(len - in_head <= room, "received {len} bytes into {}", HEAD_SIZE - HEADROOM + room);
+        self.start = HEADROOM as u16;
+        self.end = (HEADROOM + in_head) as u16;
+        self.tail_len = (len - in_head) as u32;
+        self.meta = Meta::default();
+    }
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How many buffers a pool keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolConfig {
+    /// Head buffers kept for reuse; more are given back to the allocator.
+    pub n_heads: usize,
+    /// Tail buffers kept for reuse.
+    pub n_tails: usize,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { n_heads: 1024, n_tails: 96 }
+    }
+}
+
+/// What a pool has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Head buffers asked of the allocator because none was free.
+    pub n_heads_allocated: u64,
+    /// Tail buffers asked of the allocator because none was free.
+    pub n_tails_allocated: u64,
+}
+
+/// A worker's store of buffers. Allocates only while it warms up.
+#[derive(Debug, Default)]
+pub struct Pool {
+    config: PoolConfig,
+    heads: Vec<HeadBuf>,
+    tails: Vec<TailBuf>,
+    stats: PoolStats,
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(config: PoolConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// An empty frame without a tail.
+    pub fn alloc(&mut self) -> Frame {
+        let head = self.heads.pop().unwrap_or_else(|| {
+            self.stats.n_heads_allocated += 1;
+            Box::new([0; HEAD_SIZE])
+        });
+        Frame::in_buffer(head)
+    }
+
+    /// An empty frame with a tail buffer, for ports that may receive super-frames.
+    pub fn alloc_with_tail(&mut self) -> Frame {
+        let mut frame = self.alloc();
+        frame.tail = Some(self.tail_buffer());
+        frame
+    }
+
+    fn tail_buffer(&mut self) -> TailBuf {
+        self.tails.pop().unwrap_or_else(|| {
+            self.stats.n_tails_allocated += 1;
+            // Not `Box::new([0; TAIL_SIZE])`: in a debug build that passes through the stack.
+            vec![0; TAIL_SIZE].into_boxed_slice().try_into().expect("the length is TAIL_SIZE")
+        })
+    }
+
+    /// A frame holding a copy of `bytes`, or none if they exceed what head and tail hold.
+    pub fn frame_from(&mut self, bytes: &[u8]) -> Option<Frame> {
+        if bytes.len() > HEAD_SIZE - HEADROOM + TAIL_SIZE {
+            return None;
+        }
+        let mut frame = self.alloc();
+        let filled = frame.fill(bytes, || self.tail_buffer());
+        debug_assert!(filled, "the length was checked");
+        Some(frame)
+    }
+
+    /// A copy of `frame`, metadata included.
+    pub fn clone_frame(&mut self, frame: &Frame) -> Frame {
+        let mut copy = self.alloc();
+        let (start, end) = (frame.start as usize, frame.end as usize);
+        copy.head[start..end].copy_from_slice(&frame.head[start..end]);
+        (copy.start, copy.end) = (frame.start, frame.end);
+        if frame.tail_len != 0 {
+            let mut tail = self.tail_buffer();
+            let n = frame.tail_len as usize;
+            tail[..n].copy_from_slice(frame.tail());
+            copy.tail = Some(tail);
+            copy.tail_len = frame.tail_len;
+        }
+        copy.meta = frame.meta;
+        copy
+    }
+
+    /// Takes the buffers of `frame` back.
+    pub fn free(&mut self, frame: Frame) {
+        if self.heads.len() < self.config.n_heads {
+            self.heads.push(frame.head);
+        }
+        if let Some(tail) = frame.tail
+            && self.tails.len() < self.config.n_tails
+        {
+            self.tails.push(tail);
+        }
+    }
+
+    /// Takes the buffers of every frame of `batch` back and leaves it empty.
+    pub fn free_batch(&mut self, batch: &mut Batch) {
+        for frame in batch.drain(..) {
+            self.free(frame);
+        }
+    }
+
+    /// What the pool has done so far.
+    pub fn stats(&self) -> PoolStats {
+        self.stats
+    }
+}
+
+/// Up to [`MAX_BATCH`] frames on their way; made once with that capacity and reused.
+pub type Batch = Vec<Frame>;
+
+/// Frames an engine has decided to send, each with the port of that engine it leaves by, in order.
+pub type Outputs = Vec<(PortNo, Frame)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_frames_spill_into_a_tail_and_come_back_whole() {
+        let mut pool = Pool::new(PoolConfig::default());
+        let bytes: Vec<u8> = (0..65_549u32).map(|i| i as u8).collect();
+        let frame = pool.frame_from(&bytes).expect("fits");
+        assert_eq!(frame.len(), bytes.len());
+        assert_eq!(frame.to_vec(), bytes);
+        let copy = pool.clone_frame(&frame);
+        assert_eq!(copy.to_vec(), bytes);
+        pool.free(frame);
+        pool.free(copy);
+        let before = pool.stats();
+        let again = pool.alloc_with_tail();
+        pool.free(again);
+        assert_eq!(pool.stats(), before, "reused, not allocated");
+        assert!(pool.frame_from(&vec![0; HEAD_SIZE + TAIL_SIZE]).is_none());
+    }
+
+    #[test]
+    fn headroom_is_bounded() {
+        let mut frame = Frame::from_bytes(&[1, 2, 3]);
+        frame.push_front(HEADROOM).expect("fits")[0] = 9;
+        assert_eq!(frame.len(), HEADROOM + 3);
+        assert_eq!(frame.push_front(1).unwrap_err(), NoRoom { wanted: 1 });
+        frame.pop_front(HEADROOM + 1);
+        assert_eq!(frame.to_vec(), [2, 3]);
+    }
+
+    #[test]
+    fn received_lengths_split_between_head_and_tail() {
+        let mut pool = Pool::default();
+        let mut frame = pool.alloc_with_tail();
+        let (head, tail) = frame.receive_buffers();
+        (head[0], tail[0]) = (7, 8);
+        let in_head = head.len();
+        frame.set_received(in_head + 1);
+        assert_eq!((frame.head()[0], frame.tail()), (7, &[8u8][..]));
+        frame.set_received(60);
+        assert_eq!((frame.len(), frame.tail().len()), (60, 0));
+        frame.truncate(20);
+        assert_eq!(frame.len(), 20);
+    }
+}

@@ -1,0 +1,1 @@
+//! Cores joined by simulated links on virtual time, with seeded faults.

@@ -1,0 +1,1 @@
+//! OpenFlow values, codec and session state machine.

@@ -1,0 +1,1 @@
+//! Black box tests: the real binary, real namespaces, real third-party peers.

@@ -1,0 +1,1 @@
+//! Topology files: schema, spec to model to operations.

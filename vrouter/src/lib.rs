@@ -1,0 +1,1 @@
+//! The router: FIB, neighbours, NAT, services.

@@ -1,0 +1,1 @@
+//! The switch: tables, classifier, cache, actions, counters.

@@ -1,0 +1,52 @@
+//! The weft binary: a userspace OpenFlow switch, virtual routers, a controller, and labs made of them.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod controllerd;
+mod functiond;
+mod lab;
+mod plane;
+mod routerd;
+mod switchd;
+
+/// A virtual networking stack: userspace OpenFlow switch, virtual routers, central controller, topologies in YAML.
+#[derive(Debug, Parser)]
+#[command(name = "weft", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run one switch alone.
+    Switch(switchd::Args),
+    /// Run one router alone.
+    Router(routerd::Args),
+    /// Run the controller alone.
+    Controller(controllerd::Args),
+    /// Run a chain function between two interfaces of this namespace.
+    Function(functiond::Args),
+    #[command(flatten)]
+    Switchctl(switchd::ClientCommand),
+    #[command(flatten)]
+    Lab(lab::LabCommand),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Switch(args) => switchd::run(args),
+        Command::Router(args) => routerd::run(args),
+        Command::Controller(args) => controllerd::run(args),
+        Command::Function(args) => functiond::run(args),
+        Command::Switchctl(command) => switchd::run_client(command),
+        Command::Lab(command) => lab::run(command),
+    };
+    result.unwrap_or_else(|error| {
+        anstream::eprintln!("weft: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,1 @@
+//! The worker threads of this process, shared by its switches and routers.

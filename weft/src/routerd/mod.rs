@@ -1,0 +1,15 @@
+//! One router as a daemon.
+
+use std::process::ExitCode;
+
+/// One router as a daemon.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// What keeps it from starting or running.
+pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not built yet")
+}
