@@ -1,1 +1,23 @@
 //! The JSON shapes of networks, routers, policies, chains and of the REST API; a typed client.
+//!
+//! This crate holds what people and programs write and read, once. The topology files embed the shapes of
+//! [`intent`](crate::Network), every daemon answers with the others. It knows no other crate of the workspace.
+
+pub mod client;
+mod intent;
+mod problem;
+mod resource;
+mod router;
+mod text;
+
+pub use intent::{
+    Chain, Function, Masquerade, Nat, Network, Policy, PolicyAction, PortForward, Protocol, Reservation,
+    RouteType, Router, RouterInterface, StaticRoute,
+};
+pub use problem::Problem;
+pub use resource::{
+    Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, Port, PortAdd, PortCounters, PortRole, State,
+    Status, Stored, Switch, SwitchStatus, TraceHop, TraceReply, TraceRequest, TraceStep,
+};
+pub use router::{Binding, Connection, Neighbour, Route};
+pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, TextError};

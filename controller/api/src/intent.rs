@@ -1,0 +1,281 @@
+//! What an operator declares: networks, routers, policies and chains. A topology embeds these shapes as they are.
+//!
+//! Every field is named in its place (nothing flattened, untagged or internally tagged), so that a reader of YAML
+//! can give the line and column of whatever is wrong.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::text::{Cidr, Endpoint, Mac, PortRef};
+
+/// An isolated L2 segment over any number of switches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Unique among networks.
+    pub name: String,
+    /// VLAN id on links between switches and on trunk ports, 1 to 4094. Unique among networks.
+    #[schemars(range(min = 1, max = 4094))]
+    #[schema(minimum = 1, maximum = 4094)]
+    pub vlan: u16,
+    /// Access ports: frames enter and leave untagged. Over REST `switch:port`; in a topology also `node:interface`.
+    #[serde(default)]
+    pub ports: Vec<PortRef>,
+    /// Trunk ports: frames enter and leave with this network's VLAN tag. A port may be a trunk of many networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trunks: Vec<PortRef>,
+    /// Endpoints known beforehand. Others are learned from what they send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Reservation>,
+}
+
+/// An endpoint of a network that is known before it speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reservation {
+    /// Port of the network it is attached to.
+    pub port: PortRef,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Its IP addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A virtual router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Router {
+    /// Unique among routers.
+    pub name: String,
+    /// Interfaces, plain and 802.1Q sub-interfaces.
+    #[serde(default)]
+    pub interfaces: Vec<RouterInterface>,
+    /// Static routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<StaticRoute>,
+    /// Address translation.
+    #[serde(default, skip_serializing_if = "Nat::is_empty")]
+    pub nat: Nat,
+    /// Where a router daemon is told its configuration (`unix:/run/weft/r1.sock` or `http://...`). Absent: a router
+    /// in the controller's own process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+/// One interface of a router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouterInterface {
+    /// Unique in the router.
+    pub name: String,
+    /// The port that carries it; absent: the port of the same name. A sub-interface names its parent here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// VLAN id of a sub-interface, 1 to 4094.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4094))]
+    #[schema(minimum = 1, maximum = 4094)]
+    pub vlan: Option<u16>,
+    /// Its address, if one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Cidr>,
+    /// Its addresses, if several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Cidr>,
+    /// Its MAC address; absent: derived from the names of router and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Largest IP packet in bytes; absent: 1500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 68, max = 65535))]
+    #[schema(minimum = 68)]
+    pub mtu: Option<u16>,
+    /// The switch port it is plugged into. A topology fills it in from its links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<PortRef>,
+    /// The network it belongs to, its attachment becoming a port of that network (tagged for a sub-interface).
+    /// Absent on a sub-interface: the network with that VLAN id, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+}
+
+impl RouterInterface {
+    /// `address` and `addresses` together, in the order written.
+    pub fn all_addresses(&self) -> impl Iterator<Item = Cidr> + '_ {
+        self.address.iter().chain(&self.addresses).copied()
+    }
+
+    /// Name of the port that carries it.
+    pub fn port_name(&self) -> &str {
+        self.port.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// A static route. Give `via`, `dev` or both; or a `type` other than unicast and neither.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaticRoute {
+    /// Destination prefix.
+    pub to: Cidr,
+    /// Next hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub via: Option<IpAddr>,
+    /// Name of the interface to leave by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// What happens to packets that take it.
+    #[serde(default, rename = "type", skip_serializing_if = "RouteType::is_unicast")]
+    pub kind: RouteType,
+}
+
+/// What a route does with a packet; names as in iproute2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteType {
+    /// Forward it.
+    #[default]
+    Unicast,
+    /// Drop it silently.
+    Blackhole,
+    /// Drop it and answer ICMP host unreachable.
+    Unreachable,
+    /// Drop it and answer ICMP administratively prohibited.
+    Prohibit,
+}
+
+impl RouteType {
+    fn is_unicast(&self) -> bool {
+        *self == Self::Unicast
+    }
+}
+
+/// Address translation of a router.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nat {
+    /// Source translation of what leaves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masquerade: Vec<Masquerade>,
+    /// Destination translation of what arrives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_forwards: Vec<PortForward>,
+}
+
+impl Nat {
+    /// No translation at all.
+    pub fn is_empty(&self) -> bool {
+        self.masquerade.is_empty() && self.port_forwards.is_empty()
+    }
+}
+
+/// Packets leaving by an interface take the interface's address as source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Masquerade {
+    /// Name of the interface they leave by.
+    pub out: String,
+    /// Only for these sources; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Cidr>,
+}
+
+/// Packets arriving at an interface's address and a port go to an inside address and port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortForward {
+    /// Name of the interface they arrive at.
+    #[serde(rename = "in")]
+    pub interface: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Destination port as they arrive.
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub port: u16,
+    /// Where they go.
+    pub to: Endpoint,
+}
+
+/// A transport protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A rule between groups of endpoints. The first policy that matches decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Unique among policies.
+    pub name: String,
+    /// Order of evaluation, the higher first.
+    #[serde(default)]
+    pub priority: u16,
+    /// What happens to what matches.
+    pub action: PolicyAction,
+    /// Sources: `switch:port`, in a topology also names of nodes. Empty: any.
+    #[serde(default)]
+    pub from: Vec<String>,
+    /// Destinations, as `from`.
+    #[serde(default)]
+    pub to: Vec<String>,
+    /// Only this protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Only these destination ports; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+}
+
+/// What a policy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyAction {
+    /// Let it pass.
+    Allow,
+    /// Drop it silently.
+    Deny,
+    /// Drop it and tell the sender.
+    Reject,
+}
+
+/// IP traffic between endpoints that passes functions in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    /// Unique among chains.
+    pub name: String,
+    /// Where the traffic enters: `switch:port`, in a topology also names of hosts.
+    pub from: Vec<String>,
+    /// Where it goes to, as `from`.
+    pub to: Vec<String>,
+    /// Names of functions, in the order passed from `from` to `to`.
+    pub functions: Vec<String>,
+    /// What returns passes the same functions in reverse order.
+    #[serde(default)]
+    pub symmetric: bool,
+}
+
+/// A chain function and the two switch ports it is plugged into. A topology makes one of each function node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Function {
+    /// Unique among functions.
+    pub name: String,
+    /// Switch port of its interface `in`.
+    #[serde(rename = "in")]
+    pub ingress: PortRef,
+    /// Switch port of its interface `out`.
+    #[serde(rename = "out")]
+    pub egress: PortRef,
+}
