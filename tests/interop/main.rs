@@ -1,0 +1,3 @@
+//! weft beside other people's software: Debian's Open vSwitch.
+
+mod ovs;

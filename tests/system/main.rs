@@ -1,0 +1,3 @@
+//! System tests: one file an area, each test in a sandbox of its own.
+
+mod harness;
