@@ -1,1 +1,25 @@
-//! The router: FIB, neighbours, NAT, services.
+//! The router: interfaces, neighbours, forwarding, address translation and ICMP.
+//!
+//! [`Router`] is the one owner, [`Forwarder`] the half that each worker has. They exchange only [`Order`]s and
+//! [`Report`]s, which the shell carries. Nothing here reads a clock or a socket: `now` and frames are arguments, and
+//! frames are what comes out.
+
+mod config;
+mod counters;
+mod forwarder;
+mod message;
+mod prefix;
+mod router;
+mod show;
+mod snapshot;
+
+pub use config::{
+    ConfigError, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourConfig, RouteConfig,
+    RouteTarget, RouterConfig, Transport, Tuning,
+};
+pub use counters::{Counters, Drop};
+pub use forwarder::Forwarder;
+pub use message::{Effect, Order, Report, RouterEvent};
+pub use prefix::{Prefix, PrefixError};
+pub use router::{Options, Router};
+pub use show::{BindingInfo, ConnectionInfo, NeighbourInfo, NeighbourState, RouteInfo, RouteSource, Trace};

@@ -1,0 +1,114 @@
+//! What a router shows of itself.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use packet::MacAddr;
+
+use crate::{Prefix, RouteTarget};
+
+/// Where a route comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteSource {
+    /// An address of the router itself.
+    Local,
+    /// The network of an interface's address.
+    Connected,
+    /// The configuration.
+    Static,
+}
+
+/// A route in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// Destinations.
+    pub to: Prefix,
+    /// What happens; the interface is filled in for a gateway.
+    pub target: RouteTarget,
+    /// Where it comes from.
+    pub source: RouteSource,
+    /// Its metric.
+    pub metric: u32,
+}
+
+/// What is known of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// From the configuration.
+    Static,
+    /// Heard of lately.
+    Reachable,
+    /// Not heard of for a while; asked again when used.
+    Stale,
+    /// Being asked.
+    Pending,
+    /// Did not answer.
+    Unreachable,
+}
+
+/// A neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighbourInfo {
+    /// Name of the interface.
+    pub interface: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its MAC address, if known.
+    pub mac: Option<MacAddr>,
+    /// What is known of it.
+    pub state: NeighbourState,
+}
+
+/// A tracked connection, from the inside endpoint's point of view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// State in the words of the protocol.
+    pub state: &'static str,
+    /// Began inside; otherwise outside, by a port forward or an open binding.
+    pub outbound: bool,
+    /// Inside address and port or identifier.
+    pub inside: (Ipv4Addr, u16),
+    /// What the outside sees instead.
+    pub outside: (Ipv4Addr, u16),
+    /// The other end.
+    pub remote: (Ipv4Addr, u16),
+    /// Time until it is forgotten if idle.
+    pub expires_in: Duration,
+}
+
+/// A binding of an inside endpoint to an outside one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingInfo {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Inside address and port or identifier.
+    pub inside: (Ipv4Addr, u16),
+    /// Outside address and port or identifier.
+    pub outside: (Ipv4Addr, u16),
+    /// From the configuration: a port forward.
+    pub fixed: bool,
+    /// Connections that use it.
+    pub n_connections: u32,
+}
+
+/// What would happen to a frame, step by step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    pub(crate) steps: Vec<String>,
+}
+
+impl Trace {
+    /// One line each; the last tells the outcome.
+    pub fn steps(&self) -> &[String] {
+        &self.steps
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}

@@ -1,0 +1,4 @@
+//! A configuration made ready for forwarding; never changed once it is published.
+
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {}
