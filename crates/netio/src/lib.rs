@@ -1,1 +1,27 @@
-//! Ports and the kernel: tap, AF_PACKET, memory, pcap, namespaces, netlink. All unsafe code lives here.
+//! Ports and the kernel: tap, AF_PACKET, memory and pcap ports; network namespaces and netlink.
+//!
+//! A [`Port`] moves frames between a [`packet::Pool`] and a device, in batches, without ever blocking. This crate is
+//! the only one with unsafe code; each module that needs it says so at its top.
+//!
+//! It must never know tables, engines, workers or what a frame is for.
+
+mod afpacket;
+mod counters;
+pub mod link;
+pub mod mem;
+pub mod netns;
+mod open;
+pub mod pcap;
+mod port;
+mod spec;
+mod sys;
+mod sysctl;
+mod tap;
+mod tx;
+pub mod vnet;
+
+pub use counters::{PortCounters, PortDrop};
+pub use open::{OpenError, OpenOptions, open};
+pub use port::{LinkProbe, Offload, Port, PortError, PortInfo};
+pub use spec::{InterfaceName, PortKind, PortOptions, PortSpec, SpecError};
+pub use sysctl::{quieten, set_sysctl};
