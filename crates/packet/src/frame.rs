@@ -319,6 +319,29 @@ impl Pool {
         Some(frame)
     }
 
+    /// A frame holding a copy of `parts` one after the other, or none if they exceed what head and tail hold.
+    pub fn frame_from_parts(&mut self, parts: &[&[u8]]) -> Option<Frame> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len > HEAD_SIZE - HEADROOM + TAIL_SIZE {
+            return None;
+        }
+        let mut frame = if len <= HEAD_SIZE - HEADROOM { self.alloc() } else { self.alloc_with_tail() };
+        let (mut room, mut next) = frame.receive_buffers();
+        for part in parts {
+            let (first, rest) = part.split_at(part.len().min(room.len()));
+            let (filled, left) = room.split_at_mut(first.len());
+            filled.copy_from_slice(first);
+            room = left;
+            if !rest.is_empty() {
+                let (filled, left) = core::mem::take(&mut next).split_at_mut(rest.len());
+                filled.copy_from_slice(rest);
+                room = left;
+            }
+        }
+        frame.set_received(len);
+        Some(frame)
+    }
+
     /// A copy of `frame`, metadata included.
     pub fn clone_frame(&mut self, frame: &Frame) -> Frame {
         let mut copy = self.alloc();

@@ -7,11 +7,16 @@
 //! that no accessor can panic, whatever the bytes.
 
 pub mod arp;
+pub mod build;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmpv4;
+pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod layout;
+pub mod nd;
+pub mod offload;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
