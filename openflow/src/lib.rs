@@ -1,1 +1,45 @@
 //! OpenFlow values, codec and session state machine.
+//!
+//! Values say what a message means, whatever the version of the protocol; only the codec knows how
+//! a version writes it. Clauses cited are those of OpenFlow Switch Specification 1.3.5.
+
+mod action;
+pub mod error;
+mod flow;
+mod group;
+mod matches;
+mod message;
+mod meter;
+mod multipart;
+pub mod oxm;
+mod packet_io;
+mod port;
+mod table;
+mod types;
+
+pub use action::{Action, Instruction};
+pub use error::{Error, ErrorKind};
+pub use flow::{FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason};
+pub use group::{
+    Bucket, BucketStats, GroupCapabilities, GroupDesc, GroupFeatures, GroupMod, GroupModCommand, GroupStats,
+    GroupType,
+};
+pub use matches::{Match, MatchError};
+pub use message::{
+    AsyncConfig, Config, Features, FragMode, Hello, Message, Role, RoleRequest, SwitchCapabilities, Version,
+};
+pub use meter::{
+    Band, BandKind, BandStats, MeterConfig, MeterFeatures, MeterFlags, MeterMod, MeterModCommand, MeterStats,
+};
+pub use multipart::{
+    AggregateStats, FlowStats, FlowStatsRequest, MultipartReply, MultipartRequest, Reply, Request, SwitchDesc,
+};
+pub use oxm::{Field, Oxm};
+pub use packet::{MacAddr, PortNo, VlanId};
+pub use packet_io::{NO_BUFFER_LEN, PacketIn, PacketInReason, PacketOut};
+pub use port::{
+    PacketQueue, PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStats, PortStatus,
+    QueueConfig, QueueStats, ports,
+};
+pub use table::{TableFeature, TableFeatures, TableMod, TableStats};
+pub use types::{BufferId, Cookie, Dpid, DpidError, GroupId, MeterId, Priority, QueueId, TableId, Xid};

@@ -1,0 +1,203 @@
+//! The messages (§7.1, §7.3, §7.5).
+
+use crate::types::{flags, wire_enum};
+use crate::{
+    Dpid, Error, FlowMod, FlowRemoved, GroupMod, MeterMod, MultipartReply, MultipartRequest, PacketIn,
+    PacketOut, PortMod, PortNo, PortStatus, QueueConfig, TableMod,
+};
+
+wire_enum! {
+    /// A version of the protocol, by its number on the wire (§7.1.1).
+    Version(u8) {
+        /// OpenFlow 1.0.
+        V10 = 1,
+        /// OpenFlow 1.3.
+        V13 = 4,
+        /// OpenFlow 1.4.
+        V14 = 5,
+    }
+}
+
+/// One message without its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// First message of each side.
+    Hello(Hello),
+    /// A request failed.
+    Error(Error),
+    /// Asks for an echo of arbitrary data.
+    EchoRequest(Vec<u8>),
+    /// The echo.
+    EchoReply(Vec<u8>),
+    /// A message of an experimenter.
+    Experimenter {
+        /// Who defined it.
+        experimenter: u32,
+        /// Its number among theirs.
+        kind: u32,
+        /// Its body.
+        data: Vec<u8>,
+    },
+    /// Asks who the switch is.
+    FeaturesRequest,
+    /// Who the switch is.
+    FeaturesReply(Features),
+    /// Asks for the configuration.
+    GetConfigRequest,
+    /// The configuration.
+    GetConfigReply(Config),
+    /// Sets the configuration.
+    SetConfig(Config),
+    /// A packet for the controller.
+    PacketIn(PacketIn),
+    /// A flow is gone.
+    FlowRemoved(FlowRemoved),
+    /// A port came, went or changed.
+    PortStatus(PortStatus),
+    /// A packet from the controller.
+    PacketOut(PacketOut),
+    /// Changes flows.
+    FlowMod(FlowMod),
+    /// Changes groups.
+    GroupMod(GroupMod),
+    /// Changes a port.
+    PortMod(PortMod),
+    /// Configures a table.
+    TableMod(TableMod),
+    /// Asks for statistics and descriptions.
+    MultipartRequest(MultipartRequest),
+    /// Statistics and descriptions.
+    MultipartReply(MultipartReply),
+    /// Asks for a reply once everything before it is done.
+    BarrierRequest,
+    /// Everything before the request is done.
+    BarrierReply,
+    /// Asks for the queues of a port; `None` for all.
+    QueueGetConfigRequest(Option<PortNo>),
+    /// The queues of a port.
+    QueueGetConfigReply(QueueConfig),
+    /// Asks for or changes the controller's role.
+    RoleRequest(RoleRequest),
+    /// The controller's role.
+    RoleReply(RoleRequest),
+    /// Asks which asynchronous messages the controller gets.
+    GetAsyncRequest,
+    /// Which asynchronous messages the controller gets.
+    GetAsyncReply(AsyncConfig),
+    /// Sets which asynchronous messages the controller gets.
+    SetAsync(AsyncConfig),
+    /// Changes meters.
+    MeterMod(MeterMod),
+}
+
+/// First message of each side (§7.5.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// Bit n: version n is spoken. `None` if the element was missing.
+    pub versions: Option<u32>,
+}
+
+flags! {
+    /// What a switch can do (ofp_capabilities).
+    SwitchCapabilities(u32) {
+        /// Flow counters.
+        FLOW_STATS = 1, "FLOW_STATS";
+        /// Table counters.
+        TABLE_STATS = 1 << 1, "TABLE_STATS";
+        /// Port counters.
+        PORT_STATS = 1 << 2, "PORT_STATS";
+        /// Group counters.
+        GROUP_STATS = 1 << 3, "GROUP_STATS";
+        /// Reassembles IP fragments.
+        IP_REASM = 1 << 5, "IP_REASM";
+        /// Queue counters.
+        QUEUE_STATS = 1 << 6, "QUEUE_STATS";
+        /// Blocks looping ports.
+        PORT_BLOCKED = 1 << 8, "PORT_BLOCKED";
+    }
+}
+
+/// Who the switch is (§7.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Its identity.
+    pub dpid: Dpid,
+    /// Most packets it buffers.
+    pub n_buffers: u32,
+    /// Flow tables it has.
+    pub n_tables: u8,
+    /// Zero for the main connection.
+    pub auxiliary_id: u8,
+    /// What it can do.
+    pub capabilities: SwitchCapabilities,
+}
+
+wire_enum! {
+    /// What happens to IP fragments (ofp_config_flags).
+    FragMode(u16) {
+        /// Handled like other packets; later fragments have no transport ports.
+        Normal = 0,
+        /// Dropped.
+        Drop = 1,
+        /// Reassembled.
+        Reassemble = 2,
+    }
+}
+
+/// The configuration of the switch (§7.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What happens to IP fragments.
+    pub frag: FragMode,
+    /// Most bytes of a packet-in for which no action gave a length; [`crate::NO_BUFFER_LEN`] for all.
+    pub miss_send_len: u16,
+}
+
+impl Default for Config {
+    /// OFP_DEFAULT_MISS_SEND_LEN.
+    fn default() -> Self {
+        Self { frag: FragMode::Normal, miss_send_len: 128 }
+    }
+}
+
+wire_enum! {
+    /// What a controller may do (ofp_controller_role).
+    Role(u32) {
+        /// Asks for the present role.
+        NoChange = 0,
+        /// Everything, beside others of this role.
+        Equal = 1,
+        /// Everything, and no other may.
+        Master = 2,
+        /// Read only.
+        Slave = 3,
+    }
+}
+
+/// A role asked for or held (§7.3.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleRequest {
+    /// The role.
+    pub role: Role,
+    /// Orders elections: a stale number is refused.
+    pub generation: u64,
+}
+
+/// Which asynchronous messages a controller gets (§7.3.10). Bit n of a mask stands for the reason with the
+/// number n. Index 0 holds while the controller is equal or master, index 1 while it is slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsyncConfig {
+    /// Reasons of [`crate::PacketInReason`].
+    pub packet_in: [u32; 2],
+    /// Reasons of [`crate::PortReason`].
+    pub port_status: [u32; 2],
+    /// Reasons of [`crate::FlowRemovedReason`].
+    pub flow_removed: [u32; 2],
+}
+
+impl Default for AsyncConfig {
+    /// §6.3.6: everything but invalid-TTL packets for masters and equals, only port status for slaves.
+    fn default() -> Self {
+        Self { packet_in: [0b11, 0], port_status: [0b111, 0b111], flow_removed: [0b1111, 0] }
+    }
+}

@@ -1,0 +1,92 @@
+//! Flow tables (§7.3.3, §7.3.5.4, §7.3.5.5).
+
+use crate::{Field, TableId};
+
+/// Configures a table (§7.3.3). In 1.3 no bit of `config` has a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableMod {
+    /// Which table, or [`TableId::ALL`].
+    pub table: TableId,
+    /// Configuration bits.
+    pub config: u32,
+}
+
+/// Counters of a table (§7.3.5.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableStats {
+    /// The table.
+    pub table: TableId,
+    /// Flows in it.
+    pub active: u32,
+    /// Packets looked up.
+    pub lookups: u64,
+    /// Packets that matched.
+    pub matched: u64,
+}
+
+/// One property of a table (§7.3.5.5.2). Each list has one for flows and one for the table-miss flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableFeature {
+    /// Instruction types.
+    Instructions {
+        /// For the table-miss flow.
+        miss: bool,
+        /// Types on the wire.
+        types: Vec<u16>,
+    },
+    /// Tables that goto-table may name.
+    NextTables {
+        /// For the table-miss flow.
+        miss: bool,
+        /// The tables.
+        tables: Vec<TableId>,
+    },
+    /// Action types of write-actions or apply-actions.
+    Actions {
+        /// Apply-actions, else write-actions.
+        apply: bool,
+        /// For the table-miss flow.
+        miss: bool,
+        /// Types on the wire.
+        types: Vec<u16>,
+    },
+    /// Fields that may be matched; true if with a mask.
+    Match(Vec<(Field, bool)>),
+    /// Fields that need not be matched.
+    Wildcards(Vec<Field>),
+    /// Fields that set-field may write.
+    SetField {
+        /// In apply-actions, else write-actions.
+        apply: bool,
+        /// For the table-miss flow.
+        miss: bool,
+        /// The fields.
+        fields: Vec<Field>,
+    },
+    /// A type this version does not define, or one of an experimenter.
+    Unknown {
+        /// The type on the wire.
+        kind: u16,
+        /// What follows type and length.
+        data: Vec<u8>,
+    },
+}
+
+/// What a table can do (§7.3.5.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableFeatures {
+    /// The table.
+    pub table: TableId,
+    /// Its name, at most 31 bytes on the wire.
+    pub name: String,
+    /// Bits of metadata it can match.
+    pub metadata_match: u64,
+    /// Bits of metadata it can write.
+    pub metadata_write: u64,
+    /// Configuration bits.
+    pub config: u32,
+    /// Most flows.
+    pub max_entries: u32,
+    /// Its properties.
+    pub features: Vec<TableFeature>,
+}
