@@ -1,1 +1,52 @@
-fn main() {}
+//! The project's own tooling: `cargo xtask check|tidy|bench|ci|vm-image`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod check;
+mod ci;
+mod debian;
+mod metadata;
+mod shell;
+mod tidy;
+mod vm_image;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's own tooling")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Formatting, tidy, clippy with warnings denied, unit tests, documentation, fuzz targets compile.
+    Check,
+    /// The rules of this repository that no compiler knows; see xtask/README.md.
+    Tidy,
+    /// Run the benches; with names, only those.
+    Bench(bench::Args),
+    /// Install what the tests need, then check and the system tests with the release binary.
+    Ci(ci::Args),
+    /// Make kernel and initrd of the test VM in build/vm from Debian packages.
+    VmImage,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Check => check::run(),
+        Command::Tidy => tidy::run(),
+        Command::Bench(args) => bench::run(&args),
+        Command::Ci(args) => ci::run(&args),
+        Command::VmImage => vm_image::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

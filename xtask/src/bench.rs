@@ -1,0 +1,35 @@
+//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports.
+
+use anyhow::{Result, bail};
+
+use crate::metadata::Metadata;
+use crate::shell;
+
+/// Which benches to run.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Names of benches (all when none is given).
+    names: Vec<String>,
+}
+
+/// Runs the chosen benches one after the other, in the bench profile.
+pub fn run(args: &Args) -> Result<()> {
+    let metadata = Metadata::load()?;
+    let benches: Vec<(&str, &str)> = metadata
+        .members()
+        .flat_map(|package| package.targets.iter().map(move |target| (package, target)))
+        .filter(|(_, target)| target.kind.iter().any(|kind| kind == "bench"))
+        .map(|(package, target)| (package.name.as_str(), target.name.as_str()))
+        .collect();
+    let unknown = args.names.iter().find(|name| !benches.iter().any(|(_, bench)| bench == name));
+    if let Some(name) = unknown {
+        let known: Vec<&str> = benches.iter().map(|(_, bench)| *bench).collect();
+        bail!("no bench `{name}`; there are: {}", known.join(", "));
+    }
+    for (package, bench) in benches {
+        if args.names.is_empty() || args.names.iter().any(|name| name == bench) {
+            shell::run(&mut shell::cargo(&["bench", "--package", package, "--bench", bench]))?;
+        }
+    }
+    Ok(())
+}

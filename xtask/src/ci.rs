@@ -1,0 +1,80 @@
+//! `cargo xtask ci`: everything, from a clean checkout on a machine with the Rust toolchain and apt.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::check::{SYSTEM_TESTS, has_nextest, is_summary, stages_of_check};
+use crate::metadata::Metadata;
+use crate::shell::{self, Stages, cargo};
+use crate::{debian, vm_image};
+
+/// What to leave out.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave out `check`: packages, image, release build and system tests only.
+    #[arg(long)]
+    no_check: bool,
+    /// Run only the system tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// Runs every stage, prints the time of each, and closes with the test runners' own summaries.
+pub fn run(args: &Args) -> Result<()> {
+    let (mut stages, mut summaries) = (Stages::default(), Vec::new());
+    let result = all_stages(args, &mut stages, &mut summaries);
+    stages.print();
+    println!("\n== tests");
+    summaries.iter().for_each(|line| println!("{line}"));
+    result
+}
+
+fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> Result<()> {
+    stages.run("Debian packages", debian::install_missing)?;
+    let env = test_environment()?;
+    stages.run("VM image", vm_image::run)?;
+    stages.run("release build", || {
+        shell::run(&mut cargo(&["build", "--release", "--package", "weft", "--locked"]))
+    })?;
+    if !args.no_check {
+        stages_of_check(stages, summaries, &env)?;
+    }
+    stages.run("system tests", || system_tests(args, summaries, &env))
+}
+
+/// What tests get: the release binary, and a runner that makes them root where we are not.
+fn test_environment() -> Result<Vec<(String, String)>> {
+    let binary = Metadata::load()?.target_directory.join("release/weft");
+    let mut env = vec![("WEFT_BIN".to_owned(), path_text(&binary))];
+    match debian::as_root() {
+        Some([]) => {}
+        Some(prefix) => {
+            let runner = format!("{} --preserve-env", prefix.join(" "));
+            env.push(("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER".to_owned(), runner));
+        }
+        None => {
+            bail!("the system tests make network namespaces and devices: run this as root, or allow sudo")
+        }
+    }
+    Ok(env)
+}
+
+/// One at a time: some of them measure, and two cores are all we count on.
+fn system_tests(args: &Args, summaries: &mut Vec<String>, env: &[(String, String)]) -> Result<()> {
+    let filter = args.filter.as_deref();
+    let mut tests = if has_nextest() {
+        let mut tests = cargo(&["nextest", "run", "--package", SYSTEM_TESTS, "--locked", "--no-fail-fast"]);
+        tests.arg("--test-threads=1").args(filter);
+        tests
+    } else {
+        let mut tests = cargo(&["test", "--package", SYSTEM_TESTS, "--locked", "--no-fail-fast"]);
+        tests.args(["--lib", "--tests"]).args(filter).args(["--", "--test-threads=1"]);
+        tests
+    };
+    tests.envs(env.iter().map(|(name, value)| (name, value)));
+    shell::run_keeping(&mut tests, is_summary, summaries)
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
