@@ -1,7 +1,23 @@
 //! Connections and address bindings: who talks to whom, and under which outside address and port.
 //!
-//! Time and randomness are arguments; records have a fixed size and are found by index.
+//! A [`Tracker`] knows one kind of thing: an *inside* endpoint that talks to a *remote* endpoint and is seen there as an
+//! *outside* endpoint. Packets of the inside are looked up by (inside, remote), packets of the outside by (outside,
+//! remote); what goes from one inside endpoint to another by way of their outside endpoints (hairpin) is two such
+//! connections, one after the other. A [`Binding`] gives an inside endpoint one outside endpoint for all remotes.
+//!
+//! Time and randomness are arguments. Records have a fixed size and are found by index; every table is bounded and a
+//! lookup costs the same whatever the traffic.
 
 mod config;
+mod hash;
+mod index;
+mod links;
+mod ports;
+mod record;
+mod slab;
+mod tcp;
+mod tracker;
 
 pub use config::{Config, Filtering, Shard, Timers};
+pub use record::{Binding, Connection, Endpoint, Side, State};
+pub use tracker::{Mapping, Packet, Refusal, Tracker, Translation};

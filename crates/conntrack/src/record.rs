@@ -1,0 +1,174 @@
+//! The records: fixed in size, without pointers.
+
+use core::fmt;
+use core::net::Ipv4Addr;
+
+use packet::{Instant, IpProtocol};
+
+use crate::slab::Record;
+
+/// An address with a port, or with an identifier for ICMP queries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// Address.
+    pub addr: Ipv4Addr,
+    /// Port or identifier; zero where there is none.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// Both parts.
+    pub const fn new(addr: Ipv4Addr, port: u16) -> Self {
+        Self { addr, port }
+    }
+
+    /// All 48 bits.
+    pub(crate) const fn word(self) -> u64 {
+        (self.addr.to_bits() as u64) << 16 | self.port as u64
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.addr, self.port)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One of the two sides of a router that translates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Where addresses are hidden.
+    Inside,
+    /// The rest.
+    Outside,
+}
+
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Not TCP: packets seen from one side only.
+    OneWay(Side),
+    /// Not TCP: packets seen from both sides.
+    BothWays,
+    /// TCP: a SYN from this side.
+    Opening(Side),
+    /// TCP: first seen in mid-stream, from this side.
+    Pickup(Side),
+    /// TCP: both have sent SYN.
+    Established,
+    /// TCP: this side has sent FIN.
+    Fin(Side),
+    /// TCP: both have sent FIN.
+    Closed,
+    /// TCP: closed, and this side has sent SYN again.
+    Reopening(Side),
+    /// TCP: a reset was seen.
+    Reset,
+}
+
+impl State {
+    /// Its usual name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OneWay(_) => "unreplied",
+            Self::BothWays => "active",
+            Self::Opening(_) => "opening",
+            Self::Pickup(_) => "pickup",
+            Self::Established => "established",
+            Self::Fin(_) => "half-closed",
+            Self::Closed => "closed",
+            Self::Reopening(_) => "reopening",
+            Self::Reset => "reset",
+        }
+    }
+
+    /// May be pushed out by a new connection when the table is full (RFC 6888 REQ-11 spares the others).
+    pub(crate) const fn is_transitory(self) -> bool {
+        !matches!(self, Self::BothWays | Self::Established | Self::Fin(_))
+    }
+}
+
+/// One connection of one inside endpoint. On the inside its packets run between `inside` and `remote`, on the outside
+/// between `outside` and `remote`; a connection that is not translated has `outside == inside`.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// Separates tenants with overlapping addresses.
+    pub zone: u16,
+    /// IP protocol.
+    pub protocol: IpProtocol,
+    /// Where it stands.
+    pub state: State,
+    /// Which side sent the first packet.
+    pub origin: Side,
+    /// The hidden end.
+    pub inside: Endpoint,
+    /// What the remote end sees of it.
+    pub outside: Endpoint,
+    /// The other end.
+    pub remote: Endpoint,
+    /// When it is forgotten unless something comes.
+    pub deadline: Instant,
+    /// Packets from the inside and from the outside.
+    pub n_packets: [u32; 2],
+    /// Bytes from the inside and from the outside.
+    pub n_bytes: [u64; 2],
+    pub(crate) binding: u32,
+    pub(crate) permit: u32,
+    /// Was established once.
+    pub(crate) assured: bool,
+    pub(crate) live: bool,
+}
+
+/// An inside endpoint and the outside endpoint it has for itself (endpoint-independent mapping, RFC 4787 REQ-1).
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// Separates tenants with overlapping addresses.
+    pub zone: u16,
+    /// IP protocol.
+    pub protocol: IpProtocol,
+    /// The hidden endpoint.
+    pub inside: Endpoint,
+    /// What the outside sees.
+    pub outside: Endpoint,
+    /// Connections that use it. Zero: kept for its owner until its hold time ends.
+    pub n_connections: u32,
+    /// End of that hold time.
+    pub(crate) held_until: Instant,
+    pub(crate) live: bool,
+}
+
+/// An outside endpoint may be sent to from an address, because its owner has sent there (RFC 4787 §5).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permit {
+    pub binding: u32,
+    pub remote: Ipv4Addr,
+    pub n_connections: u32,
+}
+
+macro_rules! record {
+    ($($type:ty),+) => { $(impl Record for $type {
+        fn is_live(&self) -> bool {
+            self.live
+        }
+        fn clear(&mut self) {
+            self.live = false;
+        }
+    })+ };
+}
+
+record!(Connection, Binding);
+
+impl Record for Permit {
+    fn is_live(&self) -> bool {
+        self.n_connections != 0
+    }
+    fn clear(&mut self) {
+        self.n_connections = 0;
+    }
+}

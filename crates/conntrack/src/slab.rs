@@ -1,0 +1,62 @@
+//! A bounded array of records found by index.
+
+/// Records that know whether they are in use.
+pub(crate) trait Record: Copy {
+    fn is_live(&self) -> bool;
+    fn clear(&mut self);
+}
+
+/// At most `capacity` records; address space is taken at once, memory when it is used.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    records: Vec<T>,
+    free: Vec<u32>,
+    capacity: usize,
+}
+
+impl<T: Record> Slab<T> {
+    pub(crate) fn new(capacity: u32) -> Self {
+        Self { records: Vec::with_capacity(capacity as usize), free: Vec::new(), capacity: capacity as usize }
+    }
+
+    pub(crate) fn insert(&mut self, record: T) -> Option<u32> {
+        if let Some(idx) = self.free.pop() {
+            self.records[idx as usize] = record;
+            return Some(idx);
+        }
+        if self.records.len() == self.capacity {
+            return None;
+        }
+        self.records.push(record);
+        Some(self.records.len() as u32 - 1)
+    }
+
+    pub(crate) fn remove(&mut self, idx: u32) {
+        self.records[idx as usize].clear();
+        self.free.push(idx);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() == self.capacity
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len() - self.free.len()
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, idx: u32) -> &T {
+        &self.records[idx as usize]
+    }
+
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, idx: u32) -> &mut T {
+        &mut self.records[idx as usize]
+    }
+
+    /// Live records from place `from` on.
+    pub(crate) fn iter_from(&self, from: u32) -> impl Iterator<Item = (u32, &T)> + '_ {
+        let rest = self.records.get(from as usize..).unwrap_or(&[]);
+        (from..).zip(rest).filter(|(_, record)| record.is_live())
+    }
+}

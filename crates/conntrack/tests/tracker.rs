@@ -1,0 +1,401 @@
+//! The tracker through its public face, on virtual time.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use conntrack::{
+    Binding, Config, Connection, Endpoint, Filtering, Mapping, Packet, Refusal, Shard, Timers, Tracker,
+};
+use packet::tcp::Flags;
+use packet::{Instant, IpProtocol};
+use proptest::prelude::*;
+
+const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+const SYN_ACK: Flags = Flags::SYN.with(Flags::ACK);
+const FIN_ACK: Flags = Flags::FIN.with(Flags::ACK);
+
+fn tracker(n_connections: u32) -> Tracker {
+    Tracker::new(Config {
+        n_connections,
+        n_bindings: n_connections,
+        seed: [1, 2],
+        shard: Shard::ONLY,
+        timers: Timers::default(),
+        tcp_loose: true,
+    })
+}
+
+fn at(secs: u64) -> Instant {
+    Instant::from_secs(1_000_000 + secs)
+}
+
+fn inside(host: u8, port: u16) -> Endpoint {
+    Endpoint::new(Ipv4Addr::new(10, 0, 0, host), port)
+}
+
+fn remote(host: u8, port: u16) -> Endpoint {
+    Endpoint::new(Ipv4Addr::new(198, 51, 100, host), port)
+}
+
+fn packet(protocol: IpProtocol, src: Endpoint, dst: Endpoint, tcp: Option<Flags>) -> Packet {
+    Packet { zone: 0, protocol, src, dst, tcp, len: 60, n_packets: 1 }
+}
+
+fn udp(src: Endpoint, dst: Endpoint) -> Packet {
+    packet(IpProtocol::UDP, src, dst, None)
+}
+
+fn tcp(src: Endpoint, dst: Endpoint, flags: Flags) -> Packet {
+    packet(IpProtocol::TCP, src, dst, Some(flags))
+}
+
+/// As a router does: known, or opened.
+fn out(t: &mut Tracker, now: Instant, p: Packet) -> Result<Endpoint, Refusal> {
+    match t.translate_out(now, &p) {
+        Some(known) => Ok(known.endpoint),
+        None => t.open_out(now, &p, Mapping::Dynamic(WAN)).map(|n| n.endpoint),
+    }
+}
+
+fn back(t: &mut Tracker, now: Instant, p: Packet) -> Result<Endpoint, Refusal> {
+    match t.translate_in(now, &p) {
+        Some(known) => Ok(known.endpoint),
+        None => t.open_in(now, &p, Filtering::AddressDependent).map(|n| n.endpoint),
+    }
+}
+
+fn state(t: &Tracker) -> &'static str {
+    t.connections(0, 1).0.first().map_or("none", |c| c.state.name())
+}
+
+#[test]
+fn n30_one_inside_endpoint_has_one_outside_endpoint() {
+    let mut t = tracker(64);
+    let me = inside(1, 5000);
+    let first = out(&mut t, at(0), udp(me, remote(1, 53))).expect("opened");
+    for host in 2..5 {
+        assert_eq!(out(&mut t, at(0), udp(me, remote(host, 53))), Ok(first));
+    }
+    assert_ne!(out(&mut t, at(0), udp(inside(2, 5000), remote(1, 53))), Ok(first));
+    let (bindings, _) = t.bindings(0, 10);
+    assert_eq!(bindings.iter().map(|b| b.n_connections).collect::<Vec<_>>(), [4, 1]);
+}
+
+#[test]
+fn n31_filtering_is_selectable() {
+    use Filtering::*;
+    let me = inside(1, 5000);
+    for (filtering, same_host, other_host) in [
+        (EndpointIndependent, true, true),
+        (AddressDependent, true, false),
+        (AddressAndPortDependent, false, false),
+    ] {
+        let mut t = tracker(64);
+        let outside = out(&mut t, at(0), udp(me, remote(1, 53))).expect("opened");
+        let mut admits = |from| t.open_in(at(1), &udp(from, outside), filtering).is_ok();
+        assert_eq!(admits(remote(1, 54)), same_host, "{filtering:?}");
+        assert_eq!(admits(remote(2, 53)), other_host, "{filtering:?}");
+    }
+}
+
+#[test]
+fn permits_end_with_the_last_connection_that_gave_them() {
+    let mut t = tracker(64);
+    let me = inside(1, 5000);
+    let outside = out(&mut t, at(0), udp(me, remote(1, 53))).expect("opened");
+    out(&mut t, at(200), udp(me, remote(2, 53))).expect("opened");
+    assert!(back(&mut t, at(299), udp(remote(1, 99), outside)).is_ok());
+    t.expire(at(599), usize::MAX);
+    assert_eq!(back(&mut t, at(599), udp(remote(1, 99), outside)), Err(Refusal::NoBinding));
+}
+
+#[test]
+fn n36_a_freed_udp_port_waits_for_its_owner() {
+    let mut t = tracker(64);
+    let outside = out(&mut t, at(0), udp(inside(1, 5000), remote(1, 53))).expect("opened");
+    t.expire(at(301), usize::MAX);
+    assert_eq!(t.n_connections(), 0);
+    assert_eq!(back(&mut t, at(301), udp(remote(1, 53), outside)), Err(Refusal::NoBinding));
+    assert_eq!(
+        out(&mut t, at(310), udp(inside(1, 5000), remote(2, 53))),
+        Ok(outside),
+        "the same host gets it"
+    );
+    t.expire(at(611), usize::MAX);
+    t.expire(at(729), usize::MAX);
+    assert_eq!(t.bindings(0, 9).0.len(), 1, "held for 120 s");
+    t.expire(at(732), usize::MAX);
+    assert_eq!(t.bindings(0, 9).0.len(), 0);
+}
+
+#[test]
+fn n37_exhausted_ports_refuse_the_new_and_spare_the_old() {
+    let mut t = tracker(70_000);
+    let mut n = 0u32;
+    let refusal = loop {
+        let me = Endpoint::new(Ipv4Addr::from(0x0a00_0000 + n), 5000);
+        match out(&mut t, at(0), udp(me, remote(1, 53))) {
+            Ok(_) => n += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!((n, refusal), (64_512, Refusal::PortsExhausted));
+    let first = Endpoint::new(Ipv4Addr::from(0x0a00_0000), 5000);
+    assert!(t.translate_out(at(1), &udp(first, remote(1, 53))).is_some());
+    assert_eq!(t.n_connections(), 64_512);
+}
+
+#[test]
+fn n40_a_full_table_pushes_out_the_transitory_only() {
+    let mut t = tracker(8);
+    for port in 1..=4 {
+        let (me, them) = (inside(1, 5000 + port), remote(1, 80));
+        let outside = out(&mut t, at(0), tcp(me, them, Flags::SYN)).expect("opened");
+        back(&mut t, at(0), tcp(them, outside, SYN_ACK)).expect("known");
+    }
+    for port in 0..100 {
+        out(&mut t, at(1), tcp(inside(2, 6000 + port), remote(1, 80), Flags::SYN)).expect("pushes out a SYN");
+    }
+    for port in 1..=4 {
+        let p = tcp(inside(1, 5000 + port), remote(1, 80), Flags::ACK);
+        assert!(t.translate_out(at(2), &p).is_some(), "an established one is gone");
+    }
+    assert_eq!(t.n_connections(), 8);
+    for port in 0..4 {
+        let (me, them) = (inside(3, 7000 + port), remote(1, 80));
+        let outside = out(&mut t, at(3), tcp(me, them, Flags::SYN)).expect("opened");
+        back(&mut t, at(3), tcp(them, outside, SYN_ACK)).expect("known");
+    }
+    let refused = out(&mut t, at(4), tcp(inside(4, 1), remote(1, 80), Flags::SYN));
+    assert_eq!(refused, Err(Refusal::TableFull));
+}
+
+#[test]
+fn n41_two_connections_must_differ_on_each_side() {
+    let mut t = tracker(8);
+    let (server, client) = (inside(2, 80), remote(1, 1234));
+    let first = tcp(client, Endpoint::new(WAN, 8080), Flags::SYN);
+    let second = tcp(client, Endpoint::new(WAN, 8081), Flags::SYN);
+    assert!(t.open_forward(at(0), &first, server).is_ok());
+    assert_eq!(t.open_forward(at(0), &second, server), Err(Refusal::Clash));
+    assert_eq!(t.n_connections(), 1);
+}
+
+struct Tcp {
+    t: Tracker,
+    me: Endpoint,
+    them: Endpoint,
+    outside: Endpoint,
+}
+
+impl Tcp {
+    fn opened() -> Self {
+        let mut t = tracker(64);
+        let (me, them) = (inside(1, 5000), remote(1, 80));
+        let outside = out(&mut t, at(0), tcp(me, them, Flags::SYN)).expect("opened");
+        Self { t, me, them, outside }
+    }
+    fn established() -> Self {
+        let mut tcp = Self::opened();
+        assert!(tcp.back(at(0), SYN_ACK));
+        assert!(tcp.out(at(0), Flags::ACK));
+        tcp
+    }
+    fn out(&mut self, now: Instant, flags: Flags) -> bool {
+        self.t.translate_out(now, &tcp(self.me, self.them, flags)).is_some()
+    }
+    fn back(&mut self, now: Instant, flags: Flags) -> bool {
+        self.t.translate_in(now, &tcp(self.them, self.outside, flags)).is_some()
+    }
+    fn state(&self) -> &'static str {
+        state(&self.t)
+    }
+}
+
+#[test]
+fn n80_tcp_opens_and_closes_from_either_side_or_both() {
+    for sides in [[true, false], [false, true]] {
+        let mut c = Tcp::established();
+        assert_eq!(c.state(), "established");
+        for (side, state) in sides.into_iter().zip(["half-closed", "closed"]) {
+            assert!(if side { c.out(at(1), FIN_ACK) } else { c.back(at(1), FIN_ACK) });
+            assert_eq!(c.state(), state);
+        }
+        assert!(c.out(at(2), Flags::ACK), "the last acknowledgement passes");
+        assert!(c.out(at(240), Flags::ACK));
+        assert!(!c.out(at(241), Flags::ACK), "240 s after the second FIN, whatever came since");
+    }
+}
+
+#[test]
+fn n81_syn_ack_may_come_twice() {
+    let mut c = Tcp::opened();
+    assert!(c.back(at(0), SYN_ACK) && c.back(at(1), SYN_ACK) && c.out(at(1), Flags::ACK));
+    assert_eq!(c.state(), "established");
+}
+
+#[test]
+fn n82_simultaneous_open() {
+    let mut c = Tcp::opened();
+    assert!(c.back(at(0), Flags::SYN) && c.out(at(0), SYN_ACK) && c.back(at(0), SYN_ACK));
+    assert_eq!(c.state(), "established");
+}
+
+#[test]
+fn n84_reset_is_transitory_until_data_shows_it_was_ignored() {
+    let mut c = Tcp::established();
+    assert!(c.back(at(1), Flags::RST));
+    assert_eq!(c.state(), "reset");
+    assert!(c.out(at(200), Flags::ACK));
+    assert_eq!(c.state(), "established");
+    assert!(c.out(at(7000), Flags::ACK), "long idle again");
+    assert!(c.back(at(7001), Flags::RST));
+    assert!(!c.out(at(7001 + 240), Flags::ACK));
+    let mut refused = Tcp::opened();
+    assert!(refused.back(at(0), Flags::RST.with(Flags::ACK)) && refused.out(at(3), Flags::SYN));
+    assert_eq!(refused.state(), "opening");
+}
+
+#[test]
+fn n85_closed_is_opened_again_by_both_syns_only() {
+    let closed = || {
+        let mut c = Tcp::established();
+        assert!(c.out(at(1), FIN_ACK) && c.back(at(1), FIN_ACK));
+        c
+    };
+    let mut one = closed();
+    assert!(one.out(at(2), Flags::SYN) && one.out(at(100), Flags::SYN));
+    assert_eq!(one.state(), "reopening");
+    assert!(!one.out(at(241), Flags::SYN), "one SYN does not keep it");
+    let mut both = closed();
+    assert!(both.out(at(2), Flags::SYN) && both.back(at(2), SYN_ACK));
+    assert_eq!(both.state(), "established");
+    assert!(both.out(at(7000), Flags::ACK));
+}
+
+#[test]
+fn n86_idle_times_of_tcp_udp_and_icmp() {
+    let mut c = Tcp::established();
+    assert!(c.out(at(7439), Flags::ACK) && !c.out(at(7439 + 7440), Flags::ACK));
+    let mut c = Tcp::opened();
+    assert!(!c.back(at(240), SYN_ACK));
+    let mut t = tracker(8);
+    for (protocol, secs) in [(IpProtocol::UDP, 300), (IpProtocol::ICMP, 60)] {
+        let p = packet(protocol, inside(1, 7), remote(1, 0), None);
+        out(&mut t, at(0), p).expect("opened");
+        assert!(t.translate_out(at(secs - 1), &p).is_some(), "refreshed from inside");
+        assert!(t.translate_out(at(2 * secs - 1), &p).is_none());
+    }
+}
+
+#[test]
+fn f04_mid_stream_pickup_can_be_switched_off() {
+    let mut t = tracker(8);
+    let p = tcp(inside(1, 5000), remote(1, 80), Flags::ACK);
+    assert!(out(&mut t, at(0), p).is_ok());
+    assert_eq!(state(&t), "pickup");
+    t.retain(at(0), |_| false);
+    t.set_timers(Timers::default(), false);
+    assert_eq!(out(&mut t, at(0), p), Err(Refusal::NotSyn));
+    assert_eq!(out(&mut t, at(0), Packet { tcp: Some(Flags::RST), ..p }), Err(Refusal::NotSyn));
+}
+
+#[test]
+fn n08_a_port_taken_by_the_configuration_ends_its_binding() {
+    let mut t = tracker(8);
+    let p = tcp(inside(1, 5000), remote(1, 80), Flags::SYN);
+    let outside = out(&mut t, at(0), p).expect("opened");
+    t.set_reserved(&[(IpProtocol::TCP, outside)]);
+    assert_eq!((t.n_connections(), t.bindings(0, 9).0.len()), (0, 0));
+    assert_ne!(out(&mut t, at(0), p), Ok(outside));
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Out { host: u8, port: u8, remote: u8, tcp: bool, flags: u16 },
+    Back { remote: u8, of: usize, flags: u16 },
+    Forward { remote: u8, port: u8, to: u8 },
+    Wait(u16),
+    Reserve(usize),
+    Drop(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (1..6u8, 0..4u8, 0..5u8, any::<bool>(), 0..0x20u16)
+            .prop_map(|(host, port, remote, tcp, flags)| Op::Out { host, port, remote, tcp, flags }),
+        4 => (0..6u8, any::<usize>(), 0..0x20u16).prop_map(|(remote, of, flags)| Op::Back { remote, of, flags }),
+        1 => (0..5u8, 0..3u8, 1..6u8).prop_map(|(remote, port, to)| Op::Forward { remote, port, to }),
+        2 => (0..400u16).prop_map(Op::Wait),
+        1 => any::<usize>().prop_map(Op::Reserve),
+        1 => (1..6u8).prop_map(Op::Drop),
+    ]
+}
+
+fn apply(t: &mut Tracker, now: &mut Instant, op: &Op) {
+    match *op {
+        Op::Out { host, port, remote: r, tcp: is_tcp, flags } => {
+            let (src, dst) = (inside(host, 1020 + u16::from(port) * 2), remote(r, 80));
+            let p = if is_tcp { tcp(src, dst, Flags(flags)) } else { udp(src, dst) };
+            let _ = out(t, *now, p);
+        }
+        Op::Back { remote: r, of, flags } => {
+            let (bindings, _) = t.bindings(0, 100);
+            if let Some(b) = bindings.get(of % bindings.len().max(1)) {
+                let flags = (b.protocol == IpProtocol::TCP).then_some(Flags(flags));
+                let _ = back(t, *now, packet(b.protocol, remote(r, 80), b.outside, flags));
+            }
+        }
+        Op::Forward { remote: r, port, to } => {
+            let p = tcp(remote(r, 80), Endpoint::new(WAN, 2 + u16::from(port)), Flags::SYN);
+            let _ = t.open_forward(*now, &p, inside(to, 1020));
+        }
+        Op::Wait(secs) => *now = *now + std::time::Duration::from_secs(secs.into()),
+        Op::Reserve(of) => {
+            let (bindings, _) = t.bindings(0, 100);
+            if let Some(b) = bindings.get(of % bindings.len().max(1)) {
+                t.set_reserved(&[(b.protocol, b.outside)]);
+            }
+        }
+        Op::Drop(host) => t.retain(*now, |c| c.inside.addr != inside(host, 0).addr),
+    }
+    t.expire(*now, 16);
+}
+
+fn check(connections: &[Connection], bindings: &[Binding]) -> Result<(), TestCaseError> {
+    let (mut owners, mut outs, mut ins) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for b in bindings {
+        prop_assert!(owners.insert((b.protocol.0, b.outside), b.inside).is_none(), "{} twice", b.outside);
+        let users = connections.iter().filter(|c| c.protocol == b.protocol && c.outside == b.outside);
+        prop_assert_eq!(users.count(), b.n_connections as usize);
+    }
+    for c in connections {
+        prop_assert!(outs.insert((c.protocol.0, c.inside, c.remote), c.outside).is_none(), "{:?}", c);
+        prop_assert!(ins.insert((c.protocol.0, c.outside, c.remote), c.inside).is_none(), "{:?}", c);
+        if let Some(owner) = owners.get(&(c.protocol.0, c.outside)) {
+            prop_assert_eq!(*owner, c.inside);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// N33: no two inside endpoints ever share an outside tuple, the table is bounded, and counts agree.
+    #[test]
+    fn n33_no_two_inside_endpoints_share_an_outside_tuple(ops in proptest::collection::vec(op(), 1..200)) {
+        let mut t = tracker(24);
+        let mut now = at(0);
+        for op in &ops {
+            apply(&mut t, &mut now, op);
+            let ((connections, _), (bindings, _)) = (t.connections(0, 100), t.bindings(0, 100));
+            prop_assert!(connections.len() <= 24 && connections.len() == t.n_connections());
+            check(&connections, &bindings)?;
+        }
+        t.expire(now + std::time::Duration::from_secs(20_000), usize::MAX);
+        t.expire(now + std::time::Duration::from_secs(30_000), usize::MAX);
+        prop_assert_eq!((t.n_connections(), t.bindings(0, 100).0.len()), (0, 0));
+        prop_assert_eq!(t.poll_timeout(), None);
+    }
+}
