@@ -76,7 +76,8 @@ impl Transport {
             protocol: extensions.protocol,
             at: at + ipv6::HEADER_LEN + extensions.len,
             len: view.payload_len() - extensions.len,
-            is_fragment: extensions.fragment.is_some(),
+            // An atomic fragment is a whole packet (RFC 6946 §4).
+            is_fragment: extensions.fragment.is_some_and(|f| f.more || f.offset != 0),
             is_later_fragment: extensions.is_later_fragment(),
         })
     }
