@@ -1,1 +1,19 @@
-//! The switch: tables, classifier, cache, actions, counters.
+//! The switch: tables, classifier, cache, actions, groups, counters.
+//!
+//! [`Switch`] is the one owner, [`Datapath`] the half that each worker has. They exchange only [`Order`]s and
+//! [`Report`]s, which the shell carries. Nothing here reads a clock or a socket. Clauses cited are those of OpenFlow
+//! Switch Specification 1.3.5.
+
+mod config;
+mod counters;
+mod datapath;
+mod message;
+mod switch;
+mod trace;
+
+pub use config::{FailMode, SwitchConfig};
+pub use counters::{DropReason, Drops, PortCounters};
+pub use datapath::Datapath;
+pub use message::{ConnId, Effect, Order, Report};
+pub use switch::Switch;
+pub use trace::{Trace, TraceEntry, TraceOutcome, TraceTable};

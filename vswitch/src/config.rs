@@ -1,0 +1,62 @@
+//! What a switch is made from.
+
+use openflow::{Dpid, SwitchDesc};
+
+/// What the switch does with frames while no controller is connected (§6.3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailMode {
+    /// Existing flows go on, packets for the controller are dropped.
+    #[default]
+    Secure,
+    /// Every frame is forwarded by a learning switch (NORMAL) until a controller connects.
+    Standalone,
+}
+
+/// What a switch is made from.
+#[derive(Clone, Debug)]
+pub struct SwitchConfig {
+    /// Identity.
+    pub dpid: Dpid,
+    /// Flow tables, 1 to 254.
+    pub n_tables: u8,
+    /// Datapaths, at least one.
+    pub n_workers: usize,
+    /// Strings of the desc reply; `datapath` holds the switch's name.
+    pub desc: SwitchDesc,
+    /// What happens without a controller.
+    pub fail_mode: FailMode,
+    /// Most flows of one table.
+    pub max_flows: u32,
+    /// Entries of each worker's microflow cache, rounded up to a power of two; zero for no cache.
+    pub cache_entries: u32,
+    /// Seed of the hash secrets; `None` takes a random one.
+    pub seed: Option<u64>,
+}
+
+impl SwitchConfig {
+    /// A switch with this identity and name, 64 tables, one worker, secure.
+    pub fn new(dpid: Dpid, name: impl Into<String>) -> Self {
+        Self { dpid, desc: SwitchDesc { datapath: name.into(), ..Self::default().desc }, ..Self::default() }
+    }
+}
+
+impl Default for SwitchConfig {
+    fn default() -> Self {
+        Self {
+            dpid: Dpid(1),
+            n_tables: 64,
+            n_workers: 1,
+            desc: SwitchDesc {
+                manufacturer: "weft".to_owned(),
+                hardware: "userspace".to_owned(),
+                software: env!("CARGO_PKG_VERSION").to_owned(),
+                serial: "none".to_owned(),
+                datapath: "weft".to_owned(),
+            },
+            fail_mode: FailMode::Secure,
+            max_flows: 1_000_000,
+            cache_entries: 1 << 15,
+            seed: None,
+        }
+    }
+}
