@@ -3,6 +3,9 @@
 use core::fmt;
 use core::ops::{AddAssign, Index};
 
+use packet::Frame;
+use packet::offload::wire_size;
+
 macro_rules! port_drops {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// Why a port dropped a frame. Each has a counter in [`PortCounters`].
@@ -77,6 +80,20 @@ pub struct PortCounters {
 impl PortCounters {
     /// Numbers a set of counters consists of, for [`to_array`](Self::to_array).
     pub const N: usize = 4 + PortDrop::N;
+
+    /// Counts a frame that was received and handed on.
+    pub(crate) fn received(&mut self, frame: &Frame) {
+        let size = wire_size(frame);
+        self.rx_frames += u64::from(size.n_frames);
+        self.rx_bytes += size.bytes;
+    }
+
+    /// Counts a frame that was sent.
+    pub(crate) fn sent(&mut self, frame: &Frame) {
+        let size = wire_size(frame);
+        self.tx_frames += u64::from(size.n_frames);
+        self.tx_bytes += size.bytes;
+    }
 
     /// Counts `n` drops for `reason`.
     pub fn drop_n(&mut self, reason: PortDrop, n: u64) {

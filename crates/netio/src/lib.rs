@@ -22,6 +22,6 @@ pub mod vnet;
 
 pub use counters::{PortCounters, PortDrop};
 pub use open::{OpenError, OpenOptions, open};
-pub use port::{LinkProbe, Offload, Port, PortError, PortInfo};
+pub use port::{LinkProbe, LinkState, Offload, Port, PortError, PortInfo};
 pub use spec::{InterfaceName, PortKind, PortOptions, PortSpec, SpecError};
 pub use sysctl::{quieten, set_sysctl};

@@ -1,7 +1,7 @@
 //! What a port is to the rest of the world.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use packet::{Batch, Frame, MacAddr, Pool};
@@ -83,14 +83,25 @@ pub trait Port: Send {
     fn link_probe(&self) -> LinkProbe;
 }
 
-/// Tells whether the link of a port is up; may be asked from any thread.
+/// What a port's link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Administratively up and with carrier.
+    Up,
+    /// There, but not up.
+    Down,
+    /// The device no longer exists in its namespace.
+    Gone,
+}
+
+/// Tells the link state of a port from any thread.
 #[derive(Clone, Debug)]
 pub struct LinkProbe(Probe);
 
 #[derive(Clone, Debug)]
 enum Probe {
     Always,
-    /// A socket made in the namespace of the device, and the device's index there.
+    /// A netlink socket in the namespace of the device that hears of changes, and the device's index there.
     Interface {
         socket: Arc<OwnedFd>,
         index: u32,
@@ -103,17 +114,44 @@ impl LinkProbe {
         Self(Probe::Always)
     }
 
-    pub(crate) fn interface(socket: Arc<OwnedFd>, index: u32) -> Self {
-        Self(Probe::Interface { socket, index })
+    /// For the interface `name` in the namespace of the calling thread.
+    pub(crate) fn interface(name: &str) -> io::Result<Self> {
+        let socket = sys::link_monitor()?;
+        let index = sys::interface_index(&socket, name)?;
+        Ok(Self(Probe::Interface { socket: Arc::new(socket), index }))
     }
 
-    /// Administratively up and with carrier. False when the device is gone.
-    pub fn is_up(&self) -> bool {
+    /// The state at this moment.
+    pub fn state(&self) -> LinkState {
+        let Probe::Interface { socket, index } = &self.0 else { return LinkState::Up };
+        let flags = sys::name_of_index(socket, *index).and_then(|name| sys::interface_flags(socket, &name));
+        match flags {
+            Ok(flags) if flags.is_up() && flags.is_running() => LinkState::Up,
+            Ok(_) => LinkState::Down,
+            Err(_) => LinkState::Gone,
+        }
+    }
+
+    /// Becomes readable when the state may have changed; then [`drain`](Self::drain) it and ask again.
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Probe::Always => true,
-            Probe::Interface { socket, index } => sys::name_of_index(socket, *index)
-                .and_then(|name| sys::interface_flags(socket, &name))
-                .is_ok_and(|flags| flags.is_up() && flags.is_running()),
+            Probe::Always => None,
+            Probe::Interface { socket, .. } => Some(socket.as_fd()),
+        }
+    }
+
+    /// Takes what made [`poll_fd`](Self::poll_fd) readable.
+    pub fn drain(&self) {
+        if let Probe::Interface { socket, .. } = &self.0 {
+            sys::drain(socket);
+        }
+    }
+
+    /// Deletes the device; for those that were made for the port and must not outlive it.
+    pub(crate) fn delete_device(&self) -> io::Result<()> {
+        match &self.0 {
+            Probe::Always => Ok(()),
+            Probe::Interface { index, socket } => sys::delete_link(socket, *index),
         }
     }
 }

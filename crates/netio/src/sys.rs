@@ -23,11 +23,75 @@ impl Flags {
 
 /// A socket that belongs to the network namespace of the calling thread, for interface requests.
 pub fn control_socket() -> io::Result<OwnedFd> {
+    new_socket(libc::AF_INET, libc::SOCK_DGRAM, 0)
+}
+
+fn new_socket(domain: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
     // SAFETY: socket takes no pointers; a non-negative result is a descriptor nobody else owns.
     unsafe {
-        let fd = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        let fd = libc::socket(domain, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol);
         if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
     }
+}
+
+/// A non-blocking packet socket that receives nothing before it is bound.
+pub fn packet_socket() -> io::Result<OwnedFd> {
+    new_socket(libc::AF_PACKET, libc::SOCK_RAW, 0)
+}
+
+/// A netlink socket of the namespace of the calling thread that becomes readable when an interface changes. Requests
+/// about interfaces can be made on it, too.
+pub fn link_monitor() -> io::Result<OwnedFd> {
+    let socket = new_socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
+    // SAFETY: sockaddr_nl consists of integers; all zeros is a valid value.
+    let mut address: libc::sockaddr_nl = unsafe { mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    address.nl_groups = libc::RTMGRP_LINK as u32;
+    bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Binds a packet socket to one interface, for all protocols.
+pub fn bind_packet(socket: &OwnedFd, index: u32) -> io::Result<()> {
+    // SAFETY: sockaddr_ll consists of integers; all zeros is a valid value.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = index as libc::c_int;
+    bind(socket, &address)
+}
+
+fn bind<T>(socket: &OwnedFd, address: &T) -> io::Result<()> {
+    let size = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: the pointer is valid for `size` bytes, which the kernel only reads; the kernel checks family and length.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), std::ptr::from_ref(address).cast(), size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Throws away what a non-blocking socket has received.
+pub fn drain(socket: &OwnedFd) {
+    let mut buffer = [0u8; 4096];
+    loop {
+        // SAFETY: the buffer is valid for its length.
+        let n = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        // ENOBUFS says that messages were lost: there may be more behind it, and the caller asks for the state anyway.
+        if n < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::ENOBUFS) {
+            return;
+        }
+    }
+}
+
+/// Asks the kernel to delete an interface, by a netlink socket of its namespace.
+pub fn delete_link(socket: &OwnedFd, index: u32) -> io::Result<()> {
+    // struct nlmsghdr { len, type, flags, seq, pid } and struct ifinfomsg { family, type, index, flags, change }.
+    let mut message = [0u8; 32];
+    message[..4].copy_from_slice(&32u32.to_ne_bytes());
+    message[4..6].copy_from_slice(&libc::RTM_DELLINK.to_ne_bytes());
+    message[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    message[20..24].copy_from_slice(&index.to_ne_bytes());
+    // SAFETY: the buffer is valid for its length.
+    let n = unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
+    if n < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A zeroed request that names an interface. Names longer than the kernel's limit do not exist.

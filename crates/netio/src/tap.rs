@@ -1,1 +1,296 @@
-//! tap
+//! Taps whose descriptor is ours: `netns:` and `hosttap:` ports.
+//!
+//! One `readv` or `writev` a frame, straight between the kernel and the frame's buffers, with the virtio-net header
+//! beside them, so that super-frames and unfinished checksums pass as they are.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::errno::Errno;
+use nix::sys::uio::{readv, writev};
+use packet::{Batch, Frame, Pool};
+
+use crate::counters::{PortCounters, PortDrop};
+use crate::netns;
+use crate::port::{LinkProbe, Offload, Port, PortError, PortInfo};
+use crate::sys;
+use crate::tx::Finisher;
+use crate::vnet;
+
+const ETHERNET_SIZE: usize = 14;
+
+const TSO: libc::c_uint = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+const USO: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+
+/// How the descriptors of a device come about.
+#[derive(Clone, Copy, Debug)]
+pub struct TapConfig {
+    pub n_queues: u16,
+    pub persistent: bool,
+    /// Ask the kernel for finished frames.
+    pub offload: bool,
+    /// User that may attach to the device without privilege.
+    pub owner: Option<u32>,
+}
+
+/// What opening found.
+#[derive(Debug)]
+pub struct TapQueues {
+    pub queues: Vec<OwnedFd>,
+    pub offload: Offload,
+}
+
+/// Where opening failed.
+#[derive(Debug)]
+pub enum TapError {
+    /// /dev/net/tun itself.
+    Device(io::Error),
+    /// The name belongs to something that is not a tap.
+    NotATap,
+    /// A process is attached to the device.
+    Busy,
+    /// The device was made in another namespace than the calling thread's.
+    WrongNamespace,
+    /// Anything else.
+    Io(&'static str, io::Error),
+}
+
+/// Creates the tap `name` in the namespace of the calling thread, or attaches to a persistent one that nobody uses.
+pub fn open_queues(name: &str, config: TapConfig) -> Result<TapQueues, TapError> {
+    let control = sys::control_socket().map_err(|e| TapError::Io("open a socket", e))?;
+    let exists = sys::interface_index(&control, name).is_ok();
+    // The carrier of a tap is up exactly while a descriptor is attached; a device that is down does not tell.
+    if exists && sys::interface_flags(&control, name).is_ok_and(|f| f.is_up() && f.is_running()) {
+        return Err(if is_tap(name) { TapError::Busy } else { TapError::NotATap });
+    }
+    let multi = if config.n_queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 };
+    let (first, multi) = if exists {
+        match attach(name, multi) {
+            // The flag belongs to the device: one made with the other choice refuses ours.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                let other = multi ^ libc::IFF_MULTI_QUEUE;
+                (attach(name, other).map_err(not_a_tap)?, other)
+            }
+            first => (first.map_err(not_a_tap)?, multi),
+        }
+    } else {
+        (attach(name, multi | libc::IFF_TUN_EXCL).map_err(not_a_tap)?, multi)
+    };
+    check_namespace(&first)?;
+    let mut queues = vec![first];
+    if multi != 0 {
+        for _ in 1..config.n_queues {
+            queues.push(attach(name, multi).map_err(|e| TapError::Io("open another queue", e))?);
+        }
+    }
+    let offload = configure(&queues[0], config)?;
+    Ok(TapQueues { queues, offload })
+}
+
+fn not_a_tap(error: io::Error) -> TapError {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => TapError::NotATap,
+        Some(libc::EBUSY) => TapError::Busy,
+        Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => TapError::Device(error),
+        _ => TapError::Io("make a tap", error),
+    }
+}
+
+fn is_tap(name: &str) -> bool {
+    // Only a message hangs on it. The kernel says "tun" for taps, too.
+    crate::link::blocking(None, async |netlink| netlink.link(name).await).is_ok_and(|link| link.kind == "tun")
+}
+
+/// A descriptor attached to `name`; with `IFF_TUN_EXCL` in `flags` the device must be new.
+fn attach(name: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let file =
+        File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun").map_err(
+            |e| match e.kind() {
+                // Told apart from the errors of the request below.
+                io::ErrorKind::PermissionDenied => io::Error::from_raw_os_error(libc::ENXIO),
+                _ => e,
+            },
+        )?;
+    let mut request = sys::request(name)?;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | flags;
+    request.ifr_ifru.ifru_flags = flags as u16 as libc::c_short;
+    // SAFETY: TUNSETIFF is defined for ifreq.
+    unsafe { sys::ioctl(&file, libc::TUNSETIFF, &mut request)? };
+    Ok(file.into())
+}
+
+/// The device must be in our namespace: an existing name opened in the wrong one makes a new device without an error.
+fn check_namespace(queue: &OwnedFd) -> Result<(), TapError> {
+    // SAFETY: TUNGETDEVNETNS takes no argument and returns a new descriptor.
+    let fd = match unsafe { sys::ioctl_value(queue, libc::TUNGETDEVNETNS, 0) } {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd) },
+        Err(e) => return Err(TapError::Io("ask for the tap's namespace", e)),
+    };
+    let same = netns::inode_of(fd.as_raw_fd()).and_then(|a| Ok(a == netns::own_inode()?));
+    match same {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(TapError::WrongNamespace),
+        Err(e) => Err(TapError::Io("compare namespaces", e)),
+    }
+}
+
+/// Header size and offloads belong to the device, so an adopted one is set anew.
+fn configure(queue: &OwnedFd, config: TapConfig) -> Result<Offload, TapError> {
+    let mut size = vnet::HEADER_SIZE as libc::c_int;
+    // SAFETY: TUNSETVNETHDRSZ reads an int.
+    unsafe { sys::ioctl(queue, libc::TUNSETVNETHDRSZ, &mut size) }
+        .map_err(|e| TapError::Io("set the header size", e))?;
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    let set = |mask: libc::c_uint| unsafe { sys::ioctl_value(queue, libc::TUNSETOFFLOAD, mask.into()) };
+    let offload = if !config.offload {
+        set(0).map_err(|e| TapError::Io("set offloads", e))?;
+        Offload::NONE
+    } else if set(TSO | USO).is_ok() {
+        Offload::ALL
+    } else {
+        // Kernels before 6.2 know no UDP segmentation on taps.
+        set(TSO).map_err(|e| TapError::Io("set offloads", e))?;
+        Offload { uso: false, ..Offload::ALL }
+    };
+    if let Some(owner) = config.owner {
+        // SAFETY: TUNSETOWNER takes its argument by value.
+        unsafe { sys::ioctl_value(queue, libc::TUNSETOWNER, owner.into()) }
+            .map_err(|e| TapError::Io("set the owner", e))?;
+    }
+    if config.persistent {
+        // SAFETY: TUNSETPERSIST takes its argument by value.
+        unsafe { sys::ioctl_value(queue, libc::TUNSETPERSIST, 1) }
+            .map_err(|e| TapError::Io("make it persistent", e))?;
+    }
+    Ok(offload)
+}
+
+/// One queue of a tap.
+#[derive(Debug)]
+pub struct TapPort {
+    queue: OwnedFd,
+    info: PortInfo,
+    probe: LinkProbe,
+    counters: PortCounters,
+    finisher: Finisher,
+    /// The next frame to receive into, with a tail.
+    spare: Option<Frame>,
+}
+
+impl TapPort {
+    pub fn new(queue: OwnedFd, info: PortInfo, probe: LinkProbe) -> Self {
+        let finisher = Finisher::new(info.offload);
+        Self { queue, info, probe, counters: PortCounters::default(), finisher, spare: None }
+    }
+
+    /// Counts and keeps, or counts and drops, what was read into `frame`.
+    fn accept(&mut self, n: usize, header: &[u8], mut frame: Frame, pool: &mut Pool, batch: &mut Batch) {
+        let Some(len) = n.checked_sub(vnet::HEADER_SIZE).filter(|len| *len >= ETHERNET_SIZE) else {
+            return self.refuse(PortDrop::RxTooShort, frame);
+        };
+        let room = {
+            let (head, tail) = frame.receive_buffers();
+            head.len() + tail.len()
+        };
+        if len >= room {
+            return self.refuse(PortDrop::RxTooLong, frame);
+        }
+        frame.set_received(len);
+        if vnet::decode(header, &mut frame).is_err() {
+            return self.refuse(PortDrop::RxBadVnetHeader, frame);
+        }
+        if frame.tail().is_empty() {
+            let mut next = pool.alloc();
+            frame.give_unused_tail(&mut next);
+            self.spare = Some(next);
+        }
+        self.counters.received(&frame);
+        batch.push(frame);
+    }
+
+    fn refuse(&mut self, reason: PortDrop, frame: Frame) {
+        self.counters.drop_n(reason, 1);
+        self.spare = Some(frame);
+    }
+
+    fn send(&mut self, frame: &Frame) -> Result<(), PortError> {
+        let header = vnet::encode(frame);
+        let parts = [IoSlice::new(&header), IoSlice::new(frame.head()), IoSlice::new(frame.tail())];
+        let n_parts = if frame.tail().is_empty() { 2 } else { 3 };
+        let reason = match writev(&self.queue, &parts[..n_parts]) {
+            Ok(_) => {
+                self.counters.sent(frame);
+                return Ok(());
+            }
+            Err(Errno::EBADFD | Errno::ENODEV) => return Err(PortError::Gone),
+            Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => PortDrop::TxQueueFull,
+            // The tap driver's answer while the device is administratively down.
+            Err(Errno::EIO) => PortDrop::TxLinkDown,
+            Err(Errno::EMSGSIZE) => PortDrop::TxTooLong,
+            Err(_) => PortDrop::TxRefused,
+        };
+        self.counters.drop_n(reason, 1);
+        Ok(())
+    }
+}
+
+impl Port for TapPort {
+    fn receive(&mut self, pool: &mut Pool, batch: &mut Batch, max: usize) -> Result<usize, PortError> {
+        let before = batch.len();
+        // Bounds the work of a call also when every frame is refused.
+        for _ in 0..max {
+            let mut frame = self.spare.take().unwrap_or_else(|| pool.alloc_with_tail());
+            let mut header = [0; vnet::HEADER_SIZE];
+            let read = {
+                let (head, tail) = frame.receive_buffers();
+                let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(head), IoSliceMut::new(tail)];
+                readv(&self.queue, &mut parts)
+            };
+            match read {
+                Ok(n) => self.accept(n, &header, frame, pool, batch),
+                Err(error) => {
+                    self.spare = Some(frame);
+                    match error {
+                        Errno::EAGAIN => break,
+                        Errno::EINTR => {}
+                        Errno::EBADFD | Errno::ENODEV => return Err(PortError::Gone),
+                        other => return Err(PortError::Io(other.into())),
+                    }
+                }
+            }
+        }
+        Ok(batch.len() - before)
+    }
+
+    fn transmit(&mut self, pool: &mut Pool, frames: &mut Vec<Frame>) -> Result<(), PortError> {
+        self.finisher.finish(pool, frames, &mut self.counters);
+        let mut result = Ok(());
+        for frame in frames.drain(..) {
+            if result.is_ok() {
+                result = self.send(&frame);
+            }
+            pool.free(frame);
+        }
+        result
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.queue.as_fd())
+    }
+
+    fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    fn counters(&mut self) -> PortCounters {
+        self.counters
+    }
+
+    fn link_probe(&self) -> LinkProbe {
+        self.probe.clone()
+    }
+}

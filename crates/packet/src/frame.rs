@@ -223,6 +223,14 @@ impl Frame {
         (&mut self.head[HEADROOM..], tail)
     }
 
+    /// Moves a tail buffer that holds nothing to `to`, which keeps its own if it has one: a port that received a short
+    /// frame receives the next one with the same tail.
+    pub fn give_unused_tail(&mut self, to: &mut Self) {
+        if self.tail_len == 0 && to.tail.is_none() {
+            to.tail = self.tail.take();
+        }
+    }
+
     /// Declares that `len` bytes were received into [`receive_buffers`](Self::receive_buffers), head first.
     /// A tail buffer that was not needed stays with the frame, to be reused.
     ///
@@ -435,5 +443,8 @@ mod tests {
         assert_eq!((frame.len(), frame.tail().len()), (60, 0));
         frame.truncate(20);
         assert_eq!(frame.len(), 20);
+        let mut next = pool.alloc();
+        frame.give_unused_tail(&mut next);
+        assert_eq!((frame.receive_buffers().1.len(), next.receive_buffers().1.len()), (0, TAIL_SIZE));
     }
 }
