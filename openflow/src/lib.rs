@@ -4,8 +4,10 @@
 //! a version writes it. Clauses cited are those of OpenFlow Switch Specification 1.3.5.
 
 mod action;
+pub mod codec;
 pub mod error;
 mod flow;
+pub mod frame;
 mod group;
 mod matches;
 mod message;
@@ -14,6 +16,7 @@ mod multipart;
 pub mod oxm;
 mod packet_io;
 mod port;
+pub mod session;
 mod table;
 mod types;
 
@@ -41,5 +44,6 @@ pub use port::{
     PacketQueue, PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStats, PortStatus,
     QueueConfig, QueueStats, ports,
 };
+pub use session::{CloseReason, Event, Session, SessionConfig, SessionCounters, Side};
 pub use table::{TableFeature, TableFeatures, TableMod, TableStats};
 pub use types::{BufferId, Cookie, Dpid, DpidError, GroupId, MeterId, Priority, QueueId, TableId, Xid};

@@ -1,0 +1,275 @@
+//! OpenFlow 1.3.5.
+
+mod action;
+mod flow;
+mod group;
+mod multipart;
+mod oxm;
+mod port;
+mod table;
+
+use core::time::Duration;
+
+use super::reader::{Decoded, Reader};
+use super::writer::Put;
+use super::{EncodeError, begin, finish};
+use crate::error::{BadRequest, RoleRequestFailed, SwitchConfigFailed};
+use crate::{
+    AsyncConfig, Config, Dpid, Error, ErrorKind, Features, FragMode, Message, PortNo, Role, RoleRequest,
+    SwitchCapabilities, Version, Xid, ports,
+};
+
+/// Message types (ofp_type).
+mod kind {
+    pub const ERROR: u8 = 1;
+    pub const ECHO_REQUEST: u8 = 2;
+    pub const ECHO_REPLY: u8 = 3;
+    pub const EXPERIMENTER: u8 = 4;
+    pub const FEATURES_REQUEST: u8 = 5;
+    pub const FEATURES_REPLY: u8 = 6;
+    pub const GET_CONFIG_REQUEST: u8 = 7;
+    pub const GET_CONFIG_REPLY: u8 = 8;
+    pub const SET_CONFIG: u8 = 9;
+    pub const PACKET_IN: u8 = 10;
+    pub const FLOW_REMOVED: u8 = 11;
+    pub const PORT_STATUS: u8 = 12;
+    pub const PACKET_OUT: u8 = 13;
+    pub const FLOW_MOD: u8 = 14;
+    pub const GROUP_MOD: u8 = 15;
+    pub const PORT_MOD: u8 = 16;
+    pub const TABLE_MOD: u8 = 17;
+    pub const MULTIPART_REQUEST: u8 = 18;
+    pub const MULTIPART_REPLY: u8 = 19;
+    pub const BARRIER_REQUEST: u8 = 20;
+    pub const BARRIER_REPLY: u8 = 21;
+    pub const QUEUE_GET_CONFIG_REQUEST: u8 = 22;
+    pub const QUEUE_GET_CONFIG_REPLY: u8 = 23;
+    pub const ROLE_REQUEST: u8 = 24;
+    pub const ROLE_REPLY: u8 = 25;
+    pub const GET_ASYNC_REQUEST: u8 = 26;
+    pub const GET_ASYNC_REPLY: u8 = 27;
+    pub const SET_ASYNC: u8 = 28;
+    pub const METER_MOD: u8 = 29;
+}
+
+/// An error of an experimenter (OFPET_EXPERIMENTER).
+const ERROR_EXPERIMENTER: u16 = 0xffff;
+
+pub(super) fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    if let Message::MultipartReply(reply) = message {
+        return multipart::write_reply(xid, reply, out);
+    }
+    let start = begin(Version::V13, kind_of(message), xid, out);
+    encode_body(message, out)?;
+    finish(out, start)
+}
+
+fn kind_of(message: &Message) -> u8 {
+    match message {
+        Message::Hello(_) => 0,
+        Message::Error(_) => kind::ERROR,
+        Message::EchoRequest(_) => kind::ECHO_REQUEST,
+        Message::EchoReply(_) => kind::ECHO_REPLY,
+        Message::Experimenter { .. } => kind::EXPERIMENTER,
+        Message::FeaturesRequest => kind::FEATURES_REQUEST,
+        Message::FeaturesReply(_) => kind::FEATURES_REPLY,
+        Message::GetConfigRequest => kind::GET_CONFIG_REQUEST,
+        Message::GetConfigReply(_) => kind::GET_CONFIG_REPLY,
+        Message::SetConfig(_) => kind::SET_CONFIG,
+        Message::PacketIn(_) => kind::PACKET_IN,
+        Message::FlowRemoved(_) => kind::FLOW_REMOVED,
+        Message::PortStatus(_) => kind::PORT_STATUS,
+        Message::PacketOut(_) => kind::PACKET_OUT,
+        Message::FlowMod(_) => kind::FLOW_MOD,
+        Message::GroupMod(_) => kind::GROUP_MOD,
+        Message::PortMod(_) => kind::PORT_MOD,
+        Message::TableMod(_) => kind::TABLE_MOD,
+        Message::MultipartRequest(_) => kind::MULTIPART_REQUEST,
+        Message::MultipartReply(_) => kind::MULTIPART_REPLY,
+        Message::BarrierRequest => kind::BARRIER_REQUEST,
+        Message::BarrierReply => kind::BARRIER_REPLY,
+        Message::QueueGetConfigRequest(_) => kind::QUEUE_GET_CONFIG_REQUEST,
+        Message::QueueGetConfigReply(_) => kind::QUEUE_GET_CONFIG_REPLY,
+        Message::RoleRequest(_) => kind::ROLE_REQUEST,
+        Message::RoleReply(_) => kind::ROLE_REPLY,
+        Message::GetAsyncRequest => kind::GET_ASYNC_REQUEST,
+        Message::GetAsyncReply(_) => kind::GET_ASYNC_REPLY,
+        Message::SetAsync(_) => kind::SET_ASYNC,
+        Message::MeterMod(_) => kind::METER_MOD,
+    }
+}
+
+fn encode_body(message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    match message {
+        Message::Error(error) => write_error(out, error),
+        Message::EchoRequest(data) | Message::EchoReply(data) => out.bytes(data),
+        Message::Experimenter { experimenter, kind, data } => {
+            out.u32(*experimenter);
+            out.u32(*kind);
+            out.bytes(data);
+        }
+        Message::FeaturesReply(features) => write_features(out, features),
+        Message::GetConfigReply(config) | Message::SetConfig(config) => {
+            out.u16(config.frag.number());
+            out.u16(config.miss_send_len);
+        }
+        Message::PacketIn(m) => flow::write_packet_in(out, m)?,
+        Message::FlowRemoved(m) => flow::write_flow_removed(out, m)?,
+        Message::PacketOut(m) => flow::write_packet_out(out, m)?,
+        Message::FlowMod(m) => flow::write_flow_mod(out, m)?,
+        Message::PortStatus(m) => port::write_status(out, m),
+        Message::PortMod(m) => port::write_mod(out, m),
+        Message::GroupMod(m) => group::write_group_mod(out, m)?,
+        Message::MeterMod(m) => group::write_meter_mod(out, m),
+        Message::TableMod(m) => table::write_mod(out, m),
+        Message::MultipartRequest(m) => multipart::write_request(out, m)?,
+        Message::QueueGetConfigRequest(port) => {
+            out.u32(any_port(*port));
+            out.zeros(4);
+        }
+        Message::QueueGetConfigReply(m) => port::write_queue_config(out, m)?,
+        Message::RoleRequest(m) | Message::RoleReply(m) => {
+            out.u32(m.role.number());
+            out.zeros(4);
+            out.u64(m.generation);
+        }
+        Message::GetAsyncReply(m) | Message::SetAsync(m) => {
+            let masks = [m.packet_in, m.port_status, m.flow_removed];
+            masks.iter().flatten().for_each(|mask| out.u32(*mask));
+        }
+        // Nothing but a header. Hellos and multipart replies are written elsewhere.
+        Message::Hello(_)
+        | Message::MultipartReply(_)
+        | Message::FeaturesRequest
+        | Message::GetConfigRequest
+        | Message::BarrierRequest
+        | Message::BarrierReply
+        | Message::GetAsyncRequest => {}
+    }
+    Ok(())
+}
+
+/// Reads the body of a message of type `kind`; `r` is all of it.
+pub(super) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> {
+    let r = &mut r;
+    let message = match kind {
+        kind::ERROR => Message::Error(read_error(r)?),
+        kind::ECHO_REQUEST => Message::EchoRequest(r.rest().to_vec()),
+        kind::ECHO_REPLY => Message::EchoReply(r.rest().to_vec()),
+        kind::EXPERIMENTER => {
+            Message::Experimenter { experimenter: r.u32()?, kind: r.u32()?, data: r.rest().to_vec() }
+        }
+        kind::FEATURES_REQUEST => Message::FeaturesRequest,
+        kind::FEATURES_REPLY => Message::FeaturesReply(read_features(r)?),
+        kind::GET_CONFIG_REQUEST => Message::GetConfigRequest,
+        kind::GET_CONFIG_REPLY => Message::GetConfigReply(read_config(r)?),
+        kind::SET_CONFIG => Message::SetConfig(read_config(r)?),
+        kind::PACKET_IN => Message::PacketIn(flow::read_packet_in(r)?),
+        kind::FLOW_REMOVED => Message::FlowRemoved(flow::read_flow_removed(r)?),
+        kind::PORT_STATUS => Message::PortStatus(port::read_status(r)?),
+        kind::PACKET_OUT => Message::PacketOut(flow::read_packet_out(r)?),
+        kind::FLOW_MOD => Message::FlowMod(flow::read_flow_mod(r)?),
+        kind::GROUP_MOD => Message::GroupMod(group::read_group_mod(r)?),
+        kind::PORT_MOD => Message::PortMod(port::read_mod(r)?),
+        kind::TABLE_MOD => Message::TableMod(table::read_mod(r)?),
+        kind::MULTIPART_REQUEST => Message::MultipartRequest(multipart::read_request(r)?),
+        kind::MULTIPART_REPLY => Message::MultipartReply(multipart::read_reply(r)?),
+        kind::BARRIER_REQUEST => Message::BarrierRequest,
+        kind::BARRIER_REPLY => Message::BarrierReply,
+        kind::QUEUE_GET_CONFIG_REQUEST => Message::QueueGetConfigRequest(read_port_request(r)?),
+        kind::QUEUE_GET_CONFIG_REPLY => Message::QueueGetConfigReply(port::read_queue_config(r)?),
+        kind::ROLE_REQUEST => Message::RoleRequest(read_role(r)?),
+        kind::ROLE_REPLY => Message::RoleReply(read_role(r)?),
+        kind::GET_ASYNC_REQUEST => Message::GetAsyncRequest,
+        kind::GET_ASYNC_REPLY => Message::GetAsyncReply(read_async(r)?),
+        kind::SET_ASYNC => Message::SetAsync(read_async(r)?),
+        kind::METER_MOD => Message::MeterMod(group::read_meter_mod(r)?),
+        _ => return Err(BadRequest::BadType.into()),
+    };
+    r.finish()?;
+    Ok(message)
+}
+
+fn write_error(out: &mut Vec<u8>, error: &Error) {
+    let (kind, code) = error.kind.numbers();
+    out.u16(kind);
+    out.u16(code);
+    if let ErrorKind::Experimenter { experimenter, .. } = error.kind {
+        out.u32(experimenter);
+    }
+    out.bytes(&error.data);
+}
+
+fn read_error(r: &mut Reader<'_>) -> Decoded<Error> {
+    let (kind, code) = (r.u16()?, r.u16()?);
+    let kind = if kind == ERROR_EXPERIMENTER {
+        ErrorKind::Experimenter { kind: code, experimenter: r.u32()? }
+    } else {
+        ErrorKind::from_numbers(kind, code)
+    };
+    Ok(Error { kind, data: r.rest().to_vec() })
+}
+
+fn write_features(out: &mut Vec<u8>, features: &Features) {
+    out.u64(features.dpid.0);
+    out.u32(features.n_buffers);
+    out.u8(features.n_tables);
+    out.u8(features.auxiliary_id);
+    out.zeros(2);
+    out.u32(features.capabilities.0);
+    out.zeros(4);
+}
+
+fn read_features(r: &mut Reader<'_>) -> Decoded<Features> {
+    let dpid = Dpid(r.u64()?);
+    let (n_buffers, n_tables, auxiliary_id) = (r.u32()?, r.u8()?, r.u8()?);
+    r.skip(2)?;
+    let capabilities = SwitchCapabilities(r.u32()?);
+    r.skip(4)?;
+    Ok(Features { dpid, n_buffers, n_tables, auxiliary_id, capabilities })
+}
+
+fn read_config(r: &mut Reader<'_>) -> Decoded<Config> {
+    let frag = FragMode::from_number(r.u16()?).ok_or(SwitchConfigFailed::BadFlags)?;
+    Ok(Config { frag, miss_send_len: r.u16()? })
+}
+
+fn read_role(r: &mut Reader<'_>) -> Decoded<RoleRequest> {
+    let role = Role::from_number(r.u32()?);
+    r.skip(4)?;
+    let generation = r.u64()?;
+    Ok(RoleRequest { role: role.ok_or(RoleRequestFailed::BadRole)?, generation })
+}
+
+fn read_async(r: &mut Reader<'_>) -> Decoded<AsyncConfig> {
+    let mut pair = || Ok::<_, ErrorKind>([r.u32()?, r.u32()?]);
+    Ok(AsyncConfig { packet_in: pair()?, port_status: pair()?, flow_removed: pair()? })
+}
+
+/// A request about one port or all: number and padding.
+fn read_port_request(r: &mut Reader<'_>) -> Decoded<Option<PortNo>> {
+    let port = r.u32()?;
+    r.skip(4)?;
+    Ok(some_port(port))
+}
+
+/// ANY on the wire is `None`.
+fn some_port(port: u32) -> Option<PortNo> {
+    (port != ports::ANY.0).then_some(PortNo(port))
+}
+
+fn any_port(port: Option<PortNo>) -> u32 {
+    port.unwrap_or(ports::ANY).0
+}
+
+/// Seconds and nanoseconds beyond them.
+fn write_duration(out: &mut Vec<u8>, duration: Duration) {
+    out.u32(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX));
+    out.u32(duration.subsec_nanos());
+}
+
+/// A peer that counts a second or more in its nanoseconds is taken at its word.
+fn read_duration(r: &mut Reader<'_>) -> Decoded<Duration> {
+    let (secs, nanos) = (r.u32()?, r.u32()?);
+    Ok(Duration::from_secs(secs.into()) + Duration::from_nanos(nanos.into()))
+}

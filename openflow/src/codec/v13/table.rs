@@ -1,0 +1,158 @@
+//! Tables (§7.3.3, §7.3.5.4, §7.3.5.5).
+
+use super::oxm::{OxmHeader, write_oxm_id};
+use crate::codec::EncodeError;
+use crate::codec::reader::{Decoded, Reader};
+use crate::codec::writer::Put;
+use crate::error::TableFeaturesFailed;
+use crate::{Field, TableFeature, TableFeatures, TableId, TableMod, TableStats};
+
+pub(super) fn write_mod(out: &mut Vec<u8>, m: &TableMod) {
+    out.u8(m.table.0);
+    out.zeros(3);
+    out.u32(m.config);
+}
+
+pub(super) fn read_mod(r: &mut Reader<'_>) -> Decoded<TableMod> {
+    let table = TableId(r.u8()?);
+    r.skip(3)?;
+    Ok(TableMod { table, config: r.u32()? })
+}
+
+pub(super) fn write_stats(out: &mut Vec<u8>, s: &TableStats) {
+    out.u8(s.table.0);
+    out.zeros(3);
+    out.u32(s.active);
+    out.u64(s.lookups);
+    out.u64(s.matched);
+}
+
+pub(super) fn read_stats(r: &mut Reader<'_>) -> Decoded<TableStats> {
+    let table = TableId(r.u8()?);
+    r.skip(3)?;
+    Ok(TableStats { table, active: r.u32()?, lookups: r.u64()?, matched: r.u64()? })
+}
+
+/// Property types (ofp_table_feature_prop_type); the odd number after each but MATCH and WILDCARDS is for the
+/// table-miss flow.
+const INSTRUCTIONS: u16 = 0;
+const NEXT_TABLES: u16 = 2;
+const WRITE_ACTIONS: u16 = 4;
+const APPLY_ACTIONS: u16 = 6;
+const MATCH: u16 = 8;
+const WILDCARDS: u16 = 10;
+const WRITE_SETFIELD: u16 = 12;
+const APPLY_SETFIELD: u16 = 14;
+
+pub(super) fn write_features(out: &mut Vec<u8>, t: &TableFeatures) -> Result<(), EncodeError> {
+    let start = out.len();
+    out.u16(0);
+    out.u8(t.table.0);
+    out.zeros(5);
+    out.string(&t.name, 32);
+    out.u64(t.metadata_match);
+    out.u64(t.metadata_write);
+    out.u32(t.config);
+    out.u32(t.max_entries);
+    for feature in &t.features {
+        write_feature(out, feature)?;
+    }
+    out.patch_len(start, start)
+}
+
+fn write_feature(out: &mut Vec<u8>, feature: &TableFeature) -> Result<(), EncodeError> {
+    let start = out.len();
+    let base = match feature {
+        TableFeature::Instructions { miss, .. } => INSTRUCTIONS + u16::from(*miss),
+        TableFeature::NextTables { miss, .. } => NEXT_TABLES + u16::from(*miss),
+        TableFeature::Actions { apply: false, miss, .. } => WRITE_ACTIONS + u16::from(*miss),
+        TableFeature::Actions { apply: true, miss, .. } => APPLY_ACTIONS + u16::from(*miss),
+        TableFeature::Match(_) => MATCH,
+        TableFeature::Wildcards(_) => WILDCARDS,
+        TableFeature::SetField { apply: false, miss, .. } => WRITE_SETFIELD + u16::from(*miss),
+        TableFeature::SetField { apply: true, miss, .. } => APPLY_SETFIELD + u16::from(*miss),
+        TableFeature::Unknown { kind, .. } => *kind,
+    };
+    out.u16(base);
+    out.u16(0);
+    match feature {
+        TableFeature::Instructions { types, .. } | TableFeature::Actions { types, .. } => {
+            for kind in types {
+                out.u16(*kind);
+                out.u16(4);
+            }
+        }
+        TableFeature::NextTables { tables, .. } => tables.iter().for_each(|t| out.u8(t.0)),
+        TableFeature::Match(fields) => fields.iter().for_each(|(f, mask)| write_oxm_id(out, *f, *mask)),
+        TableFeature::Wildcards(fields) | TableFeature::SetField { fields, .. } => {
+            fields.iter().for_each(|f| write_oxm_id(out, *f, false));
+        }
+        TableFeature::Unknown { data, .. } => out.bytes(data),
+    }
+    out.patch_len(start + 2, start)?;
+    out.pad8(start);
+    Ok(())
+}
+
+pub(super) fn read_features(r: &mut Reader<'_>) -> Decoded<TableFeatures> {
+    let bad_len = TableFeaturesFailed::BadLen;
+    let len = usize::from(r.u16()?);
+    let rest = len.checked_sub(2).filter(|&n| n <= r.remaining()).ok_or(bad_len)?;
+    let mut r = r.sub(rest, bad_len)?;
+    let table = TableId(r.u8()?);
+    r.skip(5)?;
+    Ok(TableFeatures {
+        table,
+        name: r.string(32)?,
+        metadata_match: r.u64()?,
+        metadata_write: r.u64()?,
+        config: r.u32()?,
+        max_entries: r.u32()?,
+        features: r.list(read_feature)?,
+    })
+}
+
+fn read_feature(r: &mut Reader<'_>) -> Decoded<TableFeature> {
+    let (kind, len) = (r.u16()?, usize::from(r.u16()?));
+    let mut body = r.sub(len.checked_sub(4).ok_or(r.short())?, r.short())?;
+    r.skip((8 - len % 8) % 8)?;
+    let (base, miss) = (kind & !1, kind & 1 == 1);
+    let feature = match (base, kind) {
+        (INSTRUCTIONS, _) => TableFeature::Instructions { miss, types: read_types(&mut body)? },
+        (NEXT_TABLES, _) => TableFeature::NextTables { miss, tables: body.list(|r| r.u8().map(TableId))? },
+        (WRITE_ACTIONS, _) => TableFeature::Actions { apply: false, miss, types: read_types(&mut body)? },
+        (APPLY_ACTIONS, _) => TableFeature::Actions { apply: true, miss, types: read_types(&mut body)? },
+        (_, MATCH) => TableFeature::Match(read_fields(&mut body)?),
+        (_, WILDCARDS) => TableFeature::Wildcards(without_masks(&mut body)?),
+        (WRITE_SETFIELD, _) => {
+            TableFeature::SetField { apply: false, miss, fields: without_masks(&mut body)? }
+        }
+        (APPLY_SETFIELD, _) => {
+            TableFeature::SetField { apply: true, miss, fields: without_masks(&mut body)? }
+        }
+        _ => TableFeature::Unknown { kind, data: body.rest().to_vec() },
+    };
+    Ok(feature)
+}
+
+/// Types of instructions or actions: a header each, experimenters with a body, which is left out.
+fn read_types(r: &mut Reader<'_>) -> Decoded<Vec<u16>> {
+    r.list(|r| {
+        let (kind, len) = (r.u16()?, usize::from(r.u16()?));
+        r.skip(len.checked_sub(4).ok_or(r.short())?)?;
+        Ok(kind)
+    })
+}
+
+/// Fields with their mask bit; those that we do not know are left out.
+fn read_fields(r: &mut Reader<'_>) -> Decoded<Vec<(Field, bool)>> {
+    let fields = r.list(|r| {
+        let header = OxmHeader::read(r)?;
+        Ok(header.field(r)?.map(|field| (field, header.has_mask)))
+    })?;
+    Ok(fields.into_iter().flatten().collect())
+}
+
+fn without_masks(r: &mut Reader<'_>) -> Decoded<Vec<Field>> {
+    Ok(read_fields(r)?.into_iter().map(|(field, _)| field).collect())
+}
