@@ -25,6 +25,7 @@ pub struct Sandbox {
     run_dir: PathBuf,
     outer_net: File,
     outer_mnt: File,
+    outer_dir: PathBuf,
 }
 
 /// What exists at one moment: everything that a lab could leave behind.
@@ -62,7 +63,8 @@ impl Sandbox {
         // /sys shows the network namespace of whoever mounted it.
         let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>);
         run(Command::new("ip").args(["link", "set", "lo", "up"])).success();
-        Self { dir, run_dir, outer_net, outer_mnt }
+        let outer_dir = std::env::current_dir().expect("the working directory exists");
+        Self { dir, run_dir, outer_net, outer_mnt, outer_dir }
     }
 
     /// A folder for logs and files of the test, removed at its end.
@@ -132,6 +134,8 @@ impl Drop for Sandbox {
         }
         let _ = setns(&self.outer_net, CloneFlags::CLONE_NEWNET);
         let _ = setns(&self.outer_mnt, CloneFlags::CLONE_NEWNS);
+        // Entering a mount namespace moves the thread to its root.
+        let _ = std::env::set_current_dir(&self.outer_dir);
         if !std::thread::panicking() {
             wait_until(Duration::from_secs(5), "the end of killed processes", || self.processes().is_empty());
         }
