@@ -1,1 +1,19 @@
-//! Exact hash, longest prefix match, general classifier, slabs.
+//! Exact hash with keyed hashing and bounded probes, longest prefix match, general classifier, slabs.
+//!
+//! The cost of a look-up is bounded by what was inserted, never by the keys that are looked up. Keys are slices of
+//! words; what they mean is the caller's.
+
+mod blocks;
+mod classifier;
+mod exact;
+mod lpm;
+mod rule;
+mod secret;
+mod slab;
+
+pub use classifier::Classifier;
+pub use exact::ExactMap;
+pub use lpm::{Address, Lpm};
+pub use rule::{Cond, Rule};
+pub use secret::Secret;
+pub use slab::{Index, Slab};
