@@ -221,9 +221,7 @@ mod tests {
 
     #[test]
     fn text_values_read_what_they_write() {
-        for text in ["02:00:00:00:00:01"] {
-            assert_eq!(text.parse::<Mac>().unwrap().to_string(), text);
-        }
+        assert_eq!("02:00:00:00:00:01".parse::<Mac>().unwrap().to_string(), "02:00:00:00:00:01");
         assert_eq!("10.1.0.1/24".parse::<Cidr>().unwrap().to_string(), "10.1.0.1/24");
         assert_eq!("s1:1".parse::<PortRef>().unwrap(), PortRef::new("s1", 1));
         for text in ["1", "0x1", "of:0000000000000001", "00:00:00:00:00:00:00:01"] {

@@ -1,0 +1,161 @@
+//! The table layout, as data: numbers of tables, priorities, metadata bits and cookies. Nothing else names them.
+//!
+//! ```text
+//! ADMIT  what a port may send, and into which lane it goes --+--> LANE (links: the tag names the lane) --> FORWARD
+//!                                                            +--> SOURCE (edge: is the sender known?) --> STEER --> FORWARD
+//!                                                            +--> FORWARD (what leaves a chain function)
+//! ```
+//!
+//! A *lane* is a number of 12 bits: the VLAN id of a network, or of one segment of a chain. It is the tag on links
+//! and the low bits of the metadata inside a switch. Frames themselves are untagged between ADMIT and the output.
+
+use openflow::{Cookie, Priority, TableId};
+use packet::VlanId;
+
+/// Classifies by ingress port.
+pub const ADMIT: TableId = TableId(0);
+/// Reads the tag of a frame from another switch and takes it off.
+pub const LANE: TableId = TableId(1);
+/// Knows who may speak where; tells the controller about others.
+pub const SOURCE: TableId = TableId(2);
+/// Puts traffic of chains into the lane of their first segment.
+pub const STEER: TableId = TableId(3);
+/// Decides where a frame leaves.
+pub const FORWARD: TableId = TableId(4);
+/// Tables a switch needs.
+pub const N_TABLES: u8 = 5;
+
+/// Metadata bits that hold the lane.
+pub const LANE_MASK: u64 = 0x0fff;
+/// Metadata bit: came by an edge port or a link of the broadcast tree, so it may be flooded.
+pub const MAY_FLOOD: u64 = 0x1000;
+
+/// The lane of ports that no network declares.
+pub const DEFAULT_LANE: u16 = 4094;
+/// The lanes that segments of chains are given, as far as no network has them.
+pub const SEGMENT_LANES: std::ops::RangeInclusive<u16> = 3000..=4093;
+
+/// Priorities in ADMIT.
+pub mod admit {
+    use super::Priority;
+    /// Discovery frames go to the controller.
+    pub const DISCOVERY: Priority = Priority(1000);
+    /// Frames that bridges must not forward (IEEE 802.1Q §8.6.3), frames from group addresses.
+    pub const REFUSE: Priority = Priority(900);
+    /// A port of a link, or of a function.
+    pub const PORT: Priority = Priority(500);
+    /// A trunk port with the tag of a network.
+    pub const TRUNK: Priority = Priority(400);
+    /// An access port.
+    pub const ACCESS: Priority = Priority(300);
+}
+
+/// Priorities in SOURCE.
+pub mod source {
+    use super::Priority;
+    /// A known sender whose addresses are not known yet says something about them.
+    pub const ADDRESS: Priority = Priority(200);
+    /// A known sender.
+    pub const KNOWN: Priority = Priority(100);
+    /// Anybody else.
+    pub const MISS: Priority = Priority(0);
+}
+
+/// Priorities in STEER.
+pub mod steer {
+    use super::Priority;
+    /// Between endpoints of a chain.
+    pub const CHAIN: Priority = Priority(100);
+    /// Everything else.
+    pub const MISS: Priority = Priority(0);
+}
+
+/// Priorities in FORWARD.
+pub mod forward {
+    use super::Priority;
+    /// A segment of a chain.
+    pub const SEGMENT: Priority = Priority(300);
+    /// To a known host.
+    pub const UNICAST: Priority = Priority(200);
+    /// Group addresses, also where unknown addresses are not flooded.
+    pub const GROUP: Priority = Priority(150);
+    /// From an endpoint of a chain to an address not known yet: held, since it might belong into the chain.
+    pub const HOLD: Priority = Priority(100);
+    /// Broadcast and unknown unicast.
+    pub const FLOOD: Priority = Priority(50);
+}
+
+const OWNER: u64 = 0x7ef7 << 48;
+const OWNER_MASK: u64 = 0xffff << 48;
+const KIND_INTENT: u64 = 1 << 40;
+const KIND_RAW: u64 = 2 << 40;
+const KIND_MASK: u64 = 0xff << 40;
+const ID_MASK: u64 = (1 << 40) - 1;
+
+/// Bits of a cookie that say whose a flow is.
+pub const COOKIE_MASK: u64 = OWNER_MASK | KIND_MASK;
+
+/// The cookie of flows that serve `label`, such as `network/blue`.
+pub fn intent_cookie(label: &str) -> Cookie {
+    Cookie(OWNER | KIND_INTENT | (fnv(label.as_bytes()) & ID_MASK))
+}
+
+/// The cookie of flows added by hand; the low bits of `id` are kept.
+pub fn raw_cookie(id: u64) -> Cookie {
+    Cookie(OWNER | KIND_RAW | (id & ID_MASK))
+}
+
+/// The cookie and mask that select every flow of the blueprint.
+pub fn any_intent() -> (Cookie, u64) {
+    (Cookie(OWNER | KIND_INTENT), COOKIE_MASK)
+}
+
+/// The cookie and mask that select every flow added by hand.
+pub fn any_raw() -> (Cookie, u64) {
+    (Cookie(OWNER | KIND_RAW), COOKIE_MASK)
+}
+
+/// Whose a flow is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// Planned from intents.
+    Intent,
+    /// Added by hand through the controller.
+    Raw,
+    /// Somebody else's.
+    Foreign,
+}
+
+/// Whose a flow with this cookie is.
+pub fn owner(cookie: Cookie) -> Owner {
+    match cookie.0 & COOKIE_MASK {
+        kind if kind == OWNER | KIND_INTENT => Owner::Intent,
+        kind if kind == OWNER | KIND_RAW => Owner::Raw,
+        _ => Owner::Foreign,
+    }
+}
+
+/// Metadata of a lane.
+pub fn lane(vlan: VlanId) -> u64 {
+    u64::from(vlan.get())
+}
+
+/// FNV-1a: names become cookies and choose among equal paths; the values must not change between runs.
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_tell_their_owner() {
+        assert_eq!(owner(intent_cookie("network/blue")), Owner::Intent);
+        assert_eq!(owner(raw_cookie(u64::MAX)), Owner::Raw);
+        for foreign in [0, 1, u64::MAX, OWNER] {
+            assert_eq!(owner(Cookie(foreign)), Owner::Foreign);
+        }
+        assert_ne!(intent_cookie("network/blue"), intent_cookie("network/red"));
+    }
+}
