@@ -1,5 +1,6 @@
 //! The graph of switches: shortest paths and the broadcast tree.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use openflow::Dpid;
@@ -87,7 +88,8 @@ impl Graph {
         for at in &tree {
             *degree.entry(at.0).or_default() += 1;
         }
-        let is_bare = |dpid: &Dpid, degree: &BTreeMap<Dpid, usize>| !members.contains(dpid) && degree[dpid] == 1;
+        let is_bare =
+            |dpid: &Dpid, degree: &BTreeMap<Dpid, usize>| !members.contains(dpid) && degree[dpid] == 1;
         let mut bare: Vec<Dpid> = degree.keys().filter(|dpid| is_bare(dpid, &degree)).copied().collect();
         while let Some(leaf) = bare.pop() {
             let Some(at) = tree.range((leaf, PortNo(0))..).next().copied().filter(|at| at.0 == leaf) else {
@@ -112,8 +114,8 @@ impl Graph {
         while let Some(here) = queue.pop_front() {
             let next = distances[&here] + 1;
             for peer in self.edges[&here].values() {
-                if !distances.contains_key(&peer.0) {
-                    distances.insert(peer.0, next);
+                if let Entry::Vacant(vacant) = distances.entry(peer.0) {
+                    vacant.insert(next);
                     queue.push_back(peer.0);
                 }
             }
@@ -171,7 +173,8 @@ mod tests {
     fn paths_are_shortest_and_choices_use_all_ways() {
         let graph = Graph::new(&leaf_spine());
         assert_eq!(graph.distance(Dpid(3), Dpid(5)), Some(2));
-        let ways: BTreeSet<_> = (0..4).filter_map(|choice| graph.next_port(Dpid(3), Dpid(5), choice)).collect();
+        let ways: BTreeSet<_> =
+            (0..4).filter_map(|choice| graph.next_port(Dpid(3), Dpid(5), choice)).collect();
         assert_eq!(ways, [PortNo(1), PortNo(2)].into());
         assert_eq!(graph.path(Dpid(3), Dpid(5), 1), [(Dpid(3), PortNo(2)), (Dpid(2), PortNo(5))]);
         assert_eq!(graph.next_port(Dpid(3), Dpid(3), 0), None);

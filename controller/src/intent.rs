@@ -218,7 +218,8 @@ impl Intent {
                     faults.push(fault(pointer, format!("there is no function {function:?}")));
                 } else if let Some(other) = users.insert(function, name) {
                     // Frames come back from a function as they went in: nothing tells which chain they belong to.
-                    let reason = format!("function {function:?} already serves chain {other:?}; it can serve one");
+                    let reason =
+                        format!("function {function:?} already serves chain {other:?}; it can serve one");
                     faults.push(fault(pointer, reason));
                 }
             }
@@ -241,10 +242,14 @@ mod tests {
         intent.networks.insert("blue".into(), network(10, &["1", "2"]));
         assert_eq!(intent.faults(), []);
         intent.networks.insert("red".into(), network(10, &["2"]));
-        let reasons: Vec<_> = intent.faults().into_iter().map(|f| (f.pointer, f.to_string())).collect();
+        let reasons: Vec<_> =
+            intent.faults().into_iter().map(|f| (f.pointer.clone(), f.to_string())).collect();
         let port = "network/red: s1:2 is already an access port of network \"blue\"";
         let vlan = "network/red: VLAN 10 already belongs to network \"blue\"";
-        assert_eq!(reasons, [("/vlan".to_owned(), vlan.to_owned()), ("/ports/0".to_owned(), port.to_owned())]);
+        assert_eq!(
+            reasons,
+            [("/vlan".to_owned(), vlan.to_owned()), ("/ports/0".to_owned(), port.to_owned())]
+        );
     }
 
     #[test]

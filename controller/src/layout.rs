@@ -85,6 +85,19 @@ pub mod forward {
     pub const FLOOD: Priority = Priority(50);
 }
 
+/// The order in which flows are added, lowest first: none leads to a table that is not ready for it, and none opens
+/// a way around a chain before the chain itself is in place.
+pub fn rank(table: TableId, priority: Priority) -> u8 {
+    match table {
+        FORWARD if priority == forward::UNICAST || priority == forward::FLOOD => 2,
+        FORWARD => 0,
+        STEER => 1,
+        SOURCE => 3,
+        LANE => 4,
+        _ => 5,
+    }
+}
+
 const OWNER: u64 = 0x7ef7 << 48;
 const OWNER_MASK: u64 = 0xffff << 48;
 const KIND_INTENT: u64 = 1 << 40;
@@ -142,7 +155,9 @@ pub fn lane(vlan: VlanId) -> u64 {
 
 /// FNV-1a: names become cookies and choose among equal paths; the values must not change between runs.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

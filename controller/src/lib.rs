@@ -1,1 +1,36 @@
-//! Intent to plan to diff to flow mods.
+//! Intent to plan to diff to flow mods: the core of the controller. No I/O, no clock.
+//!
+//! [`plan()`] turns an [`Intent`] and a [`View`] into a [`Blueprint`], [`diff`] a blueprint and what a switch holds
+//! into the few changes that are needed. [`Controller`] keeps the view from what switches report, and the switches
+//! at the blueprint.
+
+mod blueprint;
+mod config;
+mod discovery;
+mod effect;
+mod engine;
+mod graph;
+mod intent;
+pub mod interpret;
+mod lanes;
+pub mod layout;
+mod lldp;
+mod plan;
+mod siphash;
+mod switch;
+#[cfg(test)]
+mod testnet;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use blueprint::{Blueprint, Change, FlowBody, FlowKey, Flows, Issue, diff, owned};
+pub use config::Config;
+pub use effect::{Answer, CloseReason, ConnId, Counters, Effect, Event, RequestError, Token};
+pub use engine::{Controller, IntentState, IntentStatus, SwitchState};
+pub use graph::Graph;
+pub use intent::{Attachment, Chain, Fault, Function, Intent, Network, PortName, Reservation};
+pub use lanes::{Lane, Lanes, Path, resolve};
+pub use plan::plan;
+pub use siphash::Key;
+pub use view::{At, Host, Port, Role, Switch, View};

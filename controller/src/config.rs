@@ -1,0 +1,49 @@
+//! What can be set.
+
+use std::time::Duration;
+
+use crate::siphash::Key;
+
+/// Clocks and bounds of the controller.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Signs discovery frames. Random for each controller, or shared by those that work together.
+    pub key: Key,
+    /// How long a port is probed before it counts as an edge port. Until then nothing that arrives there is
+    /// forwarded and nothing is flooded there, unless a network declares the port.
+    pub settle: Duration,
+    /// Between the first probes of a port.
+    pub probe_fast: Duration,
+    /// Between probes of a known link.
+    pub probe_link: Duration,
+    /// Between probes of an edge port.
+    pub probe_edge: Duration,
+    /// A link not seen for so long is gone.
+    pub link_age: Duration,
+    /// A switch not connected for so long is left out of paths.
+    pub retire: Duration,
+    /// Time for the handshake.
+    pub handshake: Duration,
+    /// Least time between two plans; what happens in between goes into the next one together.
+    pub plan_interval: Duration,
+    /// Most hosts that are learned.
+    pub max_hosts: usize,
+}
+
+impl Config {
+    /// The usual clocks.
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            settle: Duration::from_millis(600),
+            probe_fast: Duration::from_millis(100),
+            probe_link: Duration::from_secs(2),
+            probe_edge: Duration::from_secs(5),
+            link_age: Duration::from_secs(9),
+            retire: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            plan_interval: Duration::from_millis(5),
+            max_hosts: 16_384,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What comes out of the controller.
+
+use openflow::{Dpid, Message, Reply, Xid};
+use packet::{MacAddr, VlanId};
+
+use crate::view::At;
+
+/// A connection of a switch; the shell gives the numbers, each once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// A request whose answer comes as an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What the shell is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message.
+    Send {
+        /// On which connection.
+        conn: ConnId,
+        /// Its transaction.
+        xid: Xid,
+        /// The message.
+        message: Message,
+    },
+    /// Close a connection; no `handle_disconnected` is needed, nor harmful.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Tell whoever listens.
+    Event(Event),
+}
+
+/// Why the controller closes a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// The same switch connected again.
+    #[error("the switch connected again")]
+    Replaced,
+    /// It did not say who it is.
+    #[error("no answer to the handshake in time")]
+    Handshake,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A switch is there and may be programmed.
+    SwitchUp(Dpid),
+    /// Its connection is gone. It goes on forwarding.
+    SwitchDown(Dpid),
+    /// A switch without connection is given up: paths avoid it.
+    SwitchRetired(Dpid),
+    /// A link was discovered, in this direction.
+    LinkUp(At, At),
+    /// It is gone.
+    LinkDown(At, At),
+    /// A host was seen for the first time.
+    HostSeen(VlanId, MacAddr, At),
+    /// A host is at another port.
+    HostMoved(VlanId, MacAddr, At),
+    /// A new blueprint is being realised.
+    Planned(u64),
+    /// A switch confirmed this generation by a barrier.
+    Confirmed(Dpid, u64),
+    /// A switch refused a flow of the blueprint.
+    Refused {
+        /// The switch.
+        dpid: Dpid,
+        /// The intent the flow serves.
+        label: String,
+        /// In the switch's words.
+        error: String,
+    },
+    /// The answer to a request.
+    Answer(Token, Result<Answer, RequestError>),
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Statistics or descriptions, all parts together.
+    Reply(Reply),
+    /// The changes are done; the switch confirmed them by a barrier.
+    Done,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The switch is not connected (any more).
+    #[error("the switch is not connected")]
+    NotConnected,
+    /// The switch says no.
+    #[error("the switch answers {0}")]
+    Refused(String),
+}
+
+/// Counts of what was not done, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packet-ins that taught nothing: not from an edge port, or not a frame.
+    pub useless_packet_ins: u64,
+    /// Frames from a reserved address at a port that is not its own.
+    pub spoofed: u64,
+    /// Hosts not learned because there are too many.
+    pub hosts_refused: u64,
+    /// LLDP frames of other systems.
+    pub foreign_lldp: u64,
+    /// Discovery frames with a wrong tag, or cut short.
+    pub bad_lldp: u64,
+    /// Frames held for a chain whose destination never became known.
+    pub held_dropped: u64,
+    /// Messages that were not expected.
+    pub unexpected_messages: u64,
+}
+
+impl Counters {
+    /// Every counter with its name.
+    pub fn named(&self) -> [(&'static str, u64); 7] {
+        [
+            ("useless_packet_ins", self.useless_packet_ins),
+            ("spoofed", self.spoofed),
+            ("hosts_refused", self.hosts_refused),
+            ("foreign_lldp", self.foreign_lldp),
+            ("bad_lldp", self.bad_lldp),
+            ("held_dropped", self.held_dropped),
+            ("unexpected_messages", self.unexpected_messages),
+        ]
+    }
+}

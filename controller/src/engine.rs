@@ -1,0 +1,248 @@
+//! The controller: events of switches in, messages and events out.
+
+mod hosts;
+mod links;
+mod realise;
+mod requests;
+mod session;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use openflow::{Dpid, Message, Xid};
+use packet::Instant;
+
+use crate::blueprint::Blueprint;
+use crate::config::Config;
+use crate::discovery::Discovery;
+use crate::effect::{CloseReason, ConnId, Counters, Effect, Event, RequestError, Token};
+use crate::intent::{Fault, Intent};
+use crate::lanes::Lanes;
+use crate::switch::{Managed, Session};
+use crate::view::View;
+
+pub use status::{IntentState, IntentStatus, SwitchState};
+
+/// How often links are looked at for their age.
+const AGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The controller of a network.
+#[derive(Debug)]
+pub struct Controller {
+    config: Config,
+    intent: Intent,
+    /// Generation of the first blueprint that held an intent as it is now.
+    revisions: BTreeMap<String, u64>,
+    /// Intents that changed since the last plan.
+    changed: BTreeSet<String>,
+    view: View,
+    lanes: Lanes,
+    blueprint: Blueprint,
+    sessions: BTreeMap<ConnId, Session>,
+    switches: BTreeMap<Dpid, Managed>,
+    discovery: Discovery,
+    counters: Counters,
+    effects: VecDeque<Effect>,
+    last_token: u64,
+    /// The view or the intent changed.
+    dirty: bool,
+    last_plan: Option<Instant>,
+    next_aging: Instant,
+}
+
+impl Controller {
+    /// A controller without intent and without switches.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            intent: Intent::default(),
+            revisions: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            view: View::default(),
+            lanes: Lanes::default(),
+            blueprint: Blueprint::default(),
+            sessions: BTreeMap::new(),
+            switches: BTreeMap::new(),
+            discovery: Discovery::default(),
+            counters: Counters::default(),
+            effects: VecDeque::new(),
+            last_token: 0,
+            dirty: false,
+            last_plan: None,
+            next_aging: Instant::ZERO,
+        }
+    }
+
+    /// Replaces the whole intent, or nothing of it.
+    ///
+    /// # Errors
+    /// Every contradiction found.
+    pub fn set_intent(&mut self, now: Instant, intent: Intent) -> Result<(), Vec<Fault>> {
+        let faults = intent.faults();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.changed.extend(changed_labels(&self.intent, &intent));
+        self.intent = intent;
+        self.plan_now(now);
+        Ok(())
+    }
+
+    /// What is wanted.
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// What is known of the network.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Lanes and hosts as of the last plan.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// What the switches are to hold.
+    pub fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+
+    /// What was not done, by reason.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// A switch finished the version negotiation.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
+        let mut session = Session::new(now);
+        let xid = session.xid(crate::switch::Pending::Features);
+        self.sessions.insert(conn, session);
+        self.send(conn, xid, Message::FeaturesRequest);
+    }
+
+    /// A connection is gone.
+    pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId) {
+        let Some(session) = self.sessions.remove(&conn) else { return };
+        let dpid = session.dpid;
+        for token in session.orphans() {
+            self.event(Event::Answer(token, Err(RequestError::NotConnected)));
+        }
+        let Some((dpid, managed)) = dpid.and_then(|dpid| Some((dpid, self.switches.get_mut(&dpid)?))) else {
+            return;
+        };
+        if managed.conn == Some(conn) {
+            managed.conn = None;
+            managed.lost = Some(now);
+            managed.in_flight.clear();
+            managed.discovering = false;
+            self.discovery.stop_switch(dpid);
+            self.event(Event::SwitchDown(dpid));
+        }
+    }
+
+    /// A message of a switch.
+    pub fn handle_message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
+        if self.sessions.contains_key(&conn) {
+            self.message(now, conn, xid, message);
+            self.plan_if_due(now);
+        }
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.probe(now);
+        if now >= self.next_aging {
+            self.next_aging = now + AGE_INTERVAL;
+            self.age_links(now);
+            self.retire(now);
+            self.close_silent(now);
+        }
+        self.release_holds(now);
+        self.plan_if_due(now);
+    }
+
+    /// When `handle_timeout` is wanted next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let plan = if self.dirty { self.plan_due() } else { None };
+        let holds = self.switches.values().filter_map(|managed| managed.hold_until).min();
+        let aging = if self.view.switches.is_empty() && self.sessions.is_empty() {
+            None
+        } else {
+            Some(self.next_aging)
+        };
+        [plan, holds, aging, self.discovery.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// What the shell is to do next.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn send(&mut self, conn: ConnId, xid: Xid, message: Message) {
+        self.effects.push_back(Effect::Send { conn, xid, message });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.effects.push_back(Effect::Event(event));
+    }
+
+    fn token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    /// Switches without connection for too long leave the view.
+    fn retire(&mut self, now: Instant) {
+        let lost = |managed: &Managed| {
+            managed.conn.is_none()
+                && managed.lost.is_some_and(|lost| now.saturating_since(lost) >= self.config.retire)
+        };
+        let gone: Vec<Dpid> = self.switches.iter().filter(|(_, m)| lost(m)).map(|(dpid, _)| *dpid).collect();
+        for dpid in gone {
+            self.switches.remove(&dpid);
+            self.view.switches.remove(&dpid);
+            self.drop_links(|at| at.0 == dpid);
+            self.view.hosts.retain(|_, host| host.at.0 != dpid);
+            self.dirty = true;
+            self.event(Event::SwitchRetired(dpid));
+        }
+    }
+
+    fn close_silent(&mut self, now: Instant) {
+        let late =
+            |session: &Session| !session.ready && now.saturating_since(session.since) > self.config.handshake;
+        let silent: Vec<ConnId> =
+            self.sessions.iter().filter(|(_, s)| late(s)).map(|(conn, _)| *conn).collect();
+        for conn in silent {
+            self.close(now, conn, CloseReason::Handshake);
+        }
+    }
+
+    fn close(&mut self, now: Instant, conn: ConnId, reason: CloseReason) {
+        self.handle_disconnected(now, conn);
+        self.effects.push_back(Effect::Close { conn, reason });
+    }
+}
+
+/// Labels of intents that are in only one of the two, or differ.
+fn changed_labels(old: &Intent, new: &Intent) -> BTreeSet<String> {
+    fn kind<T: PartialEq>(
+        kind: &'static str,
+        old: &BTreeMap<String, T>,
+        new: &BTreeMap<String, T>,
+    ) -> impl Iterator<Item = String> {
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let changed: Vec<String> = names
+            .into_iter()
+            .filter(|name| old.get(*name) != new.get(*name))
+            .map(|name| format!("{kind}/{name}"))
+            .collect();
+        changed.into_iter()
+    }
+    kind("network", &old.networks, &new.networks)
+        .chain(kind("router", &old.routers, &new.routers))
+        .chain(kind("function", &old.functions, &new.functions))
+        .chain(kind("chain", &old.chains, &new.chains))
+        .collect()
+}

@@ -1,0 +1,137 @@
+//! Hosts, learned from what edge ports bring to the controller.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use openflow::{Action, Dpid, Field, Message, PacketIn, PacketOut, ports};
+use packet::{EtherType, Instant, MacAddr, VlanId, arp, ethernet, ipv4};
+
+use super::Controller;
+use crate::effect::Event;
+use crate::layout;
+use crate::switch::Pending;
+use crate::view::{At, Host};
+
+impl Controller {
+    pub(super) fn packet_in(&mut self, now: Instant, dpid: Dpid, packet_in: &PacketIn) {
+        let (Some(port), Ok(frame)) = (packet_in.in_port(), ethernet::View::parse(&packet_in.data)) else {
+            return self.counters.useless_packet_ins += 1;
+        };
+        let at = (dpid, port);
+        if frame.ethertype() == EtherType::LLDP && frame.dst() == crate::lldp::DESTINATION {
+            return self.probe_arrived(now, at, &packet_in.data);
+        }
+        let Some(lane) = self.lane_of(packet_in, at) else { return self.counters.useless_packet_ins += 1 };
+        if packet_in.table == layout::FORWARD {
+            return self.held(now, lane, at, packet_in);
+        }
+        self.learn(lane, at, frame.src(), address_of(&frame));
+    }
+
+    /// The lane a frame was in when it was sent here; from its port where the switch does not say.
+    fn lane_of(&self, packet_in: &PacketIn, at: At) -> Option<VlanId> {
+        let metadata = packet_in.matches.exact(Field::Metadata).unwrap_or(0);
+        let lane = VlanId::new((metadata as u64 & layout::LANE_MASK) as u16).ok();
+        let lane =
+            lane.or_else(|| self.lanes.lanes.iter().find(|(_, l)| l.has(at)).map(|(vlan, _)| *vlan))?;
+        self.lanes.lanes.get(&lane).filter(|l| l.has(at)).map(|_| lane)
+    }
+
+    fn learn(&mut self, lane: VlanId, at: At, mac: MacAddr, address: Option<IpAddr>) {
+        if !mac.is_unicast() || mac == MacAddr::ZERO {
+            return self.counters.useless_packet_ins += 1;
+        }
+        if let Some(reserved) = self.reserved(lane, mac) {
+            if reserved != at {
+                self.counters.spoofed += 1;
+            }
+            return;
+        }
+        let full = self.view.hosts.len() >= self.config.max_hosts;
+        match self.view.hosts.get_mut(&(lane, mac)) {
+            Some(host) => {
+                let new_address = address.is_some_and(|address| host.addresses.insert(address));
+                let moved = host.at != at;
+                host.at = at;
+                self.dirty |= moved || new_address;
+                if moved {
+                    self.event(Event::HostMoved(lane, mac, at));
+                }
+            }
+            None if full => self.counters.hosts_refused += 1,
+            None => {
+                let addresses: BTreeSet<IpAddr> = address.into_iter().collect();
+                self.view.hosts.insert((lane, mac), Host { at, addresses });
+                self.dirty = true;
+                self.event(Event::HostSeen(lane, mac, at));
+            }
+        }
+    }
+
+    /// Where a declared host is attached.
+    fn reserved(&self, lane: VlanId, mac: MacAddr) -> Option<At> {
+        let network = self.intent.networks.values().find(|network| network.vlan == lane)?;
+        let reservation = network.hosts.iter().find(|host| host.mac == mac)?;
+        self.view.find_port(&reservation.port)
+    }
+
+    /// A frame waited because it might belong into a chain. If its destination is known by now, it goes on its way
+    /// behind the flows that lead there.
+    fn held(&mut self, now: Instant, lane: VlanId, at: At, packet_in: &PacketIn) {
+        let Ok(frame) = ethernet::View::parse(&packet_in.data) else { return };
+        self.learn(lane, at, frame.src(), address_of(&frame));
+        let known = self.view.hosts.contains_key(&(lane, frame.dst()));
+        let whole = usize::from(packet_in.total_len) <= packet_in.data.len();
+        let tagged = self.lanes.lanes.get(&lane).is_some_and(|l| l.trunks.contains(&at));
+        if !known || !whole || packet_in.buffer.is_some() {
+            return self.counters.held_dropped += 1;
+        }
+        self.plan_now(now);
+        let conn = self.switches.get(&at.0).and_then(|managed| managed.conn);
+        let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) else {
+            return;
+        };
+        let barrier = session.xid(Pending::Barrier(self.blueprint.generation));
+        if let Some(managed) = self.switches.get_mut(&at.0) {
+            managed.in_flight.push_back(self.blueprint.generation);
+        }
+        self.send(conn, barrier, Message::BarrierRequest);
+        // The tag of a trunk was taken off on the way in; the tables want to see it again.
+        let mut actions = Vec::new();
+        if tagged {
+            actions.push(Action::PushVlan(EtherType::VLAN.0));
+            actions
+                .push(Action::SetField(openflow::Oxm::new(Field::VlanVid, openflow::Oxm::vlan(lane).value)));
+        }
+        actions.push(Action::output(ports::TABLE));
+        let data = packet_in.data.clone();
+        self.packet_out(at.0, PacketOut { buffer: None, in_port: at.1, actions, data });
+    }
+
+    /// Hosts that an earlier controller had learned: the switch still knows where each may speak.
+    pub(super) fn recover_hosts(&mut self, dpid: Dpid) {
+        let Some(managed) = self.switches.get(&dpid) else { return };
+        for key in managed.installed.keys().filter(|key| key.table == layout::SOURCE) {
+            let (Some(port), Some(mac)) = (key.matches.ingress(), key.matches.exact(Field::EthSrc)) else {
+                continue;
+            };
+            let lane = key.matches.get(Field::Metadata).map(|f| f.value as u64 & layout::LANE_MASK);
+            let Some(lane) = lane.and_then(|lane| VlanId::new(lane as u16).ok()) else { continue };
+            let host = Host { at: (dpid, port), addresses: BTreeSet::new() };
+            self.view.hosts.entry((lane, MacAddr::from_u64(mac as u64))).or_insert(host);
+        }
+    }
+}
+
+/// The sender's address, as far as its own frame says: ARP, else the source of IPv4.
+fn address_of(frame: &ethernet::View<'_>) -> Option<IpAddr> {
+    let address = match frame.ethertype() {
+        EtherType::ARP => {
+            let arp = arp::View::parse(frame.payload()).ok()?;
+            Some(arp.sender_ip()).filter(|_| arp.sender_mac() == frame.src())
+        }
+        EtherType::IPV4 => ipv4::View::parse(frame.payload()).ok().map(|ip| ip.src()),
+        _ => None,
+    };
+    address.filter(|address| *address != Ipv4Addr::UNSPECIFIED).map(IpAddr::V4)
+}

@@ -1,0 +1,110 @@
+//! Discovery of links: probes out, probes in, links that age.
+
+use openflow::{Action, Dpid, Message, PacketOut, ports};
+use packet::Instant;
+
+use super::Controller;
+use crate::effect::Event;
+use crate::lldp::{self, LldpError};
+use crate::view::At;
+
+impl Controller {
+    /// Begins to probe the ports of a switch. Other switches probe again, too: theirs may lead here.
+    pub(super) fn discover(&mut self, now: Instant, dpid: Dpid) {
+        match self.switches.get_mut(&dpid) {
+            Some(managed) if !managed.discovering => managed.discovering = true,
+            _ => return,
+        }
+        for (&other, switch) in &self.view.switches {
+            for (&number, port) in &switch.ports {
+                let at = (other, number);
+                match () {
+                    () if other == dpid && port.up => self.discovery.start(now, &self.config, at),
+                    () if other != dpid && !self.view.is_link(at) => self.discovery.hurry(now, at),
+                    () => {}
+                }
+            }
+        }
+    }
+
+    /// Sends the probes that are due.
+    pub(super) fn probe(&mut self, now: Instant) {
+        let due = self.discovery.due(now, &self.config, &self.view);
+        for at in due.settled {
+            let port = self.view.switches.get_mut(&at.0).and_then(|switch| switch.ports.get_mut(&at.1));
+            if let Some(port) = port {
+                port.settled = true;
+                self.dirty = true;
+            }
+        }
+        for at in due.probes {
+            let Some(source) = self.view.port(at).map(|port| port.mac) else { continue };
+            let data = lldp::probe(at, source, self.config.key);
+            let actions = vec![Action::output(at.1)];
+            self.packet_out(at.0, PacketOut { buffer: None, in_port: ports::CONTROLLER, actions, data });
+        }
+    }
+
+    pub(super) fn packet_out(&mut self, dpid: Dpid, packet_out: PacketOut) {
+        let Some(conn) = self.switches.get(&dpid).and_then(|managed| managed.conn) else { return };
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let xid = session.bare_xid();
+        self.send(conn, xid, Message::PacketOut(packet_out));
+    }
+
+    /// A discovery frame arrived at `to`.
+    pub(super) fn probe_arrived(&mut self, now: Instant, to: At, frame: &[u8]) {
+        let from = match lldp::parse(frame, self.config.key) {
+            Ok(from) => from,
+            Err(LldpError::Foreign) => return self.counters.foreign_lldp += 1,
+            Err(LldpError::Forged | LldpError::Malformed) => return self.counters.bad_lldp += 1,
+        };
+        if self.view.port(from).is_none() || self.view.port(to).is_none() {
+            return self.counters.bad_lldp += 1;
+        }
+        self.discovery.confirm(now, from);
+        let before = self.view.links.insert(from, to);
+        if before == Some(to) {
+            return;
+        }
+        if let Some(before) = before {
+            self.event(Event::LinkDown(from, before));
+        }
+        // What was learned at either end came through the link.
+        self.view.hosts.retain(|_, host| host.at != from && host.at != to);
+        // The other direction is known all the sooner.
+        self.discovery.hurry(now, to);
+        self.dirty = true;
+        self.event(Event::LinkUp(from, to));
+    }
+
+    pub(super) fn age_links(&mut self, now: Instant) {
+        for from in self.discovery.aged(now, &self.config, &self.view) {
+            self.drop_links(|at| at == from);
+        }
+    }
+
+    /// A port is down or gone: so are its links and the hosts that were learned there.
+    pub(super) fn port_down(&mut self, at: At) {
+        self.discovery.stop(at);
+        self.drop_links(|end| end == at);
+        self.view.hosts.retain(|_, host| host.at != at);
+        self.dirty = true;
+    }
+
+    /// Removes links with such an end.
+    pub(super) fn drop_links(&mut self, gone: impl Fn(At) -> bool) {
+        let links: Vec<(At, At)> = self
+            .view
+            .links
+            .iter()
+            .map(|(from, to)| (*from, *to))
+            .filter(|(from, to)| gone(*from) || gone(*to))
+            .collect();
+        for (from, to) in links {
+            self.view.links.remove(&from);
+            self.dirty = true;
+            self.event(Event::LinkDown(from, to));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The handshake, and the way of each message to whom it concerns.
+
+use openflow::{
+    Config, Dpid, Features, FlowStatsRequest, FragMode, Message, MultipartReply, MultipartRequest,
+    NO_BUFFER_LEN, PortConfig, PortDesc, PortReason, PortState, PortStatus, Reply, Request, Xid, ports,
+};
+use packet::Instant;
+
+use super::Controller;
+use crate::blueprint;
+use crate::effect::{CloseReason, ConnId, Event};
+use crate::layout;
+use crate::switch::Pending;
+use crate::view;
+
+impl Controller {
+    pub(super) fn message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
+        match message {
+            Message::FeaturesReply(features) => self.features(now, conn, xid, &features),
+            Message::MultipartReply(reply) => self.multipart(now, conn, xid, reply),
+            Message::BarrierReply => self.barrier(now, conn, xid),
+            Message::Error(error) => self.error(conn, xid, &error),
+            Message::PacketIn(packet_in) => match self.ready_dpid(conn) {
+                Some(dpid) => self.packet_in(now, dpid, &packet_in),
+                None => self.counters.useless_packet_ins += 1,
+            },
+            Message::PortStatus(status) => self.port_status(now, conn, &status),
+            Message::EchoRequest(data) => self.send(conn, xid, Message::EchoReply(data)),
+            Message::Hello(_)
+            | Message::EchoReply(_)
+            | Message::FlowRemoved(_)
+            | Message::GetConfigReply(_) => {}
+            _ => self.counters.unexpected_messages += 1,
+        }
+    }
+
+    fn ready_dpid(&self, conn: ConnId) -> Option<Dpid> {
+        self.sessions.get(&conn).filter(|session| session.ready)?.dpid
+    }
+
+    fn features(&mut self, now: Instant, conn: ConnId, xid: Xid, features: &Features) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if !matches!(session.take(xid), Some(Pending::Features)) || features.auxiliary_id != 0 {
+            self.counters.unexpected_messages += 1;
+            return;
+        }
+        session.dpid = Some(features.dpid);
+        session.n_tables = features.n_tables;
+        let older = self.switches.get(&features.dpid).and_then(|managed| managed.conn);
+        if let Some(older) = older.filter(|older| *older != conn) {
+            self.close(now, older, CloseReason::Replaced);
+        }
+        let xid = self.sessions.get_mut(&conn).map(|session| session.bare_xid());
+        // Frames come whole: what is held for a chain goes back to the switch from here.
+        let config = Config { frag: FragMode::Normal, miss_send_len: NO_BUFFER_LEN };
+        if let Some(xid) = xid {
+            self.send(conn, xid, Message::SetConfig(config));
+        }
+        let (cookie, cookie_mask) = layout::any_intent();
+        let flows = FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() };
+        for body in [Request::Desc, Request::PortDesc, Request::Flow(flows)] {
+            self.ask(conn, Pending::Handshake(None), body);
+        }
+    }
+
+    pub(super) fn ask(&mut self, conn: ConnId, pending: Pending, body: Request) {
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            let xid = session.xid(pending);
+            self.send(conn, xid, Message::MultipartRequest(MultipartRequest { more: false, body }));
+        }
+    }
+
+    /// Puts the parts of a reply together.
+    fn multipart(&mut self, now: Instant, conn: ConnId, xid: Xid, part: MultipartReply) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let (token, mut whole) = match session.take(xid) {
+            Some(Pending::Handshake(whole)) => (None, whole),
+            Some(Pending::Request(token, whole)) => (Some(token), whole),
+            other => {
+                other.into_iter().for_each(|pending| session.put_back(xid, pending));
+                self.counters.unexpected_messages += 1;
+                return;
+            }
+        };
+        match &mut whole {
+            Some(whole) => drop(whole.append(part.body)),
+            None => whole = Some(part.body),
+        }
+        if part.more {
+            let pending = match token {
+                Some(token) => Pending::Request(token, whole),
+                None => Pending::Handshake(whole),
+            };
+            session.put_back(xid, pending);
+        } else if let Some(whole) = whole {
+            match token {
+                Some(token) => self.answer(token, whole),
+                None => self.handshake(now, conn, whole),
+            }
+        }
+    }
+
+    fn handshake(&mut self, now: Instant, conn: ConnId, reply: Reply) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        match reply {
+            Reply::Desc(desc) => session.desc = Some(desc),
+            Reply::PortDesc(ports) => session.ports = Some(ports),
+            Reply::Flow(flows) => session.flows = Some(flows),
+            _ => self.counters.unexpected_messages += 1,
+        }
+        if session.desc.is_some() && session.ports.is_some() && session.flows.is_some() {
+            session.ready = true;
+            self.switch_ready(now, conn);
+        }
+    }
+
+    /// The handshake is over: the switch enters the view.
+    fn switch_ready(&mut self, now: Instant, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let Some(dpid) = session.dpid else { return };
+        let desc = session.desc.take().unwrap_or_default();
+        let ports = session.ports.take().unwrap_or_default();
+        let flows = session.flows.take().unwrap_or_default();
+        let name = if desc.datapath.is_empty() { dpid.to_string() } else { desc.datapath.clone() };
+        let n_tables = session.n_tables;
+
+        let known = self.switches.contains_key(&dpid);
+        let managed = self.switches.entry(dpid).or_default();
+        managed.conn = Some(conn);
+        managed.lost = None;
+        managed.desc = desc;
+        managed.installed = blueprint::owned(&flows);
+        managed.refused.clear();
+        managed.in_flight.clear();
+        // A controller that was started again knows neither links nor hosts yet: changing flows now would take
+        // away what still works. Once discovery settled, the difference is small or none.
+        if !known && !managed.installed.is_empty() {
+            managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
+        }
+        let old = self.view.switches.insert(dpid, view::Switch { name, n_tables, ..Default::default() });
+        let old_ports = old.map(|old| old.ports).unwrap_or_default();
+        for port in &ports {
+            let settled = old_ports.get(&port.port).is_some_and(|old| old.settled && old.up && is_up(port));
+            self.set_port(now, dpid, port, settled);
+        }
+        let gone: Vec<_> =
+            old_ports.keys().filter(|port| !ports.iter().any(|p| p.port == **port)).copied().collect();
+        for port in gone {
+            self.port_down((dpid, port));
+        }
+        self.recover_hosts(dpid);
+        self.dirty = true;
+        self.event(Event::SwitchUp(dpid));
+        if self.switches.get(&dpid).is_some_and(|managed| managed.hold_until.is_some()) {
+            self.discover(now, dpid);
+        }
+    }
+
+    fn port_status(&mut self, now: Instant, conn: ConnId, status: &PortStatus) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let port = &status.desc;
+        // During the handshake the description may already have been read.
+        if let (false, Some(ports)) = (session.ready, &mut session.ports) {
+            ports.retain(|known| known.port != port.port);
+            if status.reason != PortReason::Delete {
+                ports.push(port.clone());
+            }
+        }
+        let Some(dpid) = self.ready_dpid(conn).filter(|_| ports::is_real(port.port)) else { return };
+        let at = (dpid, port.port);
+        let was_up = self.view.port(at).is_some_and(|port| port.up);
+        let settled = was_up && self.view.port(at).is_some_and(|port| port.settled);
+        if status.reason == PortReason::Delete || !is_up(port) {
+            self.port_down(at);
+        }
+        match status.reason {
+            PortReason::Delete => {
+                drop(self.view.switches.get_mut(&dpid).map(|switch| switch.ports.remove(&at.1)))
+            }
+            _ => self.set_port(now, dpid, port, settled && is_up(port)),
+        }
+        self.dirty = true;
+    }
+
+    /// Enters a port into the view and begins to probe it if it came up.
+    fn set_port(&mut self, now: Instant, dpid: Dpid, desc: &PortDesc, settled: bool) {
+        if !ports::is_real(desc.port) {
+            return;
+        }
+        let at = (dpid, desc.port);
+        let up = is_up(desc);
+        if let Some(switch) = self.view.switches.get_mut(&dpid) {
+            let port = view::Port { name: desc.name.clone(), mac: desc.mac, up, settled };
+            switch.ports.insert(desc.port, port);
+        }
+        let discovering = self.switches.get(&dpid).is_some_and(|managed| managed.discovering);
+        if up && discovering && !self.discovery.is_probed(at) {
+            self.discovery.start(now, &self.config, at);
+        }
+    }
+}
+
+fn is_up(port: &PortDesc) -> bool {
+    !port.config.contains(PortConfig::PORT_DOWN) && !port.state.contains(PortState::LINK_DOWN)
+}

@@ -1,0 +1,112 @@
+//! How far an intent is realised.
+
+use openflow::{Dpid, SwitchDesc};
+
+use super::Controller;
+use crate::effect::ConnId;
+use crate::layout;
+
+/// State of an intent, or of a switch with respect to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IntentState {
+    /// Confirmed by a barrier.
+    Realised,
+    /// Under way, or something is missing.
+    Pending,
+    /// A switch refused.
+    Failed,
+}
+
+/// How far a switch is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchState {
+    /// The switch.
+    pub dpid: Dpid,
+    /// Generation last confirmed.
+    pub confirmed: u64,
+    /// Whether that is enough.
+    pub state: IntentState,
+    /// Flows that serve the intent.
+    pub n_flows: usize,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// How far an intent is realised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntentStatus {
+    /// Generation of the first blueprint that held it as it is.
+    pub generation: u64,
+    /// The worst of all switches, and of what is missing.
+    pub state: IntentState,
+    /// What is missing.
+    pub reasons: Vec<String>,
+    /// Switches with flows for it.
+    pub switches: Vec<SwitchState>,
+}
+
+impl Controller {
+    /// How far the intent `label` (`network/blue`) is realised.
+    pub fn status(&self, label: &str) -> IntentStatus {
+        let generation = self.revisions.get(label).copied().unwrap_or(0);
+        let issues = self.blueprint.issues.iter().filter(|issue| issue.label == label);
+        let reasons: Vec<String> = issues.map(|issue| issue.reason.clone()).collect();
+        let switches: Vec<SwitchState> =
+            self.switches.keys().filter_map(|&dpid| self.switch_state(dpid, label, generation)).collect();
+        let missing = if reasons.is_empty() { IntentState::Realised } else { IntentState::Pending };
+        let state = switches.iter().map(|switch| switch.state).fold(missing, IntentState::max);
+        IntentStatus { generation, state, reasons, switches }
+    }
+
+    fn switch_state(&self, dpid: Dpid, label: &str, generation: u64) -> Option<SwitchState> {
+        let managed = self.switches.get(&dpid)?;
+        let n_flows = self.blueprint.n_flows(dpid, label);
+        if n_flows == 0 {
+            return None;
+        }
+        let cookie = layout::intent_cookie(label);
+        let refused = managed.refused.values().find(|(body, _)| body.cookie == cookie);
+        let (state, reason) = match refused {
+            Some((_, error)) => (IntentState::Failed, Some(format!("the switch answers {error}"))),
+            None if managed.conn.is_none() => {
+                (IntentState::Pending, Some("the switch is not connected".to_owned()))
+            }
+            None if managed.confirmed < generation => (IntentState::Pending, None),
+            None => (IntentState::Realised, None),
+        };
+        Some(SwitchState { dpid, confirmed: managed.confirmed, state, n_flows, reason })
+    }
+
+    /// Whether a switch confirmed everything that is wanted of it now.
+    pub fn is_realised(&self, dpid: Dpid) -> bool {
+        self.switches.get(&dpid).is_some_and(|managed| {
+            managed.conn.is_some()
+                && managed.in_flight.is_empty()
+                && managed.refused.is_empty()
+                && managed.hold_until.is_none()
+                && managed.confirmed == self.blueprint.generation
+        })
+    }
+
+    /// Whether everything is realised and nothing waits to be planned or settled.
+    pub fn is_quiet(&self) -> bool {
+        !self.dirty
+            && self.switches.keys().all(|&dpid| self.is_realised(dpid))
+            && self
+                .view
+                .switches
+                .values()
+                .flat_map(|switch| switch.ports.values())
+                .all(|p| p.settled || !p.up)
+    }
+
+    /// The connection of a switch, while there is one.
+    pub fn connection(&self, dpid: Dpid) -> Option<ConnId> {
+        self.switches.get(&dpid)?.conn
+    }
+
+    /// What a switch says of itself.
+    pub fn description(&self, dpid: Dpid) -> Option<&SwitchDesc> {
+        self.switches.get(&dpid).map(|managed| &managed.desc)
+    }
+}

@@ -1,0 +1,323 @@
+//! A network of slow switches on virtual time, for tests of the whole controller.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use openflow::{
+    Dpid, Features, FlowMod, FlowModCommand, FlowModFlags, FlowStats, FlowStatsRequest, Match, Message,
+    MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc, PortReason, PortState, PortStatus, Priority,
+    Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
+};
+use packet::{Instant, MacAddr, PortNo};
+
+use crate::interpret::{Walk, act, entries_of_stats, walk};
+use crate::{At, Config, ConnId, Controller, Effect, Event, Key};
+
+/// A switch that keeps its flows in a list.
+pub(crate) struct FakeSwitch {
+    pub flows: Vec<FlowStats>,
+    pub ports: BTreeMap<PortNo, bool>,
+    pub conn: Option<ConnId>,
+    pub n_mods: usize,
+    /// Refuse every flow in this table.
+    pub refuse: Option<openflow::TableId>,
+}
+
+pub(crate) struct Net {
+    pub now: Instant,
+    pub controller: Controller,
+    pub switches: BTreeMap<Dpid, FakeSwitch>,
+    pub links: BTreeMap<At, At>,
+    /// Frames that left by edge ports.
+    pub delivered: Vec<(At, Vec<u8>)>,
+    pub events: Vec<Event>,
+    /// Ports that frames arrived at, edge and link.
+    pub visited: Vec<At>,
+    frames: VecDeque<(At, Vec<u8>)>,
+    last_conn: u64,
+    /// Most frames in one burst before a test calls it a storm.
+    budget: usize,
+}
+
+impl Net {
+    pub fn new() -> Self {
+        Self {
+            now: Instant::from_secs(100),
+            controller: Controller::new(Config::new(Key(1, 2))),
+            switches: BTreeMap::new(),
+            links: BTreeMap::new(),
+            delivered: Vec::new(),
+            events: Vec::new(),
+            visited: Vec::new(),
+            frames: VecDeque::new(),
+            last_conn: 0,
+            budget: 0,
+        }
+    }
+
+    /// A switch with ports 1 to `n_ports`, not connected yet.
+    pub fn switch(&mut self, dpid: u64, n_ports: u32) {
+        let ports = (1..=n_ports).map(|port| (PortNo(port), true)).collect();
+        let switch = FakeSwitch { flows: Vec::new(), ports, conn: None, n_mods: 0, refuse: None };
+        self.switches.insert(Dpid(dpid), switch);
+    }
+
+    pub fn link(&mut self, a: (u64, u32), b: (u64, u32)) {
+        let [a, b] = [a, b].map(|(dpid, port)| (Dpid(dpid), PortNo(port)));
+        self.links.extend([(a, b), (b, a)]);
+    }
+
+    pub fn connect(&mut self, dpid: u64) {
+        self.last_conn += 1;
+        let conn = ConnId(self.last_conn);
+        self.switches.get_mut(&Dpid(dpid)).unwrap().conn = Some(conn);
+        self.controller.handle_connected(self.now, conn);
+        self.drain();
+    }
+
+    pub fn connect_all(&mut self) {
+        let dpids: Vec<u64> = self.switches.keys().map(|dpid| dpid.0).collect();
+        dpids.into_iter().for_each(|dpid| self.connect(dpid));
+    }
+
+    pub fn disconnect(&mut self, dpid: u64) {
+        let conn = self.switches.get_mut(&Dpid(dpid)).unwrap().conn.take().unwrap();
+        self.controller.handle_disconnected(self.now, conn);
+        self.drain();
+    }
+
+    /// A new controller takes over; flows stay where they are.
+    pub fn restart_controller(&mut self) {
+        let intent = self.controller.intent().clone();
+        self.controller = Controller::new(Config::new(Key(1, 2)));
+        self.controller.set_intent(self.now, intent).unwrap();
+        self.switches.values_mut().for_each(|switch| {
+            switch.conn = None;
+            switch.n_mods = 0;
+        });
+        self.connect_all();
+    }
+
+    /// Lets time pass, one timeout after the other.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(next) = self.controller.poll_timeout().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.controller.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    pub fn set_port(&mut self, at: (u64, u32), up: bool) {
+        let (dpid, port) = (Dpid(at.0), PortNo(at.1));
+        let ends: Vec<At> =
+            [Some((dpid, port)), self.links.get(&(dpid, port)).copied()].into_iter().flatten().collect();
+        for end in ends {
+            let switch = self.switches.get_mut(&end.0).unwrap();
+            switch.ports.insert(end.1, up);
+            let Some(conn) = switch.conn else { continue };
+            let status = PortStatus { reason: PortReason::Modify, desc: desc(end, up) };
+            self.controller.handle_message(self.now, conn, Xid(0), Message::PortStatus(status));
+            self.drain();
+        }
+    }
+
+    /// Sends a frame into an edge port; what comes out of edge ports, in order.
+    pub fn send(&mut self, at: (u64, u32), frame: Vec<u8>) -> Vec<(u64, u32)> {
+        self.delivered.clear();
+        self.visited.clear();
+        self.frames.push_back(((Dpid(at.0), PortNo(at.1)), frame));
+        self.drain();
+        let mut ports: Vec<_> = self.delivered.iter().map(|(at, _)| (at.0.0, at.1.0)).collect();
+        ports.sort_unstable();
+        ports
+    }
+
+    /// As `send`, with the time the controller needs to plan afterwards.
+    pub fn say(&mut self, at: (u64, u32), frame: Vec<u8>) -> Vec<(u64, u32)> {
+        let ports = self.send(at, frame);
+        self.run(Duration::from_millis(20));
+        ports
+    }
+
+    fn drain(&mut self) {
+        self.budget = 10_000;
+        loop {
+            if let Some(effect) = self.controller.poll_effect() {
+                self.effect(effect);
+            } else if let Some((at, frame)) = self.frames.pop_front() {
+                self.budget = self.budget.checked_sub(1).expect("a storm: frames multiply");
+                self.frame(at, &frame);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Event(event) => self.events.push(event),
+            Effect::Close { conn, .. } => {
+                self.switches.values_mut().filter(|s| s.conn == Some(conn)).for_each(|s| s.conn = None);
+            }
+            Effect::Send { conn, xid, message } => {
+                let Some((&dpid, _)) = self.switches.iter().find(|(_, s)| s.conn == Some(conn)) else {
+                    return;
+                };
+                for (xid, reply) in self.message(dpid, xid, message) {
+                    self.controller.handle_message(self.now, conn, xid, reply);
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, dpid: Dpid, xid: Xid, message: Message) -> Vec<(Xid, Message)> {
+        let switch = self.switches.get_mut(&dpid).unwrap();
+        let reply = |body| Message::MultipartReply(MultipartReply { more: false, body });
+        let answer = match message {
+            Message::FeaturesRequest => Message::FeaturesReply(Features {
+                dpid,
+                n_buffers: 0,
+                n_tables: 8,
+                auxiliary_id: 0,
+                capabilities: SwitchCapabilities::NONE,
+            }),
+            Message::MultipartRequest(request) => match request.body {
+                Request::Desc => {
+                    reply(Reply::Desc(SwitchDesc { datapath: format!("s{}", dpid.0), ..Default::default() }))
+                }
+                Request::PortDesc => reply(Reply::PortDesc(
+                    switch.ports.iter().map(|(port, up)| desc((dpid, *port), *up)).collect(),
+                )),
+                Request::Flow(request) => reply(Reply::Flow(switch.select(&request))),
+                other => panic!("not expected: {other:?}"),
+            },
+            Message::FlowMod(flow_mod) => {
+                return switch
+                    .flow_mod(flow_mod)
+                    .map(|error| (xid, Message::Error(error)))
+                    .into_iter()
+                    .collect();
+            }
+            Message::BarrierRequest => Message::BarrierReply,
+            Message::PacketOut(out) => {
+                let flood: Vec<PortNo> = switch.ports.keys().copied().collect();
+                for (port, frame) in act(&out.actions, &flood, out.in_port, &out.data).outputs {
+                    self.emit((dpid, port), frame);
+                }
+                if out.actions.iter().any(|a| *a == openflow::Action::output(ports::TABLE)) {
+                    self.frames.push_back(((dpid, out.in_port), out.data));
+                }
+                return vec![];
+            }
+            _ => return vec![],
+        };
+        vec![(xid, answer)]
+    }
+
+    fn frame(&mut self, at: At, frame: &[u8]) {
+        self.visited.push(at);
+        let switch = &self.switches[&at.0];
+        if !switch.ports[&at.1] {
+            return;
+        }
+        let Walk { outputs, punts, unknown, .. } = walk(&entries_of_stats(&switch.flows), &[], at.1, frame);
+        assert_eq!(unknown, Vec::<String>::new());
+        for (port, frame) in outputs {
+            self.emit((at.0, port), frame);
+        }
+        let Some(conn) = self.switches[&at.0].conn else { return };
+        for (table, metadata, data) in punts {
+            let fields = [Oxm::in_port(at.1), Oxm::new(openflow::Field::Metadata, metadata.into())];
+            let packet_in = PacketIn {
+                buffer: None,
+                total_len: data.len() as u16,
+                reason: PacketInReason::Action,
+                table,
+                cookie: openflow::Cookie(0),
+                matches: Match::pipeline(fields.into_iter().filter(|f| f.value != 0)),
+                data,
+            };
+            self.controller.handle_message(self.now, conn, Xid(0), Message::PacketIn(packet_in));
+        }
+    }
+
+    fn emit(&mut self, at: At, frame: Vec<u8>) {
+        if !self.switches[&at.0].ports.get(&at.1).copied().unwrap_or(false) {
+            return;
+        }
+        match self.links.get(&at) {
+            Some(peer) => self.frames.push_back((*peer, frame)),
+            // Probes at edge ports are nobody's business.
+            None if frame[..6] == crate::lldp::DESTINATION.0 => {}
+            None => self.delivered.push((at, frame)),
+        }
+    }
+
+    /// All edge ports but one.
+    pub fn edge_ports_except(&self, except: (u64, u32)) -> Vec<(u64, u32)> {
+        let all: BTreeSet<At> =
+            self.switches.iter().flat_map(|(dpid, s)| s.ports.keys().map(|port| (*dpid, *port))).collect();
+        let edge = all.into_iter().filter(|at| !self.links.contains_key(at)).map(|at| (at.0.0, at.1.0));
+        edge.filter(|at| *at != except).collect()
+    }
+}
+
+impl FakeSwitch {
+    fn select(&self, request: &FlowStatsRequest) -> Vec<FlowStats> {
+        let wanted =
+            |flow: &&FlowStats| flow.cookie.0 & request.cookie_mask == request.cookie.0 & request.cookie_mask;
+        self.flows.iter().filter(wanted).cloned().collect()
+    }
+
+    fn flow_mod(&mut self, flow_mod: FlowMod) -> Option<openflow::Error> {
+        self.n_mods += 1;
+        let same = |flow: &FlowStats| {
+            (flow.table, flow.priority, &flow.matches)
+                == (flow_mod.table, flow_mod.priority, &flow_mod.matches)
+        };
+        match flow_mod.command {
+            FlowModCommand::Add if self.refuse == Some(flow_mod.table) => {
+                return Some(openflow::Error::new(openflow::error::FlowModFailed::TableFull));
+            }
+            FlowModCommand::Add => {
+                self.flows.retain(|flow| !same(flow));
+                self.flows.push(FlowStats {
+                    table: flow_mod.table,
+                    duration: Duration::ZERO,
+                    priority: flow_mod.priority,
+                    idle_timeout: 0,
+                    hard_timeout: 0,
+                    flags: FlowModFlags::NONE,
+                    importance: 0,
+                    cookie: flow_mod.cookie,
+                    packets: 0,
+                    bytes: 0,
+                    matches: flow_mod.matches,
+                    instructions: flow_mod.instructions,
+                });
+            }
+            FlowModCommand::DeleteStrict => {
+                self.flows.retain(|flow| !same(flow) || flow.cookie != flow_mod.cookie);
+            }
+            other => panic!("not expected: {other:?}"),
+        }
+        None
+    }
+
+    /// A flow of somebody else.
+    pub fn foreign_flow(&mut self, cookie: u64) {
+        let mut foreign =
+            FlowMod::add(crate::layout::FORWARD, Priority(7), Match::new().in_port(PortNo(99)), vec![]);
+        foreign.cookie = openflow::Cookie(cookie);
+        self.flow_mod(foreign);
+    }
+}
+
+fn desc(at: At, up: bool) -> PortDesc {
+    let mac = MacAddr([2, 0, 0, 0xff, at.0.0 as u8, at.1.0 as u8]);
+    let mut desc = PortDesc::new(at.1, mac, format!("p{}", at.1));
+    desc.state = if up { PortState::LIVE } else { PortState::LINK_DOWN };
+    desc
+}

@@ -1,0 +1,357 @@
+//! The whole controller against slow switches: discovery, learning, networks, chains, reconciliation.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use packet::{EtherType, MacAddr, VlanId, build};
+use proptest::prelude::*;
+
+use crate::testnet::Net;
+use crate::{Chain, Event, Function, Intent, IntentState, Network, PortName};
+
+const SETTLE: Duration = Duration::from_secs(2);
+
+fn mac(n: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, n])
+}
+
+fn arp(from: u8, to: u8) -> Vec<u8> {
+    build::arp_request(mac(from), [10, 0, 0, from].into(), [10, 0, 0, to].into())
+}
+
+fn ip(from: u8, to: u8) -> Vec<u8> {
+    build::ethernet(mac(from), mac(to)).ipv4([10, 0, 0, from], [10, 0, 0, to]).udp(5, 6, b"x")
+}
+
+fn port(name: &str) -> PortName {
+    let (switch, port) = name.split_once(':').unwrap();
+    PortName::new(switch, port)
+}
+
+fn network(vlan: u16, access: &[&str], trunks: &[&str]) -> Network {
+    let ports = |names: &[&str]| names.iter().map(|name| port(name)).collect();
+    Network { vlan: VlanId::new(vlan).unwrap(), access: ports(access), trunks: ports(trunks), hosts: vec![] }
+}
+
+/// Two spines (1, 2), three leaves (3, 4, 5) with two hosts each at ports 3 and 4.
+fn leaf_spine() -> Net {
+    let mut net = Net::new();
+    for spine in 1..=2 {
+        net.switch(spine, 3);
+    }
+    for leaf in 3..=5 {
+        net.switch(leaf, 4);
+        for spine in 1..=2 {
+            net.link((leaf, spine as u32), (spine, leaf as u32 - 2));
+        }
+    }
+    net.connect_all();
+    net.run(SETTLE);
+    net
+}
+
+#[test]
+fn links_are_found_in_both_directions_and_everything_is_realised() {
+    let net = leaf_spine();
+    assert_eq!(net.controller.view().links.len(), 12);
+    assert!(net.controller.is_quiet());
+    assert_eq!(net.controller.counters(), Default::default());
+}
+
+#[test]
+fn a_broadcast_in_a_network_with_loops_reaches_each_host_once() {
+    let mut net = leaf_spine();
+    assert_eq!(net.say((3, 3), arp(1, 2)), net.edge_ports_except((3, 3)));
+    assert_eq!(net.say((5, 4), arp(2, 1)), net.edge_ports_except((5, 4)));
+    assert_eq!(net.say((3, 3), ip(1, 2)), [(5, 4)]);
+    assert_eq!(net.visited.len(), 3, "leaf, spine, leaf");
+    assert_eq!(net.say((5, 4), ip(2, 1)), [(3, 3)]);
+}
+
+#[test]
+fn known_hosts_are_not_reported_again() {
+    let mut net = leaf_spine();
+    net.say((3, 3), arp(1, 2));
+    let n_mods: usize = net.switches.values().map(|s| s.n_mods).sum();
+    net.say((3, 3), arp(1, 2));
+    assert_eq!(net.switches.values().map(|s| s.n_mods).sum::<usize>(), n_mods);
+    let host = net.controller.view().hosts.values().next().unwrap();
+    assert_eq!(host.addresses, BTreeSet::from(["10.0.0.1".parse().unwrap()]));
+}
+
+#[test]
+fn a_host_that_moves_is_followed() {
+    let mut net = leaf_spine();
+    net.say((3, 3), arp(1, 2));
+    net.say((4, 3), arp(2, 1));
+    net.say((5, 3), arp(1, 2));
+    assert!(net.events.iter().any(|event| matches!(event, Event::HostMoved(..))));
+    assert_eq!(net.say((4, 3), ip(2, 1)), [(5, 3)]);
+}
+
+#[test]
+fn networks_are_isolated_and_tagged_only_where_they_must_be() {
+    let mut net = Net::new();
+    net.switch(1, 4);
+    net.switch(2, 4);
+    net.link((1, 4), (2, 4));
+    let mut intent = Intent::default();
+    intent.networks.insert("blue".into(), network(10, &["s1:1", "s2:1"], &["s2:3"]));
+    intent.networks.insert("red".into(), network(20, &["s1:2", "s2:2"], &["s2:3"]));
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.connect_all();
+    net.run(SETTLE);
+
+    assert_eq!(net.say((1, 1), arp(1, 2)), [(2, 1), (2, 3)]);
+    let vlan_of = |net: &Net, port: u32| {
+        let frame = &net.delivered.iter().find(|(at, _)| at.1.0 == port).unwrap().1;
+        packet::Frame::from_bytes(frame).outer_vlan().map(|tag| tag.tci.vid())
+    };
+    assert_eq!((vlan_of(&net, 1), vlan_of(&net, 3)), (None, Some(10)));
+    // The trunk speaks red, and is answered in red only.
+    let tagged = build::ethernet(mac(9), MacAddr::BROADCAST).vlan(VlanId::new(20).unwrap());
+    let tagged = tagged.payload(EtherType(0x88b5), &[0; 46]);
+    assert_eq!(net.say((2, 3), tagged.clone()), [(1, 2), (2, 2)]);
+    assert_eq!(
+        net.say((1, 2), build::ethernet(mac(3), mac(9)).payload(EtherType(0x88b5), &[0; 46])),
+        [(2, 3)]
+    );
+    assert_eq!(vlan_of(&net, 3), Some(20));
+    // Neither a tag on an access port nor an address of the other network gets across.
+    assert_eq!(net.say((1, 1), tagged), []);
+    assert_eq!(net.say((1, 1), ip(1, 3)), [(2, 1), (2, 3)], "unknown in blue: flooded in blue");
+    assert_eq!(net.controller.status("network/blue").state, IntentState::Realised);
+}
+
+/// s1: client 1, fw 2 and 3. s2: server 1, inspector 2 and 3. Joined by ports 4.
+fn chained(symmetric: bool) -> Net {
+    let mut net = Net::new();
+    net.switch(1, 5);
+    net.switch(2, 5);
+    net.link((1, 4), (2, 4));
+    let mut intent = Intent::default();
+    let function = |a: &str, b: &str| Function { ingress: port(a), egress: port(b) };
+    intent.functions.insert("fw".into(), function("s1:2", "s1:3"));
+    intent.functions.insert("insp".into(), function("s2:2", "s2:3"));
+    let functions = vec!["insp".to_owned(), "fw".to_owned()];
+    let chain = Chain { from: [port("s1:1")].into(), to: [port("s2:1")].into(), functions, symmetric };
+    intent.chains.insert("web".into(), chain);
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.connect_all();
+    net.run(SETTLE);
+    net
+}
+
+#[test]
+fn a_chain_is_passed_in_order_across_switches_and_back() {
+    let mut net = chained(true);
+    assert_eq!(net.say((1, 1), arp(1, 2)), [(1, 5), (2, 1), (2, 5)], "functions see no broadcast");
+    net.say((2, 1), arp(2, 1));
+    for (at, to) in [((1, 1), (2, 2)), ((2, 3), (1, 2)), ((1, 3), (2, 1))] {
+        assert_eq!(net.say(at, ip(1, 2)), [to], "from {at:?}");
+    }
+    for (at, to) in [((2, 1), (1, 3)), ((1, 2), (2, 3)), ((2, 2), (1, 1))] {
+        assert_eq!(net.say(at, ip(2, 1)), [to], "back from {at:?}");
+    }
+    let hosts: BTreeSet<_> =
+        net.controller.view().hosts.values().map(|host| (host.at.0.0, host.at.1.0)).collect();
+    assert_eq!(hosts, [(1, 1), (2, 1)].into(), "nothing is learned at functions");
+    assert_eq!(net.controller.status("chain/web").state, IntentState::Realised);
+}
+
+#[test]
+fn an_asymmetric_chain_returns_directly() {
+    let mut net = chained(false);
+    net.say((1, 1), arp(1, 2));
+    net.say((2, 1), arp(2, 1));
+    assert_eq!(net.say((1, 1), ip(1, 2)), [(2, 2)]);
+    assert_eq!(net.say((2, 1), ip(2, 1)), [(1, 1)]);
+    assert_eq!(net.say((1, 2), ip(2, 1)), [], "nothing is taken back on the way in");
+}
+
+#[test]
+fn nothing_slips_past_a_chain_before_the_server_is_known() {
+    let mut net = chained(true);
+    net.say((1, 1), arp(1, 2));
+    assert_eq!(net.say((1, 1), ip(1, 2)), [], "held");
+    assert_eq!(net.controller.counters().held_dropped, 1);
+    // The answer and the first packet come before the controller has planned: the packet waits, then goes its way.
+    net.send((2, 1), arp(2, 1));
+    assert_eq!(net.send((1, 1), ip(1, 2)), [(2, 2)]);
+}
+
+#[test]
+fn a_chain_without_its_function_lets_nothing_pass() {
+    let mut net = chained(true);
+    net.say((1, 1), arp(1, 2));
+    net.say((2, 1), arp(2, 1));
+    let mut intent = net.controller.intent().clone();
+    intent.functions.get_mut("fw").unwrap().ingress = port("s1:9");
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.say((1, 1), ip(1, 2)), []);
+    let status = net.controller.status("chain/web");
+    assert_eq!(status.state, IntentState::Pending);
+    assert_eq!(status.reasons, ["waiting for port s1:9"]);
+}
+
+#[test]
+fn a_link_that_fails_is_avoided() {
+    let mut net = leaf_spine();
+    net.say((3, 3), arp(1, 2));
+    net.say((5, 4), arp(2, 1));
+    for spine in [1, 2] {
+        net.set_port((3, spine), false);
+        net.run(Duration::from_millis(50));
+        assert_eq!(net.say((3, 3), ip(1, 2)), [(5, 4)], "without the link to spine {spine}");
+        assert_eq!(net.say((4, 3), arp(3, 1)), net.edge_ports_except((4, 3)));
+        net.set_port((3, spine), true);
+        net.run(SETTLE);
+    }
+    assert_eq!(net.controller.view().links.len(), 12);
+}
+
+#[test]
+fn a_link_that_goes_silent_ages() {
+    let mut net = leaf_spine();
+    net.links.clear();
+    net.run(Duration::from_secs(15));
+    assert!(net.controller.view().links.is_empty());
+}
+
+#[test]
+fn a_reconnecting_switch_is_sent_only_the_difference() {
+    let mut net = leaf_spine();
+    net.say((3, 3), arp(1, 2));
+    let flows = net.switches[&openflow::Dpid(3)].flows.len();
+    net.switches.get_mut(&openflow::Dpid(3)).unwrap().foreign_flow(0);
+    net.disconnect(3);
+    net.run(Duration::from_secs(1));
+    net.switches.get_mut(&openflow::Dpid(3)).unwrap().n_mods = 0;
+    net.connect(3);
+    net.run(SETTLE);
+    let switch = &net.switches[&openflow::Dpid(3)];
+    assert_eq!((switch.n_mods, switch.flows.len()), (0, flows + 1));
+    // One flow is missing: one is sent.
+    net.disconnect(3);
+    let gone = net.switches.get_mut(&openflow::Dpid(3)).unwrap().flows.remove(0);
+    net.connect(3);
+    net.run(SETTLE);
+    let switch = &net.switches[&openflow::Dpid(3)];
+    assert_eq!(switch.n_mods, 1);
+    assert!(switch.flows.iter().any(|flow| flow.matches == gone.matches && flow.table == gone.table));
+}
+
+#[test]
+fn a_restarted_controller_changes_nothing() {
+    let mut net = leaf_spine();
+    for (at, n) in [((3, 3), 1), ((4, 3), 2), ((5, 4), 3)] {
+        net.say(at, arp(n, 9));
+    }
+    net.restart_controller();
+    net.run(Duration::from_millis(300));
+    assert_eq!(net.send((3, 3), ip(1, 3)), [(5, 4)], "while the controller is still looking around");
+    net.run(SETTLE);
+    let n_mods: Vec<usize> = net.switches.values().map(|s| s.n_mods).collect();
+    // Addresses are forgotten, so the hosts are asked for theirs: one flow each.
+    assert_eq!(n_mods, [0, 0, 1, 1, 1]);
+    assert!(net.controller.is_quiet());
+}
+
+#[test]
+fn a_refused_flow_fails_the_intent_and_is_not_sent_forever() {
+    let mut net = Net::new();
+    net.switch(1, 2);
+    net.switches.get_mut(&openflow::Dpid(1)).unwrap().refuse = Some(crate::layout::FORWARD);
+    let mut intent = Intent::default();
+    intent.networks.insert("blue".into(), network(10, &["s1:1", "s1:2"], &[]));
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.connect_all();
+    net.run(SETTLE);
+    let status = net.controller.status("network/blue");
+    assert_eq!(status.state, IntentState::Failed);
+    assert!(status.switches[0].reason.as_ref().unwrap().contains("answers"), "{status:?}");
+    let n_mods = net.switches[&openflow::Dpid(1)].n_mods;
+    net.say((1, 1), arp(1, 2));
+    assert!(net.switches[&openflow::Dpid(1)].n_mods <= n_mods + 4);
+}
+
+#[test]
+fn a_second_connection_of_a_switch_replaces_the_first() {
+    let mut net = leaf_spine();
+    let old = net.switches[&openflow::Dpid(3)].conn.unwrap();
+    net.connect(3);
+    net.run(SETTLE);
+    assert_ne!(net.controller.connection(openflow::Dpid(3)), Some(old));
+    assert!(net.controller.is_quiet());
+}
+
+#[test]
+fn a_dead_switch_is_given_up_after_a_while() {
+    let mut net = leaf_spine();
+    net.say((3, 3), arp(1, 2));
+    net.say((5, 4), arp(2, 1));
+    for spine in [1, 2] {
+        net.disconnect(spine);
+        net.run(Duration::from_secs(15));
+        assert!(!net.controller.view().switches.contains_key(&openflow::Dpid(spine)));
+        assert_eq!(net.say((3, 3), ip(1, 2)), [(5, 4)]);
+        assert!(!net.visited.iter().any(|at| at.0.0 == spine));
+        net.connect(spine);
+        net.run(SETTLE);
+    }
+}
+
+/// A connected network: each switch after the first has a link to an earlier one, and some have more.
+fn topology() -> impl Strategy<Value = (usize, Vec<(usize, usize)>)> {
+    (2usize..8).prop_flat_map(|n| {
+        let tree: Vec<_> = (1..n).map(|i| (0..i).prop_map(move |j| (i, j))).collect();
+        let more = proptest::collection::vec((0..n, 0..n), 0..6);
+        (tree, more).prop_map(move |(tree, more)| {
+            let more = more.into_iter().filter(|(a, b)| a != b);
+            (n, tree.into_iter().chain(more).collect())
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn broadcast_reaches_every_host_of_its_network_once((n, links) in topology(), members in any::<u16>()) {
+        let mut net = Net::new();
+        // Ports 1 and 2 of every switch are hosts: one in the default network, one perhaps in blue.
+        let mut next_port = vec![3u32; n];
+        let blue: Vec<String> =
+            (0..n).filter(|i| members & 1 << i != 0).map(|i| format!("s{}:2", i + 1)).collect();
+        for i in 0..n {
+            let n_links = links.iter().filter(|(a, b)| *a == i || *b == i).count();
+            net.switch(i as u64 + 1, 2 + n_links as u32);
+        }
+        for &(a, b) in &links {
+            net.link((a as u64 + 1, next_port[a]), (b as u64 + 1, next_port[b]));
+            next_port[a] += 1;
+            next_port[b] += 1;
+        }
+        let mut intent = Intent::default();
+        let access: Vec<&str> = blue.iter().map(String::as_str).collect();
+        intent.networks.insert("blue".into(), network(10, &access, &[]));
+        net.controller.set_intent(net.now, intent).unwrap();
+        net.connect_all();
+        net.run(SETTLE);
+        let is_blue = |at: &(u64, u32)| at.1 == 2 && members & 1 << (at.0 - 1) != 0;
+        for (idx, at) in net.edge_ports_except((0, 0)).into_iter().enumerate() {
+            let expected: Vec<_> =
+                net.edge_ports_except(at).into_iter().filter(|other| is_blue(other) == is_blue(&at)).collect();
+            prop_assert_eq!(net.say(at, arp(idx as u8 + 1, 200)), expected, "from {:?}", at);
+        }
+        // By now everybody is known: unicast goes to one port.
+        let hosts = net.edge_ports_except((0, 0));
+        for (from, at) in hosts.iter().enumerate() {
+            for (to, dst) in hosts.iter().enumerate().filter(|(to, dst)| *to != from && is_blue(dst) == is_blue(at)) {
+                prop_assert_eq!(net.send(*at, ip(from as u8 + 1, to as u8 + 1)), vec![*dst]);
+            }
+        }
+        prop_assert!(net.controller.is_quiet());
+    }
+}
