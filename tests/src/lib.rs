@@ -23,6 +23,7 @@ mod ovs;
 mod process;
 mod raw;
 mod sandbox;
+mod vm;
 mod wait;
 mod weft;
 
@@ -31,6 +32,7 @@ pub use ovs::Ovs;
 pub use process::{Finished, Process, run};
 pub use raw::RawSocket;
 pub use sandbox::{Sandbox, Snapshot};
+pub use vm::Vm;
 pub use wait::{free_port, wait_for, wait_until};
 pub use weft::{Weft, workspace_root};
 

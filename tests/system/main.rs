@@ -1,3 +1,4 @@
 //! System tests: one file an area, each test in a sandbox of its own.
 
 mod harness;
+mod vm;

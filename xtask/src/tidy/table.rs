@@ -59,7 +59,6 @@ pub const LICENCES: &[&str] = &[
 
 /// Crates of others that may be there in more than one version, with the reason.
 pub const DUPLICATES: &[(&str, &str)] = &[
-    ("foldhash", "0.1 comes with the hashbrown 0.15 that petgraph uses"),
     ("hashbrown", "petgraph 0.8 uses 0.15, everything else 0.17"),
     ("syn", "derive macros are between 2 and 3; it runs at build time only"),
 ];
