@@ -18,6 +18,7 @@ mod packet_io;
 mod port;
 pub mod session;
 mod table;
+pub mod text;
 mod types;
 
 pub use action::{Action, Instruction};

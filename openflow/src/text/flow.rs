@@ -1,0 +1,140 @@
+//! Whole flows: match, properties and actions.
+
+use super::TextError;
+use super::actions::{ActionList, read_instructions};
+use super::lex::{Word, words};
+use super::value::{int, int_of, port};
+use super::{lex, matches};
+use crate::{
+    Cookie, Field, FlowMod, FlowModCommand, FlowModFlags, FlowStatsRequest, GroupId, Priority, TableId,
+};
+
+/// Reads a flow to add, as `ovs-ofctl add-flow` takes it, or a line that `dump-flows` prints.
+///
+/// # Errors
+/// Names the word that is wrong and where it stands.
+pub fn parse_flow(text: &str) -> Result<FlowMod, TextError> {
+    parse_flow_mod(FlowModCommand::Add, text)
+}
+
+/// Reads a flow modification. Additions and modifications need `actions=`; deletions without `table=` are of
+/// every table.
+///
+/// # Errors
+/// Names the word that is wrong and where it stands.
+pub fn parse_flow_mod(command: FlowModCommand, text: &str) -> Result<FlowMod, TextError> {
+    let deletes = matches!(command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
+    let (head, actions) = split_actions(text);
+    let words = words(head, 0)?;
+    let (matches, rest) = matches::read(&words)?;
+    let table = if deletes { TableId::ALL } else { TableId(0) };
+    let mut flow = FlowMod { command, table, matches, ..FlowMod::default() };
+    for word in rest {
+        property(&mut flow, word)?;
+    }
+    match actions {
+        Some((actions, _)) if deletes && !actions.trim().is_empty() => {
+            return Err(whole(text, "a deletion has no actions"));
+        }
+        Some((actions, at)) => {
+            let vid = flow.matches.get(Field::VlanVid);
+            let list = ActionList {
+                tagged: vid.is_some_and(|oxm| oxm.value & 0x1000 != 0),
+                ip_proto: flow.matches.exact(Field::IpProto).and_then(|p| u8::try_from(p).ok()),
+                ..ActionList::default()
+            };
+            flow.instructions = read_instructions(&lex::words(actions, at)?, list)?;
+        }
+        None if deletes => {}
+        None => return Err(whole(text, "actions= is missing")),
+    }
+    Ok(flow)
+}
+
+/// Reads what `dump-flows` and `dump-aggregate` take to select flows: a match, `table=`, `cookie=V/MASK`,
+/// `out_port=`, `out_group=`.
+///
+/// # Errors
+/// Names the word that is wrong and where it stands.
+pub fn parse_flow_stats_request(text: &str) -> Result<FlowStatsRequest, TextError> {
+    let flow = parse_flow_mod(FlowModCommand::Delete, text)?;
+    Ok(FlowStatsRequest {
+        table: flow.table,
+        out_port: flow.out_port,
+        out_group: flow.out_group,
+        cookie: flow.cookie,
+        cookie_mask: flow.cookie_mask,
+        matches: flow.matches,
+    })
+}
+
+fn whole(text: &str, reason: &str) -> TextError {
+    TextError {
+        token: text.trim().to_owned(),
+        position: text.len() - text.trim_start().len(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// What stands before and behind `actions=`, the latter with its position.
+fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
+    let starts = |at: usize| at == 0 || text[..at].ends_with([',', ' ', '\t']);
+    for name in ["actions=", "action="] {
+        if let Some((at, _)) = text.match_indices(name).find(|(at, _)| starts(*at)) {
+            let end = at + name.len();
+            return (&text[..at], Some((&text[end..], end)));
+        }
+    }
+    (text, None)
+}
+
+fn property(flow: &mut FlowMod, word: &Word<'_>) -> Result<(), TextError> {
+    let flag = FlowModFlags::NAMES.iter().find(|(_, name)| *name == word.name);
+    if let Some((flag, _)) = flag {
+        flow.flags = flow.flags | *flag;
+        return word.bare();
+    }
+    match word.name {
+        "table" => flow.table = table(word)?,
+        "priority" => flow.priority = Priority(int(word)?),
+        "idle_timeout" => flow.idle_timeout = int(word)?,
+        "hard_timeout" => flow.hard_timeout = int(word)?,
+        "importance" => flow.importance = int(word)?,
+        "cookie" => cookie(flow, word)?,
+        "out_port" => {
+            flow.out_port = Some(port(word.need()?).ok_or_else(|| word.value_error("no port"))?);
+        }
+        "out_group" => flow.out_group = Some(GroupId(int(word)?)),
+        // What dump-flows prints beside the flow itself.
+        "duration" | "n_packets" | "n_bytes" | "idle_age" | "hard_age" => {}
+        _ => return Err(word.error("no such match field or property of a flow")),
+    }
+    Ok(())
+}
+
+fn table(word: &Word<'_>) -> Result<TableId, TextError> {
+    match word.need()? {
+        "all" | "ALL" => Ok(TableId::ALL),
+        _ => int(word).map(TableId),
+    }
+}
+
+/// `VALUE`, or `VALUE/MASK` to select; a mask of -1 is all of it.
+fn cookie(flow: &mut FlowMod, word: &Word<'_>) -> Result<(), TextError> {
+    let text = word.need()?;
+    let bad = || word.value_error("VALUE or VALUE/MASK is expected");
+    let (value, mask) = match text.split_once('/') {
+        Some((value, "-1")) => (value, Some(u64::MAX)),
+        Some((value, mask)) => (value, Some(int_of(mask).ok_or_else(bad)?)),
+        None => (text, None),
+    };
+    flow.cookie = Cookie(int_of(value).ok_or_else(bad)?);
+    flow.cookie_mask = match (flow.command, mask) {
+        (FlowModCommand::Add, Some(_)) => {
+            return Err(word.value_error("a mask selects flows, it cannot be added"));
+        }
+        (FlowModCommand::Delete | FlowModCommand::DeleteStrict, None) => u64::MAX,
+        (_, mask) => mask.unwrap_or(0),
+    };
+    Ok(())
+}
