@@ -82,14 +82,14 @@ impl PortCounters {
     pub const N: usize = 4 + PortDrop::N;
 
     /// Counts a frame that was received and handed on.
-    pub(crate) fn received(&mut self, frame: &Frame) {
+    pub fn received(&mut self, frame: &Frame) {
         let size = wire_size(frame);
         self.rx_frames += u64::from(size.n_frames);
         self.rx_bytes += size.bytes;
     }
 
     /// Counts a frame that was sent.
-    pub(crate) fn sent(&mut self, frame: &Frame) {
+    pub fn sent(&mut self, frame: &Frame) {
         let size = wire_size(frame);
         self.tx_frames += u64::from(size.n_frames);
         self.tx_bytes += size.bytes;

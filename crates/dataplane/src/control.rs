@@ -1,0 +1,413 @@
+//! Starting workers, and telling them about engines and ports.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use netio::{Port, PortCounters};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use packet::PortNo;
+
+use crate::monitor::Monitor;
+use crate::table::{PortKey, Target};
+use crate::worker::{Command, NewPort, Setup, Sink, Waker, Worker, rings};
+use crate::{Clock, Drops, Engine, EngineId, Event, Order, PortFailure};
+
+/// When workers look for frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Poll {
+    /// They sleep while there are none.
+    #[default]
+    Sleep,
+    /// Always: a core for each worker.
+    Always,
+}
+
+/// What a dataplane is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Threads that carry frames, 1 to 64.
+    pub n_workers: usize,
+    /// When they look for frames.
+    pub poll: Poll,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { n_workers: 1, poll: Poll::Sleep }
+    }
+}
+
+/// Why something cannot be done to a dataplane.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine was removed.
+    #[error("engine {0} does not exist")]
+    NoEngine(EngineId),
+    /// There is no such port.
+    #[error("port {1} of engine {0} does not exist")]
+    NoPort(EngineId, PortNo),
+    /// The number is in use.
+    #[error("port {1} of engine {0} exists already")]
+    PortExists(EngineId, PortNo),
+    /// An engine must have a half for each worker, a port at least one queue.
+    #[error("{expected} {what} are needed, {given} were given")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many there must be.
+        expected: usize,
+        /// How many there were.
+        given: usize,
+    },
+    /// A worker thread is dead.
+    #[error("a worker has died")]
+    WorkerDied,
+    /// Threads or descriptors cannot be had.
+    #[error("cannot start workers")]
+    Start(#[source] io::Error),
+    /// The link of a port cannot be watched.
+    #[error("cannot watch the link of port {0}")]
+    Watch(PortNo, #[source] io::Error),
+}
+
+enum PortEntry {
+    Device(PortKey),
+    Link { far: (EngineId, PortNo) },
+}
+
+#[derive(Default)]
+struct Registry {
+    next_engine: u32,
+    next_key: u64,
+    engines: BTreeMap<EngineId, BTreeMap<PortNo, PortEntry>>,
+}
+
+#[derive(Clone)]
+struct Handle {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    fn send(&self, command: Command) {
+        // A worker that has died has said so by an event.
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+}
+
+/// The threads that carry frames, and what is known of their engines and ports. Calls may come from any thread; those
+/// that remove something wait for the workers, for the time of a batch.
+pub struct Dataplane {
+    clock: Clock,
+    workers: Vec<Handle>,
+    threads: Vec<JoinHandle<()>>,
+    monitor: Option<Monitor>,
+    sink: Sink,
+    registry: Mutex<Registry>,
+}
+
+/// Says that a worker died if its thread unwinds.
+struct DeathNotice {
+    worker: usize,
+    sink: Sink,
+}
+
+impl Drop for DeathNotice {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.sink)(Event::WorkerDied { worker: self.worker });
+        }
+    }
+}
+
+impl Dataplane {
+    /// Starts the workers. `sink` is called from them and must not block.
+    ///
+    /// # Errors
+    /// When threads or descriptors cannot be had, or the number of workers is not from 1 to 64.
+    pub fn start(config: Config, sink: Box<dyn Fn(Event) + Send + Sync>) -> Result<Self, Error> {
+        if !(1..=64).contains(&config.n_workers) {
+            return Err(Error::Count { what: "workers", expected: 1, given: config.n_workers });
+        }
+        let (clock, sink): (Clock, Sink) = (Clock::start(), sink.into());
+        let wakers: Result<Vec<_>, _> = (0..config.n_workers).map(|_| Waker::new().map(Arc::new)).collect();
+        let wakers = wakers.map_err(Error::Start)?;
+        let mut plane = Self {
+            clock,
+            workers: Vec::new(),
+            threads: Vec::new(),
+            monitor: None,
+            sink: sink.clone(),
+            registry: Mutex::default(),
+        };
+        for (worker, (inbound, outbound)) in rings(&wakers).into_iter().enumerate() {
+            let (commands, receiver) = mpsc::channel();
+            let waker = wakers[worker].clone();
+            let epoll = new_epoll(&waker).map_err(Error::Start)?;
+            plane.workers.push(Handle { commands, waker: waker.clone() });
+            let notice = DeathNotice { worker, sink: sink.clone() };
+            let (sink, poll, commands) = (sink.clone(), config.poll, receiver);
+            let setup = Setup { worker, clock, poll, sink, epoll, waker, commands, inbound, outbound };
+            let run = move || {
+                let _notice = notice;
+                Worker::new(setup).run();
+            };
+            let thread = std::thread::Builder::new().name(format!("weft-worker-{worker}")).spawn(run);
+            plane.threads.push(thread.map_err(Error::Start)?);
+        }
+        let workers = plane.workers.clone();
+        let gone = move |key| workers.iter().for_each(|worker| worker.send(Command::FailPort(key)));
+        plane.monitor = Some(Monitor::start(move |event| sink(event), gone).map_err(Error::Start)?);
+        Ok(plane)
+    }
+
+    /// The clock whose time the engines see.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// How many workers there are: as many halves an engine must have.
+    pub fn n_workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Adds a switch's halves.
+    ///
+    /// # Errors
+    /// When they are not as many as the workers.
+    pub fn add_switch(&self, halves: Vec<vswitch::Datapath>) -> Result<EngineId, Error> {
+        self.add_engine(halves.into_iter().map(|half| Box::new(half) as Box<dyn Engine>).collect())
+    }
+
+    /// Adds a router's halves.
+    ///
+    /// # Errors
+    /// When they are not as many as the workers.
+    pub fn add_router(&self, halves: Vec<vrouter::Forwarder>) -> Result<EngineId, Error> {
+        self.add_engine(halves.into_iter().map(|half| Box::new(half) as Box<dyn Engine>).collect())
+    }
+
+    /// Adds any engine's halves.
+    ///
+    /// # Errors
+    /// When they are not as many as the workers.
+    pub fn add_engine(&self, halves: Vec<Box<dyn Engine>>) -> Result<EngineId, Error> {
+        self.count("engine halves", halves.len())?;
+        let mut registry = self.lock();
+        let id = EngineId(registry.next_engine);
+        registry.next_engine += 1;
+        registry.engines.insert(id, BTreeMap::new());
+        for (worker, half) in self.workers.iter().zip(halves) {
+            worker.send(Command::AddEngine(id, half));
+        }
+        Ok(id)
+    }
+
+    fn count(&self, what: &'static str, given: usize) -> Result<(), Error> {
+        let expected = self.workers.len();
+        if given == expected { Ok(()) } else { Err(Error::Count { what, expected, given }) }
+    }
+
+    /// Removes an engine's ports, then the engine.
+    ///
+    /// # Errors
+    /// When it does not exist, and when a worker has died.
+    pub fn remove_engine(&self, id: EngineId) -> Result<(), Error> {
+        let ports: Vec<PortNo> =
+            self.lock().engines.get(&id).ok_or(Error::NoEngine(id))?.keys().copied().collect();
+        for port in ports {
+            self.remove_port(id, port)?;
+        }
+        self.lock().engines.remove(&id);
+        self.tell_all(|| Command::RemoveEngine(id));
+        self.sync()
+    }
+
+    /// Adds a port by its queues, which are dealt to the workers; returns whether its link is up. Later changes come as
+    /// [`Event::PortLink`].
+    ///
+    /// # Errors
+    /// When the number is in use or the engine does not exist; the queues are closed.
+    pub fn add_port(&self, id: EngineId, port: PortNo, queues: Vec<Box<dyn Port>>) -> Result<bool, Error> {
+        let Some(probe) = queues.first().map(|queue| queue.link_probe()) else {
+            return Err(Error::Count { what: "queues", expected: 1, given: 0 });
+        };
+        let mut registry = self.lock();
+        let key = PortKey(registry.next_key);
+        let ports = registry.engines.get_mut(&id).ok_or(Error::NoEngine(id))?;
+        if ports.contains_key(&port) {
+            return Err(Error::PortExists(id, port));
+        }
+        ports.insert(port, PortEntry::Device(key));
+        registry.next_key += 1;
+        let up = match &self.monitor {
+            Some(monitor) => monitor.add(key, id, port, probe),
+            None => Ok(true),
+        };
+        let up = up.map_err(|e| Error::Watch(port, e));
+        if up.is_err() {
+            registry.engines.get_mut(&id).map(|ports| ports.remove(&port));
+        } else {
+            self.deal(id, port, key, queues);
+        }
+        up
+    }
+
+    /// Queue i goes to worker key + i, so that ports with one queue spread over the workers.
+    fn deal(&self, engine: EngineId, port: PortNo, key: PortKey, queues: Vec<Box<dyn Port>>) {
+        let n = self.workers.len();
+        let mut shares: Vec<Vec<Box<dyn Port>>> = (0..n).map(|_| Vec::new()).collect();
+        let mut owners = Vec::new();
+        for (i, queue) in queues.into_iter().enumerate() {
+            let worker = ((key.0 % n as u64) as usize + i) % n;
+            shares[worker].push(queue);
+            owners.push(worker);
+        }
+        let failed = Arc::new(AtomicBool::new(false));
+        for (at, (worker, queues)) in self.workers.iter().zip(shares).enumerate() {
+            if queues.is_empty() {
+                let target = Some(Target::Remote { worker: owners[at % owners.len()], key });
+                worker.send(Command::SetTarget { engine, port, target });
+            } else {
+                worker.send(Command::AddPort(NewPort { engine, port, key, queues, failed: failed.clone() }));
+            }
+        }
+    }
+
+    /// Joins two engines' ports. Frames stay on the worker they are on, in a bounded queue.
+    ///
+    /// # Errors
+    /// When a number is in use or an engine does not exist.
+    pub fn add_link(&self, a: (EngineId, PortNo), b: (EngineId, PortNo)) -> Result<(), Error> {
+        let mut registry = self.lock();
+        for (id, port) in [a, b] {
+            let ports = registry.engines.get(&id).ok_or(Error::NoEngine(id))?;
+            if ports.contains_key(&port) || a == b {
+                return Err(Error::PortExists(id, port));
+            }
+        }
+        for ((engine, port), far) in [(a, b), (b, a)] {
+            registry.engines.entry(engine).or_default().insert(port, PortEntry::Link { far });
+            let target = Some(Target::Link { engine: far.0, port: far.1 });
+            self.tell_all(|| Command::SetTarget { engine, port, target });
+        }
+        Ok(())
+    }
+
+    /// Stops receiving from a port, sends what is on its way to it, and closes it. Of a link both ends go; the far
+    /// engine hears of it by [`Event::PortDown`].
+    ///
+    /// # Errors
+    /// When it does not exist, and when a worker has died.
+    pub fn remove_port(&self, engine: EngineId, port: PortNo) -> Result<(), Error> {
+        let mut registry = self.lock();
+        let ports = registry.engines.get_mut(&engine).ok_or(Error::NoEngine(engine))?;
+        match ports.remove(&port).ok_or(Error::NoPort(engine, port))? {
+            PortEntry::Device(key) => {
+                if let Some(monitor) = &self.monitor {
+                    monitor.remove(key);
+                }
+                self.tell_all(|| Command::StopPort { engine, port, key });
+                // From here on nobody adds to the rings for this port.
+                self.sync()?;
+                self.tell_all(|| Command::ClosePort(key));
+            }
+            PortEntry::Link { far } => {
+                registry.engines.get_mut(&far.0).map(|ports| ports.remove(&far.1));
+                for (engine, port) in [(engine, port), far] {
+                    self.tell_all(|| Command::SetTarget { engine, port, target: None });
+                }
+                (self.sink)(Event::PortDown { engine: far.0, port: far.1, error: PortFailure::LinkEnd });
+            }
+        }
+        self.sync()
+    }
+
+    /// Carries an order to one worker's half of a switch, or to all.
+    pub fn order_switch(&self, engine: EngineId, worker: Option<usize>, order: vswitch::Order) {
+        self.order(engine, worker, Order::Switch(order));
+    }
+
+    /// Carries an order to one worker's half of a router, or to all.
+    pub fn order_router(&self, engine: EngineId, worker: Option<usize>, order: vrouter::Order) {
+        self.order(engine, worker, Order::Router(order));
+    }
+
+    fn order(&self, engine: EngineId, worker: Option<usize>, order: Order) {
+        match worker {
+            Some(worker) => {
+                if let Some(worker) = self.workers.get(worker) {
+                    worker.send(Command::Order(engine, order));
+                }
+            }
+            None => self.tell_all(|| Command::Order(engine, order.clone())),
+        }
+    }
+
+    /// What the ports of an engine have counted, by number; asked of the workers, so exact at this moment.
+    pub fn port_counters(&self, engine: EngineId) -> Vec<(PortNo, PortCounters)> {
+        let mut sums: BTreeMap<PortNo, PortCounters> = BTreeMap::new();
+        for (port, counters) in self.ask(|reply| Command::Counters(engine, reply)).into_iter().flatten() {
+            *sums.entry(port).or_default() += counters;
+        }
+        sums.into_iter().collect()
+    }
+
+    /// What the dataplane itself has dropped.
+    pub fn drops(&self) -> Drops {
+        let mut sum = Drops::default();
+        for drops in self.ask(Command::Drops) {
+            sum += drops;
+        }
+        sum
+    }
+
+    /// Waits until every worker has obeyed what it was told before.
+    ///
+    /// # Errors
+    /// When one has died.
+    pub fn sync(&self) -> Result<(), Error> {
+        let n = self.ask(Command::Sync).len();
+        if n == self.workers.len() { Ok(()) } else { Err(Error::WorkerDied) }
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            worker.send(command());
+        }
+    }
+
+    /// One answer of each worker that lives.
+    fn ask<T>(&self, command: impl Fn(Sender<T>) -> Command) -> Vec<T> {
+        let (reply, answers) = mpsc::channel();
+        self.tell_all(|| command(reply.clone()));
+        drop(reply);
+        answers.iter().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn new_epoll(waker: &Waker) -> io::Result<Epoll> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(waker, EpollEvent::new(EpollFlags::EPOLLIN, Waker::TOKEN))?;
+    Ok(epoll)
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.monitor = None;
+        self.tell_all(|| Command::Stop);
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so by an event.
+            let _ = thread.join();
+        }
+    }
+}

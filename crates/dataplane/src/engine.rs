@@ -1,0 +1,92 @@
+//! What an engine's worker half looks like from here.
+
+use packet::{Batch, Instant, Outputs, Pool};
+
+/// To a worker half, from its owner.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// For a switch.
+    Switch(vswitch::Order),
+    /// For a router.
+    Router(vrouter::Order),
+}
+
+/// From a worker half, to its owner.
+#[derive(Debug)]
+pub enum Report {
+    /// Of a switch.
+    Switch(vswitch::Report),
+    /// Of a router.
+    Router(vrouter::Report),
+}
+
+/// One worker's half of an engine.
+pub trait Engine: Send {
+    /// Processes frames in order and leaves `batch` empty; `meta.in_port` of each is set.
+    fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs);
+
+    /// Obeys the owner. An order for another kind of engine is ignored.
+    fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs);
+
+    /// What the owner must know, until there is nothing left.
+    fn poll_report(&mut self) -> Option<Report>;
+
+    /// Counters become reports; called some milliseconds after the last frame and at least every second under load.
+    fn handle_idle(&mut self, now: Instant);
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does what is due.
+    fn handle_timeout(&mut self, _now: Instant, _pool: &mut Pool, _out: &mut Outputs) {}
+}
+
+impl Engine for vswitch::Datapath {
+    fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
+        self.process(now, batch, pool, out);
+    }
+
+    fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs) {
+        if let Order::Switch(order) = order {
+            self.handle_order(now, order, pool, out);
+        }
+    }
+
+    fn poll_report(&mut self) -> Option<Report> {
+        self.poll_report().map(Report::Switch)
+    }
+
+    fn handle_idle(&mut self, now: Instant) {
+        self.handle_idle(now);
+    }
+}
+
+impl Engine for vrouter::Forwarder {
+    fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
+        self.process(now, batch, pool, out);
+    }
+
+    fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs) {
+        if let Order::Router(order) = order {
+            self.handle_order(now, order, pool, out);
+        }
+    }
+
+    fn poll_report(&mut self) -> Option<Report> {
+        self.poll_report().map(Report::Router)
+    }
+
+    fn handle_idle(&mut self, now: Instant) {
+        self.handle_idle(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant, pool: &mut Pool, out: &mut Outputs) {
+        self.handle_timeout(now, pool, out);
+    }
+}

@@ -1,0 +1,165 @@
+//! The path of frames on one worker.
+
+use packet::{Frame, MAX_BATCH, MAX_HOPS, PortNo};
+
+use super::{N_LINK_PASSES, Worker};
+use crate::table::Target;
+use crate::{Drop, EngineId};
+
+/// Frames that may wait for one engine on one worker.
+const INBOX_LEN: usize = 1024;
+
+impl Worker {
+    /// Takes a batch from the queue that an epoll token names through its engine.
+    pub(super) fn receive(&mut self, token: u64) {
+        let Some((slot, queue)) = self.ports.by_token(token) else { return };
+        let (engine, port, key) = (slot.engine, slot.port, slot.key);
+        let Some(queue) = slot.queues.get_mut(queue) else { return };
+        let received = queue.receive(&mut self.pool, &mut self.batch, MAX_BATCH);
+        if !self.batch.is_empty() {
+            for frame in &mut self.batch {
+                frame.meta.in_port = port;
+                // A memory port hands on what has been through engines already.
+                frame.meta.hops = frame.meta.hops.saturating_add(1);
+            }
+            if self.batch.iter().any(|frame| frame.meta.hops > MAX_HOPS) {
+                self.drop_travelled();
+            }
+            self.process(engine);
+            self.flush();
+        }
+        if let Err(error) = received {
+            self.fail_port(key, error);
+        }
+    }
+
+    fn drop_travelled(&mut self) {
+        let mut at = 0;
+        while at < self.batch.len() {
+            if self.batch[at].meta.hops > MAX_HOPS {
+                let frame = self.batch.remove(at);
+                self.drop_frame(frame, Drop::HopLimit);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Takes `self.batch` through an engine and what comes out to where it leads.
+    fn process(&mut self, id: EngineId) {
+        let Some(Some(slot)) = self.engines.get_mut(id.0 as usize) else {
+            while let Some(frame) = self.batch.pop() {
+                self.drop_frame(frame, Drop::NoEngine);
+            }
+            return;
+        };
+        slot.engine.process(self.now, &mut self.batch, &mut self.pool, &mut self.out);
+        debug_assert!(self.batch.is_empty(), "engines drain their batch");
+        self.note_activity(id);
+        self.dispatch(id);
+        self.report(id);
+    }
+
+    /// Puts `self.out` of an engine where its ports lead.
+    pub(super) fn dispatch(&mut self, id: EngineId) {
+        let mut out = std::mem::take(&mut self.out);
+        for (port, frame) in out.drain(..) {
+            let target = match self.engines.get(id.0 as usize) {
+                Some(Some(slot)) => slot.targets.get(port),
+                _ => None,
+            };
+            match target {
+                Some(Target::Local { slot }) => self.queue_local(slot, frame),
+                Some(Target::Remote { worker, key }) => {
+                    let outbound = self.setup.outbound[worker].as_mut().expect("a target is another worker");
+                    if let Err(frame) = outbound.push(key, frame) {
+                        self.drop_frame(frame, Drop::RingFull);
+                    }
+                }
+                Some(Target::Link { engine, port: far }) => self.cross(id, port, (engine, far), frame),
+                None => self.drop_frame(frame, Drop::NoPort),
+            }
+        }
+        self.out = out;
+    }
+
+    fn queue_local(&mut self, at: usize, frame: Frame) {
+        let Some(slot) = self.ports.get(at) else { return self.drop_frame(frame, Drop::NoPort) };
+        if slot.tx.is_empty() {
+            self.ports.dirty.push(at);
+        }
+        // Borrowed again: the line above needed the list beside it.
+        if let Some(slot) = self.ports.get(at) {
+            slot.tx.push(frame);
+        }
+    }
+
+    /// Takes a frame over a link into the inbox of the engine at its other end.
+    fn cross(&mut self, from: EngineId, port: PortNo, to: (EngineId, PortNo), mut frame: Frame) {
+        if frame.meta.hops >= MAX_HOPS {
+            return self.drop_frame(frame, Drop::HopLimit);
+        }
+        self.count_link(from, port, |counters| counters.sent(&frame));
+        let Some(Some(slot)) = self.engines.get_mut(to.0.0 as usize) else {
+            return self.drop_frame(frame, Drop::NoEngine);
+        };
+        if slot.inbox.len() >= INBOX_LEN {
+            return self.drop_frame(frame, Drop::LinkFull);
+        }
+        frame.meta.hops += 1;
+        frame.meta.in_port = to.1;
+        if let Some((_, counters)) = slot.links.iter_mut().find(|(no, _)| *no == to.1) {
+            counters.received(&frame);
+        }
+        slot.inbox.push(frame);
+        self.backlog = true;
+    }
+
+    fn count_link(&mut self, id: EngineId, port: PortNo, count: impl FnOnce(&mut netio::PortCounters)) {
+        if let Some(Some(slot)) = self.engines.get_mut(id.0 as usize)
+            && let Some((_, counters)) = slot.links.iter_mut().find(|(no, _)| *no == port)
+        {
+            count(counters);
+        }
+    }
+
+    /// Takes what links have queued through the engines, for a bounded number of passes.
+    pub(super) fn run_links(&mut self) {
+        for _ in 0..N_LINK_PASSES {
+            if !std::mem::take(&mut self.backlog) {
+                return;
+            }
+            for at in 0..self.engines.len() {
+                // What comes to this inbox meanwhile waits for the next pass.
+                let mut left = self.engines[at].as_ref().map_or(0, |slot| slot.inbox.len());
+                while left > 0 {
+                    let Some(slot) = &mut self.engines[at] else { break };
+                    let n = left.min(MAX_BATCH);
+                    self.batch.extend(slot.inbox.drain(..n));
+                    left -= n;
+                    self.process(EngineId(at as u32));
+                }
+            }
+        }
+        self.backlog = self.engines.iter().flatten().any(|slot| !slot.inbox.is_empty());
+    }
+
+    /// Takes what other workers have handed over for ports of this one.
+    pub(super) fn take_rings(&mut self) {
+        for at in 0..self.setup.inbound.len() {
+            // Bounded: the other worker may go on filling.
+            for _ in 0..4 * MAX_BATCH {
+                let Some((key, frame)) = self.setup.inbound[at].pop() else { break };
+                match self.ports.slot_of(key) {
+                    Some(slot) => self.queue_local(slot, frame),
+                    None => self.drop_frame(frame, Drop::NoPort),
+                }
+            }
+        }
+    }
+
+    fn drop_frame(&mut self, frame: Frame, reason: Drop) {
+        self.drops.count(reason);
+        self.pool.free(frame);
+    }
+}

@@ -1,0 +1,304 @@
+//! One worker thread.
+//!
+//! A round: wait for descriptors; receive a batch from each port that is ready and take it through its engine; take
+//! what other workers handed over; obey commands; run what links have queued; send. Reports and counters follow when
+//! a few milliseconds have passed without frames, or a second with.
+
+mod forward;
+mod ports;
+mod wake;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use netio::PortCounters;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
+use packet::{Batch, Frame, Instant, MAX_BATCH, Outputs, Pool, PoolConfig, PortNo};
+
+use crate::table::{PortKey, Target, Targets};
+use crate::{Clock, Drops, Engine, EngineId, Event, Order, Poll};
+
+pub(crate) use ports::NewPort;
+pub(crate) use wake::{Inbound, Outbound, Waker, rings};
+
+/// What one worker is told. Commands are obeyed in order.
+pub(crate) enum Command {
+    AddEngine(EngineId, Box<dyn Engine>),
+    RemoveEngine(EngineId),
+    AddPort(NewPort),
+    /// Says where an engine's port leads, on a worker that has no queue of it.
+    SetTarget {
+        engine: EngineId,
+        port: PortNo,
+        target: Option<Target>,
+    },
+    /// No longer receives from the port nor sends to it.
+    StopPort {
+        engine: EngineId,
+        port: PortNo,
+        key: PortKey,
+    },
+    /// Sends what is still on its way to the port, then closes it. After every worker has stopped it.
+    ClosePort(PortKey),
+    /// The device is gone.
+    FailPort(PortKey),
+    Order(EngineId, Order),
+    Counters(EngineId, Sender<Vec<(PortNo, PortCounters)>>),
+    Drops(Sender<Drops>),
+    /// Answers when everything before it has been obeyed.
+    Sync(Sender<()>),
+    Stop,
+}
+
+/// Where events go.
+pub(crate) type Sink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// What a worker is made from.
+pub(crate) struct Setup {
+    pub worker: usize,
+    pub clock: Clock,
+    pub poll: Poll,
+    pub sink: Sink,
+    pub epoll: Epoll,
+    pub waker: Arc<Waker>,
+    pub commands: Receiver<Command>,
+    /// From each other worker.
+    pub inbound: Vec<Inbound>,
+    /// To each worker, by number; none to itself.
+    pub outbound: Vec<Option<Outbound>>,
+}
+
+/// An engine's half with what surrounds it.
+struct EngineSlot {
+    engine: Box<dyn Engine>,
+    targets: Targets,
+    /// Frames that came over links.
+    inbox: Vec<Frame>,
+    /// What links of this engine have carried, by port.
+    links: Vec<(PortNo, PortCounters)>,
+    /// Has worked since the last call of `handle_idle`.
+    active: bool,
+}
+
+/// Quiet time after which counters are reported.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Longest time without a report under load.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// Descriptors looked at in one round.
+const N_EVENTS: usize = 64;
+/// Passes over the links in one round; what is left waits for the next.
+const N_LINK_PASSES: usize = 8;
+/// Passes that empty full rings.
+const N_CLOSE_PASSES: usize = 8;
+
+pub(crate) struct Worker {
+    setup: Setup,
+    now: Instant,
+    pool: Pool,
+    batch: Batch,
+    out: Outputs,
+    engines: Vec<Option<EngineSlot>>,
+    ports: ports::Ports,
+    drops: Drops,
+    /// Frames wait in an inbox.
+    backlog: bool,
+    /// When counters are to be reported, if anything has happened since the last time.
+    idle_due: Option<Instant>,
+    last_idle: Instant,
+    stopping: bool,
+}
+
+impl Worker {
+    pub fn new(setup: Setup) -> Self {
+        let now = setup.clock.now();
+        Self {
+            setup,
+            now,
+            pool: Pool::new(PoolConfig::default()),
+            batch: Batch::with_capacity(MAX_BATCH),
+            out: Outputs::with_capacity(2 * MAX_BATCH),
+            engines: Vec::new(),
+            ports: ports::Ports::default(),
+            drops: Drops::default(),
+            backlog: false,
+            idle_due: None,
+            last_idle: now,
+            stopping: false,
+        }
+    }
+
+    /// Works until told to stop.
+    pub fn run(mut self) {
+        let mut events = [EpollEvent::empty(); N_EVENTS];
+        while !self.stopping {
+            let n = self.wait(&mut events);
+            self.now = self.setup.clock.now();
+            let mut woken = false;
+            for event in &events[..n] {
+                match event.data() {
+                    Waker::TOKEN => woken = true,
+                    token => self.receive(token),
+                }
+            }
+            self.take_rings();
+            if woken {
+                self.setup.waker.clear();
+                self.obey();
+            }
+            self.run_links();
+            self.flush();
+            self.run_timeouts();
+            self.report_if_due();
+        }
+    }
+
+    /// Sleeps until something happens, or merely looks when there is work left.
+    fn wait(&mut self, events: &mut [EpollEvent]) -> usize {
+        let timeout =
+            if self.backlog || self.setup.poll == Poll::Always { EpollTimeout::ZERO } else { self.timeout() };
+        if timeout != EpollTimeout::ZERO {
+            self.setup.waker.sleep();
+        }
+        // Between the look at the rings and the sleep a hand-over finds the worker marked as asleep and wakes it.
+        let timeout =
+            if self.setup.inbound.iter().any(Inbound::has_some) { EpollTimeout::ZERO } else { timeout };
+        // An error can only be EINTR here: the next round waits again.
+        let n = self.setup.epoll.wait(events, timeout).unwrap_or(0);
+        self.setup.waker.awake();
+        n
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let timeouts = self.engines.iter().flatten().filter_map(|slot| slot.engine.poll_timeout());
+        let Some(due) = timeouts.chain(self.idle_due).min() else { return EpollTimeout::NONE };
+        let nanos = due.saturating_since(self.setup.clock.now()).as_nanos();
+        // Rounded up: a timeout that fires early would only be waited for again.
+        let millis = nanos.div_ceil(1_000_000).min(60_000) as u16;
+        EpollTimeout::from(millis)
+    }
+
+    fn obey(&mut self) {
+        while let Ok(command) = self.setup.commands.try_recv() {
+            self.handle(command);
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::AddEngine(id, engine) => self.add_engine(id, engine),
+            Command::RemoveEngine(id) => self.remove_engine(id),
+            Command::AddPort(port) => self.add_port(port),
+            Command::SetTarget { engine, port, target } => self.set_target(engine, port, target),
+            Command::StopPort { engine, port, key } => {
+                self.set_target(engine, port, None);
+                self.stop_port(key);
+            }
+            Command::ClosePort(key) => {
+                // Nobody adds to what is there for this port; each pass takes a share of each ring.
+                for _ in 0..N_CLOSE_PASSES {
+                    self.take_rings();
+                    self.flush();
+                }
+                self.close_port(key);
+            }
+            Command::FailPort(key) => self.fail_port(key, netio::PortError::Gone),
+            Command::Order(engine, order) => self.obey_order(engine, order),
+            Command::Counters(engine, reply) => {
+                // The one who asked may have gone away; so for the others below.
+                let _ = reply.send(self.counters(engine));
+            }
+            Command::Drops(reply) => drop(reply.send(self.drops)),
+            Command::Sync(reply) => drop(reply.send(())),
+            Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn add_engine(&mut self, id: EngineId, engine: Box<dyn Engine>) {
+        let at = id.0 as usize;
+        if self.engines.len() <= at {
+            self.engines.resize_with(at + 1, || None);
+        }
+        let targets = Targets::default();
+        let (inbox, links) = (Vec::new(), Vec::new());
+        self.engines[at] = Some(EngineSlot { engine, targets, inbox, links, active: true });
+        self.report(id);
+    }
+
+    fn remove_engine(&mut self, id: EngineId) {
+        if let Some(slot) = self.engines.get_mut(id.0 as usize).and_then(Option::take) {
+            for frame in slot.inbox {
+                self.pool.free(frame);
+            }
+        }
+    }
+
+    fn set_target(&mut self, engine: EngineId, port: PortNo, target: Option<Target>) {
+        let Some(slot) = self.engines.get_mut(engine.0 as usize).and_then(Option::as_mut) else { return };
+        slot.targets.set(port, target);
+        slot.links.retain(|(no, _)| *no != port);
+        if let Some(Target::Link { .. }) = target {
+            slot.links.push((port, PortCounters::default()));
+        }
+    }
+
+    fn obey_order(&mut self, id: EngineId, order: Order) {
+        let Some(slot) = self.engines.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        slot.engine.handle_order(self.now, order, &mut self.pool, &mut self.out);
+        self.note_activity(id);
+        self.dispatch(id);
+        self.report(id);
+    }
+
+    fn counters(&mut self, engine: EngineId) -> Vec<(PortNo, PortCounters)> {
+        let links =
+            self.engines.get(engine.0 as usize).and_then(Option::as_ref).map(|slot| slot.links.clone());
+        let mut all = self.ports.counters(engine);
+        all.extend(links.unwrap_or_default());
+        all
+    }
+
+    fn run_timeouts(&mut self) {
+        for at in 0..self.engines.len() {
+            let Some(slot) = &mut self.engines[at] else { continue };
+            if slot.engine.poll_timeout().is_some_and(|due| due <= self.now) {
+                slot.engine.handle_timeout(self.now, &mut self.pool, &mut self.out);
+                let id = EngineId(at as u32);
+                self.note_activity(id);
+                self.dispatch(id);
+                self.report(id);
+                self.flush();
+            }
+        }
+    }
+
+    fn note_activity(&mut self, id: EngineId) {
+        if let Some(Some(slot)) = self.engines.get_mut(id.0 as usize) {
+            slot.active = true;
+        }
+        self.idle_due = Some((self.now + SETTLE).min(self.last_idle + REPORT_INTERVAL).max(self.now));
+    }
+
+    fn report_if_due(&mut self) {
+        if self.idle_due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        (self.idle_due, self.last_idle) = (None, self.now);
+        for at in 0..self.engines.len() {
+            if let Some(slot) = &mut self.engines[at]
+                && std::mem::take(&mut slot.active)
+            {
+                slot.engine.handle_idle(self.now);
+                self.report(EngineId(at as u32));
+            }
+        }
+    }
+
+    /// Hands on what an engine has for its owner.
+    fn report(&mut self, id: EngineId) {
+        let Some(Some(slot)) = self.engines.get_mut(id.0 as usize) else { return };
+        while let Some(report) = slot.engine.poll_report() {
+            (self.setup.sink)(Event::report(id, self.setup.worker, report));
+        }
+    }
+}

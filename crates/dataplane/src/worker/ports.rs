@@ -1,0 +1,176 @@
+//! The queues of ports that one worker owns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use netio::{Port, PortCounters, PortError};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use packet::{Frame, PortNo};
+
+use super::Worker;
+use crate::table::{PortKey, Target};
+use crate::{Drop, EngineId, Event, PortFailure};
+
+/// Queues of a port for one worker.
+pub(crate) struct NewPort {
+    pub engine: EngineId,
+    pub port: PortNo,
+    pub key: PortKey,
+    pub queues: Vec<Box<dyn Port>>,
+    /// Shared by the workers that have queues of the port: its failure is told once.
+    pub failed: Arc<AtomicBool>,
+}
+
+/// A port on the worker that owns queues of it.
+pub(super) struct PortSlot {
+    pub engine: EngineId,
+    pub port: PortNo,
+    pub key: PortKey,
+    /// Empty once the port has failed.
+    pub queues: Vec<Box<dyn Port>>,
+    /// To be sent by the first queue at the end of the round.
+    pub tx: Vec<Frame>,
+    failed: Arc<AtomicBool>,
+    /// Counters of queues that have failed.
+    past: PortCounters,
+}
+
+/// All ports of a worker. A slot keeps its place while the port lives, so that epoll tokens can name it.
+#[derive(Default)]
+pub(super) struct Ports {
+    slots: Vec<Option<PortSlot>>,
+    by_key: HashMap<PortKey, usize>,
+    /// Slots with frames in `tx`.
+    pub dirty: Vec<usize>,
+}
+
+/// Queues of a port one worker may have at most; more than any device has.
+const N_QUEUES: u64 = 1 << 8;
+
+fn token(slot: usize, queue: usize) -> u64 {
+    slot as u64 * N_QUEUES + queue as u64
+}
+
+impl Ports {
+    pub fn by_token(&mut self, token: u64) -> Option<(&mut PortSlot, usize)> {
+        let slot = self.slots.get_mut((token / N_QUEUES) as usize)?.as_mut()?;
+        Some((slot, (token % N_QUEUES) as usize))
+    }
+
+    pub fn get(&mut self, slot: usize) -> Option<&mut PortSlot> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    pub fn slot_of(&self, key: PortKey) -> Option<usize> {
+        self.by_key.get(&key).copied()
+    }
+
+    pub fn counters(&mut self, engine: EngineId) -> Vec<(PortNo, PortCounters)> {
+        let slots = self.slots.iter_mut().flatten().filter(|slot| slot.engine == engine);
+        slots.map(|slot| (slot.port, slot.counters())).collect()
+    }
+
+    fn insert(&mut self, slot: PortSlot) -> usize {
+        let at = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        self.by_key.insert(slot.key, at);
+        if at == self.slots.len() {
+            self.slots.push(Some(slot));
+        } else {
+            self.slots[at] = Some(slot);
+        }
+        at
+    }
+
+    fn remove(&mut self, key: PortKey) -> Option<PortSlot> {
+        let at = self.by_key.remove(&key)?;
+        self.dirty.retain(|slot| *slot != at);
+        self.slots[at].take()
+    }
+}
+
+impl PortSlot {
+    fn counters(&mut self) -> PortCounters {
+        let mut sum = self.past;
+        for queue in &mut self.queues {
+            sum += queue.counters();
+        }
+        sum
+    }
+}
+
+impl Worker {
+    pub(super) fn add_port(&mut self, new: NewPort) {
+        let NewPort { engine, port, key, queues, failed } = new;
+        let slot =
+            PortSlot { engine, port, key, queues, tx: Vec::new(), failed, past: PortCounters::default() };
+        let at = self.ports.insert(slot);
+        let queues = &self.ports.slots[at].as_ref().expect("inserted above").queues;
+        for (i, queue) in queues.iter().enumerate() {
+            let Some(fd) = queue.poll_fd() else { continue };
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, token(at, i));
+            if let Err(error) = self.setup.epoll.add(fd, event) {
+                return self.fail_port(key, PortError::Io(error.into()));
+            }
+        }
+        self.set_target(engine, port, Some(Target::Local { slot: at }));
+    }
+
+    pub(super) fn stop_port(&mut self, key: PortKey) {
+        if let Some(slot) = self.ports.slot_of(key).and_then(|at| self.ports.get(at)) {
+            for fd in slot.queues.iter().filter_map(|queue| queue.poll_fd()) {
+                // Fails only when it was never added.
+                let _ = self.setup.epoll.delete(fd);
+            }
+        }
+    }
+
+    pub(super) fn close_port(&mut self, key: PortKey) {
+        self.flush();
+        if let Some(slot) = self.ports.remove(key) {
+            for frame in slot.tx {
+                self.pool.free(frame);
+            }
+        }
+    }
+
+    /// Closes the queues of a failed port and says so, unless another worker has.
+    pub(super) fn fail_port(&mut self, key: PortKey, error: PortError) {
+        self.stop_port(key);
+        let Some(slot) = self.ports.slot_of(key).and_then(|at| self.ports.get(at)) else { return };
+        slot.past = slot.counters();
+        slot.queues.clear();
+        let (engine, port) = (slot.engine, slot.port);
+        for frame in slot.tx.drain(..) {
+            self.drops.count(Drop::PortFailed);
+            self.pool.free(frame);
+        }
+        if !slot.failed.swap(true, Ordering::Relaxed) {
+            (self.setup.sink)(Event::PortDown { engine, port, error: PortFailure::Port(error) });
+        }
+    }
+
+    /// Sends what has been collected for ports, and wakes workers that were handed frames.
+    pub(super) fn flush(&mut self) {
+        while let Some(at) = self.ports.dirty.pop() {
+            let Some(slot) = self.ports.get(at) else { continue };
+            let key = slot.key;
+            let result = match slot.queues.first_mut() {
+                Some(queue) => queue.transmit(&mut self.pool, &mut slot.tx),
+                None => {
+                    for frame in slot.tx.drain(..) {
+                        self.drops.count(Drop::PortFailed);
+                        self.pool.free(frame);
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(error) = result {
+                self.fail_port(key, error);
+            }
+        }
+        for outbound in self.setup.outbound.iter_mut().flatten() {
+            outbound.notify();
+        }
+    }
+}
