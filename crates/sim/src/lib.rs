@@ -4,15 +4,20 @@
 //! OpenFlow bytes over control channels. Everything happens in one thread, in an order that follows from the seed
 //! alone: a run that failed is run again by its seed ([`seeds`]).
 
+pub mod channel;
+pub mod controller;
 pub mod host;
 pub mod link;
 pub mod queue;
 pub mod rng;
+pub mod router;
 pub mod seeds;
+pub mod switch;
 
 mod node;
 mod sim;
 
+pub use channel::{ChannelId, Peer};
 pub use host::{Host, HostConfig};
 pub use link::{LinkConfig, LinkId};
 pub use node::NodeId;

@@ -3,6 +3,8 @@
 use packet::{Batch, Instant, Outputs, Pool, PortNo};
 
 use crate::host::Host;
+use crate::router::RouterNode;
+use crate::switch::SwitchNode;
 
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +14,8 @@ pub struct NodeId(pub(crate) usize);
 #[derive(Debug)]
 pub(crate) enum Node {
     Host(Box<Host>),
+    Switch(Box<SwitchNode>),
+    Router(Box<RouterNode>),
 }
 
 impl Node {
@@ -23,18 +27,27 @@ impl Node {
                     host.handle_frame(now, &mut frame);
                     pool.free(frame);
                 }
-                host.flush(pool, out);
             }
+            Self::Switch(node) => node.process(now, batch, pool, out),
+            Self::Router(node) => node.process(now, batch, pool, out),
         }
     }
 
-    /// Does what is due, and hands out what it has to say.
+    /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, pool: &mut Pool, out: &mut Outputs) {
         match self {
-            Self::Host(host) => {
-                host.handle_timeout(now);
-                host.flush(pool, out);
-            }
+            Self::Host(host) => host.handle_timeout(now),
+            Self::Switch(node) => node.handle_timeout(now),
+            Self::Router(node) => node.handle_timeout(now, pool, out),
+        }
+    }
+
+    /// Lets the halves of the node talk to each other and hands out what it has to say.
+    pub fn pump(&mut self, now: Instant, pool: &mut Pool, out: &mut Outputs) {
+        match self {
+            Self::Host(host) => host.flush(pool, out),
+            Self::Switch(node) => node.pump(now, pool, out),
+            Self::Router(node) => node.pump(now, pool, out),
         }
     }
 
@@ -42,13 +55,16 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Host(host) => host.poll_timeout(),
+            Self::Switch(node) => node.switch().poll_timeout(),
+            Self::Router(node) => node.poll_timeout(),
         }
     }
 
     /// A port's link came up or went down.
-    pub fn set_port_link(&mut self, _now: Instant, _port: PortNo, _up: bool) {
+    pub fn set_port_link(&mut self, now: Instant, port: PortNo, up: bool) {
         match self {
-            Self::Host(_) => {}
+            Self::Host(_) | Self::Router(_) => {}
+            Self::Switch(node) => node.set_port_link(now, port, up),
         }
     }
 }

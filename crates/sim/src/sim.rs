@@ -1,23 +1,38 @@
 //! The loop: virtual time, frames on links, timers.
 
-use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use packet::{Batch, Frame, Instant, MAX_BATCH, MAX_HOPS, Outputs, Pool, PoolConfig};
 
-use crate::host::{HOST_PORT, Host, HostConfig};
-use crate::link::{End, Link, LinkConfig, LinkCounters, LinkId};
+use crate::channel::Channel;
+use crate::controller::ControllerNode;
+use crate::link::{End, Link};
 use crate::node::{Node, NodeId};
 use crate::queue::Queue;
 use crate::rng::Rng;
 
+mod build;
+mod control;
+
 #[derive(Debug)]
-enum Event {
+pub(crate) enum Event {
     /// A frame reaches the end of a link.
     Arrive { link: usize, generation: u32, to: End, frame: Frame },
-    /// A node has something due.
-    Timer(NodeId),
+    /// Bytes reach the end of a control channel.
+    Bytes { channel: usize, number: u64, end: usize, bytes: Vec<u8> },
+    /// A switch tries to connect.
+    Connect { channel: usize },
+    /// Something is due.
+    Timer(Timer),
+}
+
+/// Whatever has timers, and settles after it was touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Node(NodeId),
+    Channel(usize),
+    Controller,
 }
 
 /// What the whole has counted.
@@ -41,7 +56,11 @@ pub struct Sim {
     names: BTreeMap<String, NodeId>,
     links: Vec<Link>,
     wires: BTreeMap<End, (usize, usize)>,
-    armed: BTreeMap<NodeId, Instant>,
+    armed: BTreeMap<Timer, Instant>,
+    dirty: BTreeSet<Timer>,
+    channels: Vec<Channel>,
+    controller: Option<Box<ControllerNode>>,
+    n_connections: u64,
     pool: Pool,
     batch: Batch,
     out: Outputs,
@@ -65,6 +84,10 @@ impl Sim {
             links: Vec::new(),
             wires: BTreeMap::new(),
             armed: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            channels: Vec::new(),
+            controller: None,
+            n_connections: 0,
             pool: Pool::new(PoolConfig::default()),
             batch: Batch::with_capacity(MAX_BATCH),
             out: Outputs::new(),
@@ -94,97 +117,6 @@ impl Sim {
         self.digest
     }
 
-    fn add(&mut self, name: &str, node: Node) -> NodeId {
-        let id = NodeId(self.nodes.len());
-        self.nodes.push(node);
-        let before = self.names.insert(name.to_owned(), id);
-        assert!(before.is_none(), "two nodes are named {name}");
-        id
-    }
-
-    /// Adds a host.
-    pub fn add_host(&mut self, name: &str, config: HostConfig) -> NodeId {
-        self.add(name, Node::Host(Box::new(Host::new(config))))
-    }
-
-    /// The node of this name.
-    ///
-    /// # Panics
-    /// If there is none: a mistake of the test.
-    pub fn node(&self, name: &str) -> NodeId {
-        *self.names.get(name).unwrap_or_else(|| panic!("no node is named {name}"))
-    }
-
-    /// The host `id`.
-    ///
-    /// # Panics
-    /// If it is no host: a mistake of the test.
-    pub fn host(&self, id: NodeId) -> &Host {
-        let Node::Host(host) = &self.nodes[id.0];
-        host
-    }
-
-    /// Lets the test speak for host `id`, and sends what it then has to say.
-    ///
-    /// # Panics
-    /// If it is no host: a mistake of the test.
-    pub fn with_host<T>(&mut self, id: NodeId, act: impl FnOnce(&mut Host, Instant) -> T) -> T {
-        let Node::Host(host) = &mut self.nodes[id.0];
-        let result = act(host, self.now);
-        self.handle_timeout(id);
-        result
-    }
-
-    /// Joins two ports.
-    ///
-    /// # Panics
-    /// If one of them has a link: a mistake of the test.
-    pub fn link(&mut self, a: End, b: End, config: LinkConfig) -> LinkId {
-        let id = self.links.len();
-        self.links.push(Link::new([a, b], config));
-        for (i, end) in [a, b].into_iter().enumerate() {
-            let before = self.wires.insert(end, (id, i));
-            assert!(before.is_none(), "{end:?} has a link already");
-            self.nodes[end.0.0].set_port_link(self.now, end.1, true);
-            self.handle_timeout(end.0);
-        }
-        LinkId(id)
-    }
-
-    /// Joins a host to a port.
-    pub fn attach(&mut self, host: NodeId, to: End) -> LinkId {
-        self.link((host, HOST_PORT), to, LinkConfig::default())
-    }
-
-    /// Takes a link down or up. Frames under way on a link that goes down are lost.
-    pub fn set_link(&mut self, id: LinkId, up: bool) {
-        let link = &mut self.links[id.0];
-        if link.up == up {
-            return;
-        }
-        link.up = up;
-        link.generation += 1;
-        for end in link.ends {
-            self.nodes[end.0.0].set_port_link(self.now, end.1, up);
-            self.handle_timeout(end.0);
-        }
-    }
-
-    /// Changes how a link treats frames from now on.
-    pub fn set_link_config(&mut self, id: LinkId, config: LinkConfig) {
-        self.links[id.0].config = config;
-    }
-
-    /// The link of a port.
-    pub fn link_of(&self, end: End) -> Option<LinkId> {
-        self.wires.get(&end).map(|(id, _)| LinkId(*id))
-    }
-
-    /// What a link has done.
-    pub fn link_counters(&self, id: LinkId) -> LinkCounters {
-        self.links[id.0].counters
-    }
-
     /// Runs for `time`.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
@@ -212,20 +144,6 @@ impl Sim {
         }
     }
 
-    /// Pings `to` from host `from` once a second, `n` times at most; the time of the first answer.
-    pub fn ping(&mut self, from: NodeId, to: IpAddr, n: u16) -> Option<Duration> {
-        let id = self.rng.next_u64() as u16;
-        for seq in 0..n {
-            let sent = self.now;
-            self.with_host(from, |host, now| host.send_echo(now, to, id, seq));
-            let answered = |sim: &Self| (0..=seq).any(|seq| sim.host(from).echo_answered(id, seq).is_some());
-            if self.run_while_waiting(Duration::from_secs(1), answered) {
-                return Some(self.now.saturating_since(sent));
-            }
-        }
-        None
-    }
-
     fn step(&mut self) {
         let Some((at, event)) = self.queue.pop() else { return };
         debug_assert!(at >= self.now, "time does not go back");
@@ -234,13 +152,28 @@ impl Sim {
         self.now = at;
         match event {
             Event::Arrive { link, generation, to, frame } => self.arrive(link, generation, to, frame),
-            Event::Timer(id) => {
-                if self.armed.get(&id) == Some(&at) {
-                    self.armed.remove(&id);
-                    self.handle_timeout(id);
+            Event::Bytes { channel, number, end, bytes } => self.handle_bytes(channel, number, end, &bytes),
+            Event::Connect { channel } => self.connect(channel),
+            Event::Timer(timer) => {
+                if self.armed.get(&timer) == Some(&at) {
+                    self.armed.remove(&timer);
+                    self.handle_timer(timer);
                 }
             }
         }
+        self.settle();
+    }
+
+    fn handle_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Node(id) => {
+                self.nodes[id.0].handle_timeout(self.now, &mut self.pool, &mut self.out);
+                self.send_all(id);
+            }
+            Timer::Channel(channel) => self.handle_channel_timeout(channel),
+            Timer::Controller => self.handle_controller_timeout(),
+        }
+        self.dirty.insert(timer);
     }
 
     /// Hands a frame, and those that arrive at the same node at the same time, to the node as one batch.
@@ -249,18 +182,15 @@ impl Sim {
         self.accept(link, generation, to, frame, &mut batch);
         while batch.len() < MAX_BATCH {
             let same = |event: &Event| matches!(event, Event::Arrive { to: next, .. } if next.0 == to.0);
-            let Some(Event::Arrive { link, generation, to, frame }) = self.queue.pop_if(self.now, same)
-            else {
-                break;
-            };
+            let next = self.queue.pop_if(self.now, same);
+            let Some(Event::Arrive { link, generation, to, frame }) = next else { break };
             self.accept(link, generation, to, frame, &mut batch);
         }
-        let mut out = std::mem::take(&mut self.out);
-        self.nodes[to.0.0].process(self.now, &mut batch, &mut self.pool, &mut out);
-        self.pool.free_batch(&mut batch);
+        self.nodes[to.0.0].process(self.now, &mut batch, &mut self.pool, &mut self.out);
+        assert!(batch.is_empty(), "a node leaves its batch empty");
         self.batch = batch;
-        self.out = out;
-        self.after(to.0);
+        self.send_all(to.0);
+        self.dirty.insert(Timer::Node(to.0));
     }
 
     fn accept(&mut self, link: usize, generation: u32, to: End, mut frame: Frame, batch: &mut Batch) {
@@ -283,29 +213,43 @@ impl Sim {
         self.digest = bytes.fold(self.digest, |d, b| (d ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     }
 
-    fn handle_timeout(&mut self, id: NodeId) {
-        let mut out = std::mem::take(&mut self.out);
-        self.nodes[id.0].handle_timeout(self.now, &mut self.pool, &mut out);
-        self.out = out;
-        self.after(id);
+    /// Lets everything that was touched do what follows from it, until nothing does.
+    pub(crate) fn settle(&mut self) {
+        while let Some(next) = self.dirty.pop_first() {
+            let due = match next {
+                Timer::Node(id) => self.settle_node(id),
+                Timer::Channel(channel) => self.settle_channel(channel),
+                Timer::Controller => self.settle_controller(),
+            };
+            self.arm(next, due);
+        }
     }
 
-    /// Sends what a node has put out and sets its timer.
-    fn after(&mut self, id: NodeId) {
+    fn settle_node(&mut self, id: NodeId) -> Option<Instant> {
+        self.nodes[id.0].pump(self.now, &mut self.pool, &mut self.out);
+        self.send_all(id);
+        self.send_messages(id);
+        self.nodes[id.0].poll_timeout()
+    }
+
+    fn arm(&mut self, timer: Timer, due: Option<Instant>) {
+        let Some(due) = due.map(|due| due.max(self.now)) else {
+            self.armed.remove(&timer);
+            return;
+        };
+        if self.armed.insert(timer, due) != Some(due) {
+            // An event for another time is still queued, perhaps; it finds itself disarmed.
+            self.queue.schedule(due, Event::Timer(timer));
+        }
+    }
+
+    /// Puts what node `id` has put out onto its links.
+    fn send_all(&mut self, id: NodeId) {
         let mut out = std::mem::take(&mut self.out);
         for (port, frame) in out.drain(..) {
             self.send((id, port), frame);
         }
         self.out = out;
-        let Some(due) = self.nodes[id.0].poll_timeout() else {
-            self.armed.remove(&id);
-            return;
-        };
-        let due = due.max(self.now);
-        if self.armed.insert(id, due) != Some(due) {
-            // An event for another time is still queued, perhaps; it finds itself disarmed.
-            self.queue.schedule(due, Event::Timer(id));
-        }
     }
 
     fn send(&mut self, from: End, mut frame: Frame) {

@@ -1,0 +1,207 @@
+//! Control channels and the controller within the loop.
+
+use core::time::Duration;
+
+use openflow::session::SendError;
+use openflow::{Event as SessionEvent, Message, Xid};
+use packet::Instant;
+use vswitch::ConnId;
+
+use super::{Event, Sim, Timer};
+use crate::channel::{Channel, ChannelId, PEER, Peer, SWITCH};
+use crate::node::{Node, NodeId};
+
+/// A switch that lost its controller tries again after this time.
+const BACK_OFF: Duration = Duration::from_secs(1);
+const CHANNEL_DELAY: Duration = Duration::from_micros(200);
+
+impl Sim {
+    /// Gives a switch a control channel; it connects at once.
+    pub fn add_channel(&mut self, switch: NodeId, peer: Peer) -> ChannelId {
+        let channel = self.channels.len();
+        self.channels.push(Channel::new(switch, peer, CHANNEL_DELAY));
+        self.queue.schedule(self.now, Event::Connect { channel });
+        ChannelId(channel)
+    }
+
+    /// Cuts a control channel or mends it. Both ends notice a cut at once; the switch tries again once a second.
+    pub fn set_channel(&mut self, id: ChannelId, up: bool) {
+        self.channels[id.0].up = up;
+        if !up {
+            self.disconnect(id.0);
+            self.settle();
+        }
+    }
+
+    /// Sends a message from the test's end of a channel.
+    ///
+    /// # Panics
+    /// If the channel is not established, or not the test's: a mistake of the test.
+    pub fn tell(&mut self, id: ChannelId, message: &Message) -> Xid {
+        let channel = &mut self.channels[id.0];
+        assert_eq!(channel.peer, Peer::Test, "the channel is the controller's");
+        let connection = channel.connection.as_mut().expect("the channel is connected");
+        let xid = connection.sessions[PEER].request(message).expect("the channel is established");
+        self.dirty.insert(Timer::Channel(id.0));
+        self.settle();
+        xid
+    }
+
+    /// What has come to the test's end of a channel so far.
+    pub fn told(&self, id: ChannelId) -> &[(Xid, Message)] {
+        &self.channels[id.0].inbox
+    }
+
+    /// Messages that one end or the other could not understand.
+    pub fn n_refused(&self) -> u64 {
+        self.channels.iter().map(|channel| channel.n_refused).sum()
+    }
+
+    /// Connections made so far on a channel.
+    pub fn n_connections(&self, id: ChannelId) -> u64 {
+        self.channels[id.0].n_connections
+    }
+
+    /// The control channels of a switch.
+    pub fn channels_of(&self, switch: NodeId) -> Vec<ChannelId> {
+        let of = |&i: &usize| self.channels[i].switch == switch;
+        (0..self.channels.len()).filter(of).map(ChannelId).collect()
+    }
+
+    pub(super) fn connect(&mut self, channel: usize) {
+        if self.channels[channel].connection.is_some() {
+            return;
+        }
+        if !self.channels[channel].up {
+            self.queue.schedule(self.now + BACK_OFF, Event::Connect { channel });
+            return;
+        }
+        self.n_connections += 1;
+        let number = self.n_connections;
+        self.channels[channel].connect(self.now, number);
+        self.dirty.insert(Timer::Channel(channel));
+    }
+
+    /// Ends the connection of a channel and tells both ends.
+    pub(super) fn disconnect(&mut self, channel: usize) {
+        let Some(connection) = self.channels[channel].connection.take() else { return };
+        if connection.established[SWITCH] {
+            self.with_switch(channel, |switch, now| {
+                switch.handle_disconnected(now, ConnId(connection.number))
+            });
+        }
+        if connection.established[PEER] && self.channels[channel].peer == Peer::Controller {
+            self.controller_disconnected(connection.number);
+        }
+        self.queue.schedule(self.now + BACK_OFF, Event::Connect { channel });
+    }
+
+    pub(super) fn handle_bytes(&mut self, channel: usize, number: u64, end: usize, bytes: &[u8]) {
+        let Some(connection) = &mut self.channels[channel].connection else { return };
+        // What was under way on an older connection is gone with it.
+        if connection.number == number {
+            connection.sessions[end].handle_bytes(self.now, bytes);
+            self.dirty.insert(Timer::Channel(channel));
+        }
+    }
+
+    pub(super) fn handle_channel_timeout(&mut self, channel: usize) {
+        let Some(connection) = &mut self.channels[channel].connection else { return };
+        for session in &mut connection.sessions {
+            session.handle_timeout(self.now);
+        }
+    }
+
+    pub(super) fn settle_channel(&mut self, channel: usize) -> Option<Instant> {
+        loop {
+            let Some(connection) = &mut self.channels[channel].connection else { return None };
+            let events = connection.events();
+            if events.is_empty() {
+                break;
+            }
+            for (end, event) in events {
+                self.handle_session_event(channel, end, event);
+            }
+        }
+        let Channel { delay, connection, .. } = &mut self.channels[channel];
+        let connection = connection.as_mut()?;
+        let number = connection.number;
+        for (end, at, bytes) in connection.transmit(self.now, *delay, &mut self.rng) {
+            self.queue.schedule(at, Event::Bytes { channel, number, end, bytes });
+        }
+        connection.poll_timeout()
+    }
+
+    fn handle_session_event(&mut self, channel: usize, end: usize, event: SessionEvent) {
+        let Some(connection) = &mut self.channels[channel].connection else { return };
+        let number = connection.number;
+        match event {
+            SessionEvent::Established(_) => connection.established[end] = true,
+            SessionEvent::Refused { .. } => self.channels[channel].n_refused += 1,
+            SessionEvent::Closed(_) => return self.disconnect(channel),
+            SessionEvent::Message { .. } => {}
+        }
+        match (end, event) {
+            (SWITCH, SessionEvent::Established(_)) => {
+                self.with_switch(channel, |switch, now| switch.handle_connected(now, ConnId(number)));
+            }
+            (SWITCH, SessionEvent::Message { xid, message }) => {
+                self.with_switch(channel, |switch, now| {
+                    switch.handle_message(now, ConnId(number), xid, message)
+                });
+            }
+            (_, SessionEvent::Established(_)) if self.channels[channel].peer == Peer::Controller => {
+                self.controller_connected(number);
+            }
+            (_, SessionEvent::Message { xid, message }) => match self.channels[channel].peer {
+                Peer::Controller => self.controller_message(number, xid, message),
+                Peer::Test => self.channels[channel].inbox.push((xid, message)),
+            },
+            _ => {}
+        }
+    }
+
+    fn with_switch(&mut self, channel: usize, act: impl FnOnce(&mut vswitch::Switch, Instant)) {
+        let id = self.channels[channel].switch;
+        if let Node::Switch(node) = &mut self.nodes[id.0] {
+            act(node.switch_mut(), self.now);
+        }
+        self.dirty.insert(Timer::Node(id));
+    }
+
+    /// Hands what a switch has to say to its channels.
+    pub(super) fn send_messages(&mut self, id: NodeId) {
+        loop {
+            let Node::Switch(node) = &mut self.nodes[id.0] else { return };
+            let Some((conn, xid, message)) = node.poll_message() else { return };
+            let of = |channel: &Channel| channel.switch == id && channel.number() == Some(conn.0);
+            let Some(channel) = self.channels.iter().position(of) else { continue };
+            self.send_message(channel, SWITCH, xid, &message);
+        }
+    }
+
+    pub(super) fn send_message(&mut self, channel: usize, end: usize, xid: Xid, message: &Message) {
+        let Some(connection) = &mut self.channels[channel].connection else { return };
+        let session = &mut connection.sessions[end];
+        let sent =
+            if xid == Xid(0) { session.request(message).map(drop) } else { session.send(xid, message) };
+        if let Err(error @ SendError::Encode(_)) = sent {
+            panic!("a core made a message that cannot be written: {error}: {message:?}");
+        }
+        self.dirty.insert(Timer::Channel(channel));
+    }
+
+    pub(super) fn handle_controller_timeout(&mut self) {}
+
+    pub(super) fn settle_controller(&mut self) -> Option<Instant> {
+        self.controller.as_ref()?.poll_timeout()
+    }
+
+    fn controller_connected(&mut self, _number: u64) {
+        self.dirty.insert(Timer::Controller);
+    }
+
+    fn controller_disconnected(&mut self, _number: u64) {}
+
+    fn controller_message(&mut self, _number: u64, _xid: Xid, _message: Message) {}
+}
