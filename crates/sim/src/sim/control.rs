@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use controller::{Config, Controller, Effect, Key};
 use openflow::session::SendError;
 use openflow::{Event as SessionEvent, Message, Xid};
 use packet::Instant;
@@ -9,6 +10,7 @@ use vswitch::ConnId;
 
 use super::{Event, Sim, Timer};
 use crate::channel::{Channel, ChannelId, PEER, Peer, SWITCH};
+use crate::controller::ControllerNode;
 use crate::node::{Node, NodeId};
 
 /// A switch that lost its controller tries again after this time.
@@ -191,17 +193,105 @@ impl Sim {
         self.dirty.insert(Timer::Channel(channel));
     }
 
-    pub(super) fn handle_controller_timeout(&mut self) {}
+    /// Gives the network a controller. Its key follows from the seed of the run.
+    ///
+    /// # Panics
+    /// If there is one: a mistake of the test.
+    pub fn set_controller(&mut self) {
+        assert!(self.controller.is_none(), "there is one controller");
+        let key = Key(self.rng.next_u64(), self.rng.next_u64());
+        self.controller = Some(Box::new(ControllerNode::new(Controller::new(Config::new(key)))));
+        self.dirty.insert(Timer::Controller);
+        self.settle();
+    }
+
+    /// The controller.
+    ///
+    /// # Panics
+    /// If there is none: a mistake of the test.
+    pub fn controller(&self) -> &ControllerNode {
+        self.controller.as_deref().expect("the network has a controller")
+    }
+
+    /// Lets the test speak to the controller, and sends what it then has to say.
+    ///
+    /// # Panics
+    /// If there is none: a mistake of the test.
+    pub fn with_controller<T>(&mut self, act: impl FnOnce(&mut Controller, Instant) -> T) -> T {
+        let now = self.now;
+        let node = self.controller.as_mut().expect("the network has a controller");
+        let result = act(&mut node.controller, now);
+        self.dirty.insert(Timer::Controller);
+        self.settle();
+        result
+    }
+
+    /// Takes the controller away and puts one in its place that knows nothing but the same intent.
+    ///
+    /// # Panics
+    /// If there is none: a mistake of the test.
+    pub fn restart_controller(&mut self) {
+        let old = self.controller.take().expect("the network has a controller");
+        let intent = old.controller.intent().clone();
+        for channel in 0..self.channels.len() {
+            if self.channels[channel].peer == Peer::Controller {
+                self.disconnect(channel);
+            }
+        }
+        self.set_controller();
+        let result = self.with_controller(|controller, now| controller.set_intent(now, intent));
+        assert_eq!(result, Ok(()), "the intent was good before");
+    }
+
+    pub(super) fn handle_controller_timeout(&mut self) {
+        if let Some(node) = &mut self.controller {
+            node.controller.handle_timeout(self.now);
+        }
+    }
 
     pub(super) fn settle_controller(&mut self) -> Option<Instant> {
-        self.controller.as_ref()?.poll_timeout()
+        loop {
+            let node = self.controller.as_mut()?;
+            let Some(effect) = node.controller.poll_effect() else { return node.controller.poll_timeout() };
+            match effect {
+                Effect::Event(event) => node.events.push((self.now, event)),
+                Effect::Send { conn, xid, message } => {
+                    if let Some(channel) = self.controller_channel(conn.0) {
+                        self.send_message(channel, PEER, xid, &message);
+                    }
+                }
+                Effect::Close { conn, .. } => {
+                    if let Some(channel) = self.controller_channel(conn.0) {
+                        self.disconnect(channel);
+                    }
+                }
+            }
+        }
     }
 
-    fn controller_connected(&mut self, _number: u64) {
-        self.dirty.insert(Timer::Controller);
+    fn controller_channel(&self, number: u64) -> Option<usize> {
+        self.channels.iter().position(|channel| channel.number() == Some(number))
     }
 
-    fn controller_disconnected(&mut self, _number: u64) {}
+    fn controller_connected(&mut self, number: u64) {
+        self.tell_controller(|controller, now| controller.handle_connected(now, controller::ConnId(number)));
+    }
 
-    fn controller_message(&mut self, _number: u64, _xid: Xid, _message: Message) {}
+    fn controller_disconnected(&mut self, number: u64) {
+        self.tell_controller(|controller, now| {
+            controller.handle_disconnected(now, controller::ConnId(number))
+        });
+    }
+
+    fn controller_message(&mut self, number: u64, xid: Xid, message: Message) {
+        let conn = controller::ConnId(number);
+        self.tell_controller(|controller, now| controller.handle_message(now, conn, xid, message));
+    }
+
+    fn tell_controller(&mut self, act: impl FnOnce(&mut Controller, Instant)) {
+        if let Some(node) = &mut self.controller {
+            act(&mut node.controller, self.now);
+            self.dirty.insert(Timer::Controller);
+        }
+    }
 }
