@@ -1,4 +1,5 @@
 //! System tests: one file an area, each test in a sandbox of its own.
 
+mod function;
 mod harness;
 mod vm;
