@@ -1,0 +1,67 @@
+use super::*;
+
+fn request(number: u32, spec: &str) -> PortRequest {
+    PortRequest::new(PortNo(number), spec.parse().expect("a port specification"))
+}
+
+fn switch(plane: &Plane, name: &str) -> (EngineId, Events) {
+    let mut switch = vswitch::Switch::new(vswitch::SwitchConfig {
+        n_workers: plane.n_workers(),
+        ..vswitch::SwitchConfig::default()
+    });
+    plane.add_switch(name, switch.datapath()).expect("added")
+}
+
+/// The next event about a port's link.
+async fn link_event(events: &mut Events) -> (PortNo, bool) {
+    loop {
+        match events.recv().await.expect("the plane lives") {
+            Event::PortLink { port, up, .. } => return (port, up),
+            Event::PortDown { port, .. } => panic!("port {port} failed"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_ends_of_a_link_find_each_other_and_part() {
+    let plane = Plane::start(2).expect("started");
+    let (a, mut a_events) = switch(&plane, "a");
+    let (b, _b_events) = switch(&plane, "b");
+    assert!(plane.add_switch("a", Vec::new()).is_err(), "the name is taken");
+
+    let first = plane.add_port(a, request(1, "link:b/7")).await.expect("added");
+    assert!(!first.up);
+    let wrong = plane.add_port(b, request(7, "link:a/2")).await.expect("waits for another");
+    assert!(!wrong.up);
+    plane.remove_port(b, PortNo(7)).await.expect("removed");
+    let second = plane.add_port(b, request(7, "link:a/1")).await.expect("added");
+    assert!(second.up);
+    assert_eq!(link_event(&mut a_events).await, (PortNo(1), true));
+    assert_ne!(first.info.mac, second.info.mac);
+
+    plane.remove_port(b, PortNo(7)).await.expect("removed");
+    assert_eq!(link_event(&mut a_events).await, (PortNo(1), false));
+    plane.add_port(b, request(7, "link:a/1")).await.expect("joined again");
+    assert_eq!(link_event(&mut a_events).await, (PortNo(1), true));
+    plane.remove_engine(b).await.expect("removed");
+    assert_eq!(link_event(&mut a_events).await, (PortNo(1), false));
+    plane.remove_port(a, PortNo(1)).await.expect("removed");
+    assert!(plane.remove_port(a, PortNo(1)).await.is_err());
+}
+
+#[tokio::test]
+async fn ports_are_opened_and_removed() {
+    let plane = Plane::start(1).expect("started");
+    let (a, _events) = switch(&plane, "a");
+    let added = plane.add_port(a, request(1, "mem:")).await.expect("added");
+    assert!(added.up);
+    let taken = plane.add_port(a, request(1, "mem:")).await.expect_err("taken").to_string();
+    assert!(taken.contains("exists already"), "{taken}");
+    let missing =
+        plane.add_port(a, request(2, "afpacket:no-such-if")).await.expect_err("missing").to_string();
+    assert!(missing.contains("no interface"), "{missing}");
+    assert_eq!(plane.port_counters(a).await.expect("told").len(), 1);
+    plane.remove_port(a, PortNo(1)).await.expect("removed");
+    assert!(plane.port_counters(a).await.expect("told").is_empty());
+}
