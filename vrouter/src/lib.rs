@@ -6,12 +6,26 @@
 
 mod config;
 mod counters;
+mod decide;
+mod fib;
+mod firewall;
+mod flow;
 mod forwarder;
+mod fragment;
+mod input;
+mod limiter;
+mod local;
 mod message;
+mod nat;
+mod neighbour;
+mod output;
 mod prefix;
+mod rewrite;
 mod router;
+mod shards;
 mod show;
 mod snapshot;
+mod trace;
 
 pub use config::{
     ConfigError, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourConfig, RouteConfig,

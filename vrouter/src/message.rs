@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use packet::MacAddr;
 
-use crate::Counters;
 use crate::snapshot::Snapshot;
+use crate::{Counters, NeighbourState};
 
 /// From the owner to a worker.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub(crate) enum OrderKind {
 /// A neighbour spoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Learned {
+    /// The configuration in which the interface has its place.
+    pub generation: u64,
     pub interface: u16,
     pub address: Ipv4Addr,
     pub mac: MacAddr,
@@ -37,7 +39,7 @@ pub(crate) enum ReportKind {
     /// A neighbour spoke.
     Learned(Learned),
     /// A neighbour is being asked, or did not answer.
-    Neighbour { interface: u16, address: Ipv4Addr, reachable: bool },
+    Neighbour { generation: u64, interface: u16, address: Ipv4Addr, state: NeighbourState },
     /// Everything counted since the worker began.
     Counters(Box<Counters>),
     /// Something people should know.
@@ -56,12 +58,9 @@ pub enum RouterEvent {
         /// The other station.
         mac: MacAddr,
     },
-    /// A new flow was refused: no port of the outside address is free.
-    PortsExhausted {
-        /// The outside address.
-        outside: Ipv4Addr,
-    },
-    /// A new flow was refused: the connection table is full.
+    /// New flows were refused: no port of an outside address is free.
+    PortsExhausted,
+    /// New flows were refused: the connection table is full.
     TableFull,
 }
 

@@ -1,12 +1,18 @@
 //! The owner: configuration in, orders out.
 
-use std::collections::VecDeque;
+use core::net::Ipv4Addr;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use packet::{Instant, PortNo};
+use packet::{Instant, MacAddr};
 
+use crate::message::{Learned, OrderKind, ReportKind};
+use crate::neighbour::lifetime;
+use crate::shards::Shards;
+use crate::snapshot::{IfIndex, Snapshot};
 use crate::{
-    BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, NeighbourInfo, Report, RouteInfo,
-    RouterConfig, Trace,
+    BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, NeighbourInfo, NeighbourState,
+    Order, Report, RouteInfo, RouterConfig,
 };
 
 /// What a router is made with.
@@ -27,40 +33,157 @@ impl Options {
     }
 }
 
+/// What the owner has heard of a neighbour.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    mac: Option<MacAddr>,
+    state: NeighbourState,
+    at: Instant,
+}
+
 /// The owner half of a router.
 #[derive(Debug)]
 pub struct Router {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) shards: Arc<Shards>,
+    config: RouterConfig,
+    forwarders: Vec<Forwarder>,
+    n_workers: usize,
+    heard: BTreeMap<(IfIndex, Ipv4Addr), Heard>,
+    counters: Vec<Counters>,
     effects: VecDeque<Effect>,
 }
 
 impl Router {
     /// A router without interfaces.
-    pub fn new(_options: Options) -> Self {
-        Self { effects: VecDeque::new() }
+    pub fn new(options: Options) -> Self {
+        let n_workers = options.n_workers.max(1);
+        let shards = Arc::new(Shards::new(n_workers, options.seed, options.n_connections));
+        Self {
+            snapshot: Arc::default(),
+            config: RouterConfig::named(""),
+            forwarders: (0..n_workers).map(|w| Forwarder::new(w, Arc::clone(&shards))).collect(),
+            shards,
+            n_workers,
+            heard: BTreeMap::new(),
+            counters: vec![Counters::default(); n_workers],
+            effects: VecDeque::new(),
+        }
     }
 
     /// The workers' halves; `n_workers` of them the first time, none afterwards.
     pub fn forwarders(&mut self) -> Vec<Forwarder> {
-        Vec::new()
+        std::mem::take(&mut self.forwarders)
     }
 
     /// Replaces the whole configuration. Ports must have been added before, as the router announces its addresses.
+    /// Connections that the new rules would make as they are go on; the others end.
     ///
     /// # Errors
     /// [`ConfigError`] names the field; the old configuration stays.
-    pub fn set_config(&mut self, _now: Instant, _config: RouterConfig) -> Result<(), ConfigError> {
+    pub fn set_config(&mut self, now: Instant, config: RouterConfig) -> Result<(), ConfigError> {
+        let snapshot = Snapshot::compile(&config, self.snapshot.generation + 1)?;
+        let reserved = snapshot.nat.reserved();
+        for index in 0..self.shards.len() {
+            let Some(mut tracker) = self.shards.tracker(index) else { continue };
+            tracker.set_timers(config.tuning.timers, config.tuning.tcp_loose);
+            tracker.set_reserved(&reserved);
+            tracker.retain(now, |c| snapshot.nat.allows(c));
+        }
+        self.move_neighbours(now, &snapshot);
+        self.config = config;
+        self.snapshot = Arc::new(snapshot);
+        let order = Order(OrderKind::Adopt(Arc::clone(&self.snapshot)));
+        self.effects.push_back(Effect::Order { worker: None, order });
         Ok(())
     }
 
+    /// The configuration in force.
+    pub fn config(&self) -> &RouterConfig {
+        &self.config
+    }
+
+    /// Keeps what is known of neighbours whose interface is still there.
+    fn move_neighbours(&mut self, now: Instant, new: &Snapshot) {
+        let old = Arc::clone(&self.snapshot);
+        let heard = std::mem::take(&mut self.heard);
+        let moved = heard.into_iter().filter_map(|((index, addr), heard)| {
+            let name = &old.interface(index).name;
+            let at = new.interfaces.iter().position(|i| i.name == *name)?;
+            new.interfaces[at].network_of(addr)?;
+            (heard.state != NeighbourState::Static).then_some(((at as IfIndex, addr), heard))
+        });
+        self.heard = moved.collect();
+        for &(index, addr, mac) in &new.statics {
+            let heard = Heard { mac: Some(mac), state: NeighbourState::Static, at: now };
+            self.heard.insert((index, addr), heard);
+        }
+    }
+
     /// Takes in what a worker said.
-    pub fn handle_report(&mut self, _now: Instant, _worker: usize, _report: Report) {}
+    pub fn handle_report(&mut self, now: Instant, worker: usize, report: Report) {
+        match report.0 {
+            ReportKind::Learned(learned) => self.learned(now, worker, learned),
+            ReportKind::Neighbour { generation, interface, address, state } => {
+                if generation == self.snapshot.generation && self.has_room() {
+                    let entry =
+                        self.heard.entry((interface, address)).or_insert(Heard { mac: None, state, at: now });
+                    if entry.state != NeighbourState::Static {
+                        *entry = Heard { mac: None, state, at: now };
+                    }
+                }
+            }
+            ReportKind::Counters(counters) => {
+                if let Some(mine) = self.counters.get_mut(worker) {
+                    *mine = *counters;
+                }
+            }
+            ReportKind::Event(event) => self.effects.push_back(Effect::Event(event)),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.heard.len() < self.snapshot.tuning.n_neighbours.saturating_mul(2)
+    }
+
+    fn learned(&mut self, now: Instant, worker: usize, learned: Learned) {
+        if learned.generation != self.snapshot.generation || !self.has_room() {
+            return;
+        }
+        let fresh = Heard { mac: Some(learned.mac), state: NeighbourState::Reachable, at: now };
+        let entry = self.heard.entry((learned.interface, learned.address)).or_insert(fresh);
+        if entry.state == NeighbourState::Static {
+            return;
+        }
+        *entry = fresh;
+        for other in (0..self.n_workers).filter(|w| *w != worker) {
+            let order = Order(OrderKind::Learned(learned));
+            self.effects.push_back(Effect::Order { worker: Some(other), order });
+        }
+    }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let tuning = &self.snapshot.tuning;
+        let asking = tuning.neighbour_retry.saturating_mul(u32::from(tuning.neighbour_tries) + 2);
+        let known = lifetime(tuning);
+        self.heard.retain(|_, h| match h.state {
+            NeighbourState::Static => true,
+            NeighbourState::Pending | NeighbourState::Unreachable => h.at + asking > now,
+            _ => h.at + known > now,
+        });
+    }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let tuning = &self.snapshot.tuning;
+        let asking = tuning.neighbour_retry.saturating_mul(u32::from(tuning.neighbour_tries) + 2);
+        let end = |h: &Heard| match h.state {
+            NeighbourState::Static => None,
+            NeighbourState::Pending | NeighbourState::Unreachable => Some(h.at + asking),
+            _ => Some(h.at + lifetime(tuning)),
+        };
+        self.heard.values().filter_map(end).min()
     }
 
     /// The next thing to be done, until none is left.
@@ -70,31 +193,72 @@ impl Router {
 
     /// Routes in use, local and connected ones among them.
     pub fn fib(&self) -> Vec<RouteInfo> {
-        Vec::new()
+        self.snapshot.routes.clone()
+    }
+
+    /// What is known of a neighbour, as far as workers have reported.
+    pub(crate) fn neighbour(
+        &self,
+        now: Instant,
+        key: (IfIndex, Ipv4Addr),
+    ) -> Option<(NeighbourState, Option<MacAddr>)> {
+        let heard = self.heard.get(&key)?;
+        let stale = heard.at + self.snapshot.tuning.neighbour_reachable <= now;
+        let state = match heard.state {
+            NeighbourState::Reachable if stale => NeighbourState::Stale,
+            state => state,
+        };
+        Some((state, heard.mac))
     }
 
     /// Neighbours.
-    pub fn neighbours(&self, _now: Instant) -> Vec<NeighbourInfo> {
-        Vec::new()
+    pub fn neighbours(&self, now: Instant) -> Vec<NeighbourInfo> {
+        let info = |key: &(IfIndex, Ipv4Addr)| {
+            let (state, mac) = self.neighbour(now, *key)?;
+            let interface = self.snapshot.interface(key.0).name.clone();
+            Some(NeighbourInfo { interface, address: key.1.into(), mac, state })
+        };
+        self.heard.keys().filter_map(info).collect()
     }
 
-    /// Tracked connections.
-    pub fn connections(&self, _now: Instant) -> Vec<ConnectionInfo> {
-        Vec::new()
+    /// Tracked connections. The table is read piece by piece, so that workers are not held up.
+    pub fn connections(&self, now: Instant) -> Vec<ConnectionInfo> {
+        let mut all = Vec::new();
+        for index in 0..self.shards.len() {
+            let mut from = Some(0);
+            while let Some(start) = from
+                && let Some(tracker) = self.shards.tracker(index)
+            {
+                let (found, next) = tracker.connections(start, 256);
+                std::mem::drop(tracker);
+                all.extend(found.iter().filter(|c| c.deadline > now).map(|c| ConnectionInfo::of(c, now)));
+                from = next;
+            }
+        }
+        all
     }
 
     /// Bindings, port forwards among them.
     pub fn bindings(&self) -> Vec<BindingInfo> {
-        Vec::new()
+        let mut all: Vec<BindingInfo> = self.snapshot.nat.fixed_bindings().collect();
+        for index in 0..self.shards.len() {
+            let mut from = Some(0);
+            while let Some(start) = from
+                && let Some(tracker) = self.shards.tracker(index)
+            {
+                let (found, next) = tracker.bindings(start, 256);
+                std::mem::drop(tracker);
+                all.extend(found.iter().map(BindingInfo::of));
+                from = next;
+            }
+        }
+        all
     }
 
     /// What all workers have counted.
     pub fn counters(&self) -> Counters {
-        Counters::default()
-    }
-
-    /// What would happen to `frame` if it came in by `in_port` now. Changes nothing.
-    pub fn trace(&self, _now: Instant, _in_port: PortNo, _frame: &[u8]) -> Trace {
-        Trace::default()
+        let mut sum = Counters::default();
+        self.counters.iter().for_each(|c| sum.merge(c));
+        sum
     }
 }

@@ -4,7 +4,8 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
-use packet::MacAddr;
+use conntrack::{Binding, Connection, Side};
+use packet::{Instant, MacAddr};
 
 use crate::{Prefix, RouteTarget};
 
@@ -79,6 +80,20 @@ pub struct ConnectionInfo {
     pub expires_in: Duration,
 }
 
+impl ConnectionInfo {
+    pub(crate) fn of(c: &Connection, now: Instant) -> Self {
+        Self {
+            protocol: c.protocol.0,
+            state: c.state.name(),
+            outbound: c.origin == Side::Inside,
+            inside: (c.inside.addr, c.inside.port),
+            outside: (c.outside.addr, c.outside.port),
+            remote: (c.remote.addr, c.remote.port),
+            expires_in: c.deadline.saturating_since(now),
+        }
+    }
+}
+
 /// A binding of an inside endpoint to an outside one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindingInfo {
@@ -92,6 +107,18 @@ pub struct BindingInfo {
     pub fixed: bool,
     /// Connections that use it.
     pub n_connections: u32,
+}
+
+impl BindingInfo {
+    pub(crate) fn of(b: &Binding) -> Self {
+        Self {
+            protocol: b.protocol.0,
+            inside: (b.inside.addr, b.inside.port),
+            outside: (b.outside.addr, b.outside.port),
+            fixed: false,
+            n_connections: b.n_connections,
+        }
+    }
 }
 
 /// What would happen to a frame, step by step.

@@ -1,0 +1,528 @@
+//! What becomes of an IPv4 packet: the one walk through translation, routes and rules, for frames and for traces.
+//!
+//! 1. Destination translation is looked up (not yet made). 2. The route of the new destination. 3. TTL, hidden
+//! addresses, MTU, firewall: nothing is written for a packet that fails here. 4. Connections are made or moved on, and
+//! the source is translated. The packet itself is not touched: errors quote it as it came.
+
+use core::net::Ipv4Addr;
+
+use conntrack::{Endpoint, Mapping, Packet, Refusal, Side, Translation};
+use packet::Instant;
+use packet::icmpv4::{Message, Unreachable};
+
+use crate::config::FirewallAction;
+use crate::flow::{Flow, Ip, Kind, Quoted};
+use crate::rewrite::Rewrite;
+use crate::shards::Shards;
+use crate::snapshot::{Hop, IfIndex, Snapshot};
+use crate::{Drop, RouterEvent};
+
+/// Listens to the walk.
+pub(crate) trait Observer {
+    /// Look only; change nothing.
+    const DRY: bool;
+    /// A step was taken.
+    fn note(&mut self, step: impl FnOnce() -> String);
+}
+
+/// Hears nothing.
+pub(crate) struct Silent;
+
+impl Observer for Silent {
+    const DRY: bool = false;
+    fn note(&mut self, _: impl FnOnce() -> String) {}
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// To this router.
+    Local,
+    /// Out.
+    Forward { interface: IfIndex, next: Ipv4Addr, rewrite: Rewrite },
+}
+
+/// Why a packet goes nowhere, and what its sender is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub why: Drop,
+    pub tell: Option<Message>,
+    pub event: Option<RouterEvent>,
+}
+
+impl From<Drop> for Refused {
+    fn from(why: Drop) -> Self {
+        Self { why, tell: None, event: None }
+    }
+}
+
+fn refuse(why: Drop, tell: Unreachable) -> Refused {
+    Refused { why, tell: Some(Message::DestinationUnreachable(tell)), event: None }
+}
+
+/// A connection that step 4 will make.
+#[derive(Clone, Copy, Debug)]
+enum Opening {
+    Forward { outside: Endpoint, inside: Endpoint },
+    Binding { outside: Endpoint },
+}
+
+/// What is known after step 1.
+#[derive(Clone, Copy, Debug, Default)]
+struct Inbound {
+    opening: Option<Opening>,
+    /// The destination was translated by a connection that this side began.
+    known: Option<Side>,
+    /// The interface a packet from the inside would have left by, had it not been for another inside endpoint.
+    hairpin: Option<IfIndex>,
+    /// The hairpin's source has been translated by a known connection.
+    source_known: bool,
+}
+
+pub(crate) struct Decider<'a, O> {
+    pub snapshot: &'a Snapshot,
+    pub shards: &'a Shards,
+    pub now: Instant,
+    pub observer: &'a mut O,
+}
+
+/// A packet at the entrance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input {
+    pub interface: IfIndex,
+    pub ip: Ip,
+    /// Bytes of the longest packet it is on the wire.
+    pub longest: usize,
+    /// None where nothing is tracked.
+    pub flow: Option<Flow>,
+}
+
+impl<O: Observer> Decider<'_, O> {
+    pub(crate) fn decide(&mut self, input: &Input) -> Result<Decision, Refused> {
+        let ip = &input.ip;
+        let mut flow = input.flow;
+        // 1.
+        let inbound = match &mut flow {
+            Some(flow) if !self.snapshot.nat.is_empty() => self.look_inbound(input.interface, flow)?,
+            _ => Inbound::default(),
+        };
+        let dst = flow.map_or(ip.dst, |f| f.packet.dst.addr);
+        // 2.
+        let (interface, next) = match self.route(dst)? {
+            Some(out) => out,
+            None => return Ok(Decision::Local),
+        };
+        // 3.
+        if ip.ttl <= 1 {
+            let tell = Some(Message::TimeExceeded { code: 0 });
+            return Err(Refused { why: Drop::TtlExpired, tell, event: None });
+        }
+        self.check_hidden(input, interface, dst)?;
+        let mtu = self.snapshot.interface(interface).mtu;
+        if input.longest > usize::from(mtu) && ip.dont_fragment {
+            return Err(refuse(Drop::TooBig, Unreachable::FragmentationNeeded(mtu)));
+        }
+        let Some(flow) = &mut flow else {
+            return Ok(Decision::Forward { interface, next, rewrite: Rewrite::default() });
+        };
+        let passed = self.check_firewall(input.interface, interface, flow, &inbound)?;
+        // 4.
+        self.commit(flow, &inbound, interface)?;
+        let before = input.flow.as_ref().expect("there is a flow after, so there was one before");
+        let rewrite = Rewrite::between(before, flow);
+        if passed == Passed::ByRule && rewrite == Rewrite::default() {
+            self.open_identity(flow)?;
+        }
+        Ok(Decision::Forward { interface, next, rewrite })
+    }
+
+    /// The way out and the neighbour there; none for this router itself.
+    fn route(&mut self, dst: Ipv4Addr) -> Result<Option<(IfIndex, Ipv4Addr)>, Refused> {
+        let hop = self.snapshot.route(dst);
+        let name = |i: IfIndex| &self.snapshot.interface(i).name;
+        self.observer.note(|| match hop {
+            None => format!("route: none to {dst}"),
+            Some(Hop::Connected(i)) => format!("route: {dst} is a neighbour on {}", name(i)),
+            Some(Hop::Gateway(i, via)) => format!("route: {dst} via {via} on {}", name(i)),
+            Some(Hop::Local(i)) => format!("route: {dst} is this router's, on {}", name(i)),
+            Some(hop) => format!("route: {dst} is {hop:?}"),
+        });
+        match hop {
+            Some(Hop::Local(_)) => Ok(None),
+            Some(Hop::Connected(interface)) if self.snapshot.interface(interface).port.is_some() => {
+                Ok(Some((interface, dst)))
+            }
+            Some(Hop::Gateway(interface, via)) => Ok(Some((interface, via))),
+            Some(Hop::Broadcast) => Err(Drop::MartianDestination.into()),
+            Some(Hop::Blackhole) => Err(Drop::Blackhole.into()),
+            Some(Hop::Unreachable) => Err(refuse(Drop::Unreachable, Unreachable::Host)),
+            Some(Hop::Prohibit) => Err(refuse(Drop::Prohibited, Unreachable::Prohibited)),
+            Some(Hop::Connected(_)) | None => Err(refuse(Drop::NoRoute, Unreachable::Network)),
+        }
+    }
+
+    /// From outside, what hides behind an address is reached by that address only.
+    fn check_hidden(&self, input: &Input, out: IfIndex, dst: Ipv4Addr) -> Result<(), Refused> {
+        let crossing = out != input.interface && input.ip.dst == dst;
+        match crossing && self.snapshot.nat.hides(input.interface, input.ip.src, dst) {
+            true => Err(Drop::NatNoBinding.into()),
+            false => Ok(()),
+        }
+    }
+
+    // ---- step 1 --------------------------------------------------------------------------------------------------
+
+    fn look_inbound(&mut self, arrival: IfIndex, flow: &mut Flow) -> Result<Inbound, Refused> {
+        let mut inbound = Inbound::default();
+        let nat = &self.snapshot.nat;
+        let Some(owner) = nat.outside(flow.packet.dst.addr) else { return Ok(inbound) };
+        if arrival != owner {
+            let has_target = self.has_target(flow);
+            if !has_target {
+                return Ok(inbound);
+            }
+            inbound.hairpin = Some(owner);
+            self.observer.note(|| "hairpin: as if it had left and come back".into());
+            inbound.source_known = self.source_known(flow, owner)?;
+        }
+        if let Kind::Error(quoted) = flow.kind {
+            if self.error_inbound(flow, quoted) {
+                inbound.known = Some(Side::Inside);
+            }
+            return Ok(inbound);
+        }
+        let p = flow.packet;
+        if let Some(inside) = nat.whole_inside(p.dst.addr) {
+            self.observer.note(|| format!("one-to-one: destination {} becomes {inside}", p.dst.addr));
+            flow.packet.dst.addr = inside;
+            return Ok(inbound);
+        }
+        if !matches!(flow.kind, Kind::Ports | Kind::Reply) {
+            return Ok(inbound);
+        }
+        let fixed = nat.forward(p.protocol, p.dst);
+        if let Some(known) = self.translate_in(&p, fixed) {
+            self.observer.note(|| format!("connection: destination {} becomes {}", p.dst, known.endpoint));
+            flow.packet.dst = known.endpoint;
+            inbound.known = Some(known.origin);
+        } else if let Some(inside) = fixed {
+            self.observer.note(|| format!("port forward: destination {} becomes {inside}", p.dst));
+            inbound.opening = Some(Opening::Forward { outside: p.dst, inside });
+            flow.packet.dst = inside;
+        } else if let Some(inside) = self.binding_inside(&p) {
+            self.observer.note(|| format!("binding: destination {} becomes {inside}", p.dst));
+            inbound.opening = Some(Opening::Binding { outside: p.dst });
+            flow.packet.dst = inside;
+        }
+        Ok(inbound)
+    }
+
+    fn translate_in(&self, p: &Packet, fixed: Option<Endpoint>) -> Option<Translation> {
+        let mut tracker = match fixed {
+            Some(inside) => self.shards.of_inside(inside),
+            None => self.shards.of_port(p.dst.port),
+        };
+        if O::DRY {
+            let c = tracker.peek_in(self.now, p)?;
+            return Some(Translation { endpoint: c.inside, origin: c.origin });
+        }
+        tracker.translate_in(self.now, p)
+    }
+
+    fn binding_inside(&self, p: &Packet) -> Option<Endpoint> {
+        let tracker = self.shards.of_port(p.dst.port);
+        let binding = tracker.binding_of(p.zone, p.protocol, p.dst)?;
+        (binding.n_connections > 0).then_some(binding.inside)
+    }
+
+    /// Whether something of the inside is behind the destination, which is an outside address.
+    fn has_target(&self, flow: &Flow) -> bool {
+        let nat = &self.snapshot.nat;
+        let (protocol, dst) = match flow.kind {
+            Kind::Error(quoted) => (quoted.protocol, quoted.src),
+            _ => (flow.packet.protocol, flow.packet.dst),
+        };
+        let p = Packet { protocol, dst, ..flow.packet };
+        nat.whole_inside(dst.addr).is_some()
+            || nat.forward(protocol, dst).is_some()
+            || (flow.kind != Kind::Request && self.binding_inside(&p).is_some())
+    }
+
+    /// Translates the source of a hairpin if its connection is known.
+    fn source_known(&mut self, flow: &mut Flow, owner: IfIndex) -> Result<bool, Refused> {
+        if let Kind::Error(quoted) = flow.kind {
+            self.error_outbound(flow, quoted, owner, true)?;
+            // What it is about may have another name now.
+            return Ok(true);
+        }
+        if self.snapshot.nat.whole_outside(owner, flow.packet.src.addr).is_some() {
+            return Ok(false);
+        }
+        let Some(known) = self.translate_out(&flow.packet) else { return Ok(false) };
+        flow.packet.src = known.endpoint;
+        Ok(true)
+    }
+
+    // ---- step 3, firewall ----------------------------------------------------------------------------------------
+
+    fn check_firewall(
+        &mut self,
+        input: IfIndex,
+        out: IfIndex,
+        flow: &Flow,
+        inbound: &Inbound,
+    ) -> Result<Passed, Refused> {
+        let firewall = &self.snapshot.firewall;
+        if firewall.is_empty() {
+            return Ok(Passed::Unasked);
+        }
+        let established = match flow.kind {
+            Kind::Error(quoted) => self.is_related(&quoted),
+            _ => inbound.known.is_some() || self.is_tracked(&flow.packet),
+        };
+        if established {
+            self.observer.note(|| "firewall: of a connection let in before".into());
+            return Ok(Passed::Established);
+        }
+        let (action, rule) = firewall.decide(input, out, flow);
+        self.observer.note(|| match rule {
+            Some(rule) => format!("firewall: rule {rule} says {action:?}"),
+            None => "firewall: no rule matches, Allow".into(),
+        });
+        match action {
+            FirewallAction::Allow => Ok(Passed::ByRule),
+            FirewallAction::Drop => Err(Drop::FirewallDenied.into()),
+            FirewallAction::Reject => Err(refuse(Drop::FirewallDenied, Unreachable::Prohibited)),
+        }
+    }
+
+    /// The packet goes on a connection that was made before, from either side of it.
+    fn is_tracked(&self, p: &Packet) -> bool {
+        let mut near = self.shards.of_inside(p.src);
+        if let Some(c) = near.peek_out(self.now, p) {
+            // A translated one is moved on where it is translated.
+            if !O::DRY && c.inside == c.outside {
+                near.translate_out(self.now, p);
+            }
+            return true;
+        }
+        std::mem::drop(near);
+        let mut far = self.shards.of_inside(p.dst);
+        if O::DRY { far.peek_in(self.now, p).is_some() } else { far.translate_in(self.now, p).is_some() }
+    }
+
+    /// An error about a packet of a tracked connection.
+    fn is_related(&self, q: &Quoted) -> bool {
+        let quoted = quoted_packet(q, q.src, q.dst);
+        let back = quoted_packet(q, q.dst, q.src);
+        self.shards.of_inside(q.src).peek_out(self.now, &quoted).is_some()
+            || self.shards.of_inside(q.dst).peek_out(self.now, &back).is_some()
+            || self.shards.of_inside(q.src).peek_in(self.now, &back).is_some()
+            || self.shards.of_port(q.src.port).peek_in(self.now, &back).is_some()
+    }
+
+    fn open_identity(&mut self, flow: &Flow) -> Result<(), Refused> {
+        if O::DRY || !matches!(flow.kind, Kind::Ports | Kind::Request) {
+            return Ok(());
+        }
+        let opened =
+            self.shards.of_inside(flow.packet.src).open_out(self.now, &flow.packet, Mapping::Identity);
+        opened.map(|_| ()).map_err(|refusal| self.refused(refusal, flow))
+    }
+
+    // ---- step 4 --------------------------------------------------------------------------------------------------
+
+    fn commit(&mut self, flow: &mut Flow, inbound: &Inbound, out: IfIndex) -> Result<(), Refused> {
+        if self.snapshot.nat.is_empty() {
+            return Ok(());
+        }
+        match inbound.hairpin {
+            Some(owner) if !inbound.source_known => {
+                // The connection is with what the destination was before it was translated.
+                let inside = flow.packet.dst;
+                let outside = match inbound.opening {
+                    Some(Opening::Forward { outside, .. } | Opening::Binding { outside }) => outside,
+                    None => flow.packet.dst,
+                };
+                flow.packet.dst = outside;
+                let result = self.translate_source(flow, owner, true);
+                flow.packet.dst = inside;
+                result?;
+            }
+            _ => {}
+        }
+        if let Some(opening) = inbound.opening {
+            self.open_inbound(flow, opening)?;
+        }
+        if inbound.hairpin.is_none() {
+            // A reply to what went out translated is not a connection of its own.
+            let may_open = inbound.known != Some(Side::Inside);
+            self.translate_source(flow, out, may_open)?;
+        }
+        Ok(())
+    }
+
+    fn open_inbound(&mut self, flow: &Flow, opening: Opening) -> Result<(), Refused> {
+        if O::DRY {
+            return Ok(());
+        }
+        let result = match opening {
+            Opening::Forward { outside, inside } => {
+                let p = Packet { dst: outside, ..flow.packet };
+                self.shards.of_inside(inside).open_forward(self.now, &p, inside)
+            }
+            Opening::Binding { outside } => {
+                let p = Packet { dst: outside, ..flow.packet };
+                let filtering = self.snapshot.tuning.filtering;
+                self.shards.of_port(outside.port).open_in(self.now, &p, filtering)
+            }
+        };
+        result.map(|_| ()).map_err(|refusal| match refusal {
+            // From outside nobody is told about what is inside.
+            Refusal::Filtered | Refusal::NoBinding => Drop::NatNoBinding.into(),
+            refusal => Refused { tell: None, ..self.refused(refusal, flow) },
+        })
+    }
+
+    fn translate_out(&self, p: &Packet) -> Option<Translation> {
+        let mut tracker = self.shards.of_inside(p.src);
+        if O::DRY {
+            let c = tracker.peek_out(self.now, p)?;
+            return Some(Translation { endpoint: c.outside, origin: c.origin });
+        }
+        tracker.translate_out(self.now, p)
+    }
+
+    /// Gives the packet the source it has beyond `out`.
+    fn translate_source(&mut self, flow: &mut Flow, out: IfIndex, may_open: bool) -> Result<(), Refused> {
+        if let Kind::Error(quoted) = flow.kind {
+            return self.error_outbound(flow, quoted, out, may_open);
+        }
+        let nat = &self.snapshot.nat;
+        let p = flow.packet;
+        if nat.is_exempt(p.src.addr, p.dst.addr) {
+            self.observer.note(|| "translation: exempt".into());
+            return Ok(());
+        }
+        if let Some(outside) = nat.whole_outside(out, p.src.addr) {
+            self.observer.note(|| format!("one-to-one: source {} becomes {outside}", p.src.addr));
+            flow.packet.src.addr = outside;
+            return Ok(());
+        }
+        let service = nat.service_of(p.protocol, p.src);
+        let masquerade = nat.masquerade(out, p.src.addr);
+        if service.is_none() && masquerade.is_none() {
+            return Ok(());
+        }
+        if let Some(known) = self.translate_out(&p) {
+            self.observer.note(|| format!("connection: source {} becomes {}", p.src, known.endpoint));
+            flow.packet.src = known.endpoint;
+            return Ok(());
+        }
+        let Some(addr) = masquerade.filter(|_| may_open) else { return Ok(()) };
+        match flow.kind {
+            Kind::Ports | Kind::Request => {}
+            Kind::Reply => return Err(Drop::NatNoBinding.into()),
+            _ => return Err(Drop::NatProtocol.into()),
+        }
+        let mapping = match service {
+            Some((interface, outside)) if interface == out => Mapping::Fixed(outside),
+            _ => Mapping::Dynamic(addr),
+        };
+        self.observer.note(|| format!("translation: source {} gets {mapping:?}", p.src));
+        if O::DRY {
+            flow.packet.src.addr = addr;
+            return Ok(());
+        }
+        let opened = self.shards.of_inside(p.src).open_out(self.now, &p, mapping);
+        flow.packet.src = opened.map_err(|refusal| self.refused(refusal, flow))?.endpoint;
+        Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal, flow: &Flow) -> Refused {
+        // RFC 5508 REQ-8 for queries, RFC 6888 REQ-11 for the rest.
+        let tell = match flow.kind {
+            Kind::Request => Unreachable::Prohibited,
+            _ => Unreachable::Host,
+        };
+        match refusal {
+            Refusal::PortsExhausted => {
+                let event = Some(RouterEvent::PortsExhausted);
+                Refused { event, ..refuse(Drop::NatPortsExhausted, tell) }
+            }
+            Refusal::TableFull => {
+                Refused { event: Some(RouterEvent::TableFull), ..refuse(Drop::NatTableFull, tell) }
+            }
+            Refusal::Clash => Drop::NatClash.into(),
+            Refusal::NotSyn => Drop::NatNotSyn.into(),
+            Refusal::Filtered | Refusal::NoBinding => Drop::NatNoBinding.into(),
+        }
+    }
+
+    // ---- ICMP errors ---------------------------------------------------------------------------------------------
+
+    /// An error from outside about a packet of the inside: both get back the inside address (RFC 5508 REQ-4).
+    fn error_inbound(&mut self, flow: &mut Flow, q: Quoted) -> bool {
+        let nat = &self.snapshot.nat;
+        let inside = if let Some(addr) = nat.whole_inside(q.src.addr) {
+            Some(Endpoint::new(addr, q.src.port))
+        } else {
+            let back = quoted_packet(&q, q.dst, q.src);
+            let tracker = match nat.forward(q.protocol, q.src) {
+                Some(inside) => self.shards.of_inside(inside),
+                None => self.shards.of_port(q.src.port),
+            };
+            tracker.peek_in(self.now, &back).map(|c| c.inside)
+        };
+        let Some(inside) = inside else { return false };
+        self.observer.note(|| format!("ICMP error: about {} inside", inside));
+        flow.packet.dst.addr = inside.addr;
+        flow.kind = Kind::Error(Quoted { src: inside, ..q });
+        true
+    }
+
+    /// An error from inside about a packet that came in: both get the outside address (RFC 5508 REQ-5).
+    fn error_outbound(
+        &mut self,
+        flow: &mut Flow,
+        q: Quoted,
+        out: IfIndex,
+        may_open: bool,
+    ) -> Result<(), Refused> {
+        let nat = &self.snapshot.nat;
+        let outside = if let Some(addr) = nat.whole_outside(out, q.dst.addr) {
+            Some(Endpoint::new(addr, q.dst.port))
+        } else {
+            let back = quoted_packet(&q, q.dst, q.src);
+            self.shards.of_inside(q.dst).peek_out(self.now, &back).map(|c| c.outside)
+        };
+        match outside {
+            Some(outside) if outside != q.dst => {
+                self.observer.note(|| format!("ICMP error: about {outside} as the outside sees it"));
+                flow.packet.src.addr = outside.addr;
+                flow.kind = Kind::Error(Quoted { dst: outside, ..q });
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None if may_open
+                && nat.masquerade(out, flow.packet.src.addr).is_some()
+                && !nat.is_exempt(flow.packet.src.addr, flow.packet.dst.addr) =>
+            {
+                Err(Drop::NatErrorUnknown.into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a packet came past the firewall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    Unasked,
+    Established,
+    ByRule,
+}
+
+fn quoted_packet(q: &Quoted, src: Endpoint, dst: Endpoint) -> Packet {
+    Packet { zone: 0, protocol: q.protocol, src, dst, tcp: None, len: 0, n_packets: 0 }
+}

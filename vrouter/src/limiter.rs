@@ -1,0 +1,44 @@
+//! How often ICMP errors may be sent (RFC 1812 §4.3.2.8): a token bucket.
+
+use packet::Instant;
+
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    /// Nanoseconds' worth of tokens.
+    credit: u64,
+    last: Instant,
+}
+
+impl Limiter {
+    pub(crate) fn new() -> Self {
+        Self { credit: u64::MAX, last: Instant::ZERO }
+    }
+
+    /// Whether one more may go now, at `rate` a second and `burst` at once.
+    pub(crate) fn admit(&mut self, now: Instant, rate: u32, burst: u32) -> bool {
+        let Some(cost) = 1_000_000_000u64.checked_div(u64::from(rate)) else { return false };
+        let passed = u64::try_from(now.saturating_since(self.last).as_nanos()).unwrap_or(u64::MAX);
+        self.last = self.last.max(now);
+        self.credit = self.credit.saturating_add(passed).min(cost.saturating_mul(u64::from(burst)));
+        let admitted = self.credit >= cost;
+        if admitted {
+            self.credit -= cost;
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burst_then_rate() {
+        let mut limiter = Limiter::new();
+        let now = Instant::from_secs(5);
+        assert_eq!((0..100).filter(|_| limiter.admit(now, 10, 7)).count(), 7);
+        let later = Instant::from_millis(5301);
+        assert_eq!((0..100).filter(|_| limiter.admit(later, 10, 7)).count(), 3);
+        assert!(!limiter.admit(Instant::from_secs(9), 0, 7), "a rate of zero sends none");
+    }
+}

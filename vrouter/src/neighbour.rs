@@ -1,0 +1,260 @@
+//! The neighbours a worker knows: resolved, being asked, or silent (RFC 826, RFC 1122 §2.3.2).
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use packet::{Frame, Instant, MacAddr};
+
+use crate::Tuning;
+use crate::flow::Flow;
+use crate::rewrite::Rewrite;
+use crate::snapshot::{IfIndex, Snapshot};
+
+/// An address on an interface.
+pub(crate) type Key = (IfIndex, Ipv4Addr);
+
+/// Packets that wait, over all neighbours of a worker.
+const MAX_WAITING: usize = 512;
+/// A neighbour nobody has heard of for this many times its reachable time is forgotten.
+const AGES: u32 = 10;
+
+/// A packet that waits for its neighbour. The frame begins with the IP header.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub frame: Frame,
+    /// How to make of it again what came in, for an error that quotes it.
+    pub undo: Option<(Rewrite, Flow)>,
+    /// Forwarded for somebody, who is to be told if it fails.
+    pub forwarded: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Static(MacAddr),
+    Known {
+        mac: MacAddr,
+        confirmed: Instant,
+        /// Requests sent since it went stale.
+        n_probes: u8,
+    },
+    Pending {
+        n_asked: u8,
+        queue: VecDeque<Waiting>,
+    },
+    /// Was asked in vain; not asked again until its time is up.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Neighbour {
+    state: State,
+    /// Its entry in the timer list.
+    timer: Option<Instant>,
+}
+
+/// Where a packet for a neighbour goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// There.
+    Send(MacAddr),
+    /// There, and the neighbour is to be asked whether it is still there.
+    SendAndProbe(MacAddr),
+    /// Into the queue; `ask` says that a request is to be sent now.
+    Wait { ask: bool },
+    /// It does not answer.
+    Unreachable,
+    /// There is no room to remember it.
+    Full,
+}
+
+/// Something that is due.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// Ask; the address it had, if it was known.
+    Ask(Key, Option<MacAddr>),
+    /// It did not answer; these waited for it.
+    Failed(Key, VecDeque<Waiting>),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Neighbours {
+    table: BTreeMap<Key, Neighbour>,
+    timers: BTreeSet<(Instant, Key)>,
+    n_waiting: usize,
+}
+
+impl Neighbours {
+    fn set_timer(timers: &mut BTreeSet<(Instant, Key)>, n: &mut Neighbour, key: Key, at: Option<Instant>) {
+        if let Some(old) = n.timer.take() {
+            timers.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            timers.insert((at, key));
+        }
+        n.timer = at;
+    }
+
+    /// Where a packet for `key` goes.
+    pub(crate) fn lookup(&mut self, now: Instant, tuning: &Tuning, key: Key) -> Answer {
+        let n_known = self.table.len();
+        let Some(n) = self.table.get_mut(&key) else {
+            if n_known >= tuning.n_neighbours {
+                return Answer::Full;
+            }
+            let mut n =
+                Neighbour { state: State::Pending { n_asked: 1, queue: VecDeque::new() }, timer: None };
+            Self::set_timer(&mut self.timers, &mut n, key, Some(now + tuning.neighbour_retry));
+            self.table.insert(key, n);
+            return Answer::Wait { ask: true };
+        };
+        match &mut n.state {
+            State::Static(mac) => Answer::Send(*mac),
+            State::Known { mac, confirmed, n_probes } => {
+                let mac = *mac;
+                if *n_probes == 0 && now >= *confirmed + tuning.neighbour_reachable {
+                    *n_probes = 1;
+                    Self::set_timer(&mut self.timers, n, key, Some(now + tuning.neighbour_retry));
+                    return Answer::SendAndProbe(mac);
+                }
+                Answer::Send(mac)
+            }
+            State::Pending { .. } => Answer::Wait { ask: false },
+            State::Failed => Answer::Unreachable,
+        }
+    }
+
+    /// Queues a packet after [`Answer::Wait`]; returns the one that has to go for it, if any (RFC 1122 §2.3.2.2: the
+    /// latest is kept).
+    pub(crate) fn push(&mut self, tuning: &Tuning, key: Key, waiting: Waiting) -> Option<Waiting> {
+        let Some(Neighbour { state: State::Pending { queue, .. }, .. }) = self.table.get_mut(&key) else {
+            return Some(waiting);
+        };
+        if tuning.neighbour_queue == 0 || (self.n_waiting >= MAX_WAITING && queue.is_empty()) {
+            return Some(waiting);
+        }
+        let full = queue.len() >= tuning.neighbour_queue || self.n_waiting >= MAX_WAITING;
+        let displaced = if full { queue.pop_front() } else { None };
+        queue.push_back(waiting);
+        self.n_waiting += usize::from(displaced.is_none());
+        displaced
+    }
+
+    /// A neighbour spoke: its address is remembered if it is known already or `create` is set. Returns the packets that
+    /// waited for it, or none if nothing was remembered.
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        tuning: &Tuning,
+        key: Key,
+        mac: MacAddr,
+        create: bool,
+    ) -> Option<VecDeque<Waiting>> {
+        if !self.table.contains_key(&key) {
+            if !create || self.table.len() >= tuning.n_neighbours {
+                return None;
+            }
+            self.table.insert(key, Neighbour { state: State::Failed, timer: None });
+        }
+        let n = self.table.get_mut(&key)?;
+        if let State::Static(_) = n.state {
+            return None;
+        }
+        let known = State::Known { mac, confirmed: now, n_probes: 0 };
+        let old = std::mem::replace(&mut n.state, known);
+        Self::set_timer(&mut self.timers, n, key, Some(now + lifetime(tuning)));
+        match old {
+            State::Pending { queue, .. } => {
+                self.n_waiting -= queue.len();
+                Some(queue)
+            }
+            _ => Some(VecDeque::new()),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The next thing that is due, until none is left.
+    pub(crate) fn poll_due(&mut self, now: Instant, tuning: &Tuning) -> Option<Due> {
+        loop {
+            let (_, key) = *self.timers.first().filter(|(at, _)| *at <= now)?;
+            let n = self.table.get_mut(&key).expect("a timer has its neighbour");
+            let retry = Some(now + tuning.neighbour_retry);
+            let forget = match &mut n.state {
+                State::Pending { n_asked, .. } if *n_asked < tuning.neighbour_tries => {
+                    *n_asked += 1;
+                    Self::set_timer(&mut self.timers, n, key, retry);
+                    return Some(Due::Ask(key, None));
+                }
+                State::Pending { queue, .. } => {
+                    let queue = std::mem::take(queue);
+                    self.n_waiting -= queue.len();
+                    n.state = State::Failed;
+                    Self::set_timer(&mut self.timers, n, key, retry);
+                    return Some(Due::Failed(key, queue));
+                }
+                State::Known { mac, n_probes, .. } if (1..tuning.neighbour_tries).contains(n_probes) => {
+                    *n_probes += 1;
+                    let mac = *mac;
+                    Self::set_timer(&mut self.timers, n, key, retry);
+                    return Some(Due::Ask(key, Some(mac)));
+                }
+                // Asked in vain, silent for long, or to be asked afresh.
+                State::Known { .. } | State::Failed => true,
+                State::Static(_) => false,
+            };
+            Self::set_timer(&mut self.timers, n, key, None);
+            if forget {
+                self.table.remove(&key);
+            }
+        }
+    }
+
+    /// Moves to another configuration: neighbours of interfaces that are still there stay.
+    pub(crate) fn adopt(&mut self, old: &Snapshot, new: &Snapshot) -> Vec<Waiting> {
+        let same = |index: IfIndex| {
+            let before = old.interface(index);
+            let alike = |i: &crate::snapshot::Interface| {
+                (&i.name, i.port, i.vlan, i.mac) == (&before.name, before.port, before.vlan, before.mac)
+            };
+            new.interfaces.iter().position(alike).map(|at| at as IfIndex)
+        };
+        let mut lost = Vec::new();
+        self.timers.clear();
+        self.n_waiting = 0;
+        for ((index, addr), mut n) in std::mem::take(&mut self.table) {
+            let on_link = |i: &IfIndex| new.interface(*i).network_of(addr).is_some();
+            let kept = same(index).filter(on_link).filter(|_| !matches!(n.state, State::Static(_)));
+            let Some(index) = kept else {
+                if let State::Pending { queue, .. } = n.state {
+                    lost.extend(queue);
+                }
+                continue;
+            };
+            if let State::Pending { queue, .. } = &n.state {
+                self.n_waiting += queue.len();
+            }
+            let timer = n.timer.take();
+            Self::set_timer(&mut self.timers, &mut n, (index, addr), timer);
+            self.table.insert((index, addr), n);
+        }
+        for &(index, addr, mac) in &new.statics {
+            if let Some(mut n) = self.table.remove(&(index, addr)) {
+                Self::set_timer(&mut self.timers, &mut n, (index, addr), None);
+                if let State::Pending { queue, .. } = n.state {
+                    self.n_waiting -= queue.len();
+                    lost.extend(queue);
+                }
+            }
+            self.table.insert((index, addr), Neighbour { state: State::Static(mac), timer: None });
+        }
+        lost
+    }
+}
+
+/// How long a neighbour is remembered that says nothing.
+pub(crate) fn lifetime(tuning: &Tuning) -> Duration {
+    tuning.neighbour_reachable.saturating_mul(AGES)
+}

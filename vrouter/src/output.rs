@@ -1,0 +1,158 @@
+//! What leaves: link headers, fragments, requests to neighbours.
+
+use core::net::Ipv4Addr;
+
+use packet::ipv4::{self, Header, Options};
+use packet::offload;
+use packet::vlan::Tag;
+use packet::{
+    EtherType, Frame, GsoKind, Instant, MacAddr, Outputs, Pool, PortNo, arp, build, ethernet, tcp, udp,
+};
+
+use crate::Drop;
+use crate::flow::Ip;
+use crate::snapshot::Interface;
+
+/// The hands of a worker: time, buffers, and what it sends.
+pub(crate) struct Io<'a> {
+    pub now: Instant,
+    pub pool: &'a mut Pool,
+    pub out: &'a mut Outputs,
+}
+
+/// Bytes of the longest packet a frame is on the wire. The frame begins with the IP header.
+pub(crate) fn longest(frame: &Frame, ip: &Ip) -> usize {
+    let Some(gso) = frame.meta.gso else { return ip.total_len };
+    let transport = match gso.kind {
+        GsoKind::Udp => udp::HEADER_LEN,
+        _ => {
+            let bytes = frame.head().get(ip.header_len..).unwrap_or(&[]);
+            tcp::View::parse(bytes).map_or(tcp::MIN_HEADER_LEN, |tcp| tcp.header_len())
+        }
+    };
+    (ip.header_len + transport + usize::from(gso.size)).min(ip.total_len)
+}
+
+/// Puts the link header of `interface` in front.
+fn push_link(frame: &mut Frame, interface: &Interface, dst: MacAddr) -> Result<usize, Drop> {
+    let mut header =
+        ethernet::Header { dst, src: interface.mac, tags: Default::default(), ethertype: EtherType::IPV4 };
+    if let Some(vlan) = interface.vlan {
+        header.tags.push(Tag::new(vlan));
+    }
+    let len = header.len();
+    let bytes = frame.push_front(len).map_err(|_| Drop::NoHeadroom)?;
+    header.emit(bytes).expect("the head has grown by the length of the header");
+    if let Some(csum) = &mut frame.meta.csum {
+        csum.start += len as u16;
+    }
+    Ok(len)
+}
+
+/// Sends a packet to a station, in fragments if it must be. The frame begins with the IP header. Returns the fragments
+/// made, none if it went whole.
+pub(crate) fn emit(
+    io: &mut Io<'_>,
+    interface: &Interface,
+    dst: MacAddr,
+    mut frame: Frame,
+) -> Result<u64, (Frame, Drop)> {
+    let Some(port) = interface.port else { return Err((frame, Drop::NoRoute)) };
+    let too_long = match ipv4::View::parse_head(frame.head(), frame.len()) {
+        Ok(view) => longest(&frame, &Ip::of(&view)) > usize::from(interface.mtu),
+        Err(_) => return Err((frame, Drop::BadIpv4)),
+    };
+    let link_len = match push_link(&mut frame, interface, dst) {
+        Ok(len) => len,
+        Err(why) => return Err((frame, why)),
+    };
+    if !too_long {
+        io.out.push((port, frame));
+        return Ok(0);
+    }
+    // Only whole packets with whole checksums can be cut.
+    let mut whole = Vec::new();
+    if offload::segment(frame, io.pool, &mut whole).is_err() {
+        return Err((Frame::new(), Drop::BadTransport));
+    }
+    let mut n_made = 0;
+    for frame in whole {
+        if frame.len() <= link_len + usize::from(interface.mtu) {
+            io.out.push((port, frame));
+        } else {
+            n_made += cut(io, port, &frame, link_len, interface.mtu);
+            io.pool.free(frame);
+        }
+    }
+    Ok(n_made)
+}
+
+/// Cuts a packet into fragments (RFC 791 §3.2), in order; returns their number.
+fn cut(io: &mut Io<'_>, port: PortNo, frame: &Frame, link_len: usize, mtu: u16) -> u64 {
+    let (link, rest) = frame.head().split_at(link_len);
+    let Ok(view) = ipv4::View::parse_head(rest, frame.len() - link_len) else { return 0 };
+    let whole = Header::from_view(&view);
+    let (payload_at, payload_len) = (link_len + view.header_len(), view.payload_len());
+    let step = (usize::from(mtu) - view.header_len()) & !7;
+    let mut n_made = 0;
+    for start in (0..payload_len).step_by(step.max(8)) {
+        let end = (start + step).min(payload_len);
+        let header = Header {
+            dont_fragment: false,
+            more_fragments: end < payload_len || whole.more_fragments,
+            fragment_offset: whole.fragment_offset + (start / 8) as u16,
+            payload_len: (end - start) as u16,
+            options: if start == 0 { whole.options } else { copied_options(whole.options) },
+            ..whole
+        };
+        let mut bytes = [0; ipv4::MAX_HEADER_LEN];
+        let Ok(header_len) = header.emit(&mut bytes) else { return n_made };
+        let (head, tail) = (frame.head(), frame.tail());
+        let (from, to) = (payload_at + start, payload_at + end);
+        let in_head = &head[from.min(head.len())..to.min(head.len())];
+        let in_tail = &tail[from.saturating_sub(head.len())..to.saturating_sub(head.len())];
+        if let Some(mut piece) = io.pool.frame_from_parts(&[link, &bytes[..header_len], in_head, in_tail]) {
+            piece.meta.hops = frame.meta.hops;
+            io.out.push((port, piece));
+            n_made += 1;
+        }
+    }
+    n_made
+}
+
+/// The options that every fragment carries: those with the copied flag (RFC 791 §3.1).
+fn copied_options(options: Options) -> Options {
+    let mut kept = Vec::new();
+    let mut rest = options.as_bytes();
+    while let [kind, tail @ ..] = rest {
+        let len = match (*kind, tail.first()) {
+            (0, _) => break,
+            (1, _) => 1,
+            (_, Some(len)) => usize::from(*len).max(2),
+            (_, None) => break,
+        };
+        let Some((option, next)) = rest.split_at_checked(len) else { break };
+        if kind & 0x80 != 0 {
+            kept.extend_from_slice(option);
+        }
+        rest = next;
+    }
+    Options::new(&kept).unwrap_or(Options::NONE)
+}
+
+/// Sends an ARP packet out of an interface.
+pub(crate) fn send_arp(io: &mut Io<'_>, interface: &Interface, dst: MacAddr, packet: &arp::Packet) {
+    let Some(port) = interface.port else { return };
+    let link = build::ethernet(interface.mac, dst);
+    let link = interface.vlan.map_or(link, |vlan| link.vlan(vlan));
+    if let Some(frame) = io.pool.frame_from(&link.arp(packet)) {
+        io.out.push((port, frame));
+    }
+}
+
+/// Asks who has `target`; a station that had it is asked alone (RFC 1122 §2.3.2.1 (2)).
+pub(crate) fn ask(io: &mut Io<'_>, interface: &Interface, target: Ipv4Addr, known: Option<MacAddr>) {
+    let own = interface.address_for(target).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let request = arp::Packet::request(interface.mac, own, target);
+    send_arp(io, interface, known.unwrap_or(MacAddr::BROADCAST), &request);
+}

@@ -1,0 +1,81 @@
+//! Connections and fragments, split so that workers rarely meet.
+//!
+//! A connection belongs to the shard of its inside endpoint, and the outside ports of a shard are its own, so that a
+//! reply names the shard too. Fragments belong to the shard of (source, destination, identification). Each shard is
+//! behind a lock that is held for one lookup: whichever worker a frame arrives at, it is translated the same way.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use conntrack::{Config, Endpoint, Shard, Tracker};
+
+use crate::Tuning;
+use crate::flow::Ip;
+use crate::fragment::Fragments;
+
+#[derive(Debug)]
+struct One {
+    tracker: Mutex<Tracker>,
+    fragments: Mutex<Fragments>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shards {
+    seed: [u64; 2],
+    shards: Vec<One>,
+}
+
+/// Most shards; conntrack deals ports in blocks among at most this many.
+const MAX_SHARDS: usize = 16;
+
+impl Shards {
+    pub(crate) fn new(n_workers: usize, seed: [u64; 2], n_connections: u32) -> Self {
+        let n = n_workers.clamp(1, MAX_SHARDS);
+        let tuning = Tuning::default();
+        let one = |index| {
+            let config = Config {
+                n_connections: (n_connections / n as u32).max(1),
+                n_bindings: (n_connections / n as u32).max(1),
+                seed,
+                shard: Shard { index, count: n as u32 },
+                timers: tuning.timers,
+                tcp_loose: tuning.tcp_loose,
+            };
+            One { tracker: Mutex::new(Tracker::new(config)), fragments: Mutex::default() }
+        };
+        Self { seed, shards: (0..n as u32).map(one).collect() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Shard `index`; of more workers than shards some have none.
+    pub(crate) fn tracker(&self, index: usize) -> Option<MutexGuard<'_, Tracker>> {
+        // A worker that panicked leaves records that are plain data, each call restoring its own invariants.
+        self.shards.get(index).map(|s| s.tracker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn fragments(&self, index: usize) -> Option<MutexGuard<'_, Fragments>> {
+        self.shards.get(index).map(|s| s.fragments.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The shard of an inside endpoint.
+    pub(crate) fn of_inside(&self, inside: Endpoint) -> MutexGuard<'_, Tracker> {
+        let index = Tracker::shard_of_inside(self.seed, 0, inside, self.shards.len() as u32);
+        self.tracker(index as usize).expect("the index is below the number of shards")
+    }
+
+    /// The shard of an outside port that is not set aside by the configuration.
+    pub(crate) fn of_port(&self, port: u16) -> MutexGuard<'_, Tracker> {
+        let index = Shard::of_port(port, self.shards.len() as u32);
+        self.tracker(index as usize).expect("the index is below the number of shards")
+    }
+
+    /// The shard of the fragments of one packet.
+    pub(crate) fn of_fragment(&self, ip: &Ip) -> MutexGuard<'_, Fragments> {
+        let key =
+            Endpoint::new((ip.src.to_bits() ^ ip.dst.to_bits().rotate_left(16)).into(), ip.identification);
+        let index = Tracker::shard_of_inside(self.seed, 1, key, self.shards.len() as u32);
+        self.fragments(index as usize).expect("the index is below the number of shards")
+    }
+}
