@@ -12,9 +12,9 @@ pub const SYSTEM_TESTS: &str = "system-tests";
 pub fn run() -> Result<()> {
     let (mut stages, mut summaries) = (Stages::default(), Vec::new());
     let result = stages_of_check(&mut stages, &mut summaries, &[]);
-    stages.print();
+    let finished = stages.finish();
     summaries.iter().for_each(|line| println!("{line}"));
-    result
+    result.and(finished)
 }
 
 /// The stages of `check`, for `check` and `ci`. `env` goes to the test processes; the lines in which the test

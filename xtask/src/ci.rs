@@ -23,10 +23,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let (mut stages, mut summaries) = (Stages::default(), Vec::new());
     let result = all_stages(args, &mut stages, &mut summaries);
-    stages.print();
+    let finished = stages.finish();
     println!("\n== tests");
     summaries.iter().for_each(|line| println!("{line}"));
-    result
+    result.and(finished)
 }
 
 fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> Result<()> {
@@ -36,6 +36,8 @@ fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> 
     stages.run("release build", || {
         shell::run(&mut cargo(&["build", "--release", "--package", "weft", "--locked"]))
     })?;
+    // From here on one failure does not hide the next.
+    stages.keep_going = true;
     if !args.no_check {
         stages_of_check(stages, summaries, &env)?;
     }

@@ -79,29 +79,50 @@ fn describe(command: &Command) -> String {
 /// Stages of a run, with the time each took.
 #[derive(Debug, Default)]
 pub struct Stages {
+    /// Whether a stage that fails is noted and the next one still runs.
+    pub keep_going: bool,
     done: Vec<(String, Duration)>,
+    failed: Vec<String>,
 }
 
 impl Stages {
     /// Runs one stage under a heading.
+    ///
+    /// # Errors
+    /// When the stage fails, unless the run keeps going; then [`Stages::finish`] tells.
     #[expect(clippy::disallowed_methods, reason = "tooling measures real time")]
     pub fn run(&mut self, name: &str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
         println!("\n== {name}");
         let start = Instant::now();
         let result = stage();
         self.done.push((name.to_owned(), start.elapsed()));
-        result.with_context(|| format!("stage `{name}` failed"))
+        let result = result.with_context(|| format!("stage `{name}` failed"));
+        let Err(error) = result else { return Ok(()) };
+        self.failed.push(name.to_owned());
+        if !self.keep_going {
+            return Err(error);
+        }
+        println!("{error:#}");
+        Ok(())
     }
 
     /// Prints the time of each stage.
-    pub fn print(&self) {
+    ///
+    /// # Errors
+    /// With the names of the stages that failed, if any did.
+    pub fn finish(&self) -> Result<()> {
         println!("\n== time per stage");
         let total = self.done.iter().map(|(_, time)| *time).sum::<Duration>();
         for (name, time) in
             self.done.iter().map(|(name, time)| (name.as_str(), time)).chain([("total", &total)])
         {
-            println!("{name:<28} {:>7.1} s", time.as_secs_f64());
+            let note = if self.failed.iter().any(|failed| failed == name) { "  FAILED" } else { "" };
+            println!("{name:<28} {:>7.1} s{note}", time.as_secs_f64());
         }
+        if !self.failed.is_empty() {
+            bail!("failed: {}", self.failed.join(", "));
+        }
+        Ok(())
     }
 }
 
@@ -115,6 +136,15 @@ mod tests {
         let mut command = command("sh", &["-c", "echo keep 1; echo drop; echo keep 2 >&2"]);
         run_keeping(&mut command, |line| line.starts_with("keep"), &mut kept).expect("sh runs");
         assert_eq!(kept, ["keep 1", "keep 2"]);
+    }
+
+    #[test]
+    fn a_run_that_keeps_going_fails_at_its_end() {
+        let mut stages = Stages { keep_going: true, ..Stages::default() };
+        stages.run("one", || bail!("no")).expect("noted");
+        stages.run("two", || Ok(())).expect("passes");
+        assert_eq!(stages.finish().expect_err("one failed").to_string(), "failed: one");
+        assert!(Stages::default().run("one", || bail!("no")).is_err());
     }
 
     #[test]
