@@ -3,8 +3,8 @@
 use packet::layout::Layout;
 use packet::offload::{check_meta, complete_checksum, segment, wire_size};
 use packet::{
-    CsumPartial, Frame, Gso, GsoKind, IpProtocol, Meta, Pool, arp, build, ethernet, icmpv4, icmpv6, ipv4, ipv6, nd,
-    tcp, udp,
+    CsumPartial, Frame, Gso, GsoKind, IpProtocol, Meta, Pool, arp, build, ethernet, icmpv4, icmpv6, ipv4,
+    ipv6, nd, tcp, udp,
 };
 
 /// The first eight bytes are the metadata, the rest is the frame.
@@ -48,7 +48,8 @@ fn read(bytes: &[u8]) {
         transport(&packet[at..]);
     }
     let link = build::ethernet(header.src, header.dst);
-    let _ = link.icmpv4_error(core::net::Ipv4Addr::LOCALHOST, &icmpv4::Message::TimeExceeded { code: 0 }, packet);
+    let _ =
+        link.icmpv4_error(core::net::Ipv4Addr::LOCALHOST, &icmpv4::Message::TimeExceeded { code: 0 }, packet);
     let too_big = icmpv6::Message::PacketTooBig { mtu: 1280 };
     let _ = link.icmpv6_error(core::net::Ipv6Addr::LOCALHOST, &too_big, packet);
 }

@@ -268,8 +268,9 @@ fn write_duration(out: &mut Vec<u8>, duration: Duration) {
     out.u32(duration.subsec_nanos());
 }
 
-/// A peer that counts a second or more in its nanoseconds is taken at its word.
+/// A peer that says a billion nanoseconds or more is not believed: what is read must be writable.
 fn read_duration(r: &mut Reader<'_>) -> Decoded<Duration> {
     let (secs, nanos) = (r.u32()?, r.u32()?);
-    Ok(Duration::from_secs(secs.into()) + Duration::from_nanos(nanos.into()))
+
+    Ok(Duration::new(secs.into(), nanos.min(999_999_999)))
 }
