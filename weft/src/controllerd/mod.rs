@@ -1,15 +1,273 @@
 //! The controller as a daemon: OpenFlow southbound, REST northbound.
 
+mod clock;
+mod connection;
+mod convert;
+mod hub;
+mod problem;
+mod rest;
+mod routers;
+mod store;
+mod trace;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::io::DuplexStream;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinHandle;
+
+pub use hub::Hub;
+pub use routers::{RouterChange, RouterSink};
+pub use store::Intents;
+
+/// Bytes in flight on an in-memory connection of a switch.
+const PIPE_SIZE: usize = 256 << 10;
 
 /// The controller as a daemon: OpenFlow southbound, REST northbound.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Where switches connect: tcp:ADDRESS:PORT (ptcp:PORT[:ADDRESS] as ovs-vsctl writes it works, too).
+    #[arg(long, value_name = "TARGET", default_value = "tcp:127.0.0.1:6653")]
+    openflow: String,
+    /// Where the REST API is served.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    rest: SocketAddr,
+    /// Name of this controller: its unix socket is NAME.sock in the run directory.
+    #[arg(long, default_value = "controller")]
+    name: String,
+    /// Keep intents in this file, so that they outlive the process.
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
+}
+
+/// What a controller is started with.
+#[derive(Debug, Clone, Default)]
+pub struct ControllerSpec {
+    /// Its name.
+    pub name: String,
+    /// Where switches connect; port 0 takes a free one. None: only by [`Connector`].
+    pub openflow: Option<SocketAddr>,
+    /// Where the REST API is served over TCP.
+    pub rest: Option<SocketAddr>,
+    /// Where the REST API is served on a unix socket.
+    pub unix: Option<PathBuf>,
+    /// Where intents are kept.
+    pub store: Option<PathBuf>,
+}
+
+/// A running controller. Dropping it stops it.
+pub struct ControllerHandle {
+    hub: Arc<Hub>,
+    openflow: Option<SocketAddr>,
+    rest: Option<SocketAddr>,
+    unix: Option<PathBuf>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Connects switches of the same process: OpenFlow bytes over an in-memory pipe.
+#[derive(Clone)]
+pub struct Connector(Arc<Hub>);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl Connector {
+    /// A new connection; the caller is the switch.
+    pub fn connect(&self) -> DuplexStream {
+        let (switch, controller) = tokio::io::duplex(PIPE_SIZE);
+        tokio::spawn(connection::serve(self.0.clone(), controller, "in process".to_owned()));
+        switch
+    }
+}
+
+/// Starts a controller.
+///
+/// # Errors
+/// An address or path that cannot be listened on, or a store that cannot be read.
+pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
+    let hub = Hub::new(spec.name.clone(), spec.store.clone())?;
+    let mut handle =
+        ControllerHandle { hub: hub.clone(), openflow: None, rest: None, unix: None, tasks: Vec::new() };
+    handle.tasks.push(tokio::spawn(hub.clone().keep_time()));
+    if let Some(addr) = spec.openflow {
+        let listener = bind(addr).await?;
+        handle.openflow = Some(listener.local_addr()?);
+        handle.tasks.push(tokio::spawn(accept(hub.clone(), listener)));
+    }
+    let router = rest::router(hub);
+    if let Some(addr) = spec.rest {
+        let listener = bind(addr).await?;
+        handle.rest = Some(listener.local_addr()?);
+        handle.tasks.push(serve(axum::serve(listener, router.clone())));
+    }
+    if let Some(path) = spec.unix {
+        let listener = bind_unix(&path).await?;
+        handle.unix = Some(path);
+        handle.tasks.push(serve(axum::serve(listener, router)));
+    }
+    Ok(handle)
+}
+
+async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))
+}
+
+/// A socket file that nobody listens on is left from a process that was killed; one that answers is in use.
+async fn bind_unix(path: &PathBuf) -> anyhow::Result<UnixListener> {
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        anyhow::bail!("{} is in use by another process", path.display());
+    }
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+        }
+        _ => {}
+    }
+    if let Some(dir) = path.parent() {
+        tokio::fs::create_dir_all(dir).await.with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
+}
+
+fn serve<F>(server: F) -> JoinHandle<()>
+where
+    F: std::future::IntoFuture<Output = std::io::Result<()>>,
+    F::IntoFuture: Send + 'static,
+{
+    let server = server.into_future();
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the REST server stopped");
+        }
+    })
+}
+
+async fn accept(hub: Arc<Hub>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Barriers and packet-outs are small and waited for.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(connection::serve(hub.clone(), stream, peer.to_string()));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: those connected go on.
+                tracing::warn!(%error, "cannot accept a switch");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+impl ControllerHandle {
+    /// Connects switches of this process.
+    pub fn connector(&self) -> Connector {
+        Connector(self.hub.clone())
+    }
+
+    /// Where switches connect.
+    pub fn openflow_addr(&self) -> Option<SocketAddr> {
+        self.openflow
+    }
+
+    /// Where the REST API is served.
+    pub fn rest_addr(&self) -> Option<SocketAddr> {
+        self.rest
+    }
+
+    /// The same without HTTP.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Ends every connection and task. Switches go on forwarding.
+    pub async fn stop(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // An aborted task says so; there is nothing to do about it.
+            let _ = task.await;
+        }
+        self.hub.close();
+        if let Some(path) = self.unix.take() {
+            let _ = tokio::fs::remove_file(path).await;
+        }
+    }
+}
+
+impl Drop for ControllerHandle {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.hub.close();
+        if let Some(path) = self.unix.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
 
 /// Runs until told to stop.
 ///
 /// # Errors
 /// What keeps it from starting or running.
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let spec = ControllerSpec {
+        openflow: Some(listen_addr(&args.openflow)?),
+        rest: Some(args.rest),
+        unix: Some(run_dir()?.join(format!("{}.sock", args.name))),
+        name: args.name,
+        store: args.store,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let handle = start(spec).await?;
+        if let (Some(openflow), Some(rest)) = (handle.openflow_addr(), handle.rest_addr()) {
+            println!("switches connect to tcp:{openflow}, REST is served on http://{rest}/api/v1");
+        }
+        wait_for_signal().await?;
+        handle.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
 }
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// `tcp:127.0.0.1:6653`, `ptcp:6653`, `ptcp:6653:127.0.0.1`, or the bare address.
+fn listen_addr(target: &str) -> anyhow::Result<SocketAddr> {
+    let wrong = || format!("{target:?} is no place to listen: tcp:ADDRESS:PORT is expected");
+    if let Some(passive) = target.strip_prefix("ptcp:") {
+        let (port, addr) = passive.split_once(':').unwrap_or((passive, "127.0.0.1"));
+        let addr = addr.trim_matches(['[', ']']).parse().with_context(wrong)?;
+        return Ok(SocketAddr::new(addr, port.parse().with_context(wrong)?));
+    }
+    target.strip_prefix("tcp:").unwrap_or(target).parse().with_context(wrong)
+}
+
+/// Where daemons keep their sockets.
+fn run_dir() -> anyhow::Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("WEFT_RUN_DIR") {
+        return Ok(dir.into());
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok("/run/weft".into());
+    }
+    let dir =
+        std::env::var_os("XDG_RUNTIME_DIR").context("neither WEFT_RUN_DIR nor XDG_RUNTIME_DIR is set")?;
+    Ok(PathBuf::from(dir).join("weft"))
+}
+
+#[cfg(test)]
+mod tests;

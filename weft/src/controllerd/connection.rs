@@ -1,0 +1,139 @@
+//! One connection of a switch: bytes to messages and back, with the session of the `openflow` crate.
+
+use std::sync::Arc;
+
+use controller::ConnId;
+use openflow::{Event, Message, Session, SessionConfig, Side, Xid};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::clock;
+use super::hub::Hub;
+
+/// What the hub has for a connection.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// Send this.
+    Message(Xid, Message),
+    /// Send what is waiting, then close.
+    Close,
+}
+
+/// Messages taken from the hub before the transport gets its turn.
+const BURST: usize = 1024;
+
+/// Serves one connection to its end.
+pub async fn serve(hub: Arc<Hub>, stream: impl AsyncRead + AsyncWrite, peer: String) {
+    let session = Session::new(clock::now(), Side::Controller, SessionConfig::default());
+    let (reader, writer) = tokio::io::split(stream);
+    tokio::pin!(reader, writer);
+    let mut connection = Connection { hub, session, peer, conn: None };
+    match connection.run(&mut reader, &mut writer).await {
+        Ok(()) => tracing::debug!(peer = connection.peer, "the switch closed the connection"),
+        Err(error) => tracing::info!(peer = connection.peer, "connection of a switch ended: {error:#}"),
+    }
+    // What is left to say, an error perhaps; the peer may not be there to hear it.
+    if let Some(rest) = connection.session.poll_transmit() {
+        let _ = writer.write_all(rest).await;
+    }
+    if let Some(conn) = connection.conn {
+        connection.hub.disconnected(conn);
+    }
+}
+
+struct Connection {
+    hub: Arc<Hub>,
+    session: Session,
+    peer: String,
+    conn: Option<ConnId>,
+}
+
+impl Connection {
+    async fn run<R, W>(&mut self, reader: &mut R, writer: &mut W) -> anyhow::Result<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        // Until the versions are agreed the hub knows nothing of the connection and has nothing for it.
+        // From then on only the hub holds a sender: when it lets go, the connection is over.
+        let (sender, mut messages) = mpsc::unbounded_channel();
+        let mut sender = Some(sender);
+        let mut bytes = vec![0; 64 << 10];
+        let closed = self.hub.closed();
+        tokio::pin!(closed);
+        loop {
+            while let Some(event) = self.session.poll_event() {
+                self.event(event, &mut sender)?;
+            }
+            let due = self.session.poll_timeout();
+            let transmit = self.session.poll_transmit().unwrap_or_default();
+            let writing = !transmit.is_empty();
+            tokio::select! {
+                read = reader.read(&mut bytes), if self.session.wants_input() => match read? {
+                    0 => return Ok(()),
+                    n => self.session.handle_bytes(clock::now(), &bytes[..n]),
+                },
+                written = writer.write(transmit), if writing => match written? {
+                    0 => return Ok(()),
+                    n => self.session.handle_transmitted(clock::now(), n),
+                },
+                message = messages.recv() => {
+                    if !self.take(message, &mut messages)? {
+                        return Ok(());
+                    }
+                }
+                () = clock::sleep_until(due) => self.session.handle_timeout(clock::now()),
+                () = &mut closed => return Ok(()),
+            }
+        }
+    }
+
+    fn event(
+        &mut self,
+        event: Event,
+        sender: &mut Option<mpsc::UnboundedSender<Outgoing>>,
+    ) -> anyhow::Result<()> {
+        match (event, self.conn) {
+            (Event::Established(version), None) => {
+                if let Some(sender) = sender.take() {
+                    tracing::debug!(peer = self.peer, ?version, "a switch connected");
+                    self.conn = Some(self.hub.connected(self.peer.clone(), sender));
+                }
+            }
+            (Event::Message { xid, message }, Some(conn)) => self.hub.message(conn, xid, message),
+            (Event::Refused { xid, kind }, _) => {
+                tracing::warn!(peer = self.peer, ?xid, %kind, "a message of the switch makes no sense");
+            }
+            (Event::Closed(reason), _) => return Err(reason.into()),
+            (Event::Established(_) | Event::Message { .. }, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Queues a message and those behind it. False: nothing more will come.
+    fn take(
+        &mut self,
+        first: Option<Outgoing>,
+        more: &mut mpsc::UnboundedReceiver<Outgoing>,
+    ) -> anyhow::Result<bool> {
+        let mut next = first;
+        for _ in 0..BURST {
+            match next {
+                Some(Outgoing::Message(xid, message)) => self.session.send(xid, &message)?,
+                Some(Outgoing::Close) | None => return Ok(false),
+            }
+            match more.try_recv() {
+                Ok(message) => next = Some(message),
+                Err(mpsc::error::TryRecvError::Empty) => return Ok(true),
+                Err(mpsc::error::TryRecvError::Disconnected) => return Ok(false),
+            }
+        }
+        // One was taken beyond the burst.
+        match next {
+            Some(Outgoing::Message(xid, message)) => {
+                self.session.send(xid, &message).map(|()| true).map_err(Into::into)
+            }
+            Some(Outgoing::Close) | None => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! From the shapes of the API to the values of the core, and back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use controller::{Attachment, Fault, Intent, IntentState, IntentStatus, PortName, Reservation, View};
+use controller_api::{Dpid, Mac, PortCounters, PortRef, Problem, State, Status, SwitchStatus};
+use openflow::PortStats;
+use packet::{MacAddr, VlanId};
+
+use super::store::Intents;
+
+/// All intents as the core wants them.
+///
+/// # Errors
+/// A value out of range, with its pointer in the intent.
+pub fn intent_of(intents: &Intents) -> Result<Intent, Fault> {
+    let mut intent = Intent::default();
+    for (name, network) in &intents.networks {
+        intent.networks.insert(name.clone(), network_of(network)?);
+    }
+    for (name, router) in &intents.routers {
+        intent.routers.insert(name.clone(), attachments_of(router)?);
+    }
+    for (name, function) in &intents.functions {
+        let (ingress, egress) = (port_of(&function.ingress), port_of(&function.egress));
+        intent.functions.insert(name.clone(), controller::Function { ingress, egress });
+    }
+    for (name, chain) in &intents.chains {
+        intent.chains.insert(name.clone(), chain_of(chain)?);
+    }
+    Ok(intent)
+}
+
+fn fault(label: String, pointer: impl Into<String>, reason: impl std::fmt::Display) -> Fault {
+    Fault { label, pointer: pointer.into(), reason: reason.to_string() }
+}
+
+fn network_of(network: &controller_api::Network) -> Result<controller::Network, Fault> {
+    let label = || format!("network/{}", network.name);
+    let vlan = VlanId::new(network.vlan).map_err(|error| fault(label(), "/vlan", error))?;
+    let hosts = network.hosts.iter().map(|host| Reservation {
+        port: port_of(&host.port),
+        mac: MacAddr(host.mac.0),
+        addresses: host.addresses.clone(),
+    });
+    Ok(controller::Network {
+        vlan,
+        access: network.ports.iter().map(port_of).collect(),
+        trunks: network.trunks.iter().map(port_of).collect(),
+        hosts: hosts.collect(),
+    })
+}
+
+/// Interfaces whose switch port is known. A sub-interface is where its parent is.
+fn attachments_of(router: &controller_api::Router) -> Result<Vec<Attachment>, Fault> {
+    let by_port: BTreeMap<&str, &PortRef> = router
+        .interfaces
+        .iter()
+        .filter_map(|interface| Some((interface.port_name(), interface.attachment.as_ref()?)))
+        .collect();
+    let mut attachments = Vec::new();
+    for (idx, interface) in router.interfaces.iter().enumerate() {
+        let vlan = interface.vlan.map(VlanId::new).transpose();
+        let vlan = vlan.map_err(|error| {
+            fault(format!("router/{}", router.name), format!("/interfaces/{idx}/vlan"), error)
+        })?;
+        let attachment =
+            interface.attachment.as_ref().or_else(|| by_port.get(interface.port_name()).copied());
+        let Some(attachment) = attachment else { continue };
+        // A parent without address only carries its sub-interfaces.
+        if vlan.is_none() && interface.network.is_none() && interface.all_addresses().next().is_none() {
+            continue;
+        }
+        attachments.push(Attachment {
+            router: router.name.clone(),
+            port: port_of(attachment),
+            vlan,
+            network: interface.network.clone(),
+        });
+    }
+    Ok(attachments)
+}
+
+fn chain_of(chain: &controller_api::Chain) -> Result<controller::Chain, Fault> {
+    let ports = |field: &str, names: &[String]| -> Result<BTreeSet<PortName>, Fault> {
+        let port = |(idx, name): (usize, &String)| {
+            let port = name.parse::<PortRef>();
+            port.map(|port| port_of(&port))
+                .map_err(|error| fault(format!("chain/{}", chain.name), format!("/{field}/{idx}"), error))
+        };
+        names.iter().enumerate().map(port).collect()
+    };
+    Ok(controller::Chain {
+        from: ports("from", &chain.from)?,
+        to: ports("to", &chain.to)?,
+        functions: chain.functions.clone(),
+        symmetric: chain.symmetric,
+    })
+}
+
+fn port_of(port: &PortRef) -> PortName {
+    PortName::new(port.node.clone(), &port.port)
+}
+
+/// A fault as an answer to a write of `label`. A fault of another intent is a conflict with it.
+pub fn problem_of(fault: &Fault, label: &str) -> Problem {
+    if fault.label == label {
+        Problem::invalid(fault.pointer.clone(), &fault.reason)
+    } else {
+        Problem::conflict(fault)
+    }
+}
+
+/// How far an intent is.
+pub fn status_of(status: IntentStatus, view: &View) -> Status {
+    let reason = (!status.reasons.is_empty()).then(|| status.reasons.join("; "));
+    let switches = status.switches.into_iter().map(|switch| SwitchStatus {
+        switch: view.name(switch.dpid),
+        generation: switch.confirmed,
+        state: state_of(switch.state),
+        n_flows: u32::try_from(switch.n_flows).unwrap_or(u32::MAX),
+        reason: switch.reason,
+    });
+    Status {
+        generation: status.generation,
+        state: state_of(status.state),
+        reason,
+        switches: switches.collect(),
+    }
+}
+
+fn state_of(state: IntentState) -> State {
+    match state {
+        IntentState::Realised => State::Realised,
+        IntentState::Pending => State::Pending,
+        IntentState::Failed => State::Failed,
+    }
+}
+
+/// A port for people: the switch's name and the port's number.
+pub fn port_ref(view: &View, at: controller::At) -> PortRef {
+    PortRef::new(view.name(at.0), at.1)
+}
+
+/// The dpid of the API.
+pub fn dpid_of(dpid: openflow::Dpid) -> Dpid {
+    Dpid(dpid.0)
+}
+
+/// The MAC address of the API.
+pub fn mac_of(mac: MacAddr) -> Mac {
+    Mac(mac.0)
+}
+
+/// Counters; what a switch does not count is zero.
+pub fn counters_of(stats: &PortStats) -> PortCounters {
+    let count = |n: u64| if n == u64::MAX { 0 } else { n };
+    PortCounters {
+        rx_frames: count(stats.rx_packets),
+        rx_bytes: count(stats.rx_bytes),
+        rx_dropped: count(stats.rx_dropped),
+        rx_errors: count(stats.rx_errors),
+        tx_frames: count(stats.tx_packets),
+        tx_bytes: count(stats.tx_bytes),
+        tx_dropped: count(stats.tx_dropped),
+        tx_errors: count(stats.tx_errors),
+    }
+}

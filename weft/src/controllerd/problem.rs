@@ -1,0 +1,92 @@
+//! Errors of the API as answers, bodies and paths as arguments.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use controller_api::Problem;
+use serde::de::DeserializeOwned;
+
+/// A problem as an answer.
+#[derive(Debug)]
+pub struct Refusal(pub Problem);
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+/// The body of a request as JSON. What is wrong with it is named with a pointer to the field.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let status = rejection.status().as_u16();
+            Problem::new(status, "body", "The body cannot be read").with_detail(rejection.body_text())
+        })?;
+        Ok(Self(read_json(&bytes)?))
+    }
+}
+
+/// Reads JSON; the problem of a failure has the pointer.
+pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer_to(error.path());
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => Problem::invalid(pointer, inner),
+            _ => Problem::bad_request(inner),
+        }
+    })?;
+    reader.end().map_err(Problem::bad_request)?;
+    Ok(value)
+}
+
+/// RFC 6901.
+fn pointer_to(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use controller_api::Router;
+
+    #[test]
+    fn problems_point_to_the_field() {
+        let body = br#"{"name":"r1","interfaces":[{"name":"lan","address":"10.1.0.1"}]}"#;
+        let problem = read_json::<Router>(body).unwrap_err();
+        assert_eq!((problem.status, problem.pointer.as_deref()), (422, Some("/interfaces/0/address")));
+        let problem = read_json::<Router>(br#"{"name":"r1","colour":1}"#).unwrap_err();
+        assert_eq!(problem.status, 422);
+        assert!(problem.detail.unwrap().contains("unknown field `colour`"));
+        assert_eq!(read_json::<Router>(b"{").unwrap_err().status, 400);
+        assert_eq!(read_json::<Router>(br#"{"name":"r1"} x"#).unwrap_err().status, 400);
+    }
+}

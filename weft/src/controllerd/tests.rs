@@ -1,0 +1,327 @@
+//! The daemon over its own sockets, with a switch that knows just enough OpenFlow.
+
+use std::time::Duration;
+
+use controller_api::client::{Client, ClientError, Server};
+use controller_api::{Chain, FlowAdd, FlowOwner, Function, Network, PortRef, Router, State, TraceRequest};
+use openflow::{
+    Dpid, Event, Features, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Message, MultipartReply,
+    PortDesc, PortNo, Reply, Request, Session, SessionConfig, Side, SwitchCapabilities, SwitchDesc,
+};
+use packet::MacAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+
+/// Answers requests and keeps flows until the pipe ends.
+async fn fake_switch(mut pipe: DuplexStream, dpid: u64, n_ports: u32) {
+    let mut session = Session::new(clock::now(), Side::Switch, SessionConfig::default());
+    let mut flows: Vec<FlowStats> = Vec::new();
+    let mut bytes = vec![0; 65536];
+    loop {
+        while let Some(event) = session.poll_event() {
+            if let Event::Message { xid, message } = event
+                && let Some(answer) = answer(dpid, n_ports, &mut flows, message)
+            {
+                session.send(xid, &answer).unwrap();
+            }
+        }
+        while let Some(out) = session.poll_transmit() {
+            let n = out.len();
+            if pipe.write_all(out).await.is_err() {
+                return;
+            }
+            session.handle_transmitted(clock::now(), n);
+        }
+        match pipe.read(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => session.handle_bytes(clock::now(), &bytes[..n]),
+        }
+    }
+}
+
+fn answer(dpid: u64, n_ports: u32, flows: &mut Vec<FlowStats>, message: Message) -> Option<Message> {
+    let reply = |body| Some(Message::MultipartReply(MultipartReply { more: false, body }));
+    match message {
+        Message::FeaturesRequest => Some(Message::FeaturesReply(Features {
+            dpid: Dpid(dpid),
+            n_buffers: 0,
+            n_tables: 254,
+            auxiliary_id: 0,
+            capabilities: SwitchCapabilities::NONE,
+        })),
+        Message::BarrierRequest => Some(Message::BarrierReply),
+        Message::FlowMod(flow) => {
+            flow_mod(flows, flow);
+            None
+        }
+        Message::MultipartRequest(request) => match request.body {
+            Request::Desc => {
+                reply(Reply::Desc(SwitchDesc { datapath: format!("s{dpid}"), ..SwitchDesc::default() }))
+            }
+            Request::PortDesc => {
+                let port = |n| PortDesc::new(PortNo(n), MacAddr([2, 0, 0, 0, 0, n as u8]), format!("p{n}"));
+                reply(Reply::PortDesc((1..=n_ports).map(port).collect()))
+            }
+            Request::Flow(request) => {
+                let wanted = |flow: &&FlowStats| covers(&request, flow);
+                reply(Reply::Flow(flows.iter().filter(wanted).cloned().collect()))
+            }
+            Request::PortStats(_) => reply(Reply::PortStats(vec![])),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn covers(request: &FlowStatsRequest, flow: &FlowStats) -> bool {
+    flow.cookie.0 & request.cookie_mask == request.cookie.0 & request.cookie_mask
+        && (request.table == openflow::TableId::ALL || request.table == flow.table)
+        && request.matches.covers(&flow.matches)
+}
+
+fn flow_mod(flows: &mut Vec<FlowStats>, flow: FlowMod) {
+    let same =
+        |f: &FlowStats| (f.table, f.priority, &f.matches) == (flow.table, flow.priority, &flow.matches);
+    match flow.command {
+        FlowModCommand::Delete => {
+            let request = FlowStatsRequest {
+                table: flow.table,
+                cookie: flow.cookie,
+                cookie_mask: flow.cookie_mask,
+                matches: flow.matches,
+                ..FlowStatsRequest::default()
+            };
+            flows.retain(|f| !covers(&request, f));
+        }
+        FlowModCommand::DeleteStrict => flows.retain(|f| !same(f)),
+        _ => {
+            flows.retain(|f| !same(f));
+            flows.push(FlowStats {
+                table: flow.table,
+                duration: Duration::ZERO,
+                priority: flow.priority,
+                idle_timeout: flow.idle_timeout,
+                hard_timeout: flow.hard_timeout,
+                flags: flow.flags,
+                importance: 0,
+                cookie: flow.cookie,
+                packets: 0,
+                bytes: 0,
+                matches: flow.matches,
+                instructions: flow.instructions,
+            });
+        }
+    }
+}
+
+async fn started(n_switches: u64) -> (ControllerHandle, Client) {
+    let spec = ControllerSpec {
+        name: "test".into(),
+        rest: Some("127.0.0.1:0".parse().unwrap()),
+        ..ControllerSpec::default()
+    };
+    let handle = start(spec).await.unwrap();
+    for dpid in 1..=n_switches {
+        tokio::spawn(fake_switch(handle.connector().connect(), dpid, 4));
+    }
+    let client = Client::new(Server::Tcp(handle.rest_addr().unwrap().to_string()));
+    let there = |hub: &Hub| hub.read(|core| core.view().switches.len() as u64 == n_switches);
+    assert!(handle.hub().wait_until(Duration::from_secs(10), there).await);
+    (handle, client)
+}
+
+fn network(name: &str, vlan: u16, ports: &[&str]) -> Network {
+    let ports = ports.iter().map(|port| port.parse().unwrap()).collect();
+    Network { name: name.into(), vlan, ports, trunks: vec![], hosts: vec![] }
+}
+
+fn pointer(error: ClientError) -> (u16, String) {
+    let problem = error.problem().unwrap_or_else(|| panic!("{error}")).clone();
+    (problem.status, problem.pointer.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_network_is_declared_realised_and_deleted() {
+    let (handle, client) = started(2).await;
+    let blue = network("blue", 10, &["s1:1", "s1:p2", "0000000000000002:1"]);
+    let stored = client
+        .put::<_, controller_api::Stored<Network>>("/api/v1/networks/blue?wait=realised", &blue)
+        .await
+        .unwrap();
+    assert_eq!((stored.status.state, stored.spec.clone()), (State::Realised, blue.clone()));
+    assert_eq!(stored.status.switches.iter().map(|s| s.switch.as_str()).collect::<Vec<_>>(), ["s1", "s2"]);
+    assert_eq!(client.list::<Network>().await.unwrap().len(), 1);
+    // The same once more changes nothing.
+    let generation = stored.status.generation;
+    assert_eq!(client.write(&blue).await.unwrap().status.generation, generation);
+
+    let waiting = client.write(&network("red", 20, &["s3:1"])).await.unwrap().status;
+    assert_eq!((waiting.state, waiting.reason.as_deref()), (State::Pending, Some("waiting for port s3:1")));
+    client.remove::<Network>("blue").await.unwrap();
+    assert_eq!(client.read::<Network>("blue").await.unwrap_err().problem().unwrap().status, 404);
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn mistakes_are_answered_with_a_pointer_and_change_nothing() {
+    let (handle, client) = started(1).await;
+    client.write(&network("blue", 10, &["s1:1"])).await.unwrap();
+    let put = async |name: &str, body: serde_json::Value| -> (u16, String) {
+        let path = format!("/api/v1/networks/{name}");
+        pointer(client.put::<_, serde_json::Value>(&path, &body).await.unwrap_err())
+    };
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let cases = [
+        ("red", r#"{"name":"red","vlan":0,"ports":[]}"#, (422, "/vlan")),
+        ("red", r#"{"name":"red","vlan":10,"ports":[]}"#, (422, "/vlan")),
+        ("red", r#"{"name":"red","vlan":20,"ports":["s1:1"]}"#, (422, "/ports/0")),
+        ("red", r#"{"name":"red","vlan":20,"ports":["s1"]}"#, (422, "/ports/0")),
+        ("red", r#"{"name":"red","vlan":20,"colour":1}"#, (422, "/colour")),
+        ("red", r#"{"name":"green","vlan":20}"#, (422, "/name")),
+    ];
+    for (name, body, (status, at)) in cases {
+        assert_eq!(put(name, json(body)).await, (status, at.to_owned()), "{body}");
+    }
+    assert_eq!(client.list::<Network>().await.unwrap().len(), 1);
+    for path in ["/api/v1/nothing", "/api/v1/switches/s9/flows"] {
+        assert_eq!(client.get::<()>(path).await.unwrap_err().problem().unwrap().status, 404);
+    }
+    assert_eq!(client.post::<_, ()>("/api/v1/health", &1).await.unwrap_err().problem().unwrap().status, 405);
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_in_use_is_not_deleted() {
+    let (handle, client) = started(1).await;
+    let [ingress, egress] = [2, 3].map(|port| PortRef::new("s1", port));
+    client.write(&Function { name: "fw".into(), ingress, egress }).await.unwrap();
+    let chain = Chain {
+        name: "web".into(),
+        from: vec!["s1:1".into()],
+        to: vec!["s1:4".into()],
+        functions: vec!["fw".into()],
+        symmetric: true,
+    };
+    client.write(&chain).await.unwrap();
+    assert_eq!(client.remove::<Function>("fw").await.unwrap_err().problem().unwrap().status, 409);
+    let nobody = Chain { from: vec!["client".into()], ..chain };
+    assert_eq!(pointer(client.write(&nobody).await.unwrap_err()), (422, "/from/0".into()));
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn raw_flows_live_beside_those_of_intents() {
+    let (handle, client) = started(1).await;
+    handle.hub().wait_until(Duration::from_secs(10), Hub::is_realised).await;
+    let n_flows = client.flows("s1").await.unwrap().len();
+    let add = |text: &str| FlowAdd { text: Some(text.into()), ..FlowAdd::default() };
+    let flow =
+        client.add_flow("s1", &add("table=0,priority=7,tcp,tp_dst=80,actions=output:2")).await.unwrap();
+    assert_eq!((flow.owner, flow.actions.as_slice()), (FlowOwner::Raw, &["output:2".to_owned()][..]));
+    client.add_flow("0x1", &add("table=0,priority=8,udp,actions=drop")).await.unwrap();
+    assert_eq!(client.flows("s1").await.unwrap().len(), n_flows + 2);
+    let error = client.add_flow("s1", &add("priority=8,colour=1,actions=drop")).await.unwrap_err();
+    assert_eq!(pointer(error), (422, "/text".into()));
+    // A flow of an intent is nobody's to overwrite.
+    let error = client.add_flow("s1", &add("table=3,priority=0,actions=drop")).await.unwrap_err();
+    assert_eq!(error.problem().unwrap().status, 409);
+    assert_eq!(client.delete_flows("s1", "tcp").await.unwrap(), 1);
+    assert_eq!(client.delete_flows("s1", "").await.unwrap(), 1);
+    assert_eq!(client.flows("s1").await.unwrap().len(), n_flows);
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn a_trace_names_the_intent_and_the_reason() {
+    let (handle, client) = started(1).await;
+    let blue = network("blue", 10, &["s1:1", "s1:2"]);
+    client.write(&blue).await.unwrap();
+    handle.hub().wait_until(Duration::from_secs(10), Hub::is_realised).await;
+    let request = |port: &str, flow: &str| TraceRequest {
+        port: port.parse().unwrap(),
+        frame: None,
+        flow: Some(flow.into()),
+    };
+    let arp = "arp,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff";
+    let reply = client.trace(&request("s1:1", arp)).await.unwrap();
+    assert_eq!(reply.delivered, [PortRef::new("s1", 2)]);
+    assert!(reply.punted, "the sender is not known yet");
+    assert!(
+        reply.hops[0].steps.iter().any(|step| step.intent.as_deref() == Some("network/blue")),
+        "{}",
+        reply.text
+    );
+    let reply = client.trace(&request("s1:1", &format!("{arp},dl_vlan=20"))).await.unwrap();
+    assert_eq!(reply.drops, ["at s1:1: no flow of table 0 matches"]);
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn routers_are_pushed_and_their_refusal_is_a_status() {
+    let (handle, client) = started(1).await;
+    let router = |name: &str| Router {
+        name: name.into(),
+        interfaces: vec![],
+        routes: vec![],
+        nat: Default::default(),
+        server: None,
+    };
+    client.write(&router("r1")).await.unwrap();
+    let sink: RouterSink = Arc::new(|change| {
+        Box::pin(async move {
+            match change {
+                RouterChange::Put(router) if router.name == "r2" => Err("no such router".to_owned()),
+                _ => Ok(()),
+            }
+        })
+    });
+    handle.hub().set_router_sink(sink);
+    client.write(&router("r2")).await.unwrap();
+    let states = |hub: &Hub| -> Vec<State> { hub.list::<Router>().iter().map(|r| r.status.state).collect() };
+    let done = |hub: &Hub| states(hub) == [State::Realised, State::Failed];
+    assert!(handle.hub().wait_until(Duration::from_secs(10), done).await);
+    assert_eq!(client.read::<Router>("r2").await.unwrap().status.reason.as_deref(), Some("no such router"));
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn intents_outlive_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = ControllerSpec {
+        name: "test".into(),
+        unix: Some(dir.path().join("run/test.sock")),
+        store: Some(dir.path().join("intents.json")),
+        ..ControllerSpec::default()
+    };
+    for round in 0..2 {
+        let handle = start(spec.clone()).await.unwrap();
+        let client = Client::unix(spec.unix.clone().unwrap());
+        assert_eq!(client.list::<Network>().await.unwrap().len(), round);
+        client.write(&network("blue", 10, &["s1:1"])).await.unwrap();
+        assert!(start(spec.clone()).await.is_err(), "the socket is in use");
+        handle.stop().await;
+        assert!(!spec.unix.as_ref().unwrap().exists());
+    }
+}
+
+#[tokio::test]
+async fn the_document_describes_every_resource() {
+    let (handle, client) = started(0).await;
+    let document: serde_json::Value = client.get("/api/v1/openapi.json").await.unwrap();
+    for path in
+        ["health", "switches/{switch}/flows", "networks/{name}", "routers", "functions", "chains", "trace"]
+    {
+        assert!(document["paths"].get(format!("/api/v1/{path}")).is_some(), "{path}");
+    }
+    assert_eq!(client.health().await.unwrap().service, "controller");
+    handle.stop().await;
+}
+
+#[test]
+fn targets_are_read_as_people_write_them() {
+    for target in ["tcp:127.0.0.1:6653", "ptcp:6653", "ptcp:6653:127.0.0.1", "127.0.0.1:6653"] {
+        assert_eq!(listen_addr(target).unwrap().to_string(), "127.0.0.1:6653", "{target}");
+    }
+    assert!(listen_addr("tcp:nowhere").unwrap_err().to_string().contains("tcp:ADDRESS:PORT"));
+}

@@ -1,0 +1,215 @@
+//! Follows a frame from switch to switch through the flows they hold.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use controller::At;
+use controller::interpret::{Walk, entries_of_stats, walk};
+use controller_api::{Problem, TraceHop, TraceReply, TraceRequest, TraceStep};
+use openflow::{Dpid, Field, FlowStats, FlowStatsRequest, Match, Reply, Request};
+use packet::{EtherType, MacAddr, PortNo, VlanId, build};
+
+use super::convert::port_ref;
+use super::hub::Hub;
+
+/// Most switches a frame and its copies may visit.
+const MAX_HOPS: usize = 256;
+
+/// Follows the frame of `request`. Nothing is sent.
+pub async fn trace(hub: &Arc<Hub>, request: &TraceRequest) -> Result<TraceReply, Problem> {
+    let frame = frame_of(request)?;
+    let name = controller::PortName::new(request.port.node.clone(), &request.port.port);
+    let start = hub.read(|core| core.view().find_port(&name));
+    let start =
+        start.ok_or_else(|| Problem::invalid("/port", format!("there is no port {}", request.port)))?;
+    let reply =
+        TraceReply { hops: vec![], delivered: vec![], punted: false, drops: vec![], text: String::new() };
+    let mut tracer = Tracer { hub, flows: HashMap::new(), reply, queue: VecDeque::from([(start, frame)]) };
+    while let Some((at, frame)) = tracer.queue.pop_front() {
+        if tracer.reply.hops.len() >= MAX_HOPS {
+            tracer.reply.drops.push(format!("after {MAX_HOPS} hops: a loop"));
+            break;
+        }
+        tracer.hop(at, &frame).await?;
+    }
+    tracer.reply.text = text_of(&tracer.reply);
+    Ok(tracer.reply)
+}
+
+struct Tracer<'a> {
+    hub: &'a Arc<Hub>,
+    flows: HashMap<Dpid, Vec<FlowStats>>,
+    reply: TraceReply,
+    queue: VecDeque<(At, Vec<u8>)>,
+}
+
+impl Tracer<'_> {
+    async fn hop(&mut self, at: At, frame: &[u8]) -> Result<(), Problem> {
+        if !self.flows.contains_key(&at.0) {
+            let flows = flows_of(self.hub, at.0).await?;
+            self.flows.insert(at.0, flows);
+        }
+        let Some(flows) = self.flows.get(&at.0) else { return Ok(()) };
+        self.hub.read(|core| {
+            let view = core.view();
+            let ports: Vec<PortNo> =
+                view.switches.get(&at.0).map(|s| s.ports.keys().copied().collect()).unwrap_or_default();
+            let walk = walk(&entries_of_stats(flows), &ports, at.1, frame);
+            let steps = walk.steps.iter().map(|(table, idx)| {
+                let flow = idx.and_then(|idx| flows.get(idx));
+                let intent = flow.and_then(|flow| core.blueprint().label(flow.cookie)).map(str::to_owned);
+                TraceStep { table: table.0, flow: flow.map(ToString::to_string), intent }
+            });
+            let port = port_ref(view, at);
+            self.reply.hops.push(TraceHop {
+                port: port.clone(),
+                steps: steps.collect(),
+                outputs: walk.outputs.iter().map(|(port, _)| port.0).collect(),
+            });
+            self.reply.punted |= !walk.punts.is_empty();
+            if walk.outputs.is_empty() && walk.punts.is_empty() {
+                self.reply.drops.push(format!("at {port}: {}", why(&walk, flows)));
+            }
+            let drops = walk.unknown.iter().map(|what| format!("at {port}: {what} was not followed"));
+            self.reply.drops.extend(drops);
+            for (out, frame) in walk.outputs {
+                let from = (at.0, out);
+                match view.links.get(&from) {
+                    Some(peer) => self.queue.push_back((*peer, frame)),
+                    None => self.reply.delivered.push(port_ref(view, from)),
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+fn why(walk: &Walk, flows: &[FlowStats]) -> String {
+    match walk.steps.last() {
+        Some((table, Some(idx))) if flows.get(*idx).is_some_and(|flow| flow.instructions.is_empty()) => {
+            format!("dropped by a flow of table {table}")
+        }
+        Some((table, Some(_))) => format!("the actions of table {table} lead nowhere else"),
+        Some((table, None)) => format!("no flow of table {table} matches"),
+        None => "no table".to_owned(),
+    }
+}
+
+/// Every flow of a switch.
+pub async fn flows_of(hub: &Hub, dpid: Dpid) -> Result<Vec<FlowStats>, Problem> {
+    match hub.ask(dpid, Request::Flow(FlowStatsRequest::default())).await? {
+        Reply::Flow(flows) => Ok(flows),
+        _ => Err(Problem::internal("an answer of the wrong kind")),
+    }
+}
+
+fn text_of(reply: &TraceReply) -> String {
+    let mut text = String::new();
+    for hop in &reply.hops {
+        let _ = writeln!(text, "{}", hop.port);
+        for step in &hop.steps {
+            let flow = step.flow.as_deref().unwrap_or("no match");
+            let intent = step.intent.as_ref().map(|intent| format!("  [{intent}]")).unwrap_or_default();
+            let _ = writeln!(text, "  {:3}. {flow}{intent}", step.table);
+        }
+        let _ = writeln!(text, "       out: {:?}", hop.outputs);
+    }
+    for port in &reply.delivered {
+        let _ = writeln!(text, "delivered at {port}");
+    }
+    if reply.punted {
+        let _ = writeln!(text, "a copy goes to the controller");
+    }
+    for drop in &reply.drops {
+        let _ = writeln!(text, "dropped {drop}");
+    }
+    text
+}
+
+/// The frame given, or one that has the fields given.
+fn frame_of(request: &TraceRequest) -> Result<Vec<u8>, Problem> {
+    match (&request.frame, &request.flow) {
+        (Some(hex), None) => bytes_of(hex)
+            .ok_or_else(|| Problem::invalid("/frame", "expected an even number of hexadecimal digits")),
+        (None, Some(flow)) => {
+            let matches =
+                openflow::text::parse_match(flow).map_err(|error| Problem::invalid("/flow", error))?;
+            Ok(sample(&matches))
+        }
+        _ => Err(Problem::invalid("", "either `frame` or `flow` is needed")),
+    }
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b':').collect();
+    let digit = |b: u8| char::from(b).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some((digit(*high)? << 4 | digit(*low)?) as u8),
+        _ => None,
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+/// A frame with the fields of a match; what the match leaves open is zero, or what hosts usually send.
+fn sample(matches: &Match) -> Vec<u8> {
+    let number = |field: Field| matches.get(field).map(|oxm| oxm.value);
+    let get = |field: Field| number(field).unwrap_or(0);
+    let mac = |field| MacAddr::from_u64(get(field) as u64);
+    let v4 = |field| std::net::Ipv4Addr::from_bits(get(field) as u32);
+    let v6 = |field| std::net::Ipv6Addr::from_bits(get(field));
+    let mut link = build::ethernet(mac(Field::EthSrc), mac(Field::EthDst));
+    if let Ok(vlan) = VlanId::new((get(Field::VlanVid) & 0xfff) as u16) {
+        link = link.vlan(vlan);
+    }
+    let ethertype = EtherType(number(Field::EthType).unwrap_or(0x88b5) as u16);
+    let (tcp, udp) = ((Field::TcpSrc, Field::TcpDst), (Field::UdpSrc, Field::UdpDst));
+    let ports = |(src, dst): (Field, Field)| (get(src) as u16, get(dst) as u16);
+    let ip = match ethertype {
+        EtherType::IPV4 => link.ipv4(v4(Field::Ipv4Src), v4(Field::Ipv4Dst)),
+        EtherType::IPV6 => link.ipv6(v6(Field::Ipv6Src), v6(Field::Ipv6Dst)),
+        EtherType::ARP => {
+            let operation = packet::arp::Operation::from_u16(number(Field::ArpOp).unwrap_or(1) as u16);
+            let sender_mac =
+                number(Field::ArpSha).map_or(mac(Field::EthSrc), |n| MacAddr::from_u64(n as u64));
+            return link.arp(&packet::arp::Packet {
+                operation,
+                sender_mac,
+                sender_ip: v4(Field::ArpSpa),
+                target_mac: mac(Field::ArpTha),
+                target_ip: v4(Field::ArpTpa),
+            });
+        }
+        other => return link.payload(other, &[0; 46]),
+    };
+    match number(Field::IpProto) {
+        Some(17) => ip.udp(ports(udp).0, ports(udp).1, &[]),
+        Some(1) => ip.echo_request(1, 1, &[]),
+        Some(6) => {
+            let (src_port, dst_port) = ports(tcp);
+            ip.tcp(&packet::tcp::Header { src_port, dst_port, ..Default::default() }, &[])
+        }
+        other => ip.payload(packet::IpProtocol(other.unwrap_or(253) as u8), &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_the_fields_of_its_match() {
+        let matches = openflow::text::parse_match("udp,dl_vlan=10,nw_dst=10.0.0.2,tp_dst=53").unwrap();
+        let frame = sample(&matches);
+        let header = packet::ethernet::Header::parse(&frame).unwrap();
+        assert_eq!(header.tags.outer().unwrap().tci.vid(), 10);
+        let udp = packet::udp::View::parse(&frame[18 + 20..]).unwrap();
+        assert_eq!(udp.dst_port(), 53);
+    }
+
+    #[test]
+    fn frames_are_read_as_people_paste_them() {
+        assert_eq!(bytes_of("02 00:ff\n"), Some(vec![2, 0, 255]));
+        assert_eq!((bytes_of("0"), bytes_of("0g")), (None, None));
+    }
+}
