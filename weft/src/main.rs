@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bench;
 mod controllerd;
 mod functiond;
 mod lab;
@@ -29,6 +30,9 @@ enum Command {
     Controller(controllerd::Args),
     /// Run a chain function between two interfaces of this namespace.
     Function(functiond::Args),
+    /// Measure this machine's datapath.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     #[command(flatten)]
     Switchctl(switchd::ClientCommand),
     #[command(flatten)]
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Router(args) => routerd::run(args),
         Command::Controller(args) => controllerd::run(args),
         Command::Function(args) => functiond::run(args),
+        Command::Bench(command) => bench::run(command),
         Command::Switchctl(command) => switchd::run_client(command),
         Command::Lab(command) => lab::run(command),
     };
