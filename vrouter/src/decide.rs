@@ -366,6 +366,14 @@ impl<O: Observer> Decider<'_, O> {
         if O::DRY {
             return Ok(());
         }
+        // The source of a hairpin has only now the name by which the connection may be known.
+        let (outside, fixed) = match opening {
+            Opening::Forward { outside, inside } => (outside, Some(inside)),
+            Opening::Binding { outside } => (outside, None),
+        };
+        if self.translate_in(&Packet { dst: outside, ..flow.packet }, fixed).is_some() {
+            return Ok(());
+        }
         let result = match opening {
             Opening::Forward { outside, inside } => {
                 let p = Packet { dst: outside, ..flow.packet };
@@ -404,19 +412,19 @@ impl<O: Observer> Decider<'_, O> {
             self.observer.note(|| "translation: exempt".into());
             return Ok(());
         }
-        if let Some(outside) = nat.whole_outside(out, p.src.addr) {
-            self.observer.note(|| format!("one-to-one: source {} becomes {outside}", p.src.addr));
-            flow.packet.src.addr = outside;
-            return Ok(());
-        }
         let service = nat.service_of(p.protocol, p.src);
-        let masquerade = nat.masquerade(out, p.src.addr);
-        if service.is_none() && masquerade.is_none() {
-            return Ok(());
-        }
-        if let Some(known) = self.translate_out(&p) {
+        let whole = nat.whole_outside(out, p.src.addr);
+        let masquerade = nat.masquerade(out, p.src.addr).filter(|_| whole.is_none());
+        if (service.is_some() || masquerade.is_some())
+            && let Some(known) = self.translate_out(&p)
+        {
             self.observer.note(|| format!("connection: source {} becomes {}", p.src, known.endpoint));
             flow.packet.src = known.endpoint;
+            return Ok(());
+        }
+        if let Some(outside) = whole {
+            self.observer.note(|| format!("one-to-one: source {} becomes {outside}", p.src.addr));
+            flow.packet.src.addr = outside;
             return Ok(());
         }
         let Some(addr) = masquerade.filter(|_| may_open) else { return Ok(()) };
@@ -490,12 +498,10 @@ impl<O: Observer> Decider<'_, O> {
         may_open: bool,
     ) -> Result<(), Refused> {
         let nat = &self.snapshot.nat;
-        let outside = if let Some(addr) = nat.whole_outside(out, q.dst.addr) {
-            Some(Endpoint::new(addr, q.dst.port))
-        } else {
-            let back = quoted_packet(&q, q.dst, q.src);
-            self.shards.of_inside(q.dst).peek_out(self.now, &back).map(|c| c.outside)
-        };
+        let back = quoted_packet(&q, q.dst, q.src);
+        let known = self.shards.of_inside(q.dst).peek_out(self.now, &back).map(|c| c.outside);
+        let whole = || nat.whole_outside(out, q.dst.addr).map(|addr| Endpoint::new(addr, q.dst.port));
+        let outside = known.or_else(whole);
         match outside {
             Some(outside) if outside != q.dst => {
                 self.observer.note(|| format!("ICMP error: about {outside} as the outside sees it"));

@@ -169,6 +169,7 @@ impl NatTable {
         }
         match self.forward(c.protocol, c.outside) {
             Some(inside) => inside == c.inside,
+            None if !c.is_bound() => false,
             None => {
                 let masqueraded =
                     self.masquerades.iter().any(|m| m.address == c.outside.addr && m.covers(c.inside.addr));

@@ -125,6 +125,13 @@ pub struct Connection {
     pub(crate) live: bool,
 }
 
+impl Connection {
+    /// Its outside endpoint comes from a binding; otherwise from the configuration, or it is the inside one.
+    pub const fn is_bound(&self) -> bool {
+        self.binding != crate::links::NONE
+    }
+}
+
 /// An inside endpoint and the outside endpoint it has for itself (endpoint-independent mapping, RFC 4787 REQ-1).
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
