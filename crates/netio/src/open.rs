@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use packet::MacAddr;
 
@@ -212,15 +213,15 @@ impl Opener<'_> {
         sys::set_up(control, name).map_err(self.io("set it up"))
     }
 
-    /// Where taps cannot be had: a veth pair, one end in the namespace, the other here.
+    /// Where taps cannot be had: a veth pair, one end in the namespace, the other where nobody looks.
     fn veth_into(&self, namespace: &Namespace, name: &str) -> Result<Queues, OpenError> {
         let link_error = |source| OpenError::Link { port: self.spec.to_string(), source };
-        let here = Namespace::current()?;
+        let ends = switch_ends()?;
         let peer = format!("w{:x}-{}", namespace.inode() & 0xff_ffff, name);
         let peer = &peer[..peer.len().min(15)];
         let made = link::blocking(Some(namespace), async |netlink| {
             netlink.add_veth(name, peer).await?;
-            let moved = netlink.move_to(peer, &here, peer).await;
+            let moved = netlink.move_to(peer, &ends, peer).await;
             if moved.is_err() {
                 netlink.delete(name).await?;
             }
@@ -236,8 +237,8 @@ impl Opener<'_> {
             let control = sys::control_socket().map_err(self.io("open a socket"))?;
             self.dress(&control, name)
         })??;
-        let note = format!("veth pair: /dev/net/tun cannot be opened; the switch end is {peer}");
-        self.packet(peer, Device::Ours, Some(note))
+        let note = "veth pair, because /dev/net/tun cannot be opened".to_owned();
+        ends.run(|| self.packet(peer, Device::Ours, Some(note)))?
     }
 
     /// A tap whose descriptor a VM monitor will own: made persistent if it is not there.
@@ -326,6 +327,20 @@ impl Opener<'_> {
 
     fn unsupported(&self, why: &'static str) -> OpenError {
         OpenError::Unsupported { port: self.spec.to_string(), why }
+    }
+}
+
+/// A namespace without a name for the switch ends of veth pairs: out of sight of the host, and gone with the process
+/// however it ends. That of the calling thread where none can be made.
+fn switch_ends() -> Result<Namespace, NetnsError> {
+    static ENDS: OnceLock<Namespace> = OnceLock::new();
+    if let Some(ends) = ENDS.get() {
+        return Ok(ends.clone());
+    }
+    match Namespace::anonymous("of switch ends") {
+        Ok(ends) => Ok(ENDS.get_or_init(|| ends).clone()),
+        Err(NetnsError::Privilege { .. }) => Namespace::current(),
+        Err(error) => Err(error),
     }
 }
 
