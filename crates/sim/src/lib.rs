@@ -13,6 +13,7 @@ pub mod rng;
 pub mod router;
 pub mod seeds;
 pub mod switch;
+pub mod wire;
 
 mod node;
 mod sim;

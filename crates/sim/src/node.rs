@@ -5,6 +5,7 @@ use packet::{Batch, Instant, Outputs, Pool, PortNo};
 use crate::host::Host;
 use crate::router::RouterNode;
 use crate::switch::SwitchNode;
+use crate::wire::Wire;
 
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +17,7 @@ pub(crate) enum Node {
     Host(Box<Host>),
     Switch(Box<SwitchNode>),
     Router(Box<RouterNode>),
+    Wire(Wire),
 }
 
 impl Node {
@@ -30,6 +32,7 @@ impl Node {
             }
             Self::Switch(node) => node.process(now, batch, pool, out),
             Self::Router(node) => node.process(now, batch, pool, out),
+            Self::Wire(wire) => wire.process(now, batch, out),
         }
     }
 
@@ -39,6 +42,7 @@ impl Node {
             Self::Host(host) => host.handle_timeout(now),
             Self::Switch(node) => node.handle_timeout(now),
             Self::Router(node) => node.handle_timeout(now, pool, out),
+            Self::Wire(_) => {}
         }
     }
 
@@ -48,6 +52,7 @@ impl Node {
             Self::Host(host) => host.flush(pool, out),
             Self::Switch(node) => node.pump(now, pool, out),
             Self::Router(node) => node.pump(now, pool, out),
+            Self::Wire(_) => {}
         }
     }
 
@@ -57,13 +62,14 @@ impl Node {
             Self::Host(host) => host.poll_timeout(),
             Self::Switch(node) => node.switch().poll_timeout(),
             Self::Router(node) => node.poll_timeout(),
+            Self::Wire(_) => None,
         }
     }
 
     /// A port's link came up or went down.
     pub fn set_port_link(&mut self, now: Instant, port: PortNo, up: bool) {
         match self {
-            Self::Host(_) | Self::Router(_) => {}
+            Self::Host(_) | Self::Router(_) | Self::Wire(_) => {}
             Self::Switch(node) => node.set_port_link(now, port, up),
         }
     }

@@ -13,6 +13,7 @@ use crate::link::{End, Link, LinkConfig, LinkCounters, LinkId};
 use crate::node::{Node, NodeId};
 use crate::router::RouterNode;
 use crate::switch::SwitchNode;
+use crate::wire::Wire;
 
 impl Sim {
     fn add(&mut self, name: &str, node: Node) -> NodeId {
@@ -42,6 +43,11 @@ impl Sim {
         let seed = [self.rng.next_u64(), self.rng.next_u64()];
         let options = Options { n_connections: 4096, ..Options::new(n_workers, seed) };
         self.add(name, Node::Router(Box::new(RouterNode::new(options))))
+    }
+
+    /// Adds a bump in the wire.
+    pub fn add_wire(&mut self, name: &str) -> NodeId {
+        self.add(name, Node::Wire(Wire::default()))
     }
 
     /// Configures a router; join its ports before, for it announces itself.
@@ -107,6 +113,15 @@ impl Sim {
     pub fn router(&self, id: NodeId) -> &RouterNode {
         let Node::Router(node) = &self.nodes[id.0] else { panic!("{id:?} is no router") };
         node
+    }
+
+    /// The bump in the wire `id`.
+    ///
+    /// # Panics
+    /// If it is none: a mistake of the test.
+    pub fn wire(&self, id: NodeId) -> &Wire {
+        let Node::Wire(wire) = &self.nodes[id.0] else { panic!("{id:?} is no wire") };
+        wire
     }
 
     /// Lets the test speak for host `id`, and sends what it then has to say.

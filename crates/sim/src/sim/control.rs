@@ -243,6 +243,20 @@ impl Sim {
         assert_eq!(result, Ok(()), "the intent was good before");
     }
 
+    /// Runs until every switch that has a channel to the controller is connected and holds what it is to hold, `time`
+    /// at most; whether it came to that.
+    pub fn run_until_quiet(&mut self, time: Duration) -> bool {
+        self.run_while_waiting(time, |sim| {
+            let connected =
+                |channel: &Channel| channel.connection.as_ref().is_some_and(|c| c.established[PEER]);
+            let n = sim.channels.iter().filter(|channel| channel.peer == Peer::Controller).count();
+            let core = sim.controller().core();
+            sim.channels.iter().all(|channel| !channel.up || connected(channel))
+                && core.view().switches.len() >= n
+                && core.is_quiet()
+        })
+    }
+
     pub(super) fn handle_controller_timeout(&mut self) {
         if let Some(node) = &mut self.controller {
             node.controller.handle_timeout(self.now);
