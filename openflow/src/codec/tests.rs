@@ -1,1 +1,434 @@
+//! Whatever is encoded decodes to the same.
 
+use core::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::*;
+
+fn field_value() -> impl Strategy<Value = Oxm> {
+    (0..Field::ALL.len(), any::<u128>(), any::<u128>(), any::<bool>()).prop_map(
+        |(idx, value, mask, masked)| {
+            let field = Field::ALL[idx];
+            if masked && field.is_maskable() {
+                Oxm::masked(field, value, mask)
+            } else {
+                Oxm::new(field, value)
+            }
+        },
+    )
+}
+
+/// Fields that make a match, with their prerequisites.
+fn a_match() -> impl Strategy<Value = Match> {
+    vec(field_value(), 0..8).prop_map(|fields| {
+        let mut all: Vec<Oxm> = Vec::new();
+        for oxm in fields {
+            let mut chain = vec![oxm];
+            while let Some(needed) = chain.last().and_then(needed) {
+                chain.push(needed);
+            }
+            all.retain(|old| chain.iter().all(|new| new.field != old.field));
+            all.extend(chain);
+            if Match::from_fields(all.clone()).is_err() {
+                all.clear();
+            }
+        }
+        Match::from_fields(all).unwrap_or_default()
+    })
+}
+
+fn needed(oxm: &Oxm) -> Option<Oxm> {
+    use crate::oxm::Prerequisite;
+    match oxm.field.prerequisite() {
+        Prerequisite::None => None,
+        Prerequisite::Present(field) => Some(Oxm::new(field, 1)),
+        Prerequisite::OneOf(field, values) => Some(Oxm::new(field, values[0].into())),
+        Prerequisite::Tagged => Some(Oxm::masked(Field::VlanVid, 0x1000, 0x1000)),
+    }
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (any::<u32>(), any::<u16>()).prop_map(|(p, max_len)| Action::Output { port: PortNo(p), max_len }),
+        Just(Action::CopyTtlOut),
+        Just(Action::CopyTtlIn),
+        any::<u8>().prop_map(Action::SetMplsTtl),
+        Just(Action::DecMplsTtl),
+        Just(Action::PushVlan(0x88a8)),
+        Just(Action::PopVlan),
+        Just(Action::PushMpls(0x8848)),
+        any::<u16>().prop_map(Action::PopMpls),
+        any::<u32>().prop_map(|q| Action::SetQueue(QueueId(q))),
+        any::<u32>().prop_map(|g| Action::Group(GroupId(g))),
+        any::<u8>().prop_map(Action::SetNwTtl),
+        Just(Action::DecNwTtl),
+        Just(Action::PushPbb(0x88e7)),
+        Just(Action::PopPbb),
+        field_value()
+            .prop_filter("settable", |oxm| oxm.field.is_settable())
+            .prop_map(|oxm| Action::SetField(Oxm::new(oxm.field, oxm.value))),
+        any::<u32>().prop_map(|e| Action::Experimenter { experimenter: e, data: vec![1; 8] }),
+        Just(Action::Unknown { kind: 77, data: vec![7; 4] }),
+    ]
+}
+
+fn instructions() -> impl Strategy<Value = Vec<Instruction>> {
+    let one = prop_oneof![
+        any::<u8>().prop_map(|t| Instruction::GotoTable(TableId(t))),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(metadata, mask)| Instruction::WriteMetadata { metadata, mask }),
+        vec(action(), 0..6).prop_map(Instruction::WriteActions),
+        vec(action(), 0..6).prop_map(Instruction::ApplyActions),
+        Just(Instruction::ClearActions),
+        any::<u32>().prop_map(|m| Instruction::Meter(MeterId(m))),
+        Just(Instruction::Unknown { kind: 99, data: vec![1, 2, 3, 4] }),
+    ];
+    vec(one, 0..6).prop_map(|mut all| {
+        let mut seen = Vec::new();
+        all.retain(|i| {
+            let kind = core::mem::discriminant(i);
+            let new = !seen.contains(&kind);
+            seen.push(kind);
+            new
+        });
+        all
+    })
+}
+
+fn flow_mod() -> impl Strategy<Value = Message> {
+    let numbers = (any::<u64>(), any::<u64>(), any::<u8>(), any::<u16>(), any::<u16>(), any::<u16>());
+    let rest = (0..5usize, 0u16..32, any::<u32>().prop_map(|n| (n != u32::MAX).then_some(n)));
+    (numbers, rest, a_match(), instructions()).prop_map(
+        |(n, (command, flags, some), matches, instructions)| {
+            Message::FlowMod(FlowMod {
+                command: FlowModCommand::ALL[command],
+                table: TableId(n.2),
+                cookie: Cookie(n.0),
+                cookie_mask: n.1,
+                priority: Priority(n.3),
+                idle_timeout: n.4,
+                hard_timeout: n.5,
+                buffer: some.map(BufferId),
+                out_port: some.map(PortNo),
+                out_group: some.map(GroupId),
+                flags: FlowModFlags(flags),
+                importance: 0,
+                matches,
+                instructions,
+            })
+        },
+    )
+}
+
+fn flow_stats() -> impl Strategy<Value = FlowStats> {
+    (any::<u64>(), any::<u16>(), a_match(), instructions()).prop_map(|(n, m, matches, instructions)| {
+        FlowStats {
+            table: TableId(m as u8),
+            duration: Duration::new(n >> 32, (n & 0xffff) as u32),
+            priority: Priority(m),
+            idle_timeout: m,
+            hard_timeout: m.wrapping_add(1),
+            flags: FlowModFlags(m),
+            importance: 0,
+            cookie: Cookie(n),
+            packets: n ^ 1,
+            bytes: n ^ 2,
+            matches,
+            instructions,
+        }
+    })
+}
+
+fn port_desc() -> impl Strategy<Value = PortDesc> {
+    (any::<u32>(), any::<[u8; 6]>(), "[a-z0-9-]{0,15}").prop_map(|(n, mac, name)| PortDesc {
+        config: PortConfig(n),
+        current: PortFeatures(!n),
+        current_speed: n,
+        ..PortDesc::new(PortNo(n), MacAddr(mac), name)
+    })
+}
+
+fn bucket() -> impl Strategy<Value = Bucket> {
+    (any::<u16>(), 0..u32::MAX, vec(action(), 0..4)).prop_map(|(weight, n, actions)| Bucket {
+        weight,
+        watch_port: Some(PortNo(n)),
+        watch_group: (weight > 9).then_some(GroupId(n)),
+        actions,
+    })
+}
+
+fn band() -> impl Strategy<Value = Band> {
+    let kind = prop_oneof![
+        Just(BandKind::Drop),
+        any::<u8>().prop_map(|prec_level| BandKind::DscpRemark { prec_level }),
+        any::<u32>().prop_map(|experimenter| BandKind::Experimenter { experimenter }),
+        Just(BandKind::Unknown { kind: 9 }),
+    ];
+    (kind, any::<u32>(), any::<u32>()).prop_map(|(kind, rate, burst)| Band { kind, rate, burst })
+}
+
+fn reply(body: Reply) -> Message {
+    Message::MultipartReply(MultipartReply { more: false, body })
+}
+
+fn request(body: Request) -> Message {
+    Message::MultipartRequest(MultipartRequest { more: false, body })
+}
+
+fn packets() -> impl Strategy<Value = Message> {
+    let data = || vec(any::<u8>(), 0..300);
+    prop_oneof![
+        (data(), any::<u64>(), any::<u32>()).prop_map(|(data, n, port)| Message::PacketIn(PacketIn {
+            buffer: Some(BufferId(port >> 1)),
+            total_len: n as u16,
+            reason: PacketInReason::InvalidTtl,
+            table: TableId(n as u8),
+            cookie: Cookie(n),
+            matches: Match::new().in_port(PortNo(port)).metadata(n, u64::MAX),
+            data,
+        })),
+        (data(), vec(action(), 0..5), any::<u32>()).prop_map(|(data, actions, port)| Message::PacketOut(
+            PacketOut { buffer: None, in_port: PortNo(port), actions, data }
+        )),
+        (a_match(), any::<u64>(), any::<u16>()).prop_map(|(matches, n, m)| Message::FlowRemoved(
+            FlowRemoved {
+                cookie: Cookie(n),
+                priority: Priority(m),
+                reason: FlowRemovedReason::GroupDelete,
+                table: TableId(m as u8),
+                duration: Duration::new(m.into(), 5),
+                idle_timeout: m,
+                hard_timeout: m,
+                packets: n,
+                bytes: n,
+                matches,
+            }
+        )),
+        port_desc().prop_map(|desc| Message::PortStatus(PortStatus { reason: PortReason::Modify, desc })),
+        data().prop_map(Message::EchoRequest),
+        (any::<u16>(), any::<u16>(), data()).prop_map(|(kind, code, data)| {
+            let kind = if kind == 0xffff { 0 } else { kind };
+            Message::Error(Error { kind: ErrorKind::from_numbers(kind, code), data })
+        }),
+    ]
+}
+
+fn multiparts() -> impl Strategy<Value = Message> {
+    let duration = Duration::new(5, 6);
+    prop_oneof![
+        vec(flow_stats(), 0..5).prop_map(|all| reply(Reply::Flow(all))),
+        vec(port_desc(), 0..5).prop_map(|all| reply(Reply::PortDesc(all))),
+        (any::<u32>(), a_match(), any::<u64>()).prop_map(|(n, matches, cookie)| {
+            let request_ = FlowStatsRequest {
+                table: TableId(n as u8),
+                out_port: None,
+                out_group: Some(GroupId(n >> 1)),
+                cookie: Cookie(cookie),
+                cookie_mask: !cookie,
+                matches,
+            };
+            request(if n % 2 == 0 { Request::Flow(request_) } else { Request::Aggregate(request_) })
+        }),
+        vec((any::<u32>(), any::<u64>()), 0..4).prop_map(move |all| reply(Reply::Group(
+            all.into_iter()
+                .map(|(n, c)| GroupStats {
+                    group: GroupId(n),
+                    ref_count: n,
+                    packets: c,
+                    bytes: c,
+                    duration,
+                    buckets: vec![BucketStats { packets: c, bytes: 1 }; (n % 4) as usize],
+                })
+                .collect()
+        ))),
+        vec(vec(bucket(), 0..3), 0..3).prop_map(|all| reply(Reply::GroupDesc(
+            all.into_iter()
+                .map(|buckets| GroupDesc { group_type: GroupType::Select, group: GroupId(4), buckets })
+                .collect()
+        ))),
+        vec(any::<u64>(), 0..3).prop_map(move |all| reply(Reply::Meter(
+            all.into_iter()
+                .map(|c| MeterStats {
+                    meter: MeterId(c as u32),
+                    flow_count: 3,
+                    packets_in: c,
+                    bytes_in: c,
+                    duration,
+                    bands: vec![BandStats { packets: c, bytes: 2 }; (c % 3) as usize],
+                })
+                .collect()
+        ))),
+        vec(band(), 0..3).prop_map(|bands| reply(Reply::MeterConfig(vec![MeterConfig {
+            flags: MeterFlags::KBPS,
+            meter: MeterId(1),
+            bands
+        }]))),
+        (vec(any::<u16>(), 0..9), vec(0..Field::ALL.len(), 0..9)).prop_map(|(types, fields)| {
+            let fields: Vec<Field> = fields.into_iter().map(|idx| Field::ALL[idx]).collect();
+            reply(Reply::TableFeatures(vec![TableFeatures {
+                table: TableId(3),
+                name: "acl".to_owned(),
+                metadata_match: 5,
+                metadata_write: 6,
+                config: 3,
+                max_entries: 1000,
+                features: vec![
+                    TableFeature::Instructions { miss: true, types: types.clone() },
+                    TableFeature::Actions { apply: true, miss: false, types },
+                    TableFeature::NextTables { miss: false, tables: vec![TableId(4), TableId(9)] },
+                    TableFeature::Match(fields.iter().map(|f| (*f, f.is_maskable())).collect()),
+                    TableFeature::Wildcards(fields.clone()),
+                    TableFeature::SetField { apply: false, miss: true, fields },
+                ],
+            }]))
+        }),
+    ]
+}
+
+fn mods() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        flow_mod(),
+        (vec(bucket(), 0..4), 0..4usize, any::<u32>()).prop_map(|(buckets, t, n)| Message::GroupMod(
+            GroupMod {
+                command: GroupModCommand::Modify,
+                group_type: GroupType::ALL[t],
+                group: GroupId(n),
+                buckets
+            }
+        )),
+        (vec(band(), 0..4), any::<u32>()).prop_map(|(bands, n)| Message::MeterMod(MeterMod {
+            command: MeterModCommand::Add,
+            flags: MeterFlags::PKTPS | MeterFlags::STATS,
+            meter: MeterId(n),
+            bands
+        })),
+        (any::<[u32; 6]>()).prop_map(|m| Message::SetAsync(AsyncConfig {
+            packet_in: [m[0], m[1]],
+            port_status: [m[2], m[3]],
+            flow_removed: [m[4], m[5]]
+        })),
+        (0..4usize, any::<u64>())
+            .prop_map(|(r, generation)| Message::RoleRequest(RoleRequest { role: Role::ALL[r], generation })),
+    ]
+}
+
+fn round_trip(message: &Message) {
+    let mut bytes = Vec::new();
+    encode(Version::V13, Xid(7), message, &mut bytes).expect("it can be written");
+    assert_eq!(decode(Version::V13, &bytes), Ok((Xid(7), message.clone())));
+}
+
+proptest! {
+    #[test]
+    fn packets_round_trip(message in packets()) {
+        round_trip(&message);
+    }
+
+    #[test]
+    fn multiparts_round_trip(message in multiparts()) {
+        round_trip(&message);
+    }
+
+    #[test]
+    fn mods_round_trip(message in mods()) {
+        round_trip(&message);
+    }
+
+    #[test]
+    fn flows_in_text_round_trip(flow in flow_mod()) {
+        let Message::FlowMod(mut flow) = flow else { unreachable!() };
+        flow.command = FlowModCommand::Add;
+        let unwritable = |a: &Action| matches!(a, Action::Unknown { .. } | Action::Experimenter { .. });
+        flow.instructions.retain(|i| match i {
+            Instruction::ApplyActions(a) | Instruction::WriteActions(a) => !a.is_empty() && !a.iter().any(unwritable),
+            i => !matches!(i, Instruction::Unknown { .. } | Instruction::Experimenter { .. }),
+        });
+        let text = flow.to_string();
+        let read = text::parse_flow_mod(flow.command, &text).expect(&text);
+        prop_assert_eq!(&read.matches, &flow.matches, "{}", text);
+        prop_assert_eq!(text::Instructions(&read.instructions).to_string(), text::Instructions(&flow.instructions).to_string());
+    }
+
+    #[test]
+    fn any_bytes_are_an_error_or_a_message(kind in 0u8..32, body in vec(any::<u8>(), 0..200)) {
+        let mut bytes = vec![4, kind, 0, (body.len() + 8) as u8, 0, 0, 0, 1];
+        bytes.extend(body);
+        if let Ok((_, message)) = decode(Version::V13, &bytes) {
+            encode(Version::V13, Xid(1), &message, &mut Vec::new()).expect("what was decoded can be encoded");
+        }
+    }
+}
+
+#[test]
+fn a_long_reply_is_split_below_64_kib() {
+    let stats = TableStats::default();
+    let all = vec![stats; 10_000];
+    let mut bytes = Vec::new();
+    encode(Version::V13, Xid(3), &reply(Reply::Table(all.clone())), &mut bytes).expect("it can be written");
+    let mut framer = crate::frame::Framer::new();
+    framer.push(&bytes);
+    let mut seen = Vec::new();
+    let mut more_left = true;
+    while let Some(part) = framer.take().expect("in step") {
+        assert!(more_left, "nothing follows the last part");
+        let Ok((Xid(3), Message::MultipartReply(MultipartReply { more, body: Reply::Table(part) }))) =
+            decode(Version::V13, part)
+        else {
+            panic!("a part of a table reply");
+        };
+        more_left = more;
+        seen.extend(part);
+    }
+    assert!(!more_left);
+    assert_eq!(seen, all);
+}
+
+#[test]
+fn errors_have_the_codes_of_the_standard() {
+    // A flow mod that adds a flow with an action of type 26 bytes long, and so on: base bytes, changed at an offset.
+    let mut base = Vec::new();
+    let flow = FlowMod {
+        matches: Match::new().tcp_dst(80),
+        instructions: vec![Instruction::ApplyActions(vec![Action::output(PortNo(2))])],
+        ..FlowMod::default()
+    };
+    encode(Version::V13, Xid(1), &Message::FlowMod(flow), &mut base).expect("it can be written");
+    let cases: &[(usize, &[u8], ErrorKind)] = &[
+        (1, &[99], error::BadRequest::BadType.into()),
+        (0, &[5], error::BadRequest::BadVersion.into()),
+        (25, &[9], error::FlowModFailed::BadCommand.into()),
+        (44, &[0xff], error::FlowModFailed::BadFlags.into()),
+        (48, &[0, 0], error::BadMatch::BadType.into()),
+        (50, &[0xff, 0xff], error::BadMatch::BadLen.into()),
+        (50, &[0, 3], error::BadMatch::BadLen.into()),
+        (52, &[0x12], error::BadMatch::BadField.into()),
+        (54, &[100 << 1], error::BadMatch::BadField.into()),
+        (55, &[3], error::BadMatch::BadLen.into()),
+        // dl_type=0x0801: nw_proto lacks its prerequisite.
+        (57, &[1], error::BadMatch::BadPrereq.into()),
+        (72, &[0, 77], error::BadInstruction::UnknownInst.into()),
+        (74, &[0, 25], error::BadInstruction::BadLen.into()),
+        (74, &[0, 4], error::BadInstruction::BadLen.into()),
+        (82, &[0, 8], error::BadAction::BadLen.into()),
+        (82, &[0, 24], error::BadAction::BadLen.into()),
+    ];
+    for (at, change, expected) in cases {
+        let mut bytes = base.clone();
+        bytes[*at..*at + change.len()].copy_from_slice(change);
+        match decode(Version::V13, &bytes) {
+            Err(error) => {
+                assert_eq!(error.error.kind, *expected, "{change:?} at {at}");
+                assert_eq!(error.error.data, bytes);
+            }
+            // Unknown instructions survive to the switch, which answers.
+            Ok((_, Message::FlowMod(flow))) => {
+                assert_eq!(*expected, error::BadInstruction::UnknownInst.into(), "{change:?} at {at}");
+                assert!(matches!(flow.instructions[..], [Instruction::Unknown { kind: 77, .. }]));
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+}

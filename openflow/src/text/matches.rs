@@ -156,6 +156,11 @@ impl<'w, 'a> MatchReader<'w, 'a> {
     }
 
     fn finish(mut self) -> Result<Match, TextError> {
+        // As in ovs-ofctl, a priority alone says that there is a tag.
+        let has = |field| self.fields.iter().find(|(_, oxm)| oxm.field == field).map(|(word, _)| *word);
+        if let (Some(word), None) = (has(Field::VlanPcp), has(Field::VlanVid)) {
+            self.put(word, Oxm::masked(Field::VlanVid, VID_PRESENT.into(), VID_PRESENT.into()));
+        }
         // `tcp` and `ip` say the same twice: that is no duplicate.
         let mut seen: Vec<Oxm> = Vec::new();
         self.fields.retain(|(_, oxm)| {

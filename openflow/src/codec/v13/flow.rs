@@ -1,7 +1,7 @@
 //! Flow modifications, flow removals and packets (§7.3.4.1, §7.3.6, §7.4.1, §7.4.2).
 
 use super::action::{read_actions, read_instructions, write_actions, write_instructions};
-use super::oxm::{read_match, read_pipeline_fields, write_match};
+use super::oxm::{read_match, read_reported_match, write_match};
 use super::{any_port, read_duration, some_port, write_duration};
 use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
@@ -108,7 +108,7 @@ pub(super) fn read_flow_removed(r: &mut Reader<'_>) -> Decoded<FlowRemoved> {
         hard_timeout: r.u16()?,
         packets: r.u64()?,
         bytes: r.u64()?,
-        matches: read_match(r)?,
+        matches: read_reported_match(r)?,
     })
 }
 
@@ -132,7 +132,7 @@ pub(super) fn read_packet_in(r: &mut Reader<'_>) -> Decoded<PacketIn> {
     let total_len = r.u16()?;
     let reason = PacketInReason::from_number(r.u8()?).ok_or(BadRequest::BadType)?;
     let (table, cookie) = (TableId(r.u8()?), Cookie(r.u64()?));
-    let matches = read_pipeline_fields(r)?;
+    let matches = read_reported_match(r)?;
     r.skip(2)?;
     Ok(PacketIn { buffer, total_len, reason, table, cookie, matches, data: r.rest().to_vec() })
 }

@@ -2,7 +2,7 @@
 
 use super::action::{read_instructions, write_instructions};
 use super::flow::{any_group, some_group};
-use super::oxm::{read_match, write_match};
+use super::oxm::{read_match, read_reported_match, write_match};
 use super::{any_port, group, port, read_duration, read_port_request, some_port, table, write_duration};
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
@@ -347,7 +347,7 @@ fn read_flow(r: &mut Reader<'_>) -> Decoded<FlowStats> {
         cookie: Cookie(r.u64()?),
         packets: r.u64()?,
         bytes: r.u64()?,
-        matches: read_match(&mut r)?,
+        matches: read_reported_match(&mut r)?,
         instructions: read_instructions(&mut r)?,
     })
 }

@@ -132,8 +132,9 @@ pub(super) fn read_match(r: &mut Reader<'_>) -> Decoded<Match> {
     Match::from_fields(fields).map_err(|error| error.code().into())
 }
 
-/// The match of a packet-in: pipeline fields without their prerequisites; fields that we do not know are left out.
-pub(super) fn read_pipeline_fields(r: &mut Reader<'_>) -> Decoded<Match> {
+/// A match that a switch reports. A packet-in has pipeline fields without their prerequisites, and a flow may have
+/// fields that we do not know, which are left out, or masks that the standard does not allow.
+pub(super) fn read_reported_match(r: &mut Reader<'_>) -> Decoded<Match> {
     let fields = read_fields(r)?.list(|r| read_oxm(r, MATCH_ERRORS))?;
     Ok(Match::pipeline(fields.into_iter().filter_map(|oxm| match oxm {
         OxmRead::Known(oxm) => Some(oxm),
