@@ -1,42 +1,388 @@
 //! One worker's half.
 
-use packet::{Batch, Instant, Outputs, Pool};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use crate::{Order, Report};
+use lookup::{Index, Secret};
+use openflow::{FragMode, GroupId, PacketInReason, PortNo};
+use packet::offload::wire_size;
+use packet::{Batch, Frame, Instant, Outputs, Pool};
+
+use crate::cache::{Cache, Slot};
+use crate::execute::{Execution, Source};
+use crate::extract::{Places, extract};
+use crate::fdb::{Fdb, Learned};
+use crate::key::{Key, N_WORDS};
+use crate::pipeline::Programs;
+use crate::snapshot::Snapshot;
+use crate::step::{Punt, Step};
+use crate::{DropReason, Drops, Order, Report};
 
 #[derive(Clone, Debug)]
-pub(crate) enum OrderKind {}
+pub(crate) enum OrderKind {
+    /// Forward by this from now on. `flush`: entries went, their counts are wanted.
+    Adopt { snapshot: Arc<Snapshot>, flush: bool, sequence: u64 },
+    /// Report all counts.
+    Flush { sequence: u64 },
+    /// Do this with a frame.
+    PacketOut(Arc<Injection>),
+    /// Another worker heard a station.
+    Learned(Learned),
+}
+
+/// A frame from the controller.
+#[derive(Debug)]
+pub(crate) struct Injection {
+    pub in_port: PortNo,
+    pub data: Vec<u8>,
+    pub steps: Box<[Step]>,
+}
 
 #[derive(Debug)]
-pub(crate) enum ReportKind {}
+pub(crate) enum ReportKind {
+    /// Everything up to this order is done and counted.
+    Done { sequence: u64 },
+    /// What was counted since the last report.
+    Counters(Box<Counted>),
+    /// A packet for the controller.
+    Punt(Box<Punted>),
+    /// A station was heard.
+    Learned(Learned),
+}
+
+/// What a worker counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    pub entries: Vec<EntryCount>,
+    /// Lookups and matches of each table.
+    pub tables: Vec<(u64, u64)>,
+    pub groups: BTreeMap<GroupId, GroupCount>,
+    pub drops: Drops,
+}
+
+/// Frames that hit an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntryCount {
+    pub id: Index,
+    pub packets: u64,
+    pub bytes: u64,
+    pub last_used: Instant,
+}
+
+/// Frames through a group, and through each bucket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GroupCount {
+    pub packets: u64,
+    pub bytes: u64,
+    pub buckets: Vec<(u64, u64)>,
+}
+
+/// A packet for the controller.
+#[derive(Clone, Debug)]
+pub(crate) struct Punted {
+    pub punt: Punt,
+    pub in_port: PortNo,
+    pub data: Vec<u8>,
+}
+
+/// Packets for the controller that may wait at a worker.
+const MAX_PUNTS: usize = 512;
 
 /// One worker's half of a switch: classifies frames and applies actions, by the tables it was last handed.
 #[derive(Debug)]
 pub struct Datapath {
-    _private: (),
+    snapshot: Arc<Snapshot>,
+    cache: Cache,
+    pub(crate) programs: Programs,
+    pub(crate) side: Side,
+    hits: u64,
+}
+
+/// What a worker keeps beside programs and cache: everything steps may touch.
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub fdb: Fdb,
+    pub drops: Drops,
+    pub groups: BTreeMap<GroupId, GroupCount>,
+    pub reports: VecDeque<Report>,
+    pub n_punts: usize,
+}
+
+impl Side {
+    /// Sends a packet to the controller, if not too many wait already.
+    pub(crate) fn punt(&mut self, punted: Punted) -> Result<(), DropReason> {
+        if self.n_punts >= MAX_PUNTS {
+            return Err(DropReason::PuntQueue);
+        }
+        self.n_punts += 1;
+        self.reports.push_back(Report(ReportKind::Punt(Box::new(punted))));
+        Ok(())
+    }
+
+    /// Notes a station for NORMAL.
+    pub(crate) fn learn(&mut self, now: Instant, station: u64, port: PortNo) {
+        if let Some(learned) = self.fdb.learn(now, station, port) {
+            self.reports.push_back(Report(ReportKind::Learned(learned)));
+        }
+    }
 }
 
 impl Datapath {
-    pub(crate) fn new() -> Self {
-        Self { _private: () }
+    pub(crate) fn new(snapshot: Arc<Snapshot>, cache_entries: u32, secret: Secret) -> Self {
+        let mut cache = Cache::new(cache_entries, secret);
+        cache.adapt(&snapshot.layout);
+        Self {
+            snapshot,
+            cache,
+            programs: Programs::new(secret.next()),
+            side: Side {
+                fdb: Fdb::new(secret.next()),
+                drops: Drops::default(),
+                groups: BTreeMap::new(),
+                reports: VecDeque::new(),
+                n_punts: 0,
+            },
+            hits: 0,
+        }
     }
 
     /// Processes frames in order; `meta.in_port` of each is set. Leaves `batch` empty; what is to be sent is appended
     /// to `out`, with real port numbers only.
-    pub fn process(&mut self, _now: Instant, batch: &mut Batch, pool: &mut Pool, _out: &mut Outputs) {
-        pool.free_batch(batch);
+    pub fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
+        for frame in batch.drain(..) {
+            self.process_one(now, frame, pool, out);
+        }
+    }
+
+    #[inline(always)]
+    fn process_one(&mut self, now: Instant, frame: Frame, pool: &mut Pool, out: &mut Outputs) {
+        let in_port = frame.meta.in_port;
+        let admitted = match self.snapshot.ports.get(in_port) {
+            None => Err(DropReason::UnknownInPort),
+            Some(row) if !row.may_receive() => Err(DropReason::NoReceive),
+            Some(_) => Ok(()),
+        };
+        let mut key = [0; N_WORDS];
+        let read = admitted.and_then(|()| extract(&frame, in_port, self.snapshot.layout.depth, &mut key));
+        match read {
+            Err(reason) => self.drop_frame(reason, frame, pool),
+            Ok(places) if places.is_fragment && self.snapshot.options.frag == FragMode::Drop => {
+                self.drop_frame(DropReason::Fragment, frame, pool);
+            }
+            Ok(places) => self.forward(now, frame, &key, places, pool, out),
+        }
+    }
+
+    fn drop_frame(&mut self, reason: DropReason, frame: Frame, pool: &mut Pool) {
+        self.side.drops[reason] += 1;
+        pool.free(frame);
+    }
+
+    /// Classifies a frame and runs its program.
+    #[inline(always)]
+    fn forward(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        key: &Key,
+        places: Places,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        if self.snapshot.options.standalone {
+            let source = Source { now, snapshot: &self.snapshot, places, in_port: frame.meta.in_port };
+            Execution::new(source, &mut self.side, pool, out).run(frame, &[Step::Normal], DropReason::Flow);
+            return;
+        }
+        let at = self.classify(now, key);
+        let size = wire_size(&frame);
+        self.programs.count(at, now, size.n_frames.into(), size.bytes);
+        let program = self.programs.get(at);
+        // The usual program: one output, nothing else to know of.
+        if let [Step::Output(port)] = *program.steps
+            && port != frame.meta.in_port
+            && self.snapshot.ports.get(port).is_some_and(|row| row.may_send())
+        {
+            out.push((port, frame));
+            return;
+        }
+        let source = Source { now, snapshot: &self.snapshot, places, in_port: frame.meta.in_port };
+        Execution::new(source, &mut self.side, pool, out).run(frame, &program.steps, program.drop);
+    }
+
+    /// The program of a frame: from the cache, or by a walk.
+    #[inline(always)]
+    fn classify(&mut self, now: Instant, key: &Key) -> u32 {
+        if !self.cache.is_enabled() {
+            return self.walk(now, key);
+        }
+        let reduced = self.cache.reduce(key, &self.snapshot.layout);
+        let epoch = self.snapshot.epoch;
+        match self.cache.find(&reduced) {
+            Some((_, program, checked)) if checked == epoch as u32 => {
+                self.hits += 1;
+                program
+            }
+            Some((slot, program, checked)) => self.recheck(now, key, (slot, program, checked)),
+            None => {
+                let program = self.walk(now, key);
+                self.cache.insert(&reduced, epoch, program);
+                program
+            }
+        }
+    }
+
+    /// Finds out whether an entry of an older epoch still holds, and what does if not.
+    #[inline(never)]
+    fn recheck(&mut self, now: Instant, key: &Key, (slot, program, checked): (Slot, u32, u32)) -> u32 {
+        let snapshot = &self.snapshot;
+        let age = (snapshot.epoch as u32).wrapping_sub(checked);
+        let checked = snapshot.epoch - u64::from(age);
+        let unaffected = checked >= snapshot.tested_from
+            && snapshot.changes.iter().filter(|change| change.epoch > checked).all(|change| {
+                // Bits that actions rewrite are not known here: whatever they are, the flow might match.
+                change.flow.conds.iter().any(|c| {
+                    let word = usize::from(c.word);
+                    (key[word] ^ c.value) & c.mask & !snapshot.layout.rewritten[word] != 0
+                })
+            });
+        let program = if unaffected { program } else { self.walk(now, key) };
+        self.cache.refresh(slot, self.snapshot.epoch, program);
+        program
+    }
+
+    fn walk(&mut self, now: Instant, key: &Key) -> u32 {
+        if self.programs.is_full() {
+            self.flush(now);
+            self.programs.clear();
+            self.cache.clear();
+        }
+        self.programs.classify(&self.snapshot, key)
     }
 
     /// Obeys the owner: other tables, a packet-out, a request for counters.
-    pub fn handle_order(&mut self, _now: Instant, order: Order, _pool: &mut Pool, _out: &mut Outputs) {
-        match order.0 {}
+    pub fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs) {
+        match order.0 {
+            OrderKind::Adopt { snapshot, flush, sequence } => {
+                if flush {
+                    self.flush(now);
+                }
+                self.cache.adapt(&snapshot.layout);
+                self.snapshot = snapshot;
+                self.side.reports.push_back(Report(ReportKind::Done { sequence }));
+            }
+            OrderKind::Flush { sequence } => {
+                self.flush(now);
+                self.side.reports.push_back(Report(ReportKind::Done { sequence }));
+            }
+            OrderKind::PacketOut(injection) => self.inject(now, &injection, pool, out),
+            OrderKind::Learned(learned) => self.side.fdb.adopt(learned),
+        }
+    }
+
+    /// Does what a packet-out says.
+    fn inject(&mut self, now: Instant, injection: &Injection, pool: &mut Pool, out: &mut Outputs) {
+        let Some(mut frame) = pool.frame_from(&injection.data) else {
+            self.side.drops[DropReason::TooLong] += 1;
+            return;
+        };
+        frame.meta.in_port = injection.in_port;
+        let mut key = [0; N_WORDS];
+        let places = match extract(&frame, injection.in_port, self.snapshot.layout.depth, &mut key) {
+            Ok(places) => places,
+            Err(reason) => return self.drop_frame(reason, frame, pool),
+        };
+        // TABLE is done first and alone: the frame then goes through the tables as it is at that point.
+        let Some(at) = injection.steps.iter().position(|step| *step == Step::Table) else {
+            let source = Source { now, snapshot: &self.snapshot, places, in_port: injection.in_port };
+            let mut execution = Execution::new(source, &mut self.side, pool, out);
+            return execution.run(frame, &injection.steps, DropReason::Flow);
+        };
+        let copy = pool.clone_frame(&frame);
+        let (before, after) = (&injection.steps[..at], &injection.steps[at + 1..]);
+        let source = Source { now, snapshot: &self.snapshot, places, in_port: injection.in_port };
+        let changed = Execution::new(source, &mut self.side, pool, out).run_and_keep(copy, before);
+        if let Some(changed) = changed {
+            self.through_tables(now, changed, pool, out);
+        }
+        let rest: Box<[Step]> = before.iter().filter(|s| !is_output(s)).chain(after).copied().collect();
+        if after.is_empty() {
+            pool.free(frame);
+        } else {
+            let rest = Injection { in_port: injection.in_port, data: frame.to_vec(), steps: rest };
+            pool.free(frame);
+            self.inject(now, &rest, pool, out);
+        }
+    }
+
+    /// Submits a frame to the first table.
+    fn through_tables(&mut self, now: Instant, frame: Frame, pool: &mut Pool, out: &mut Outputs) {
+        let mut key = [0; N_WORDS];
+        match extract(&frame, frame.meta.in_port, self.snapshot.layout.depth, &mut key) {
+            Ok(places) => self.forward(now, frame, &key, places, pool, out),
+            Err(reason) => self.drop_frame(reason, frame, pool),
+        }
     }
 
     /// What the owner must know, until there is nothing left.
     pub fn poll_report(&mut self) -> Option<Report> {
-        None
+        let report = self.side.reports.pop_front()?;
+        if matches!(report.0, ReportKind::Punt(_)) {
+            self.side.n_punts -= 1;
+        }
+        Some(report)
     }
 
     /// To be called before the worker sleeps and at least every second: counters become reports.
-    pub fn handle_idle(&mut self, _now: Instant) {}
+    pub fn handle_idle(&mut self, now: Instant) {
+        self.side.fdb.sweep(now);
+        self.flush(now);
+    }
+
+    fn flush(&mut self, _now: Instant) {
+        let mut counted = Counted::default();
+        let n_tables = self.snapshot.tables.len();
+        self.programs.drain(|program| {
+            let counts = program.counts;
+            counted.tables.resize(n_tables, (0, 0));
+            for (n, &table) in program.tables.iter().enumerate() {
+                let (lookups, matched) = &mut counted.tables[usize::from(table)];
+                *lookups += counts.packets;
+                *matched += if n < program.entries.len() { counts.packets } else { 0 };
+            }
+            counted.entries.extend(program.entries.iter().map(|&id| EntryCount {
+                id,
+                packets: counts.packets,
+                bytes: counts.bytes,
+                last_used: counts.last_used,
+            }));
+        });
+        counted.groups = core::mem::take(&mut self.side.groups);
+        counted.drops = core::mem::take(&mut self.side.drops);
+        if !counted.entries.is_empty()
+            || !counted.tables.is_empty()
+            || !counted.groups.is_empty()
+            || counted.drops.total() != 0
+        {
+            self.side.reports.push_back(Report(ReportKind::Counters(Box::new(counted))));
+        }
+    }
+
+    /// Frames whose program came from the cache without a check.
+    pub fn cache_hits(&self) -> u64 {
+        self.hits
+    }
+}
+
+fn is_output(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Output(_)
+            | Step::InPort
+            | Step::Flood
+            | Step::All
+            | Step::Normal
+            | Step::Punt(Punt { reason: PacketInReason::NoMatch | PacketInReason::Action, .. })
+            | Step::Group(_)
+    )
 }

@@ -4,11 +4,23 @@
 //! [`Report`]s, which the shell carries. Nothing here reads a clock or a socket. Clauses cited are those of OpenFlow
 //! Switch Specification 1.3.5.
 
+mod actions;
+mod cache;
 mod config;
 mod counters;
 mod datapath;
+mod execute;
+mod extract;
+mod fdb;
+mod group;
+mod key;
 mod message;
+mod pipeline;
+mod snapshot;
+pub mod standalone;
+mod step;
 mod switch;
+mod table;
 mod trace;
 
 pub use config::{FailMode, SwitchConfig};

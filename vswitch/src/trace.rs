@@ -1,10 +1,20 @@
 //! What would happen to a frame, told table by table.
 
 use core::fmt;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
+use lookup::Index;
 use openflow::{Cookie, Instruction, Match, PortNo, Priority, TableId};
+use packet::{Frame, Instant, Pool};
 
-use crate::DropReason;
+use crate::datapath::{Datapath, OrderKind, ReportKind};
+use crate::extract::extract;
+use crate::fdb::Learned;
+use crate::key::{self, Depth, N_WORDS};
+use crate::pipeline::walk;
+use crate::snapshot::Snapshot;
+use crate::{DropReason, Order};
 
 /// One table a frame visited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +72,106 @@ pub struct Trace {
     pub outcomes: Vec<TraceOutcome>,
 }
 
+/// Follows a frame through a snapshot: with a worker of its own, so that what it tells is what a worker does.
+pub(crate) fn trace(
+    now: Instant,
+    snapshot: &Arc<Snapshot>,
+    learned: &VecDeque<Learned>,
+    (in_port, bytes): (PortNo, &[u8]),
+    describe: &dyn Fn(Index) -> Option<TraceEntry>,
+) -> Trace {
+    let mut this = Trace { in_port, fields: Match::new(), tables: Vec::new(), outcomes: Vec::new() };
+    let mut pool = Pool::default();
+    let Some(mut frame) = pool.frame_from(bytes) else {
+        this.outcomes.push(TraceOutcome::Drop(DropReason::TooLong));
+        return this;
+    };
+    frame.meta.in_port = in_port;
+    this.visit_tables(snapshot, &frame, describe);
+    let mut worker = Datapath::new(snapshot.clone(), 0, snapshot.options.secret);
+    let mut out = Vec::new();
+    for &station in learned {
+        worker.handle_order(now, Order(OrderKind::Learned(station)), &mut pool, &mut out);
+    }
+    worker.process(now, &mut vec![frame], &mut pool, &mut out);
+    worker.handle_idle(now);
+    let sent = out.iter().map(|(port, frame)| TraceOutcome::Output { port: *port, frame: frame.to_vec() });
+    this.outcomes.extend(sent);
+    while let Some(report) = worker.poll_report() {
+        match report.0 {
+            ReportKind::Punt(punted) => this.outcomes.push(TraceOutcome::Controller {
+                reason: punted.punt.reason,
+                table: TableId(punted.punt.table),
+            }),
+            ReportKind::Counters(counted) => {
+                let dropped = counted.drops.iter().filter(|(_, n)| *n > 0);
+                this.outcomes.extend(dropped.map(|(reason, _)| TraceOutcome::Drop(reason)));
+            }
+            ReportKind::Done { .. } | ReportKind::Learned(_) => {}
+        }
+    }
+    this
+}
+
+impl Trace {
+    fn visit_tables(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &Frame,
+        describe: &dyn Fn(Index) -> Option<TraceEntry>,
+    ) {
+        let mut key = [0; N_WORDS];
+        if extract(frame, self.in_port, Depth::All, &mut key).is_err() {
+            return;
+        }
+        self.fields = key::describe(&key, self.in_port);
+        let may_receive = snapshot.ports.get(self.in_port).is_some_and(|row| row.may_receive());
+        if !may_receive || snapshot.options.standalone {
+            return;
+        }
+        let mut next = Some(0);
+        walk(snapshot, &mut key, &mut Vec::new(), |flow| {
+            let table = TableId(flow.value.table);
+            self.tables.push(TraceTable { table, entry: describe(flow.value.id) });
+            next = flow.value.goto;
+        });
+        // A table that was to be next but is not there is the one that missed.
+        if let Some(table) = next {
+            self.tables.push(TraceTable { table: TableId(table), entry: None });
+        }
+    }
+}
+
 impl fmt::Display for Trace {
+    /// In the manner of `ovs-appctl ofproto/trace`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Flow: {:?}", self.fields)
+        writeln!(f, "Flow: {:?}", self.fields)?;
+        for visit in &self.tables {
+            match &visit.entry {
+                None => writeln!(f, "{:2}. No match.", visit.table)?,
+                Some(entry) => {
+                    write!(f, "{:2}. {:?}, priority {}", visit.table, entry.matches, entry.priority)?;
+                    if entry.cookie.0 != 0 {
+                        write!(f, ", cookie {:#x}", entry.cookie.0)?;
+                    }
+                    writeln!(f)?;
+                    for instruction in &entry.instructions {
+                        writeln!(f, "    {instruction:?}")?;
+                    }
+                }
+            }
+        }
+        for outcome in &self.outcomes {
+            match outcome {
+                TraceOutcome::Output { port, frame } => {
+                    writeln!(f, "Output: port {port}, {} bytes", frame.len())?
+                }
+                TraceOutcome::Controller { reason, table } => {
+                    writeln!(f, "Output: controller, reason {reason:?}, table {table}")?;
+                }
+                TraceOutcome::Drop(reason) => writeln!(f, "Dropped: {reason}")?,
+            }
+        }
+        Ok(())
     }
 }

@@ -1,71 +1,391 @@
 //! The owner's half.
 
-use openflow::{Message, PortDesc, PortNo, Xid};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use lookup::{Index, Secret};
+use openflow::error::BadRequest;
+use openflow::{
+    AsyncConfig, Config, Error, ErrorKind, FragMode, Message, PacketIn, PortNo, Request, Role, Xid,
+};
+use openflow::{Match, Oxm};
 use packet::Instant;
 
-use crate::{ConnId, Datapath, Drops, Effect, PortCounters, Report, SwitchConfig, Trace};
+use crate::datapath::{Counted, Injection, OrderKind, Punted, ReportKind};
+use crate::execute::is_packet_out_source;
+use crate::fdb::Learned;
+use crate::snapshot::{Groups, Op, Options, Publisher};
+use crate::step::{Checks, Origin, compile};
+use crate::{ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};
+
+mod control;
+mod flows;
+mod groups;
+mod ports;
+mod stats;
+
+use flows::{Flows, Timer};
+use ports::PortRecord;
 
 /// The owner of a switch: flows, ports, controllers and timers. Lives in one task of the shell.
 #[derive(Debug)]
 pub struct Switch {
     config: SwitchConfig,
+    secret: Secret,
+    options: Options,
+    publisher: Publisher,
+    flows: Flows,
+    timers: BinaryHeap<Timer>,
+    groups: BTreeMap<openflow::GroupId, groups::GroupRecord>,
+    ports: BTreeMap<PortNo, PortRecord>,
+    conns: BTreeMap<ConnId, Conn>,
+    /// Of the last election (§6.3.4).
+    generation: Option<u64>,
+    settings: Config,
+    drops: Drops,
+    /// Stations NORMAL has learned, for traces.
+    learned: VecDeque<Learned>,
+    effects: VecDeque<Effect>,
+    tickets: Tickets,
+}
+
+/// A session.
+#[derive(Debug)]
+struct Conn {
+    role: Role,
+    wants: AsyncConfig,
+}
+
+/// What waits until every worker has done all that was ordered.
+#[derive(Debug)]
+enum Deferred {
+    Barrier {
+        conn: ConnId,
+        xid: Xid,
+    },
+    Stats {
+        conn: ConnId,
+        xid: Xid,
+        request: Request,
+    },
+    /// A flow is gone: its last counts are coming.
+    Removed {
+        flow: Index,
+    },
+    /// A flow seems idle: perhaps a worker knows better.
+    Idle {
+        flow: Index,
+    },
+}
+
+/// Orders that workers acknowledge.
+#[derive(Debug, Default)]
+struct Tickets {
+    /// The last one given out.
+    last: u64,
+    /// The last one an order carries.
+    ordered: u64,
+    /// What each worker has acknowledged.
+    done: Vec<u64>,
+    /// Something was ordered that no ticket covers.
+    loose: bool,
+    /// The next order must bring all counts.
+    flush: bool,
+    waiting: VecDeque<(u64, Deferred)>,
+}
+
+impl Tickets {
+    fn all_done(&self) -> u64 {
+        self.done.iter().copied().min().unwrap_or(u64::MAX)
+    }
+
+    fn wait(&mut self, deferred: Deferred) {
+        self.last += 1;
+        self.waiting.push_back((self.last, deferred));
+    }
 }
 
 impl Switch {
     /// A switch without ports and flows.
     pub fn new(config: SwitchConfig) -> Self {
-        Self { config }
+        let secret = config.seed.map_or_else(Secret::random, Secret::from_seed);
+        let options = Options {
+            frag: FragMode::Normal,
+            standalone: config.fail_mode == FailMode::Standalone,
+            punt_invalid_ttl: false,
+            secret,
+        };
+        let n_tables = config.n_tables.clamp(1, 254);
+        Self {
+            secret,
+            options,
+            publisher: Publisher::new(n_tables, options),
+            flows: Flows::new(n_tables),
+            timers: BinaryHeap::new(),
+            groups: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            generation: None,
+            settings: Config::default(),
+            drops: Drops::default(),
+            learned: VecDeque::new(),
+            effects: VecDeque::new(),
+            tickets: Tickets::default(),
+            config: SwitchConfig { n_tables, ..config },
+        }
     }
 
     /// The workers' halves, as many as configured. To be called once.
     pub fn datapath(&mut self) -> Vec<Datapath> {
-        (0..self.config.n_workers.max(1)).map(|_| Datapath::new()).collect()
+        let n = self.config.n_workers.max(1);
+        self.tickets.done = vec![self.tickets.ordered; n];
+        let new = |_| Datapath::new(self.publisher.live().clone(), self.config.cache_entries, self.secret);
+        (0..n).map(new).collect()
     }
 
-    /// A port is there. Adding a number again replaces its description.
-    pub fn add_port(&mut self, _now: Instant, _desc: PortDesc) {}
-
-    /// A port goes: nothing is output to it once the workers have taken the next tables.
-    pub fn remove_port(&mut self, _now: Instant, _port: PortNo) {}
-
-    /// The link of a port came up or went down.
-    pub fn set_port_link(&mut self, _now: Instant, _port: PortNo, _up: bool) {}
-
-    /// What the shell has counted at a port, for port statistics.
-    pub fn set_port_counters(&mut self, _port: PortNo, _counters: PortCounters) {}
-
     /// A controller's session is established.
-    pub fn handle_connected(&mut self, _now: Instant, _conn: ConnId) {}
+    pub fn handle_connected(&mut self, _now: Instant, conn: ConnId) {
+        self.conns.insert(conn, Conn { role: Role::Equal, wants: AsyncConfig::default() });
+        self.connections_changed();
+    }
 
     /// A controller's session is gone.
-    pub fn handle_disconnected(&mut self, _now: Instant, _conn: ConnId) {}
+    pub fn handle_disconnected(&mut self, _now: Instant, conn: ConnId) {
+        self.conns.remove(&conn);
+        self.connections_changed();
+    }
 
     /// A message came. Hello and echo are the session's.
-    pub fn handle_message(&mut self, _now: Instant, _conn: ConnId, _xid: Xid, _message: Message) {}
+    pub fn handle_message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
+        if let Err(kind) = self.dispatch(now, conn, xid, message) {
+            self.send(conn, xid, Message::Error(Error::new(kind)));
+        }
+    }
+
+    fn dispatch(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) -> Result<(), ErrorKind> {
+        if is_change(&message) && self.conns.get(&conn).is_some_and(|c| c.role == Role::Slave) {
+            return Err(BadRequest::IsSlave.into());
+        }
+        match message {
+            Message::Hello(_) | Message::Error(_) | Message::EchoReply(_) => {}
+            Message::EchoRequest(data) => self.send(conn, xid, Message::EchoReply(data)),
+            Message::FeaturesRequest => self.send(conn, xid, Message::FeaturesReply(self.features())),
+            Message::GetConfigRequest => self.send(conn, xid, Message::GetConfigReply(self.settings)),
+            Message::SetConfig(settings) => return self.set_config(settings),
+            Message::PacketOut(packet_out) => return self.packet_out(packet_out),
+            Message::FlowMod(flow_mod) => return self.flow_mod(now, flow_mod),
+            Message::GroupMod(group_mod) => return self.group_mod(now, group_mod),
+            Message::PortMod(port_mod) => return self.port_mod(&port_mod),
+            Message::TableMod(table_mod) => return self.table_mod(table_mod),
+            Message::MultipartRequest(request) => return self.multipart(now, conn, xid, request),
+            Message::BarrierRequest => self.wait(now, Deferred::Barrier { conn, xid }),
+            Message::QueueGetConfigRequest(port) => return self.queue_config(conn, xid, port),
+            Message::RoleRequest(request) => return self.role_request(conn, xid, request),
+            Message::GetAsyncRequest => {
+                let wants = self.conns.get(&conn).map(|c| c.wants).unwrap_or_default();
+                self.send(conn, xid, Message::GetAsyncReply(wants));
+            }
+            Message::SetAsync(wants) => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.wants = wants;
+                }
+                self.connections_changed();
+            }
+            Message::MeterMod(_) => return Err(openflow::error::MeterModFailed::OutOfMeters.into()),
+            Message::Experimenter { .. } => return Err(BadRequest::BadExperimenter.into()),
+            _ => return Err(BadRequest::BadType.into()),
+        }
+        Ok(())
+    }
 
     /// A worker reports; `worker` is its place in [`datapath`](Self::datapath).
-    pub fn handle_report(&mut self, _now: Instant, _worker: usize, _report: Report) {}
+    pub fn handle_report(&mut self, now: Instant, worker: usize, report: Report) {
+        match report.0 {
+            ReportKind::Done { sequence } => {
+                if let Some(done) = self.tickets.done.get_mut(worker) {
+                    *done = sequence.max(*done);
+                }
+                self.complete(now);
+            }
+            ReportKind::Counters(counted) => self.count(&counted),
+            ReportKind::Punt(punted) => self.packet_in(*punted),
+            ReportKind::Learned(learned) => self.spread(worker, learned),
+        }
+    }
+
+    fn count(&mut self, counted: &Counted) {
+        self.flows.count(counted);
+        self.count_groups(&counted.groups);
+        self.drops.add(&counted.drops);
+    }
+
+    /// Tells the other workers where a station is.
+    fn spread(&mut self, worker: usize, learned: Learned) {
+        const MAX_LEARNED: usize = 4096;
+        self.learned.push_back(learned);
+        if self.learned.len() > MAX_LEARNED {
+            self.learned.pop_front();
+        }
+        for other in (0..self.tickets.done.len()).filter(|&other| other != worker) {
+            let order = Order(OrderKind::Learned(learned));
+            self.effects.push_back(Effect::Order { worker: Some(other), order });
+        }
+    }
+
+    fn packet_in(&mut self, punted: Punted) {
+        let fields = [
+            Some(Oxm::in_port(punted.in_port)),
+            Some(Oxm::new(openflow::Field::Metadata, punted.punt.metadata.into()))
+                .filter(|oxm| oxm.value != 0),
+        ];
+        let message = Message::PacketIn(PacketIn {
+            buffer: None,
+            total_len: u16::try_from(punted.data.len()).unwrap_or(u16::MAX),
+            reason: punted.punt.reason,
+            table: openflow::TableId(punted.punt.table),
+            cookie: punted.punt.cookie,
+            matches: Match::pipeline(fields.into_iter().flatten()),
+            data: punted.data,
+        });
+        let reason = u32::from(punted.punt.reason.number());
+        self.tell(&message, |wants| wants.packet_in, reason);
+    }
+
+    /// Sends an asynchronous message to every controller that wants it (§6.3.6).
+    fn tell(&mut self, message: &Message, mask: impl Fn(&AsyncConfig) -> [u32; 2], reason: u32) {
+        for (&conn, c) in &self.conns {
+            let index = usize::from(c.role == Role::Slave);
+            if mask(&c.wants)[index] >> reason & 1 != 0 {
+                self.effects.push_back(Effect::Send { conn, xid: Xid(0), message: message.clone() });
+            }
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, xid: Xid, message: Message) {
+        self.effects.push_back(Effect::Send { conn, xid, message });
+    }
+
+    fn packet_out(&mut self, packet_out: openflow::PacketOut) -> Result<(), ErrorKind> {
+        if packet_out.buffer.is_some() {
+            return Err(BadRequest::BufferUnknown.into());
+        }
+        if !is_packet_out_source(packet_out.in_port) {
+            return Err(BadRequest::BadPort.into());
+        }
+        let has_group = |group| self.groups.contains_key(&group);
+        let checks = Checks { matches: None, has_group: &has_group, table_port: true };
+        let steps = compile(&packet_out.actions, Origin::NONE, &checks)?;
+        let injection = Injection { in_port: packet_out.in_port, data: packet_out.data, steps: steps.into() };
+        // What was asked before must be in force: the worker sees orders in their order.
+        self.order();
+        let order = Order(OrderKind::PacketOut(Arc::new(injection)));
+        self.effects.push_back(Effect::Order { worker: Some(0), order });
+        self.tickets.loose = true;
+        Ok(())
+    }
+
+    /// Does something once all workers have done what was ordered so far.
+    fn wait(&mut self, now: Instant, deferred: Deferred) {
+        let nothing_to_wait_for = self.tickets.waiting.is_empty()
+            && !self.publisher.is_dirty()
+            && !self.tickets.loose
+            && self.tickets.all_done() >= self.tickets.ordered
+            && matches!(deferred, Deferred::Barrier { .. });
+        if nothing_to_wait_for {
+            return self.finish(now, deferred);
+        }
+        self.tickets.wait(deferred);
+        self.complete(now);
+    }
+
+    /// Orders what is due: the next snapshot if there are changes and an instance is free, else a flush if someone
+    /// waits.
+    fn order(&mut self) {
+        let kind = if self.publisher.is_dirty() {
+            let Some(snapshot) = self.publisher.publish() else { return };
+            self.tickets.last += 1;
+            OrderKind::Adopt { snapshot, flush: self.tickets.flush, sequence: self.tickets.last }
+        } else if self.tickets.ordered < self.tickets.last {
+            OrderKind::Flush { sequence: self.tickets.last }
+        } else {
+            return;
+        };
+        self.tickets.ordered = self.tickets.last;
+        self.tickets.flush = false;
+        self.tickets.loose = false;
+        self.effects.push_back(Effect::Order { worker: None, order: Order(kind) });
+    }
+
+    /// Does what waited for acknowledgements that have come.
+    fn complete(&mut self, now: Instant) {
+        let done = self.tickets.all_done();
+        while self.tickets.waiting.front().is_some_and(|&(ticket, _)| ticket <= done) {
+            let Some((_, deferred)) = self.tickets.waiting.pop_front() else { return };
+            self.finish(now, deferred);
+        }
+    }
+
+    fn finish(&mut self, now: Instant, deferred: Deferred) {
+        match deferred {
+            Deferred::Barrier { conn, xid } => self.send(conn, xid, Message::BarrierReply),
+            Deferred::Stats { conn, xid, request } => self.answer(now, conn, xid, request),
+            Deferred::Removed { flow } => self.bury(flow),
+            Deferred::Idle { flow } => self.expire_if_idle(now, flow),
+        }
+    }
 
     /// Time has come: expires flows.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.peek().copied().filter(|timer| timer.at <= now) {
+            self.timers.pop();
+            self.timer(now, timer.flow);
+        }
+    }
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.timers.peek().map(|timer| timer.at)
     }
 
     /// What is to be done, until there is nothing left. To be called after every other call.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        None
+        if self.effects.is_empty() {
+            self.order();
+        }
+        self.effects.pop_front()
     }
 
-    /// What would happen to a frame.
-    pub fn trace(&self, _now: Instant, in_port: PortNo, _frame: &[u8]) -> Trace {
-        Trace { in_port, fields: openflow::Match::new(), tables: Vec::new(), outcomes: Vec::new() }
+    /// What would happen to a frame, by the tables as published.
+    pub fn trace(&self, now: Instant, in_port: PortNo, frame: &[u8]) -> Trace {
+        let describe = |id: Index| self.flows.describe(id);
+        crate::trace::trace(now, self.publisher.live(), &self.learned, (in_port, frame), &describe)
     }
 
     /// Frames dropped by all workers, as of their last reports.
     pub fn drops(&self) -> Drops {
-        Drops::default()
+        self.drops
     }
+
+    /// The groups as workers see them.
+    fn publish_groups(&mut self) {
+        let groups: Groups = self.groups.iter().map(|(&id, record)| (id, record.group.clone())).collect();
+        self.publisher.push(Op::Groups(Arc::new(groups)));
+    }
+}
+
+/// Whether only masters and equals may send it (§6.3.4).
+fn is_change(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::PacketOut(_)
+            | Message::FlowMod(_)
+            | Message::GroupMod(_)
+            | Message::PortMod(_)
+            | Message::TableMod(_)
+            | Message::MeterMod(_)
+            | Message::SetConfig(_)
+    )
 }

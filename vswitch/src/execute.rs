@@ -1,0 +1,278 @@
+//! Running a program: steps in order, outputs collected.
+
+use openflow::{GroupId, PacketInReason, PortConfig, PortNo, ports};
+use packet::offload::{complete_checksum, segment, wire_size};
+use packet::{Frame, Instant, Outputs, Pool};
+
+use crate::DropReason;
+use crate::actions;
+use crate::datapath::{Punted, Side};
+use crate::extract::Places;
+use crate::group::{self, MAX_DEPTH};
+use crate::snapshot::{PortRow, Snapshot};
+use crate::step::{Punt, Step};
+
+/// Where a frame comes from and by what it is forwarded.
+pub(crate) struct Source<'a> {
+    pub now: Instant,
+    pub snapshot: &'a Snapshot,
+    pub places: Places,
+    pub in_port: PortNo,
+}
+
+/// One frame on its way through its steps.
+pub(crate) struct Execution<'a> {
+    source: Source<'a>,
+    side: &'a mut Side,
+    pool: &'a mut Pool,
+    out: &'a mut Outputs,
+    /// Copies that went somewhere.
+    n_sent: usize,
+    /// Why the first that went nowhere did not.
+    failure: Option<DropReason>,
+}
+
+/// What becomes of a list of steps.
+enum End {
+    /// The frame is still there.
+    Kept(Frame),
+    /// It was sent or dropped.
+    Gone,
+}
+
+impl<'a> Execution<'a> {
+    #[inline(always)]
+    pub(crate) fn new(
+        source: Source<'a>,
+        side: &'a mut Side,
+        pool: &'a mut Pool,
+        out: &'a mut Outputs,
+    ) -> Self {
+        Self { source, side, pool, out, n_sent: 0, failure: None }
+    }
+
+    /// Runs `steps`. A frame that went nowhere counts as dropped: for the first failure, else for `reason`.
+    pub(crate) fn run(&mut self, frame: Frame, steps: &[Step], reason: DropReason) {
+        match self.steps(frame, steps, MAX_DEPTH, true) {
+            End::Kept(frame) => self.pool.free(frame),
+            End::Gone => {}
+        }
+        self.account(reason);
+    }
+
+    /// Runs `steps` and gives the frame back, unless a step dropped it.
+    pub(crate) fn run_and_keep(&mut self, frame: Frame, steps: &[Step]) -> Option<Frame> {
+        match self.steps(frame, steps, MAX_DEPTH, false) {
+            End::Kept(frame) => Some(frame),
+            End::Gone => {
+                self.account(DropReason::Flow);
+                None
+            }
+        }
+    }
+
+    fn account(&mut self, reason: DropReason) {
+        if self.n_sent == 0 {
+            self.side.drops[self.failure.unwrap_or(reason)] += 1;
+        }
+    }
+
+    fn fail(&mut self, reason: DropReason) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Runs steps. With `last`, nothing follows: the last output may take the frame itself.
+    fn steps(&mut self, mut frame: Frame, steps: &[Step], depth: u8, last: bool) -> End {
+        for (n, step) in steps.iter().enumerate() {
+            let take = last && n + 1 == steps.len();
+            let places = &mut self.source.places;
+            match *step {
+                Step::SetField(field, value) => actions::set_field(&mut frame, places, field, value),
+                Step::PopVlan => actions::pop_vlan(&mut frame, places),
+                Step::SetTtl(ttl) => actions::set_ttl(&mut frame, places, ttl),
+                Step::PushVlan(tpid) => {
+                    if actions::push_vlan(&mut frame, places, tpid).is_err() {
+                        return self.stop(frame, DropReason::NoRoom);
+                    }
+                }
+                Step::DecTtl(punt) => {
+                    if actions::dec_ttl(&mut frame, places).is_err() {
+                        return self.expire(frame, punt);
+                    }
+                }
+                _ if take => {
+                    self.send_last(frame, step, depth);
+                    return End::Gone;
+                }
+                _ => {
+                    let copy = self.pool.clone_frame(&frame);
+                    self.send_last(copy, step, depth);
+                }
+            }
+        }
+        End::Kept(frame)
+    }
+
+    fn stop(&mut self, frame: Frame, reason: DropReason) -> End {
+        self.fail(reason);
+        self.pool.free(frame);
+        End::Gone
+    }
+
+    /// §7.4.1: a packet whose TTL is invalid goes to the controller if it wants those; in any case no further.
+    fn expire(&mut self, frame: Frame, punt: Punt) -> End {
+        self.fail(DropReason::Ttl);
+        if self.source.snapshot.options.punt_invalid_ttl {
+            self.punt(frame, punt);
+            End::Gone
+        } else {
+            self.stop(frame, DropReason::Ttl)
+        }
+    }
+
+    /// Does an output with a frame nobody else needs.
+    fn send_last(&mut self, frame: Frame, step: &Step, depth: u8) {
+        let in_port = self.source.in_port;
+        match *step {
+            Step::Output(port) if port == in_port => self.refuse(frame, DropReason::SamePort),
+            Step::Output(port) => self.output(frame, port),
+            Step::InPort => self.output(frame, in_port),
+            Step::Flood => self.flood(frame, PortRow::floods),
+            Step::All => self.flood(frame, PortRow::may_send),
+            Step::Normal => self.normal(frame),
+            Step::Punt(punt) => self.punt(frame, punt),
+            Step::Group(group) => self.group(frame, group, depth),
+            Step::Table
+            | Step::SetField(..)
+            | Step::PushVlan(_)
+            | Step::PopVlan
+            | Step::SetTtl(_)
+            | Step::DecTtl(_) => self.refuse(frame, DropReason::Flow),
+        }
+    }
+
+    fn refuse(&mut self, frame: Frame, reason: DropReason) {
+        self.fail(reason);
+        self.pool.free(frame);
+    }
+
+    fn output(&mut self, frame: Frame, port: PortNo) {
+        match self.source.snapshot.ports.get(port) {
+            Some(row) if row.may_send() => {
+                self.n_sent += 1;
+                self.out.push((port, frame));
+            }
+            Some(_) => self.refuse(frame, DropReason::PortDown),
+            None => self.refuse(frame, DropReason::NoPort),
+        }
+    }
+
+    /// To every port that `may` but the one it came by.
+    fn flood(&mut self, frame: Frame, may: impl Fn(&PortRow) -> bool) {
+        let snapshot = self.source.snapshot;
+        let mut previous: Option<PortNo> = None;
+        for row in snapshot.ports.iter().filter(|row| row.port != self.source.in_port && may(row)) {
+            if let Some(port) = previous.replace(row.port) {
+                let copy = self.pool.clone_frame(&frame);
+                self.n_sent += 1;
+                self.out.push((port, copy));
+            }
+        }
+        match previous {
+            Some(port) => {
+                self.n_sent += 1;
+                self.out.push((port, frame));
+            }
+            None => self.refuse(frame, DropReason::Filtered),
+        }
+    }
+
+    /// Forwards as a learning bridge would (IEEE 802.1Q-2022 §8.8).
+    fn normal(&mut self, frame: Frame) {
+        let (source, destination) = actions::stations(&frame, &self.source.places);
+        const GROUP_BIT: u64 = 1 << 40;
+        let (now, in_port) = (self.source.now, self.source.in_port);
+        if source & GROUP_BIT == 0 && self.source.snapshot.ports.get(in_port).is_some() {
+            self.side.learn(now, source, in_port);
+        }
+        // IEEE 802.1Q-2022 §8.6.3: reserved addresses are never relayed.
+        if destination & 0xffff_ffff_fff0 == 0x0180_c200_0000 {
+            return self.refuse(frame, DropReason::Filtered);
+        }
+        let known = if destination & GROUP_BIT == 0 { self.side.fdb.lookup(now, destination) } else { None };
+        match known.filter(|&port| self.source.snapshot.ports.get(port).is_some()) {
+            Some(port) if port == in_port => self.refuse(frame, DropReason::Filtered),
+            Some(port) => self.output(frame, port),
+            None => self.flood(frame, PortRow::floods),
+        }
+    }
+
+    /// To the controller, finished as it would be on the wire.
+    fn punt(&mut self, mut frame: Frame, punt: Punt) {
+        let in_port = self.source.in_port;
+        let row = self.source.snapshot.ports.get(in_port);
+        if row.is_some_and(|row| row.config.contains(PortConfig::NO_PACKET_IN)) {
+            return self.refuse(frame, DropReason::NoPacketIn);
+        }
+        if frame.meta.gso.is_none() {
+            return match complete_checksum(&mut frame) {
+                Ok(()) => self.punt_one(frame, punt),
+                Err(_) => self.refuse(frame, DropReason::BadOffload),
+            };
+        }
+        let mut parts = Vec::new();
+        match segment(frame, self.pool, &mut parts) {
+            Ok(_) => parts.into_iter().for_each(|part| self.punt_one(part, punt)),
+            Err(_) => self.fail(DropReason::BadOffload),
+        }
+    }
+
+    fn punt_one(&mut self, frame: Frame, punt: Punt) {
+        let punted = Punted { punt, in_port: self.source.in_port, data: frame.to_vec() };
+        match self.side.punt(punted) {
+            Ok(()) if punt.reason == PacketInReason::InvalidTtl => {}
+            Ok(()) => self.n_sent += 1,
+            Err(reason) => self.fail(reason),
+        }
+        self.pool.free(frame);
+    }
+
+    /// Through a group: each bucket has a copy of its own.
+    fn group(&mut self, frame: Frame, id: GroupId, depth: u8) {
+        let snapshot = self.source.snapshot;
+        let Some(group) = snapshot.groups.get(&id).filter(|_| depth > 0) else {
+            return self.refuse(frame, DropReason::Group);
+        };
+        let size = wire_size(&frame);
+        let hash = group::flow_hash(&frame);
+        let chosen = group.choose(hash, &snapshot.groups, &snapshot.ports);
+        let counts = self.side.groups.entry(id).or_default();
+        counts.packets += u64::from(size.n_frames);
+        counts.bytes += size.bytes;
+        counts.buckets.resize(group.buckets.len(), (0, 0));
+        if chosen.is_empty() {
+            return self.refuse(frame, DropReason::Group);
+        }
+        let places = self.source.places;
+        for at in chosen {
+            if let Some((packets, bytes)) =
+                self.side.groups.get_mut(&id).and_then(|counts| counts.buckets.get_mut(at))
+            {
+                *packets += u64::from(size.n_frames);
+                *bytes += size.bytes;
+            }
+            let copy = self.pool.clone_frame(&frame);
+            if let End::Kept(rest) = self.steps(copy, &group.buckets[at], depth - 1, true) {
+                self.fail(DropReason::Flow);
+                self.pool.free(rest);
+            }
+            self.source.places = places;
+        }
+        self.pool.free(frame);
+    }
+}
+
+/// Whether a frame can come from this port in a packet-out: a real one, or none.
+pub(crate) fn is_packet_out_source(port: PortNo) -> bool {
+    ports::is_real(port) || matches!(port, ports::CONTROLLER | ports::LOCAL | ports::ANY)
+}

@@ -1,0 +1,171 @@
+//! From a key to a program: the walk through the tables (§5.1), and the programs walks have led to.
+
+use lookup::{ExactMap, Index, Secret};
+use packet::Instant;
+
+use crate::DropReason;
+use crate::key::{self, Key};
+use crate::snapshot::{Flow, Snapshot};
+use crate::step::{ActionSet, Step};
+
+/// Most programs a worker keeps; then it forgets all of them and begins again.
+const MAX_PROGRAMS: usize = 1 << 17;
+/// Set in the last element of a path that ended in a table miss.
+const MISS: u64 = 1 << 63;
+
+/// What to do with every frame of some microflows: a straight list.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub steps: Box<[Step]>,
+    /// Why the frame is dropped if the steps send it nowhere.
+    pub drop: DropReason,
+    /// The entries it hit.
+    pub entries: Box<[Index]>,
+    /// The tables it was looked up in: those of the entries, then the one that missed.
+    pub tables: Box<[u8]>,
+    path: Box<[u64]>,
+    pub counts: Counts,
+}
+
+/// What frames of a program were counted since the last report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub packets: u64,
+    pub bytes: u64,
+    pub last_used: Instant,
+}
+
+/// Walks the tables with `key`, and leaves the path in `path`: the stamp of each entry hit, then the table that
+/// missed, if one did. `key` ends as the last table saw it.
+#[inline]
+pub(crate) fn walk(snapshot: &Snapshot, key: &mut Key, path: &mut Vec<u64>, mut visit: impl FnMut(&Flow)) {
+    path.clear();
+    let mut table = 0;
+    loop {
+        let Some(flow) = snapshot.tables.get(usize::from(table)).and_then(|t| t.lookup(key)) else {
+            path.push(MISS | u64::from(table));
+            return;
+        };
+        visit(flow);
+        let entry = &flow.value;
+        path.push(entry.stamp);
+        let Some(next) = entry.goto else { return };
+        for step in &entry.apply {
+            step.apply(key);
+        }
+        let (bits, mask) = entry.metadata;
+        key[key::METADATA] = key[key::METADATA] & !mask | bits;
+        table = next;
+    }
+}
+
+/// Puts the actions of a path together.
+fn assemble(flows: &[Flow], path: &[u64]) -> Program {
+    let mut set = ActionSet::default();
+    let mut steps = Vec::new();
+    let mut metadata = 0;
+    for flow in flows {
+        steps.extend(flow.value.apply.iter().map(|step| step.with_metadata(metadata)));
+        let (bits, mask) = flow.value.metadata;
+        metadata = metadata & !mask | bits;
+        if flow.value.clear {
+            set.clear();
+        }
+        set.write(&flow.value.write);
+    }
+    let miss = path.last().filter(|&&last| last & MISS != 0);
+    // §5.4: a frame that misses without a table-miss entry is dropped, its action set with it.
+    if miss.is_none() {
+        steps.extend(set.steps().map(|step| step.with_metadata(metadata)));
+    }
+    Program {
+        steps: steps.into(),
+        drop: if miss.is_some() { DropReason::TableMiss } else { DropReason::Flow },
+        entries: flows.iter().map(|flow| flow.value.id).collect(),
+        tables: flows.iter().map(|flow| flow.value.table).chain(miss.map(|&last| last as u8)).collect(),
+        path: path.into(),
+        counts: Counts::default(),
+    }
+}
+
+/// The programs of a worker, one for each path taken.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    secrets: [Secret; 2],
+    by_path: ExactMap,
+    programs: Vec<Program>,
+    /// Those with counts.
+    used: Vec<u32>,
+    path: Vec<u64>,
+}
+
+impl Programs {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self {
+            secrets: [secret, secret.next()],
+            by_path: ExactMap::new(2, secret.next().next()),
+            programs: Vec::new(),
+            used: Vec::new(),
+            path: Vec::new(),
+        }
+    }
+
+    /// The worker should flush its counts and forget everything.
+    pub(crate) fn is_full(&self) -> bool {
+        self.programs.len() >= MAX_PROGRAMS
+    }
+
+    /// Forgets everything; counts must have been taken.
+    pub(crate) fn clear(&mut self) {
+        self.by_path.clear();
+        self.programs.clear();
+        self.used.clear();
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, at: u32) -> &Program {
+        &self.programs[at as usize]
+    }
+
+    /// Counts a frame.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, at: u32, now: Instant, packets: u64, bytes: u64) {
+        let counts = &mut self.programs[at as usize].counts;
+        if counts.packets == 0 {
+            self.used.push(at);
+        }
+        counts.packets += packets;
+        counts.bytes += bytes;
+        counts.last_used = now;
+    }
+
+    /// Takes the counts of every program that has any.
+    pub(crate) fn drain(&mut self, mut take: impl FnMut(&Program)) {
+        for at in self.used.drain(..) {
+            let program = &mut self.programs[at as usize];
+            take(program);
+            program.counts = Counts::default();
+        }
+    }
+
+    /// The program for a frame with this key.
+    pub(crate) fn classify(&mut self, snapshot: &Snapshot, key: &Key) -> u32 {
+        let mut path = core::mem::take(&mut self.path);
+        walk(snapshot, &mut key.clone(), &mut path, |_| {});
+        let name = self.secrets.map(|secret| secret.hash(&path));
+        let known = self.by_path.get_array(name);
+        let at = match known {
+            Some(at) if *self.programs[at as usize].path == *path => at,
+            _ => {
+                let mut flows = Vec::new();
+                walk(snapshot, &mut key.clone(), &mut path, |flow| flows.push(flow.clone()));
+                self.programs.push(assemble(&flows, &path));
+                let at = self.programs.len() as u32 - 1;
+                self.by_path.insert(&name, at);
+                at
+            }
+        };
+        self.path = path;
+        at
+    }
+}

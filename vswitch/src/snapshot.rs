@@ -1,0 +1,252 @@
+//! What the workers forward by, and how the owner publishes changes of it.
+//!
+//! There are two instances of everything. The owner changes the one no worker holds and publishes it with a new epoch;
+//! when every worker has taken it, the other one catches up from the log of changes and is next. A commit costs what
+//! changed, and a worker never sees half of one.
+
+use std::sync::Arc;
+
+use lookup::{ExactMap, Rule, Secret};
+use openflow::{FragMode, GroupId, PortConfig, PortDesc, PortNo, PortState};
+
+use crate::group::Group;
+use crate::key::{self, Depth, Key, N_WORDS};
+use crate::step::Entry;
+use crate::table::Table;
+
+/// A flow entry as the tables hold it.
+pub(crate) type Flow = Arc<Rule<Entry>>;
+
+/// Most changes of flows after which cached microflows are still tested one by one.
+pub(crate) const MAX_CHANGES: usize = 32;
+
+/// A port, as far as forwarding is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortRow {
+    pub port: PortNo,
+    pub config: PortConfig,
+    pub state: PortState,
+}
+
+impl PortRow {
+    pub(crate) fn may_send(&self) -> bool {
+        self.config.0 & (PortConfig::PORT_DOWN | PortConfig::NO_FWD).0 == 0
+            && !self.state.contains(PortState::LINK_DOWN)
+    }
+
+    pub(crate) fn may_receive(&self) -> bool {
+        self.config.0 & (PortConfig::PORT_DOWN | PortConfig::NO_RECV).0 == 0
+    }
+
+    pub(crate) fn floods(&self) -> bool {
+        self.may_send() && !self.state.contains(PortState::BLOCKED)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        !self.config.contains(PortConfig::PORT_DOWN) && !self.state.contains(PortState::LINK_DOWN)
+    }
+}
+
+/// The ports, in ascending order of numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Ports {
+    rows: Vec<PortRow>,
+    by_number: ExactMap,
+}
+
+impl Ports {
+    pub(crate) fn new<'a>(descs: impl Iterator<Item = &'a PortDesc>, secret: Secret) -> Self {
+        let rows: Vec<_> =
+            descs.map(|d| PortRow { port: d.port, config: d.config, state: d.state }).collect();
+        let mut by_number = ExactMap::new(1, secret);
+        for (at, row) in rows.iter().enumerate() {
+            by_number.insert(&[row.port.0.into()], at as u32);
+        }
+        Self { rows, by_number }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, port: PortNo) -> Option<&PortRow> {
+        // Most switches number their ports from one.
+        match self.rows.get((port.0 as usize).wrapping_sub(1)) {
+            Some(row) if row.port == port => Some(row),
+            _ => self.rows.get(self.by_number.get_array([port.0.into()])? as usize),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> core::slice::Iter<'_, PortRow> {
+        self.rows.iter()
+    }
+}
+
+/// Which bits of a key the flows look at or depend on: the key of the microflow cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Words with their bits, only those with any.
+    pub words: Vec<(u8, u64)>,
+    /// Bits that some action rewrites: later tables may see others than the frame came with.
+    pub rewritten: Key,
+    pub depth: Depth,
+    /// Changes with the words.
+    pub generation: u64,
+}
+
+impl Layout {
+    pub(crate) fn new(needed: &Key, rewritten: Key, generation: u64) -> Self {
+        // What can only come from actions is zero in every frame.
+        let given = |word: usize| ![key::METADATA, key::TUNNEL].contains(&word);
+        let words =
+            (0..N_WORDS).filter(|&w| needed[w] != 0 && given(w)).map(|w| (w as u8, needed[w])).collect();
+        Self { words, rewritten, depth: key::depth(needed), generation }
+    }
+}
+
+/// A flow that came or went in an epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub epoch: u64,
+    pub flow: Flow,
+}
+
+/// Everything a worker forwards by.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub epoch: u64,
+    pub tables: Vec<Table>,
+    pub ports: Arc<Ports>,
+    pub groups: Arc<Groups>,
+    pub layout: Arc<Layout>,
+    pub options: Options,
+    /// The latest changes of flows, oldest first.
+    pub changes: Vec<Change>,
+    /// A microflow checked in this epoch or later can be tested against `changes`.
+    pub tested_from: u64,
+}
+
+/// The groups by number.
+pub(crate) type Groups = std::collections::BTreeMap<GroupId, Arc<Group>>;
+
+/// Switches that are not tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub frag: FragMode,
+    /// Everything by NORMAL: there is no controller and the mode is fail-standalone.
+    pub standalone: bool,
+    /// Someone wants packets whose TTL is invalid.
+    pub punt_invalid_ttl: bool,
+    pub secret: Secret,
+}
+
+/// One change, to be done to both instances.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Insert(Flow),
+    Remove(Flow),
+    Ports(Arc<Ports>),
+    Groups(Arc<Groups>),
+    Layout(Arc<Layout>),
+    Options(Options),
+}
+
+impl Snapshot {
+    pub(crate) fn new(n_tables: u8, options: Options) -> Self {
+        Self {
+            epoch: 0,
+            tables: (0..n_tables).map(|_| Table::new(options.secret)).collect(),
+            ports: Arc::new(Ports::new([].into_iter(), options.secret)),
+            groups: Arc::default(),
+            layout: Arc::new(Layout::new(&[0; N_WORDS], [0; N_WORDS], 0)),
+            options,
+            changes: Vec::new(),
+            tested_from: 0,
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Insert(flow) => self.tables[usize::from(flow.value.table)].insert(flow.clone()),
+            Op::Remove(flow) => self.tables[usize::from(flow.value.table)].remove(flow),
+            Op::Ports(ports) => self.ports = ports.clone(),
+            Op::Groups(groups) => self.groups = groups.clone(),
+            Op::Layout(layout) => self.layout = layout.clone(),
+            Op::Options(options) => self.options = *options,
+        }
+    }
+}
+
+/// The owner's end: both instances and what they do not know yet.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    live: Arc<Snapshot>,
+    idle: Arc<Snapshot>,
+    /// Known to `live`, not to `idle`.
+    behind: Vec<Op>,
+    /// Known to neither.
+    pending: Vec<Op>,
+    changes: Vec<Change>,
+    tested_from: u64,
+}
+
+impl Publisher {
+    pub(crate) fn new(n_tables: u8, options: Options) -> Self {
+        Self {
+            live: Arc::new(Snapshot::new(n_tables, options)),
+            idle: Arc::new(Snapshot::new(n_tables, options)),
+            behind: Vec::new(),
+            pending: Vec::new(),
+            changes: Vec::new(),
+            tested_from: 0,
+        }
+    }
+
+    /// What is published.
+    pub(crate) fn live(&self) -> &Arc<Snapshot> {
+        &self.live
+    }
+
+    pub(crate) fn push(&mut self, op: Op) {
+        self.pending.push(op);
+    }
+
+    /// There are changes that are not published.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Publishes what is pending if there is any and no worker holds the idle instance.
+    pub(crate) fn publish(&mut self) -> Option<Arc<Snapshot>> {
+        if !self.is_dirty() {
+            return None;
+        }
+        let epoch = self.live.epoch + 1;
+        let idle = Arc::get_mut(&mut self.idle)?;
+        for op in self.behind.drain(..).chain(self.pending.iter().cloned()) {
+            idle.apply(&op);
+        }
+        note_changes(&mut self.changes, &mut self.tested_from, epoch, &self.pending);
+        idle.epoch = epoch;
+        idle.changes.clone_from(&self.changes);
+        idle.tested_from = self.tested_from;
+        core::mem::swap(&mut self.live, &mut self.idle);
+        self.behind = core::mem::take(&mut self.pending);
+        Some(self.live.clone())
+    }
+}
+
+/// Keeps the latest changes, or says that there were too many.
+fn note_changes(changes: &mut Vec<Change>, tested_from: &mut u64, epoch: u64, ops: &[Op]) {
+    for op in ops {
+        match op {
+            Op::Insert(flow) | Op::Remove(flow) => changes.push(Change { epoch, flow: flow.clone() }),
+            // A layout of its own flushes the caches, the others are looked up each time.
+            Op::Layout(_) | Op::Ports(_) | Op::Groups(_) | Op::Options(_) => {}
+        }
+    }
+    if changes.len() > MAX_CHANGES {
+        let cut = changes.len() - MAX_CHANGES;
+        // A microflow must have been checked after the last change that is forgotten.
+        *tested_from = changes[cut - 1].epoch;
+        changes.drain(..cut);
+        changes.retain(|change| change.epoch > *tested_from);
+    }
+}

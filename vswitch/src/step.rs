@@ -1,0 +1,372 @@
+//! Steps: what actions and instructions compile to. Everything about an action that can be known beforehand is
+//! decided here, once, when the flow is installed.
+
+use lookup::Index;
+use openflow::error::{BadAction, BadInstruction, FlowModFailed};
+use openflow::oxm::VID_PRESENT;
+use openflow::{
+    Action, Cookie, ErrorKind, Field, GroupId, Instruction, Match, Oxm, PacketInReason, PortNo, Priority,
+    ports,
+};
+
+use crate::key::{self, Key};
+
+/// One thing to do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// To a real port, or LOCAL.
+    Output(PortNo),
+    /// Back where it came from.
+    InPort,
+    /// To every other port that floods.
+    Flood,
+    /// To every other port.
+    All,
+    /// By learned addresses.
+    Normal,
+    /// To the controller.
+    Punt(Punt),
+    /// Through the tables; in packet-outs only.
+    Table,
+    /// Through a group.
+    Group(GroupId),
+    /// Change a field, if the frame has it.
+    SetField(Field, u128),
+    /// Push a tag with this TPID.
+    PushVlan(u16),
+    /// Take the outermost tag off, if there is one.
+    PopVlan,
+    /// Set TTL or hop limit.
+    SetTtl(u8),
+    /// Decrement TTL or hop limit; a frame that cannot is dropped and may be punted.
+    DecTtl(Punt),
+}
+
+/// How a frame goes to the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Punt {
+    pub reason: PacketInReason,
+    pub table: u8,
+    pub cookie: Cookie,
+    pub max_len: u16,
+    /// As of then; filled in when a program is put together.
+    pub metadata: u64,
+}
+
+impl Step {
+    /// The same with the metadata a packet-in is to report.
+    pub(crate) fn with_metadata(mut self, metadata: u64) -> Self {
+        if let Self::Punt(punt) | Self::DecTtl(punt) = &mut self {
+            punt.metadata = metadata;
+        }
+        self
+    }
+}
+
+/// Who asks for a step: what packet-ins will say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub reason: PacketInReason,
+    pub table: u8,
+    pub cookie: Cookie,
+}
+
+impl Origin {
+    /// A packet-out, or a group: no flow is to blame.
+    pub(crate) const NONE: Self = Self { reason: PacketInReason::Action, table: 0, cookie: Cookie(u64::MAX) };
+
+    fn punt(self, max_len: u16) -> Punt {
+        Punt { reason: self.reason, table: self.table, cookie: self.cookie, max_len, metadata: 0 }
+    }
+}
+
+impl Step {
+    /// What the step does to the key that later tables see.
+    #[inline]
+    pub(crate) fn apply(&self, key: &mut Key) {
+        match *self {
+            Self::SetField(field, value) => set_in_key(key, field, value),
+            Self::PushVlan(_) => {
+                let outer = key[key::PORT_TYPE_VLAN] & 0xffff;
+                // §5.9.1 table 7: VLAN id and priority are copied from the tag below, else zero.
+                key[key::PORT_TYPE_VLAN] |= key::VID_PRESENT;
+                let inner = key[key::INNER_TAGS];
+                if outer != 0 {
+                    key[key::INNER_TAGS + 1] = key[key::INNER_TAGS + 1] >> 16 | inner << 48;
+                    key[key::INNER_TAGS] = inner >> 16 | outer << 48;
+                }
+            }
+            Self::PopVlan => {
+                let (inner, rest) = (key[key::INNER_TAGS], key[key::INNER_TAGS + 1]);
+                key[key::PORT_TYPE_VLAN] = key[key::PORT_TYPE_VLAN] & !0xffff | inner >> 48;
+                key[key::INNER_TAGS] = inner << 16 | rest >> 48;
+                key[key::INNER_TAGS + 1] = rest << 16;
+            }
+            _ => {}
+        }
+    }
+
+    /// The bits of a key that the step may change.
+    pub(crate) fn writes(&self, mask: &mut Key) {
+        match *self {
+            Self::SetField(field, _) => {
+                for (word, bits) in key::spread(field, field.full_mask()) {
+                    mask[word] |= bits;
+                }
+            }
+            Self::PushVlan(_) | Self::PopVlan => {
+                mask[key::PORT_TYPE_VLAN] |= 0xffff;
+                mask[key::INNER_TAGS] = u64::MAX;
+                mask[key::INNER_TAGS + 1] = u64::MAX;
+            }
+            _ => {}
+        }
+    }
+
+    /// The bits of a key that decide what the step does to the key.
+    pub(crate) fn reads(&self, mask: &mut Key) {
+        match *self {
+            Self::SetField(field, _) => {
+                mask[key::SRC_VALID] |= key::slot(field).valid;
+                if matches!(field, Field::VlanVid | Field::VlanPcp) {
+                    mask[key::PORT_TYPE_VLAN] |= key::VID_PRESENT;
+                }
+            }
+            Self::PushVlan(_) | Self::PopVlan => {
+                mask[key::PORT_TYPE_VLAN] |= 0xffff;
+                mask[key::INNER_TAGS] = u64::MAX;
+                mask[key::INNER_TAGS + 1] = u64::MAX;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sets a field of a key as the action would set it in the frame: only if it is there.
+fn set_in_key(key: &mut Key, field: Field, value: u128) {
+    let there = key[key::SRC_VALID] & key::slot(field).valid == key::slot(field).valid;
+    let tagged = key[key::PORT_TYPE_VLAN] & key::VID_PRESENT != 0;
+    match field {
+        Field::VlanVid | Field::VlanPcp if !tagged => {}
+        Field::VlanVid => key::set(key, field, value | u128::from(VID_PRESENT)),
+        _ if there => key::set(key, field, value),
+        _ => {}
+    }
+}
+
+/// Fields that set-field can write.
+pub(crate) const fn is_settable(field: Field) -> bool {
+    field.is_settable()
+        && !matches!(
+            field,
+            // What these announce would have to be read again: see docs/limits.md.
+            Field::EthType
+                | Field::IpProto
+                | Field::Icmpv6Type
+                | Field::MplsLabel
+                | Field::MplsTc
+                | Field::MplsBos
+                | Field::PbbIsid
+                | Field::PbbUca
+        )
+}
+
+/// What a list of actions is checked against.
+pub(crate) struct Checks<'a> {
+    /// The match of the flow; none for packet-outs and groups, whose frames can be anything.
+    pub matches: Option<&'a Match>,
+    /// The switch has this group.
+    pub has_group: &'a dyn Fn(GroupId) -> bool,
+    /// TABLE is a port: in packet-outs.
+    pub table_port: bool,
+}
+
+/// Compiles a list of actions.
+///
+/// # Errors
+/// The error of the standard (§7.4.4.3).
+pub(crate) fn compile(
+    actions: &[Action],
+    origin: Origin,
+    checks: &Checks<'_>,
+) -> Result<Vec<Step>, ErrorKind> {
+    let mut tagged = checks.matches.is_none_or(|m| m.get(Field::VlanVid).is_none_or(|oxm| oxm.value != 0));
+    let mut steps = Vec::with_capacity(actions.len());
+    for action in actions {
+        match action {
+            Action::PushVlan(_) => tagged = true,
+            Action::SetField(oxm) => check_set_field(oxm, tagged, checks)?,
+            _ => {}
+        }
+        steps.extend(compile_one(action, origin, checks)?);
+    }
+    Ok(steps)
+}
+
+fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<Option<Step>, ErrorKind> {
+    Ok(Some(match *action {
+        Action::Output { port, max_len } => match port {
+            ports::IN_PORT => Step::InPort,
+            ports::TABLE if checks.table_port => Step::Table,
+            ports::NORMAL => Step::Normal,
+            ports::FLOOD => Step::Flood,
+            ports::ALL => Step::All,
+            ports::CONTROLLER => Step::Punt(origin.punt(max_len)),
+            ports::LOCAL => Step::Output(port),
+            _ if ports::is_real(port) => Step::Output(port),
+            _ => return Err(BadAction::BadOutPort.into()),
+        },
+        Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => Step::PushVlan(tpid),
+        Action::PushVlan(_) => return Err(BadAction::BadArgument.into()),
+        Action::PopVlan => Step::PopVlan,
+        Action::Group(group) if (checks.has_group)(group) => Step::Group(group),
+        Action::Group(_) => return Err(BadAction::BadOutGroup.into()),
+        Action::SetNwTtl(ttl) => Step::SetTtl(ttl),
+        Action::DecNwTtl => Step::DecTtl(
+            Origin { reason: PacketInReason::InvalidTtl, ..origin }.punt(openflow::NO_BUFFER_LEN),
+        ),
+        Action::SetField(oxm) => Step::SetField(oxm.field, oxm.value),
+        // No queues are configured yet: every port has the one it needs.
+        Action::SetQueue(_) => return Ok(None),
+        Action::Experimenter { .. } => return Err(BadAction::BadExperimenter.into()),
+        _ => return Err(BadAction::BadType.into()),
+    }))
+}
+
+fn check_set_field(oxm: &Oxm, tagged: bool, checks: &Checks<'_>) -> Result<(), ErrorKind> {
+    let field = oxm.field;
+    if !is_settable(field) || oxm.mask.is_some() {
+        return Err(BadAction::BadSetType.into());
+    }
+    let vid = u128::from(VID_PRESENT);
+    if oxm.value & !field.full_mask() != 0 || field == Field::VlanVid && oxm.value & vid == 0 {
+        return Err(BadAction::BadSetArgument.into());
+    }
+    // §7.2.5: the match must hold the prerequisites, or an action before it must make them.
+    let Some(matches) = checks.matches else { return Ok(()) };
+    let consistent = match field {
+        Field::VlanVid | Field::VlanPcp => tagged,
+        _ => matches.get(field).is_some() || matches.with(Oxm::new(field, oxm.value)).is_ok(),
+    };
+    if consistent { Ok(()) } else { Err(BadAction::MatchInconsistent.into()) }
+}
+
+/// What a flow entry makes of a frame.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Names the counters.
+    pub id: Index,
+    /// Unique for each way an entry ever was.
+    pub stamp: u64,
+    pub table: u8,
+    pub apply: Box<[Step]>,
+    pub clear: bool,
+    pub write: Box<[Step]>,
+    /// New bits and which.
+    pub metadata: (u64, u64),
+    pub goto: Option<u8>,
+}
+
+/// The part of an entry that comes from its instructions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Body {
+    pub apply: Box<[Step]>,
+    pub clear: bool,
+    pub write: Box<[Step]>,
+    pub metadata: (u64, u64),
+    pub goto: Option<u8>,
+}
+
+/// Compiles the instructions of a flow of `table` among `n_tables`.
+///
+/// # Errors
+/// The error of the standard (§7.4.4.3, §7.4.4.4).
+pub(crate) fn compile_body(
+    instructions: &[Instruction],
+    (table, n_tables): (u8, u8),
+    (priority, cookie): (Priority, Cookie),
+    checks: &Checks<'_>,
+) -> Result<Body, ErrorKind> {
+    // §5.4: the table-miss flow matches everything with priority zero.
+    let miss = priority.0 == 0 && checks.matches.is_some_and(Match::is_empty);
+    let reason = if miss { PacketInReason::NoMatch } else { PacketInReason::Action };
+    let origin = Origin { reason, table, cookie };
+    let mut body = Body::default();
+    let mut seen = Vec::new();
+    for instruction in instructions {
+        let kind = core::mem::discriminant(instruction);
+        // §5.9: at most one instruction of each type.
+        if seen.contains(&kind) {
+            return Err(BadInstruction::UnsupInst.into());
+        }
+        seen.push(kind);
+        match instruction {
+            Instruction::GotoTable(next) if next.0 <= table || next.0 >= n_tables => {
+                return Err(BadInstruction::BadTableId.into());
+            }
+            Instruction::GotoTable(next) => body.goto = Some(next.0),
+            Instruction::WriteMetadata { metadata, mask } => body.metadata = (metadata & mask, *mask),
+            Instruction::WriteActions(actions) => body.write = compile(actions, origin, checks)?.into(),
+            Instruction::ApplyActions(actions) => body.apply = compile(actions, origin, checks)?.into(),
+            Instruction::ClearActions => body.clear = true,
+            Instruction::Meter(_) => return Err(BadInstruction::UnsupInst.into()),
+            Instruction::Experimenter { .. } => return Err(BadInstruction::BadExperimenter.into()),
+            Instruction::Unknown { .. } => return Err(BadInstruction::UnknownInst.into()),
+        }
+    }
+    Ok(body)
+}
+
+/// What is wrong with the flags of a flow mod.
+pub(crate) fn check_flags(flags: openflow::FlowModFlags) -> Result<(), ErrorKind> {
+    if flags.unknown() == 0 { Ok(()) } else { Err(FlowModFailed::BadFlags.into()) }
+}
+
+/// The action set of a frame on its way through the tables (§5.10): at most one action of each kind, at most one
+/// set-field of each field.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ActionSet {
+    steps: Vec<Step>,
+}
+
+/// The place of a step in an action set: order of §5.10, then what may be there once.
+fn place(step: &Step) -> (u8, u8) {
+    match step {
+        Step::PopVlan => (2, 0),
+        Step::PushVlan(_) => (5, 0),
+        Step::DecTtl(_) => (7, 0),
+        Step::SetField(field, _) => (8, *field as u8),
+        Step::SetTtl(_) => (8, u8::MAX),
+        Step::Group(_) => (10, 0),
+        _ => (11, 0),
+    }
+}
+
+impl ActionSet {
+    pub(crate) fn clear(&mut self) {
+        self.steps.clear();
+    }
+
+    /// Merges the actions of a write-actions instruction or a bucket: a later one of a kind replaces the earlier.
+    pub(crate) fn write(&mut self, steps: &[Step]) {
+        for step in steps {
+            match self.steps.binary_search_by_key(&place(step), place) {
+                Ok(at) => self.steps[at] = *step,
+                Err(at) => self.steps.insert(at, *step),
+            }
+        }
+    }
+
+    /// The steps in the order they are to be done. §5.10: with a group, the output is ignored.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step> + '_ {
+        let grouped = self.steps.iter().any(|s| matches!(s, Step::Group(_)));
+        self.steps.iter().copied().filter(move |step| !grouped || place(step).0 != 11)
+    }
+}
+
+/// An action set compiled from one list.
+pub(crate) fn as_set(steps: &[Step]) -> Box<[Step]> {
+    let mut set = ActionSet::default();
+    set.write(steps);
+    set.steps().collect()
+}

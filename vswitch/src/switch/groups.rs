@@ -1,0 +1,165 @@
+//! Group modifications (§6.5, §7.3.4.2).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openflow::error::GroupModFailed;
+use openflow::{
+    Action, ErrorKind, FlowRemovedReason, GroupDesc, GroupId, GroupMod, GroupModCommand, GroupStats,
+    GroupType,
+};
+use packet::Instant;
+
+use super::Switch;
+use crate::datapath::GroupCount;
+use crate::group::{Group, MAX_DEPTH};
+use crate::step::{Checks, Origin, as_set, compile};
+
+/// Most groups.
+const MAX_GROUPS: usize = 65_536;
+
+/// A group as the owner knows it.
+#[derive(Debug)]
+pub(super) struct GroupRecord {
+    pub group: Arc<Group>,
+    since: Instant,
+    count: GroupCount,
+}
+
+fn groups_of(desc: &GroupDesc) -> impl Iterator<Item = GroupId> + '_ {
+    desc.buckets.iter().flat_map(|bucket| {
+        bucket.actions.iter().filter_map(|action| match action {
+            Action::Group(group) => Some(*group),
+            _ => None,
+        })
+    })
+}
+
+impl Switch {
+    pub(super) fn group_mod(&mut self, now: Instant, group_mod: GroupMod) -> Result<(), ErrorKind> {
+        let id = group_mod.group;
+        match group_mod.command {
+            GroupModCommand::Delete => return self.delete_group(now, id),
+            _ if id > GroupId::MAX => return Err(GroupModFailed::InvalidGroup.into()),
+            GroupModCommand::Add if self.groups.contains_key(&id) => {
+                return Err(GroupModFailed::GroupExists.into());
+            }
+            GroupModCommand::Add if self.groups.len() >= MAX_GROUPS => {
+                return Err(GroupModFailed::OutOfGroups.into());
+            }
+            GroupModCommand::Modify if !self.groups.contains_key(&id) => {
+                return Err(GroupModFailed::UnknownGroup.into());
+            }
+            GroupModCommand::Add | GroupModCommand::Modify => {}
+        }
+        let group = Arc::new(self.compile_group(group_mod)?);
+        // §6.5: a modified group keeps nothing; its counters begin again.
+        let since = self.groups.get(&id).map_or(now, |old| old.since);
+        self.groups.insert(id, GroupRecord { group, since, count: GroupCount::default() });
+        self.publish_groups();
+        Ok(())
+    }
+
+    fn compile_group(&self, group_mod: GroupMod) -> Result<Group, ErrorKind> {
+        let desc = GroupDesc {
+            group_type: group_mod.group_type,
+            group: group_mod.group,
+            buckets: group_mod.buckets,
+        };
+        check_buckets(&desc)?;
+        let has_group = |group: GroupId| self.groups.contains_key(&group) || group == desc.group;
+        if self.leads_to(&desc, desc.group, MAX_DEPTH) {
+            return Err(GroupModFailed::Loop.into());
+        }
+        let checks = Checks { matches: None, has_group: &has_group, table_port: false };
+        let steps = |actions: &[Action]| compile(actions, Origin::NONE, &checks).map(|steps| as_set(&steps));
+        let buckets = desc.buckets.iter().map(|bucket| steps(&bucket.actions)).collect::<Result<_, _>>()?;
+        Ok(Group { desc, buckets })
+    }
+
+    /// A group reaches another through its buckets, or chains deeper than allowed.
+    fn leads_to(&self, desc: &GroupDesc, target: GroupId, depth: u8) -> bool {
+        groups_of(desc).any(|next| {
+            next == target
+                || depth == 0
+                || self.groups.get(&next).is_some_and(|g| self.leads_to(&g.group.desc, target, depth - 1))
+        })
+    }
+
+    /// §6.5: the flows that use a deleted group go with it.
+    fn delete_group(&mut self, now: Instant, id: GroupId) -> Result<(), ErrorKind> {
+        let gone: Vec<GroupId> = match id {
+            GroupId::ALL => self.groups.keys().copied().collect(),
+            id if id > GroupId::MAX => return Err(GroupModFailed::InvalidGroup.into()),
+            id => self.groups.keys().copied().filter(|&known| known == id).collect(),
+        };
+        let chained = self.groups.iter().any(|(other, record)| {
+            !gone.contains(other) && groups_of(&record.group.desc).any(|g| gone.contains(&g))
+        });
+        if chained {
+            return Err(GroupModFailed::ChainedGroup.into());
+        }
+        for group in &gone {
+            self.groups.remove(group);
+        }
+        for flow in self.flows.using_groups(&gone) {
+            self.remove_flow(now, flow, FlowRemovedReason::GroupDelete);
+        }
+        if !gone.is_empty() {
+            self.publish_groups();
+        }
+        Ok(())
+    }
+
+    pub(super) fn count_groups(&mut self, counts: &BTreeMap<GroupId, GroupCount>) {
+        for (id, counted) in counts {
+            let Some(record) = self.groups.get_mut(id) else { continue };
+            record.count.packets += counted.packets;
+            record.count.bytes += counted.bytes;
+            record.count.buckets.resize(record.group.buckets.len().max(counted.buckets.len()), (0, 0));
+            for ((packets, bytes), (p, b)) in record.count.buckets.iter_mut().zip(&counted.buckets) {
+                *packets += p;
+                *bytes += b;
+            }
+        }
+    }
+
+    pub(super) fn group_stats(&self, now: Instant, id: GroupId) -> Vec<GroupStats> {
+        let wanted = self.groups.iter().filter(|(known, _)| id == GroupId::ALL || **known == id);
+        let stats = |(&group, record): (&GroupId, &GroupRecord)| {
+            let from_groups = self.groups.values().flat_map(|r| groups_of(&r.group.desc));
+            let n_flows = self.flows.using_groups(&[group]).len();
+            let count = &record.count;
+            let bucket = |at: usize| count.buckets.get(at).copied().unwrap_or_default();
+            GroupStats {
+                group,
+                ref_count: (from_groups.filter(|g| *g == group).count() + n_flows) as u32,
+                packets: count.packets,
+                bytes: count.bytes,
+                duration: now.saturating_since(record.since),
+                buckets: (0..record.group.buckets.len())
+                    .map(bucket)
+                    .map(|(packets, bytes)| openflow::BucketStats { packets, bytes })
+                    .collect(),
+            }
+        };
+        wanted.map(stats).collect()
+    }
+}
+
+fn check_buckets(desc: &GroupDesc) -> Result<(), ErrorKind> {
+    for bucket in &desc.buckets {
+        let watches = bucket.watch_port.is_some() || bucket.watch_group.is_some();
+        match desc.group_type {
+            GroupType::FastFailover if !watches => return Err(GroupModFailed::BadWatch.into()),
+            GroupType::Select => {}
+            _ if bucket.weight != 0 => return Err(GroupModFailed::BadBucket.into()),
+            _ => {}
+        }
+    }
+    // §5.6.1: an indirect group has exactly one bucket.
+    if desc.group_type == GroupType::Indirect && desc.buckets.len() != 1 {
+        return Err(GroupModFailed::BadBucket.into());
+    }
+    Ok(())
+}
