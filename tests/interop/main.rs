@@ -1,3 +1,4 @@
 //! weft beside other people's software: Debian's Open vSwitch.
 
+mod controller;
 mod ovs;

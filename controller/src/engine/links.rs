@@ -16,10 +16,10 @@ impl Controller {
             _ => return,
         }
         for (&other, switch) in &self.view.switches {
-            for (&number, port) in &switch.ports {
+            for &number in switch.ports.keys() {
                 let at = (other, number);
                 match () {
-                    () if other == dpid && port.up => self.discovery.start(now, &self.config, at),
+                    () if other == dpid => self.discovery.start(now, &self.config, at),
                     () if other != dpid && !self.view.is_link(at) => self.discovery.hurry(now, at),
                     () => {}
                 }

@@ -2,7 +2,8 @@
 
 use openflow::{
     Config, Dpid, Features, FlowStatsRequest, FragMode, Message, MultipartReply, MultipartRequest,
-    NO_BUFFER_LEN, PortConfig, PortDesc, PortReason, PortState, PortStatus, Reply, Request, Xid, ports,
+    NO_BUFFER_LEN, PortConfig, PortDesc, PortReason, PortState, PortStatus, Reply, Request, SwitchDesc, Xid,
+    ports,
 };
 use packet::Instant;
 
@@ -118,11 +119,11 @@ impl Controller {
     fn switch_ready(&mut self, now: Instant, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let Some(dpid) = session.dpid else { return };
+        let n_tables = session.n_tables;
         let desc = session.desc.take().unwrap_or_default();
         let ports = session.ports.take().unwrap_or_default();
         let flows = session.flows.take().unwrap_or_default();
-        let name = if desc.datapath.is_empty() { dpid.to_string() } else { desc.datapath.clone() };
-        let n_tables = session.n_tables;
+        let name = self.name_for(dpid, &desc, &ports);
 
         let known = self.switches.contains_key(&dpid);
         let managed = self.switches.entry(dpid).or_default();
@@ -140,7 +141,7 @@ impl Controller {
         let old = self.view.switches.insert(dpid, view::Switch { name, n_tables, ..Default::default() });
         let old_ports = old.map(|old| old.ports).unwrap_or_default();
         for port in &ports {
-            let settled = old_ports.get(&port.port).is_some_and(|old| old.settled && old.up && is_up(port));
+            let settled = old_ports.get(&port.port).is_some_and(|old| old.settled && old.up == is_up(port));
             self.set_port(now, dpid, port, settled);
         }
         let gone: Vec<_> =
@@ -154,6 +155,16 @@ impl Controller {
         if self.switches.get(&dpid).is_some_and(|managed| managed.hold_until.is_some()) {
             self.discover(now, dpid);
         }
+    }
+
+    /// What people call a switch: what it says itself, else its local port, which is how Open vSwitch names a bridge,
+    /// else its dpid. A name that another switch has is nobody else's.
+    fn name_for(&self, dpid: Dpid, desc: &SwitchDesc, ports: &[PortDesc]) -> String {
+        let own = Some(&desc.datapath).filter(|name| !name.is_empty() && name.as_str() != "None");
+        let local = || ports.iter().find(|port| port.port == ports::LOCAL).map(|port| &port.name);
+        let taken = |name: &str| self.view.switches.iter().any(|(other, s)| *other != dpid && s.name == name);
+        let name = own.or_else(local).filter(|name| !name.is_empty() && !taken(name));
+        name.map_or_else(|| dpid.to_string(), Clone::clone)
     }
 
     fn port_status(&mut self, now: Instant, conn: ConnId, status: &PortStatus) {
@@ -182,7 +193,8 @@ impl Controller {
         self.dirty = true;
     }
 
-    /// Enters a port into the view and begins to probe it if it came up.
+    /// Enters a port into the view and begins to probe it if it is new or came up. A port without link is probed like
+    /// any other: Open vSwitch says so of ports whose state it cannot see.
     fn set_port(&mut self, now: Instant, dpid: Dpid, desc: &PortDesc, settled: bool) {
         if !ports::is_real(desc.port) {
             return;
@@ -194,7 +206,7 @@ impl Controller {
             switch.ports.insert(desc.port, port);
         }
         let discovering = self.switches.get(&dpid).is_some_and(|managed| managed.discovering);
-        if up && discovering && !self.discovery.is_probed(at) {
+        if discovering && !self.discovery.is_probed(at) {
             self.discovery.start(now, &self.config, at);
         }
     }

@@ -92,12 +92,7 @@ impl Controller {
     pub fn is_quiet(&self) -> bool {
         !self.dirty
             && self.switches.keys().all(|&dpid| self.is_realised(dpid))
-            && self
-                .view
-                .switches
-                .values()
-                .flat_map(|switch| switch.ports.values())
-                .all(|p| p.settled || !p.up)
+            && self.view.switches.values().flat_map(|switch| switch.ports.values()).all(|port| port.settled)
     }
 
     /// The connection of a switch, while there is one.
