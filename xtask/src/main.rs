@@ -1,10 +1,11 @@
-//! The project's own tooling: `cargo xtask check|tidy|bench|ci|vm-image`.
+//! The project's own tooling: `cargo xtask check|tidy|bench|cert|ci|vm-image`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod cert;
 mod check;
 mod ci;
 mod debian;
@@ -28,6 +29,8 @@ enum Command {
     Tidy,
     /// Run the benches; with names, only those.
     Bench(bench::Args),
+    /// The OpenFlow certification cases of os-ken, with weft as switch under test and as tester.
+    Cert(cert::Args),
     /// Install what the tests need, then check and the system tests with the release binary.
     Ci(ci::Args),
     /// Make kernel and initrd of the test VM in build/vm from Debian packages.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
         Command::Bench(args) => bench::run(&args),
+        Command::Cert(args) => cert::run(&args),
         Command::Ci(args) => ci::run(&args),
         Command::VmImage => vm_image::run(),
     };

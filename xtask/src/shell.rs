@@ -41,6 +41,16 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs `command` to its end in silence; its output appears only in the error.
+pub fn run_quietly(command: &mut Command) -> Result<()> {
+    let what = describe(command);
+    let output = command.output().with_context(|| format!("cannot start `{what}`"))?;
+    if !output.status.success() {
+        bail!("`{what}` ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
 /// Runs `command`, its output going to ours, and keeps the lines that `keep` wants, whatever the result.
 pub fn run_keeping(command: &mut Command, keep: fn(&str) -> bool, kept: &mut Vec<String>) -> Result<()> {
     let what = describe(command);
