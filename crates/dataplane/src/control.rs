@@ -101,7 +101,7 @@ impl Handle {
 }
 
 /// The threads that carry frames, and what is known of their engines and ports. Calls may come from any thread; those
-/// that remove something wait for the workers, for the time of a batch.
+/// that add or remove ports wait for the workers, for the time of a batch.
 pub struct Dataplane {
     clock: Clock,
     workers: Vec<Handle>,
@@ -229,10 +229,10 @@ impl Dataplane {
     }
 
     /// Adds a port by its queues, which are dealt to the workers; returns whether its link is up. Later changes come as
-    /// [`Event::PortLink`].
+    /// [`Event::PortLink`]. When the call returns every worker can send to the port.
     ///
     /// # Errors
-    /// When the number is in use or the engine does not exist; the queues are closed.
+    /// When the number is in use or the engine does not exist; the queues are closed. When a worker has died.
     pub fn add_port(&self, id: EngineId, port: PortNo, queues: Vec<Box<dyn Port>>) -> Result<bool, Error> {
         let Some(probe) = queues.first().map(|queue| queue.link_probe()) else {
             return Err(Error::Count { what: "queues", expected: 1, given: 0 });
@@ -254,6 +254,7 @@ impl Dataplane {
             registry.engines.get_mut(&id).map(|ports| ports.remove(&port));
         } else {
             self.deal(id, port, key, queues);
+            self.sync()?;
         }
         up
     }
@@ -296,7 +297,7 @@ impl Dataplane {
             let target = Some(Target::Link { engine: far.0, port: far.1 });
             self.tell_all(|| Command::SetTarget { engine, port, target });
         }
-        Ok(())
+        self.sync()
     }
 
     /// Stops receiving from a port, sends what is on its way to it, and closes it. Of a link both ends go; the far

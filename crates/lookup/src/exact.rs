@@ -11,7 +11,7 @@ const TAKEN: u64 = 1 << 32;
 
 /// Keys of a fixed number of words, each with a 32-bit value.
 ///
-/// A look-up touches two buckets of four places whatever the key. An insertion moves at most [`MAX_KICKS`] entries or
+/// A look-up touches two buckets of four places whatever the key. An insertion moves at most `MAX_KICKS` entries or
 /// doubles the table, which is constant on average.
 #[derive(Clone, Debug)]
 pub struct ExactMap {
