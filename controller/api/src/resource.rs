@@ -38,7 +38,7 @@ pub struct Switch {
     pub name: String,
     /// Whether its connection to the controller stands.
     pub connected: bool,
-    /// Whether all of the blueprint is confirmed by a barrier.
+    /// Whether all of the blueprint is confirmed by a barrier, and discovery is sure what each port is for.
     #[serde(default)]
     pub realised: bool,
     /// Where it connects from; the controllers it connects to, if a switch answers.

@@ -5,6 +5,7 @@ use openflow::{Dpid, SwitchDesc};
 use super::Controller;
 use crate::effect::ConnId;
 use crate::layout;
+use crate::view::Switch;
 
 /// State of an intent, or of a switch with respect to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,11 +89,15 @@ impl Controller {
         })
     }
 
+    /// Whether discovery is sure what each port of a switch is for, and its lanes are planned accordingly.
+    pub fn is_settled(&self, dpid: Dpid) -> bool {
+        let settled = |switch: &Switch| switch.ports.values().all(|port| port.settled);
+        !self.dirty && self.view.switches.get(&dpid).is_some_and(settled)
+    }
+
     /// Whether everything is realised and nothing waits to be planned or settled.
     pub fn is_quiet(&self) -> bool {
-        !self.dirty
-            && self.switches.keys().all(|&dpid| self.is_realised(dpid))
-            && self.view.switches.values().flat_map(|switch| switch.ports.values()).all(|port| port.settled)
+        self.switches.keys().all(|&dpid| self.is_realised(dpid) && self.is_settled(dpid)) && !self.dirty
     }
 
     /// The connection of a switch, while there is one.

@@ -1,7 +1,8 @@
 //! Errors of the API as answers, bodies and paths as arguments.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use controller_api::Problem;
@@ -38,6 +39,36 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             Problem::new(status, "body", "The body cannot be read").with_detail(rejection.body_text())
         })?;
         Ok(Self(read_json(&bytes)?))
+    }
+}
+
+/// The query of a request. What is wrong with it is a problem, too.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(Problem::bad_request(rejection.body_text()).into()),
+        }
+    }
+}
+
+/// The variable part of a path. What is not UTF-8 in there is a problem, too.
+#[derive(Debug)]
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(name)) => Ok(Self(name)),
+            Err(rejection) => Err(Problem::bad_request(rejection.body_text()).into()),
+        }
     }
 }
 

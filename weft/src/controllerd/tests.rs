@@ -187,6 +187,12 @@ async fn mistakes_are_answered_with_a_pointer_and_change_nothing() {
     for path in ["/api/v1/nothing", "/api/v1/switches/s9/flows"] {
         assert_eq!(client.get::<()>(path).await.unwrap_err().problem().unwrap().status, 404);
     }
+    for path in
+        ["/api/v1/networks/blue?wait=forever", "/api/v1/networks/blue?colour=1", "/api/v1/networks/%ff"]
+    {
+        let error = client.put::<_, ()>(path, &network("blue", 10, &[])).await.unwrap_err();
+        assert!(error.problem().unwrap().kind.starts_with("urn:weft:problem:"), "{path}: {error}");
+    }
     assert_eq!(client.post::<_, ()>("/api/v1/health", &1).await.unwrap_err().problem().unwrap().status, 405);
     handle.stop().await;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use controller::layout::{self, Owner};
 use controller_api::{Flow, FlowAdd, FlowOwner, Problem};
@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::{Answer, Shared, switch_named};
 use crate::controllerd::hub::Hub;
-use crate::controllerd::problem::{Body, Refusal};
+use crate::controllerd::problem::{Body, Name, Query, Refusal};
 use crate::controllerd::trace::flows_of;
 
 pub fn router() -> OpenApiRouter<Arc<Hub>> {
@@ -28,7 +28,7 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
     params(("switch", description = "Name or dpid")),
     responses((status = 200, body = Vec<Flow>), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-async fn list(State(hub): Shared, Path(name): Path<String>) -> Answer<Vec<Flow>> {
+async fn list(State(hub): Shared, Name(name): Name) -> Answer<Vec<Flow>> {
     let dpid = switch_named(&hub, &name)?;
     let mut flows = flows_of(&hub, dpid).await?;
     flows.sort_by_key(|flow| (flow.table, std::cmp::Reverse(flow.priority)));
@@ -48,7 +48,7 @@ async fn list(State(hub): Shared, Path(name): Path<String>) -> Answer<Vec<Flow>>
 )]
 async fn add(
     State(hub): Shared,
-    Path(name): Path<String>,
+    Name(name): Name,
     Body(request): Body<FlowAdd>,
 ) -> Result<(StatusCode, Json<Flow>), Refusal> {
     let dpid = switch_named(&hub, &name)?;
@@ -84,6 +84,7 @@ async fn add(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Selection {
     /// Which raw flows, as `ovs-ofctl del-flows` takes it (`table=0,in_port=1`). Empty: all of them.
     #[serde(default, rename = "match")]
@@ -96,11 +97,7 @@ struct Selection {
     params(("switch", description = "Name or dpid"), Selection),
     responses((status = 200, body = u64), (status = 422, body = Problem, content_type = "application/problem+json"))
 )]
-async fn delete(
-    State(hub): Shared,
-    Path(name): Path<String>,
-    Query(selection): Query<Selection>,
-) -> Answer<u64> {
+async fn delete(State(hub): Shared, Name(name): Name, Query(selection): Query<Selection>) -> Answer<u64> {
     let dpid = switch_named(&hub, &name)?;
     let wrong = |error| Problem::invalid("", format!("match: {error}"));
     let mut delete =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use controller_api::{Chain, Function, Network, Problem, Router, State as IntentState, Stored};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use crate::controllerd::hub::Hub;
-use crate::controllerd::problem::{Body, Refusal};
+use crate::controllerd::problem::{Body, Name, Query, Refusal};
 use crate::controllerd::store::Kind;
 
 /// Longest wait for an intent to be realised.
@@ -112,7 +112,7 @@ macro_rules! collection {
                     (status = 404, body = Problem, content_type = "application/problem+json")
                 )
             )]
-            async fn get(State(hub): Shared, Path(name): Path<String>) -> Result<Json<Item>, Refusal> {
+            async fn get(State(hub): Shared, Name(name): Name) -> Result<Json<Item>, Refusal> {
                 read(&hub, &name).map(Json)
             }
 
@@ -130,7 +130,7 @@ macro_rules! collection {
             )]
             async fn put(
                 State(hub): Shared,
-                Path(name): Path<String>,
+                Name(name): Name,
                 Query(wait): Query<Wait>,
                 Body(intent): Body<$type>,
             ) -> Result<(StatusCode, Json<Item>), Refusal> {
@@ -148,7 +148,7 @@ macro_rules! collection {
                         content_type = "application/problem+json")
                 )
             )]
-            async fn remove(State(hub): Shared, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+            async fn remove(State(hub): Shared, Name(name): Name) -> Result<StatusCode, Refusal> {
                 delete::<$type>(&hub, &name)
             }
         }

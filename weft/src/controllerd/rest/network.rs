@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use controller::Role;
 use controller_api::{Host, Link, Port, PortRole, Problem, Switch, TraceReply, TraceRequest};
 use openflow::{Dpid, PortStats, Reply, Request};
@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::{Answer, Shared, switch_named};
 use crate::controllerd::convert::{counters_of, dpid_of, mac_of, port_ref};
 use crate::controllerd::hub::Hub;
-use crate::controllerd::problem::Body;
+use crate::controllerd::problem::{Body, Name};
 
 pub fn router() -> OpenApiRouter<Arc<Hub>> {
     OpenApiRouter::new()
@@ -38,7 +38,7 @@ async fn switches(State(hub): Shared) -> Json<Vec<Switch>> {
     params(("switch", description = "Name or dpid")),
     responses((status = 200, body = Switch), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-async fn switch(State(hub): Shared, Path(name): Path<String>) -> Answer<Switch> {
+async fn switch(State(hub): Shared, Name(name): Name) -> Answer<Switch> {
     let dpid = switch_named(&hub, &name)?;
     Ok(Json(describe(&hub, dpid).ok_or_else(|| Problem::not_found(format!("switch {name:?}")))?))
 }
@@ -57,7 +57,7 @@ fn describe(hub: &Hub, dpid: Dpid) -> Option<Switch> {
             dpid: dpid_of(dpid),
             name: switch.name.clone(),
             connected: core.connection(dpid).is_some(),
-            realised: core.is_realised(dpid),
+            realised: core.is_realised(dpid) && core.is_settled(dpid),
             peer: peer.unwrap_or_default(),
             description: description.unwrap_or_default(),
             n_tables: switch.n_tables,
@@ -72,7 +72,7 @@ fn describe(hub: &Hub, dpid: Dpid) -> Option<Switch> {
     params(("switch", description = "Name or dpid")),
     responses((status = 200, body = Vec<Port>), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-async fn ports(State(hub): Shared, Path(name): Path<String>) -> Answer<Vec<Port>> {
+async fn ports(State(hub): Shared, Name(name): Name) -> Answer<Vec<Port>> {
     let dpid = switch_named(&hub, &name)?;
     // A switch that does not answer still has ports.
     let stats = match hub.ask(dpid, Request::PortStats(None)).await {
