@@ -3,7 +3,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use openflow::{Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, Instruction, Match, Priority, TableId};
+use openflow::{
+    Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, Instruction, Match, Oxm, Priority, TableId,
+};
 
 use crate::layout;
 
@@ -21,10 +23,12 @@ pub struct FlowKey {
 impl Ord for FlowKey {
     /// The order in which flows are added (see [`layout::rank`]), the most specific of a rank first.
     fn cmp(&self, other: &Self) -> Ordering {
-        let fields = |key: &Self| key.matches.iter().map(|f| (f.field, f.value, f.mask)).collect::<Vec<_>>();
         let stage =
             |key: &Self| (layout::rank(key.table, key.priority), Reverse(key.table), Reverse(key.priority));
-        stage(self).cmp(&stage(other)).then_with(|| fields(self).cmp(&fields(other)))
+        let values = |field: &Oxm| (field.field, field.value, field.mask);
+        stage(self)
+            .cmp(&stage(other))
+            .then_with(|| self.matches.iter().map(values).cmp(other.matches.iter().map(values)))
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Config {
     pub retire: Duration,
     /// Time for the handshake.
     pub handshake: Duration,
-    /// Least time between two plans; what happens in between goes into the next one together.
+    /// Least time between two plans, longer for large ones; what happens in between goes into the next one together.
     pub plan_interval: Duration,
     /// Most hosts that are learned.
     pub max_hosts: usize,

@@ -86,7 +86,9 @@ impl Controller {
         if !known || !whole || packet_in.buffer.is_some() {
             return self.counters.held_dropped += 1;
         }
-        self.plan_now(now);
+        if self.dirty {
+            self.plan_now(now);
+        }
         let conn = self.switches.get(&at.0).and_then(|managed| managed.conn);
         let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) else {
             return;

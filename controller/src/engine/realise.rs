@@ -1,5 +1,7 @@
 //! From a change of intent or view to confirmed flows.
 
+use std::time::Duration;
+
 use openflow::{Dpid, Error, Message, Xid};
 use packet::Instant;
 
@@ -10,9 +12,16 @@ use crate::lanes::resolve;
 use crate::plan::plan_resolved;
 use crate::switch::Pending;
 
+/// Time between plans for each flow of the last one: about twice what it takes to plan and compare it.
+const PLAN_INTERVAL_PER_FLOW: Duration = Duration::from_micros(12);
+
 impl Controller {
+    /// A plan costs what it is long; in between there must be time for what it is planned from.
     pub(super) fn plan_due(&self) -> Option<Instant> {
-        Some(self.last_plan.map_or(Instant::ZERO, |last| last + self.config.plan_interval))
+        let n_flows: usize = self.blueprint.switches.values().map(Flows::len).sum();
+        let n_flows = u32::try_from(n_flows).unwrap_or(u32::MAX);
+        let interval = self.config.plan_interval.max(PLAN_INTERVAL_PER_FLOW.saturating_mul(n_flows));
+        Some(self.last_plan.map_or(Instant::ZERO, |last| last + interval))
     }
 
     pub(super) fn plan_if_due(&mut self, now: Instant) {
