@@ -60,6 +60,8 @@ struct Outcome {
     streams: u16,
     seconds: f64,
     tcp_gbit_per_s: f64,
+    /// Cores that the workers used meanwhile; what is left of the machine went to the two hosts.
+    worker_cores: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     round_trip_p50_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let middle = Middle::start(args.engine, Config { n_workers, poll }, ports)?;
     let time = Duration::from_secs_f64(args.seconds);
 
+    let (lost_before, cpu) = (dropped(&middle), WorkerCpu::start()?);
     let bits = probes::tcp(&hosts.0, &hosts.1, usize::from(args.streams), time)?;
     if bits == 0.0 {
         bail!("nothing came through the {:?} in {} s", args.engine, args.seconds);
@@ -92,12 +95,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         streams: args.streams,
         seconds: args.seconds,
         tcp_gbit_per_s: bits / 1e9,
+        worker_cores: cpu.cores()?,
         round_trip_p50_us: None,
         round_trip_p99_us: None,
         udp_kpps: None,
         dropped: 0,
     };
-    outcome.dropped = dropped(&middle);
+    outcome.dropped = dropped(&middle) - lost_before;
     if args.all {
         let (p50, p99) = probes::round_trips(&hosts.0, &hosts.1, time)?;
         outcome.round_trip_p50_us = Some(p50.as_secs_f64() * 1e6);
@@ -106,6 +110,36 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     print(args, &outcome)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Processor time of the worker threads since a moment.
+struct WorkerCpu {
+    since: std::time::Instant,
+    used: Duration,
+}
+
+impl WorkerCpu {
+    #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+    fn start() -> anyhow::Result<Self> {
+        Ok(Self { since: std::time::Instant::now(), used: worker_cpu()? })
+    }
+
+    fn cores(&self) -> anyhow::Result<f64> {
+        Ok((worker_cpu()? - self.used).as_secs_f64() / self.since.elapsed().as_secs_f64())
+    }
+}
+
+/// The first number of `schedstat` is nanoseconds on a processor (Documentation/scheduler/sched-stats.rst).
+fn worker_cpu() -> anyhow::Result<Duration> {
+    let mut nanos = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        if std::fs::read_to_string(task.join("comm"))?.starts_with("weft-worker") {
+            let stat = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+            nanos += stat.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// What the ports and workers dropped so far.
@@ -121,7 +155,7 @@ fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
         return Ok(());
     }
     anstream::println!(
-        "TCP, {} stream{} through one {} (offloads {}, {} worker{}): {:.2} Gbit/s, {} frames dropped",
+        "TCP, {} stream{} through one {} (offloads {}, {} worker{}): {:.2} Gbit/s, {:.2} cores in workers, {} frames dropped",
         outcome.streams,
         if outcome.streams == 1 { "" } else { "s" },
         outcome.engine,
@@ -129,6 +163,7 @@ fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
         outcome.workers,
         if outcome.workers == 1 { "" } else { "s" },
         outcome.tcp_gbit_per_s,
+        outcome.worker_cores,
         outcome.dropped,
     );
     if let (Some(p50), Some(p99)) = (outcome.round_trip_p50_us, outcome.round_trip_p99_us) {
