@@ -441,6 +441,11 @@ impl Session {
         self.counters
     }
 
+    /// The first bytes of the message last polled, for an error reply that is made elsewhere.
+    pub fn last_request(&self) -> &[u8] {
+        &self.last_request.1
+    }
+
     /// Bytes waiting to be written.
     pub fn backlog(&self) -> usize {
         self.tx.len() - self.sent
