@@ -4,6 +4,8 @@ mod flows;
 mod intents;
 mod network;
 
+pub(crate) use flows::{flow_of_request, flow_shape};
+
 use std::sync::Arc;
 
 use axum::Router;

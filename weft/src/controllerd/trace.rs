@@ -128,7 +128,7 @@ fn text_of(reply: &TraceReply) -> String {
 }
 
 /// The frame given, or one that has the fields given.
-fn frame_of(request: &TraceRequest) -> Result<Vec<u8>, Problem> {
+pub(crate) fn frame_of(request: &TraceRequest) -> Result<Vec<u8>, Problem> {
     match (&request.frame, &request.flow) {
         (Some(hex), None) => bytes_of(hex)
             .ok_or_else(|| Problem::invalid("/frame", "expected an even number of hexadecimal digits")),

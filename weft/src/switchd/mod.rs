@@ -1,34 +1,266 @@
 //! One switch as a daemon, and the commands that talk to it.
+//!
+//! A task owns the [`vswitch::Switch`]; connections, the workers and the API reach it by messages only, so nothing here
+//! is locked. A connection that floods or talks nonsense costs that connection.
+// Its callers are the daemon and the labs of this binary; what one of them does not call another does.
+#![allow(dead_code)]
 
-use std::process::ExitCode;
+mod api;
+mod client;
+mod command;
+mod connect;
+mod connection;
+mod owner;
+mod service;
 
-/// One switch as a daemon, and the commands that talk to it.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Runs until told to stop.
+use anyhow::Context;
+use netio::PortSpec;
+use openflow::{Dpid, FlowStats};
+use packet::PortNo;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+use vswitch::{FailMode, Trace};
+
+use crate::controllerd::Connector;
+use crate::plane::Plane;
+
+pub use client::{ClientCommand, run_client};
+pub use command::{Args, run};
+pub use owner::{PortRow, Status};
+
+/// What a switch is started with.
+#[derive(Debug, Clone)]
+pub struct SwitchSpec {
+    /// Its name: told to controllers as dp_desc, and by which `link:` ports of others find it.
+    pub name: String,
+    /// Its identity.
+    pub dpid: Dpid,
+    /// What it does while no controller is connected.
+    pub fail_mode: FailMode,
+    /// Controllers to connect to, again and again.
+    pub controllers: Vec<Target>,
+    /// Where controllers and tools may connect; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Where its unix socket `NAME.sock` is made; none for no socket.
+    pub run_dir: Option<PathBuf>,
+}
+
+impl SwitchSpec {
+    /// A switch that connects to nobody and listens nowhere.
+    pub fn new(name: impl Into<String>, dpid: Dpid) -> Self {
+        Self {
+            name: name.into(),
+            dpid,
+            fail_mode: FailMode::Secure,
+            controllers: Vec::new(),
+            listen: Vec::new(),
+            run_dir: None,
+        }
+    }
+}
+
+/// A controller to connect to.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// By TCP.
+    Tcp(SocketAddr),
+    /// In this process.
+    Pipe(Connector),
+}
+
+/// A running switch. Dropping it ends it, though without waiting for its ports to close: see [`SwitchHandle::stop`].
+#[derive(Debug)]
+pub struct SwitchHandle {
+    client: Client,
+    /// Ended by hand: the owner ends by itself when asked to.
+    tasks: Vec<AbortHandle>,
+    owner: Option<JoinHandle<()>>,
+    listening: Vec<SocketAddr>,
+    socket: Option<PathBuf>,
+}
+
+/// Asks the owner of a switch. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    spec: Arc<SwitchSpec>,
+    requests: mpsc::Sender<owner::Request>,
+}
+
+/// Why the owner said no: in the words of the API, so that every way to ask gets the same answer.
+pub(crate) type Answer<T> = Result<T, controller_api::Problem>;
+
+impl Client {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Answer<T>>) -> owner::Request) -> Answer<T> {
+        let gone = || controller_api::Problem::internal(format!("the switch {} has stopped", self.spec.name));
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// Starts a switch without ports.
 ///
 /// # Errors
-/// What keeps it from starting or running.
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+/// An address or path that cannot be listened on, or a name that is taken. Nothing is left behind.
+pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandle> {
+    let mut listeners = Vec::new();
+    for &addr in &spec.listen {
+        let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
+        listeners.push(listener);
+    }
+    let socket = spec.run_dir.as_ref().map(|dir| dir.join(format!("{}.sock", spec.name)));
+    let unix = match &socket {
+        Some(path) => Some(service::bind_unix(path).await?),
+        None => None,
+    };
+    let spec = Arc::new(spec);
+    let (requests, inbox) = mpsc::channel(owner::INBOX);
+    // From here on the handle cleans up whatever happens.
+    let mut handle = SwitchHandle {
+        client: Client { spec: spec.clone(), requests },
+        tasks: Vec::new(),
+        owner: None,
+        listening: Vec::new(),
+        socket,
+    };
+    let clock = plane.clock();
+    let owner = owner::Owner::new(&spec, plane)?;
+    handle.owner = Some(tokio::spawn(owner.run(inbox)));
+    for listener in listeners {
+        handle.listening.push(listener.local_addr()?);
+        let task = connect::accept(listener, handle.client.requests.clone(), clock);
+        handle.tasks.push(tokio::spawn(task).abort_handle());
+    }
+    for target in spec.controllers.clone() {
+        let task = connect::keep_connected(target, handle.client.requests.clone(), clock);
+        handle.tasks.push(tokio::spawn(task).abort_handle());
+    }
+    if let Some(unix) = unix {
+        handle.serve(unix);
+    }
+    Ok(handle)
 }
 
-/// Commands that talk to a running switch (or to all of a lab).
-#[derive(Debug, clap::Subcommand)]
-pub enum ClientCommand {
-    /// Add, remove and list ports.
-    Port,
-    /// Show the flows of the switches.
-    Flows,
-    /// Follow a frame through a switch.
-    Trace,
+impl SwitchHandle {
+    fn serve(&mut self, unix: UnixListener) {
+        let server = axum::serve(unix, api::router(self.client.clone()));
+        let task = tokio::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the API server of the switch stopped");
+            }
+        });
+        self.tasks.push(task.abort_handle());
+    }
+
+    /// Attaches a port; without a number, the lowest free one. Without a name, one is derived from what it is.
+    ///
+    /// # Errors
+    /// What keeps it from being attached; nothing is left of it then.
+    pub async fn add_port(
+        &self,
+        number: Option<PortNo>,
+        name: Option<String>,
+        spec: PortSpec,
+    ) -> anyhow::Result<PortRow> {
+        Ok(self.client.ask(|reply| owner::Request::AddPort { number, name, spec, reply }).await?)
+    }
+
+    /// Detaches a port and closes it.
+    ///
+    /// # Errors
+    /// There is no such port.
+    pub async fn del_port(&self, number: PortNo) -> anyhow::Result<()> {
+        Ok(self.client.ask(|reply| owner::Request::DelPort { number, reply }).await?)
+    }
+
+    /// The ports, by number.
+    ///
+    /// # Errors
+    /// The switch has stopped.
+    pub async fn ports(&self) -> anyhow::Result<Vec<PortRow>> {
+        Ok(self.client.ask(owner::Request::Ports).await?)
+    }
+
+    /// Every flow with its counters, by table and priority.
+    ///
+    /// # Errors
+    /// The switch has stopped.
+    pub async fn flows(&self) -> anyhow::Result<Vec<FlowStats>> {
+        Ok(self.client.ask(owner::Request::Flows).await?)
+    }
+
+    /// What would happen to a frame.
+    ///
+    /// # Errors
+    /// There is no such port.
+    pub async fn trace(&self, in_port: PortNo, frame: Vec<u8>) -> anyhow::Result<Trace> {
+        Ok(self.client.ask(|reply| owner::Request::Trace { in_port, frame, reply }).await?)
+    }
+
+    /// Frames dropped, by reason.
+    ///
+    /// # Errors
+    /// The switch has stopped.
+    pub async fn drops(&self) -> anyhow::Result<Vec<(String, u64)>> {
+        Ok(self.client.ask(owner::Request::Drops).await?)
+    }
+
+    /// Whom it is connected to, and how much it holds.
+    ///
+    /// # Errors
+    /// The switch has stopped.
+    pub async fn status(&self) -> anyhow::Result<Status> {
+        Ok(self.client.ask(owner::Request::Status).await?)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.client.spec.name
+    }
+
+    /// Its identity.
+    pub fn dpid(&self) -> Dpid {
+        self.client.spec.dpid
+    }
+
+    /// Where controllers and tools may connect.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> Option<&std::path::Path> {
+        self.socket.as_deref()
+    }
+
+    /// Ends its connections, closes its ports and waits for that. Devices that were made for them go.
+    pub async fn stop(mut self) {
+        let asked = self.client.ask(owner::Request::Stop).await;
+        if let Err(problem) = asked {
+            tracing::debug!(%problem, "stopping a switch that had stopped");
+        }
+        if let Some(owner) = self.owner.take()
+            && let Err(error) = owner.await
+        {
+            tracing::error!(%error, "the owner of the switch ended badly");
+        }
+    }
 }
 
-/// Runs one of [`ClientCommand`].
-///
-/// # Errors
-/// What the daemon answered or why it could not be reached.
-pub fn run_client(_command: ClientCommand) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+impl Drop for SwitchHandle {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        if let Some(path) = self.socket.take() {
+            // It may be gone already, and there is nobody to tell.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

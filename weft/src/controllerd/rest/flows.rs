@@ -119,17 +119,22 @@ async fn delete(State(hub): Shared, Name(name): Name, Query(selection): Query<Se
     Ok(Json(before))
 }
 
-/// The flow mod that a request describes, with the cookie of raw flows.
-fn flow_mod_of(request: &FlowAdd) -> Result<FlowMod, Problem> {
-    let mut flow = match &request.text {
+/// The flow that a request to add one means.
+pub(crate) fn flow_of_request(request: &FlowAdd) -> Result<FlowMod, Problem> {
+    match &request.text {
         Some(text) => {
             if *request != (FlowAdd { text: Some(text.clone()), ..FlowAdd::default() }) {
                 return Err(Problem::invalid("/text", "`text` excludes all other fields"));
             }
-            openflow::text::parse_flow(text).map_err(|error| Problem::invalid("/text", error))?
+            openflow::text::parse_flow(text).map_err(|error| Problem::invalid("/text", error))
         }
-        None => structured(request)?,
-    };
+        None => structured(request),
+    }
+}
+
+/// The same with the cookie of raw flows.
+fn flow_mod_of(request: &FlowAdd) -> Result<FlowMod, Problem> {
+    let mut flow = flow_of_request(request)?;
     let text = format!("{}/{}/{}", flow.table, flow.priority, flow.matches);
     let id =
         text.bytes().fold(u64::from(flow.priority.0), |id, b| id.wrapping_mul(31).wrapping_add(b.into()));
@@ -161,6 +166,11 @@ fn structured(request: &FlowAdd) -> Result<FlowMod, Problem> {
 }
 
 fn shape_of(core: &controller::Controller, flow: &FlowStats) -> Flow {
+    flow_shape(flow, core.blueprint().label(flow.cookie).map(str::to_owned))
+}
+
+/// A flow as the API writes it, with the intent it serves.
+pub(crate) fn flow_shape(flow: &FlowStats, intent: Option<String>) -> Flow {
     let owner = match layout::owner(flow.cookie) {
         Owner::Intent => FlowOwner::Intent,
         Owner::Raw => FlowOwner::Raw,
@@ -181,7 +191,7 @@ fn shape_of(core: &controller::Controller, flow: &FlowStats) -> Flow {
         idle_timeout: flow.idle_timeout,
         hard_timeout: flow.hard_timeout,
         owner,
-        intent: core.blueprint().label(flow.cookie).map(str::to_owned),
+        intent,
     }
 }
 

@@ -1,0 +1,259 @@
+//! `weft port`, `weft flows`, `weft trace`: clients of switches, and of whatever else serves the same API.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use controller_api::client::{Client, Server};
+use controller_api::{Port, PortAdd, PortRef, TraceRequest};
+use serde::Serialize;
+
+use super::command::port_arg;
+use super::service::run_dir;
+
+/// Commands that talk to a running switch (or to all of a lab).
+#[derive(Debug, clap::Subcommand)]
+pub enum ClientCommand {
+    /// Add, remove and list ports.
+    Port {
+        #[command(subcommand)]
+        command: PortCommand,
+    },
+    /// Show the flows of the switches.
+    Flows {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Follow a frame through a switch.
+    Trace {
+        #[command(flatten)]
+        which: Which,
+        /// The port it comes by: number or name.
+        #[arg(long)]
+        port: String,
+        /// The frame in hexadecimal, from the destination address on.
+        #[arg(long, conflicts_with = "flow", required_unless_present = "flow")]
+        frame: Option<String>,
+        /// The frame described: tcp,dl_src=..,dl_dst=..,nw_src=..,nw_dst=..,tp_dst=80
+        flow: Option<String>,
+    },
+}
+
+/// What to do with ports.
+#[derive(Debug, clap::Subcommand)]
+pub enum PortCommand {
+    /// Attach a port while the switch runs.
+    Add {
+        #[command(flatten)]
+        which: Which,
+        /// NUMBER=WHAT, such as 3=tap:t3; without NUMBER= the lowest free one.
+        #[arg(value_name = "[NUMBER=]WHAT")]
+        port: String,
+        /// Name of the port; by default that of the interface.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Detach a port.
+    Del {
+        #[command(flatten)]
+        which: Which,
+        /// Its number or name.
+        port: String,
+    },
+    /// List the ports with their counters.
+    List {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which switch, and how it answers.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// Name or dpid of the switch; needed where there are several.
+    #[arg(long)]
+    switch: Option<String>,
+    /// Ask this server: unix:/path/to.sock or http://host:port. By default every switch of the run directory.
+    #[arg(long)]
+    server: Option<Server>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A switch and who speaks for it.
+struct Found {
+    client: Client,
+    name: String,
+}
+
+impl Which {
+    /// Every switch that is meant; at least one.
+    async fn all(&self) -> anyhow::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        match &self.server {
+            Some(server) => found.extend(self.on(Client::new(server.clone())).await?),
+            None => {
+                for socket in sockets(&run_dir()?) {
+                    let client = Client::unix(socket);
+                    // Other daemons have sockets there, too, and some are left from processes that were killed.
+                    if client.health().await.is_ok_and(|health| health.service == "switch") {
+                        found.extend(self.on(client).await?);
+                    }
+                }
+            }
+        }
+        match (found.is_empty(), &self.switch, &self.server) {
+            (false, ..) => Ok(found),
+            (true, Some(name), _) => {
+                bail!("no switch \"{name}\" is running: `weft switch --name {name}` starts one")
+            }
+            (true, None, Some(server)) => bail!("{server} knows no switch"),
+            (true, None, None) => bail!("no switch is running in {}", run_dir()?.display()),
+        }
+    }
+
+    async fn on(&self, client: Client) -> anyhow::Result<Vec<Found>> {
+        let mut switches = client.switches().await?;
+        if let Some(wanted) = &self.switch {
+            switches.retain(|switch| switch.name == *wanted || switch.dpid.to_string() == *wanted);
+        }
+        Ok(switches.into_iter().map(|switch| Found { client: client.clone(), name: switch.name }).collect())
+    }
+
+    async fn one(&self) -> anyhow::Result<Found> {
+        let mut all = self.all().await?;
+        if all.len() > 1 {
+            let names: Vec<_> = all.iter().map(|found| found.name.as_str()).collect();
+            bail!("there are several switches, so --switch is needed: one of {}", names.join(", "));
+        }
+        all.pop().context("at least one was found")
+    }
+}
+
+/// The sockets of daemons, and of the switches of labs.
+fn sockets(run_dir: &Path) -> Vec<PathBuf> {
+    let entries =
+        |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let labs = entries(&run_dir.join("labs"));
+    let mut sockets: Vec<_> = std::iter::once(run_dir.to_owned())
+        .chain(labs)
+        .flat_map(|dir| entries(&dir))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+        .collect();
+    sockets.sort();
+    sockets
+}
+
+/// Runs one of [`ClientCommand`].
+///
+/// # Errors
+/// What the daemon answered or why it could not be reached.
+pub fn run_client(command: ClientCommand) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            ClientCommand::Port { command } => run_port(command).await?,
+            ClientCommand::Flows { which } => show_flows(&which).await?,
+            ClientCommand::Trace { which, port, frame, flow } => {
+                let found = which.one().await?;
+                let request = TraceRequest { port: PortRef::new(found.name, port), frame, flow };
+                let reply = found.client.trace(&request).await?;
+                if which.json { print_json(&reply)? } else { println!("{}", reply.text.trim_end()) }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn run_port(command: PortCommand) -> anyhow::Result<()> {
+    match command {
+        PortCommand::Add { which, port, name } => {
+            let found = which.one().await?;
+            let port = port_arg(&port)?;
+            let number = port.number.map(|number| number.0);
+            let wanted = PortAdd { number, spec: port.spec.to_string(), name };
+            let added = found.client.add_port(&found.name, &wanted).await?;
+            if which.json {
+                return print_json(&added);
+            }
+            println!("port {} ({}) added to {}", added.number, added.name, found.name);
+        }
+        PortCommand::Del { which, port } => {
+            let found = which.one().await?;
+            let ports = found.client.ports(&found.name).await?;
+            let named = |p: &&Port| p.name == port || p.number.to_string() == port;
+            let number = ports.iter().find(named).map(|p| p.number);
+            let number = number.with_context(|| format!("switch {} has no port {port}", found.name))?;
+            found.client.delete_port(&found.name, number).await?;
+            if !which.json {
+                println!("port {number} removed from {}", found.name);
+            }
+        }
+        PortCommand::List { which } => {
+            let mut all = Vec::new();
+            for found in which.all().await? {
+                let ports = found.client.ports(&found.name).await?;
+                all.push((found.name, ports));
+            }
+            if which.json {
+                return print_json(&by_switch(all));
+            }
+            print_ports(&all);
+        }
+    }
+    Ok(())
+}
+
+fn print_ports(all: &[(String, Vec<Port>)]) {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["SWITCH", "PORT", "NAME", "LINK", "WHAT", "MAC", "RX FRAMES", "TX FRAMES", "DROPPED"]);
+    for (switch, ports) in all {
+        for port in ports {
+            let counters = port.counters.unwrap_or_default();
+            table.add_row([
+                switch.clone(),
+                port.number.to_string(),
+                port.name.clone(),
+                if port.up { "up" } else { "down" }.to_owned(),
+                port.spec.clone().unwrap_or_default(),
+                port.mac.to_string(),
+                counters.rx_frames.to_string(),
+                counters.tx_frames.to_string(),
+                (counters.rx_dropped + counters.tx_dropped).to_string(),
+            ]);
+        }
+    }
+    println!("{table}");
+}
+
+async fn show_flows(which: &Which) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for found in which.all().await? {
+        let flows = found.client.flows(&found.name).await?;
+        all.push((found.name, flows));
+    }
+    if which.json {
+        return print_json(&by_switch(all));
+    }
+    let several = all.len() > 1;
+    for (name, flows) in all {
+        if several {
+            println!("{name}:");
+        }
+        for flow in flows {
+            println!(" {}", flow.text);
+        }
+    }
+    Ok(())
+}
+
+fn by_switch<T>(all: Vec<(String, Vec<T>)>) -> std::collections::BTreeMap<String, Vec<T>> {
+    all.into_iter().collect()
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

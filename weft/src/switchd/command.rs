@@ -1,0 +1,198 @@
+//! `weft switch`: one switch as a daemon.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use netio::PortSpec;
+use openflow::Dpid;
+use packet::PortNo;
+use vswitch::FailMode;
+
+use super::service::{run_dir, signals};
+use super::{SwitchHandle, SwitchSpec, Target, start};
+use crate::plane::{Plane, default_workers};
+
+/// Where OpenFlow is spoken if no port is given (IANA).
+const OPENFLOW_PORT: u16 = 6653;
+
+/// One switch as a daemon.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Name of the switch: controllers see it, and its unix socket is NAME.sock in the run directory.
+    #[arg(long, default_value = "s1")]
+    name: String,
+    /// Datapath id: 16 hexadecimal digits, or a number.
+    #[arg(long, default_value = "1")]
+    dpid: Dpid,
+    /// A port: NUMBER=WHAT, such as 1=tap:t1, 2=afpacket:eth1, 3=netns:NS/eth0. Without NUMBER= the next free one.
+    #[arg(long = "port", value_name = "[NUMBER=]WHAT", value_parser = port_arg)]
+    ports: Vec<PortArg>,
+    /// A controller to connect to: tcp:ADDRESS[:PORT].
+    #[arg(long = "controller", value_name = "TARGET", value_parser = controller_arg)]
+    controllers: Vec<SocketAddr>,
+    /// Listen for controllers and tools: ptcp:PORT[:ADDRESS], on the loopback unless told otherwise.
+    #[arg(long = "listen", value_name = "TARGET", value_parser = listen_arg)]
+    listen: Vec<SocketAddr>,
+    /// Without a controller: secure keeps to the flows there are, standalone learns and forwards by itself.
+    #[arg(long, value_enum, default_value = "secure")]
+    fail_mode: FailModeArg,
+    /// Worker threads; by default as many as there are cores, at most four.
+    #[arg(long)]
+    workers: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FailModeArg {
+    Secure,
+    Standalone,
+}
+
+impl From<FailModeArg> for FailMode {
+    fn from(arg: FailModeArg) -> Self {
+        match arg {
+            FailModeArg::Secure => Self::Secure,
+            FailModeArg::Standalone => Self::Standalone,
+        }
+    }
+}
+
+/// `[NUMBER=]WHAT`.
+#[derive(Debug, Clone)]
+pub struct PortArg {
+    pub number: Option<PortNo>,
+    pub spec: PortSpec,
+}
+
+/// Reads a port of the command line.
+pub fn port_arg(text: &str) -> anyhow::Result<PortArg> {
+    // Options of the port have equals signs, too, but behind the colon.
+    let number = text.split_once('=').filter(|(number, _)| !number.contains(':'));
+    match number {
+        Some((number, spec)) => {
+            let number = number.parse().with_context(|| format!("\"{number}\" is no port number"))?;
+            Ok(PortArg { number: Some(PortNo(number)), spec: spec.parse()? })
+        }
+        None => Ok(PortArg { number: None, spec: text.parse()? }),
+    }
+}
+
+/// `tcp:ADDRESS[:PORT]`.
+fn controller_arg(text: &str) -> anyhow::Result<SocketAddr> {
+    let Some(addr) = text.strip_prefix("tcp:") else {
+        bail!("\"{text}\" is no controller: tcp:ADDRESS[:PORT] is expected");
+    };
+    socket_addr(addr).with_context(|| format!("\"{text}\" is no controller: tcp:ADDRESS[:PORT] is expected"))
+}
+
+/// `ptcp:[PORT][:ADDRESS]`, as ovs-vsctl writes it.
+fn listen_arg(text: &str) -> anyhow::Result<SocketAddr> {
+    let wrong = || format!("\"{text}\" is no place to listen: ptcp:PORT[:ADDRESS] is expected");
+    let rest = text.strip_prefix("ptcp:").with_context(wrong)?;
+    let (port, addr) = match rest.split_once(':') {
+        Some((port, addr)) => (port, addr.trim_matches(['[', ']']).parse().with_context(wrong)?),
+        None => (rest, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    };
+    let port = if port.is_empty() { OPENFLOW_PORT } else { port.parse().with_context(wrong)? };
+    Ok(SocketAddr::new(addr, port))
+}
+
+fn socket_addr(text: &str) -> anyhow::Result<SocketAddr> {
+    if let Ok(addr) = text.parse() {
+        return Ok(addr);
+    }
+    let addr: IpAddr = text.trim_matches(['[', ']']).parse()?;
+    Ok(SocketAddr::new(addr, OPENFLOW_PORT))
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// What keeps it from starting or running.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // A second subscriber is a bug of this process, and then the first one serves.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .try_init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        // Before anything is made: a signal that comes early finds us ready to clean up.
+        let told_to_stop = signals()?;
+        tokio::pin!(told_to_stop);
+        let spec = SwitchSpec {
+            name: args.name,
+            dpid: args.dpid,
+            fail_mode: args.fail_mode.into(),
+            controllers: args.controllers.into_iter().map(Target::Tcp).collect(),
+            listen: args.listen,
+            run_dir: Some(run_dir()?),
+        };
+        let plane = Plane::start(args.workers.unwrap_or_else(default_workers))?;
+        let handle = start(spec, plane).await?;
+        let added = tokio::select! {
+            added = add_ports(&handle, &args.ports) => added,
+            () = &mut told_to_stop => {
+                handle.stop().await;
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
+        if let Err(error) = added {
+            handle.stop().await;
+            return Err(error);
+        }
+        announce(&handle);
+        told_to_stop.await;
+        handle.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn add_ports(handle: &SwitchHandle, ports: &[PortArg]) -> anyhow::Result<()> {
+    // Ports with a number first, so that no other takes it.
+    let (numbered, free): (Vec<_>, Vec<_>) = ports.iter().partition(|port| port.number.is_some());
+    for port in numbered.into_iter().chain(free) {
+        let row = handle.add_port(port.number, None, port.spec.clone()).await?;
+        if let Some(note) = row.note {
+            tracing::info!(port = %row.number, "{note}");
+        }
+    }
+    Ok(())
+}
+
+/// One line for people and scripts once everything is there.
+fn announce(handle: &SwitchHandle) {
+    let listening: Vec<_> =
+        handle.listening().iter().map(|addr| format!(", listening on tcp:{addr}")).collect();
+    println!("switch {} with dpid {} is ready{}", handle.name(), handle.dpid(), listening.concat());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_open_vswitch_writes_them() {
+        assert_eq!(listen_arg("ptcp:6654").expect("valid").to_string(), "127.0.0.1:6654");
+        assert_eq!(listen_arg("ptcp:6654:[::1]").expect("valid").to_string(), "[::1]:6654");
+        assert_eq!(listen_arg("ptcp:").expect("valid").to_string(), "127.0.0.1:6653");
+        assert_eq!(controller_arg("tcp:10.0.0.1").expect("valid").to_string(), "10.0.0.1:6653");
+        assert_eq!(controller_arg("tcp:[::1]:7").expect("valid").to_string(), "[::1]:7");
+        for bad in ["tcp:6654", "ptcp:x", "ptcp:70000", "6654"] {
+            assert!(listen_arg(bad).is_err(), "{bad}");
+        }
+        for bad in ["10.0.0.1:6653", "tcp:localhost", "ssl:10.0.0.1"] {
+            assert!(controller_arg(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_may_have_a_number() {
+        assert_eq!(port_arg("3=tap:t3").expect("valid").number, Some(PortNo(3)));
+        assert_eq!(port_arg("tap:t3,offload=off").expect("valid").number, None);
+        assert!(port_arg("x=tap:t3").is_err());
+        assert!(port_arg("3=nonsense").is_err());
+    }
+}

@@ -1,0 +1,444 @@
+//! The task that owns the switch: requests and the workers' events in, effects out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use controller_api::Problem;
+use dataplane::{Clock, EngineId, Event};
+use netio::{PortKind, PortSpec};
+use openflow::{
+    AsyncConfig, FlowMod, FlowStats, FlowStatsRequest, Message, MultipartReply, MultipartRequest, PortDesc,
+    Reply, Xid, ports,
+};
+use packet::{MacAddr, PortNo};
+use tokio::sync::{mpsc, oneshot};
+use vswitch::{ConnId, Effect, PortCounters, Switch, SwitchConfig, Trace};
+
+use super::connection::sleep_until;
+use super::{Answer, SwitchSpec};
+use crate::plane::{Events, Plane, PortRequest};
+
+/// Requests that may wait for the owner.
+pub const INBOX: usize = 64;
+/// Longest name of a port that OpenFlow carries.
+const MAX_NAME: usize = 15;
+
+/// A connection number that no other has.
+pub fn next_conn() -> ConnId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    ConnId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A message with its first bytes, which an error reply quotes.
+#[derive(Debug)]
+pub struct Received {
+    pub xid: Xid,
+    pub message: Message,
+    pub head: Box<[u8]>,
+}
+
+/// What the owner is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// A session is established.
+    Connected { conn: ConnId, peer: String, sender: mpsc::UnboundedSender<(Xid, Message)> },
+    /// Messages of a connection, in order.
+    Messages { conn: ConnId, burst: Vec<Received> },
+    /// A session is over.
+    Disconnected(ConnId),
+    /// Attach a port.
+    AddPort {
+        number: Option<PortNo>,
+        name: Option<String>,
+        spec: PortSpec,
+        reply: oneshot::Sender<Answer<PortRow>>,
+    },
+    /// Detach a port.
+    DelPort { number: PortNo, reply: oneshot::Sender<Answer<()>> },
+    /// The ports.
+    Ports(oneshot::Sender<Answer<Vec<PortRow>>>),
+    /// The flows.
+    Flows(oneshot::Sender<Answer<Vec<FlowStats>>>),
+    /// Change flows, as a controller would.
+    FlowMod { flow_mod: Box<FlowMod>, reply: oneshot::Sender<Answer<()>> },
+    /// Follow a frame.
+    Trace { in_port: PortNo, frame: Vec<u8>, reply: oneshot::Sender<Answer<Trace>> },
+    /// Frames dropped.
+    Drops(oneshot::Sender<Answer<Vec<(String, u64)>>>),
+    /// How it goes.
+    Status(oneshot::Sender<Answer<Status>>),
+    /// Close the ports and end.
+    Stop(oneshot::Sender<Answer<()>>),
+}
+
+/// A port as it was attached.
+#[derive(Debug, Clone)]
+pub struct PortRow {
+    /// Its number.
+    pub number: PortNo,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub mac: MacAddr,
+    /// Its link is up.
+    pub up: bool,
+    /// What it is, as on the command line.
+    pub spec: PortSpec,
+    /// How it is realised when it is not in the usual way, for people.
+    pub note: Option<String>,
+    /// What it has counted.
+    pub counters: netio::PortCounters,
+}
+
+/// How a switch goes.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Peers of established sessions.
+    pub peers: Vec<String>,
+    /// Flow tables.
+    pub n_tables: u8,
+    /// Ports.
+    pub n_ports: usize,
+}
+
+/// A request that the switch answers as it would a controller's.
+struct Question {
+    /// What it has said so far; a barrier reply ends it.
+    answers: Vec<Message>,
+    done: Box<dyn FnOnce(Vec<Message>) + Send>,
+}
+
+struct Peer {
+    name: String,
+    sender: mpsc::UnboundedSender<(Xid, Message)>,
+}
+
+/// Owns the switch.
+pub struct Owner {
+    name: String,
+    switch: Switch,
+    n_tables: u8,
+    plane: Plane,
+    clock: Clock,
+    engine: EngineId,
+    events: Events,
+    peers: HashMap<ConnId, Peer>,
+    ports: BTreeMap<PortNo, PortRow>,
+    /// Connections that exist only until a request is answered.
+    questions: HashMap<ConnId, Question>,
+}
+
+impl Owner {
+    /// Makes the switch and hands its halves to the workers.
+    pub fn new(spec: &SwitchSpec, plane: Plane) -> anyhow::Result<Self> {
+        let mut config = SwitchConfig::new(spec.dpid, &spec.name);
+        config.fail_mode = spec.fail_mode;
+        config.n_workers = plane.n_workers();
+        let n_tables = config.n_tables;
+        let mut switch = Switch::new(config);
+        let (engine, events) = plane.add_switch(&spec.name, switch.datapath())?;
+        let clock = plane.clock();
+        let mut owner = Self {
+            name: spec.name.clone(),
+            switch,
+            n_tables,
+            plane,
+            clock,
+            engine,
+            events,
+            peers: HashMap::new(),
+            ports: BTreeMap::new(),
+            questions: HashMap::new(),
+        };
+        owner.carry_out();
+        Ok(owner)
+    }
+
+    /// Runs until it is told to stop, or nobody can ask it any more.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let stopped = loop {
+            let due = self.switch.poll_timeout();
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(Request::Stop(reply)) => break Some(reply),
+                    Some(request) => self.handle_request(request).await,
+                    None => break None,
+                },
+                Some(event) = self.events.recv() => self.handle_event(event).await,
+                () = sleep_until(self.clock, due) => self.switch.handle_timeout(self.clock.now()),
+            }
+            self.carry_out();
+        };
+        // Connections end when their senders go.
+        self.peers.clear();
+        if let Err(error) = self.plane.remove_engine(self.engine).await {
+            tracing::error!(name = self.name, "cannot take the switch from the workers: {error:#}");
+        }
+        if let Some(reply) = stopped {
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    /// Does what the switch wants done.
+    fn carry_out(&mut self) {
+        self.carry_out_for(None);
+    }
+
+    /// The same while a message is handled: errors about it quote it.
+    fn carry_out_for(&mut self, cause: Option<(ConnId, &Received)>) {
+        while let Some(effect) = self.switch.poll_effect() {
+            match effect {
+                Effect::Order { worker, order } => self.plane.order_switch(self.engine, worker, order),
+                Effect::Send { conn, xid, message } => self.send(conn, xid, message, cause),
+            }
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, xid: Xid, mut message: Message, cause: Option<(ConnId, &Received)>) {
+        if let (Message::Error(error), Some((from, received))) = (&mut message, cause)
+            && from == conn
+            && received.xid == xid
+            && error.data.is_empty()
+        {
+            error.data = received.head.to_vec();
+        }
+        if let Some(question) = self.questions.get_mut(&conn) {
+            if message != Message::BarrierReply {
+                question.answers.push(message);
+            } else if let Some(question) = self.questions.remove(&conn) {
+                (question.done)(question.answers);
+                self.switch.handle_disconnected(self.clock.now(), conn);
+            }
+        } else if let Some(peer) = self.peers.get(&conn) {
+            // A connection that has just ended wants nothing more.
+            let _ = peer.sender.send((xid, message));
+        }
+    }
+
+    async fn handle_event(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::SwitchReport { worker, report, .. } => self.switch.handle_report(now, worker, report),
+            Event::PortLink { port, up, .. } => {
+                if let Some(row) = self.ports.get_mut(&port) {
+                    row.up = up;
+                    self.switch.set_port_link(now, port, up);
+                }
+            }
+            Event::PortDown { port, error, .. } => {
+                tracing::warn!(switch = self.name, %port, %error, "a port has failed and is removed");
+                if let Err(problem) = self.del_port(port).await {
+                    tracing::warn!(switch = self.name, %port, %problem, "cannot remove the failed port");
+                }
+            }
+            Event::RouterReport { .. } | Event::WorkerDied { .. } => {}
+        }
+    }
+
+    async fn handle_request(&mut self, request: Request) {
+        // Whoever asked may have gone away: then the answer does not matter.
+        match request {
+            Request::Connected { conn, peer, sender } => {
+                tracing::info!(switch = self.name, peer, "connected");
+                self.peers.insert(conn, Peer { name: peer, sender });
+                self.switch.handle_connected(self.clock.now(), conn);
+            }
+            Request::Messages { conn, burst } => self.handle_messages(conn, burst).await,
+            Request::Disconnected(conn) => self.disconnect(conn),
+            Request::AddPort { number, name, spec, reply } => {
+                let _ = reply.send(self.add_port(number, name, spec).await);
+            }
+            Request::DelPort { number, reply } => {
+                let _ = reply.send(self.del_port(number).await);
+            }
+            Request::Ports(reply) => {
+                self.count_ports().await;
+                let _ = reply.send(Ok(self.ports.values().cloned().collect()));
+            }
+            Request::Flows(reply) => {
+                let body = openflow::Request::Flow(FlowStatsRequest::default());
+                let message = Message::MultipartRequest(MultipartRequest { more: false, body });
+                self.ask(message, |answers| drop(reply.send(flows_of(answers))));
+            }
+            Request::FlowMod { flow_mod, reply } => {
+                self.ask(Message::FlowMod(*flow_mod), |answers| drop(reply.send(refusal_of(&answers))));
+            }
+            Request::Trace { in_port, frame, reply } => {
+                let known = self.ports.contains_key(&in_port);
+                let trace = || self.switch.trace(self.clock.now(), in_port, &frame);
+                let answer =
+                    if known { Ok(trace()) } else { Err(Problem::not_found(format!("port {in_port}"))) };
+                let _ = reply.send(answer);
+            }
+            Request::Drops(reply) => {
+                let drops = self.switch.drops();
+                let _ = reply.send(Ok(drops.iter().map(|(reason, n)| (reason.to_string(), n)).collect()));
+            }
+            Request::Status(reply) => {
+                let peers = self.peers.values().map(|peer| peer.name.clone()).collect();
+                let _ = reply.send(Ok(Status { peers, n_tables: self.n_tables, n_ports: self.ports.len() }));
+            }
+            Request::Stop(_) => unreachable!("the loop takes it"),
+        }
+    }
+
+    async fn handle_messages(&mut self, conn: ConnId, burst: Vec<Received>) {
+        for received in burst {
+            if is_port_stats(&received.message) {
+                self.count_ports().await;
+            }
+            let Received { xid, message, head } = received;
+            self.switch.handle_message(self.clock.now(), conn, xid, message);
+            let cause = Received { xid, message: Message::BarrierRequest, head };
+            self.carry_out_for(Some((conn, &cause)));
+        }
+    }
+
+    fn disconnect(&mut self, conn: ConnId) {
+        if let Some(peer) = self.peers.remove(&conn) {
+            tracing::info!(switch = self.name, peer = peer.name, "disconnected");
+        }
+        self.switch.handle_disconnected(self.clock.now(), conn);
+    }
+
+    /// Asks the switch as a controller would that wants nothing but answers; `done` gets them.
+    fn ask(&mut self, message: Message, done: impl FnOnce(Vec<Message>) + Send + 'static) {
+        let (conn, now) = (next_conn(), self.clock.now());
+        let nothing = AsyncConfig { packet_in: [0; 2], port_status: [0; 2], flow_removed: [0; 2] };
+        self.questions.insert(conn, Question { answers: Vec::new(), done: Box::new(done) });
+        self.switch.handle_connected(now, conn);
+        for (xid, message) in [(1, Message::SetAsync(nothing)), (2, message), (3, Message::BarrierRequest)] {
+            self.switch.handle_message(now, conn, Xid(xid), message);
+            self.carry_out();
+        }
+    }
+
+    async fn add_port(
+        &mut self,
+        number: Option<PortNo>,
+        name: Option<String>,
+        spec: PortSpec,
+    ) -> Answer<PortRow> {
+        let number = self.free_number(number)?;
+        let name = name.unwrap_or_else(|| derived_name(&spec, number));
+        if name.len() > MAX_NAME || name.is_empty() {
+            let detail = format!("\"{name}\": a port has a name of 1 to {MAX_NAME} bytes");
+            return Err(Problem::invalid("/name", detail));
+        }
+        if let Some(row) = self.ports.values().find(|row| row.name == name) {
+            return Err(Problem::conflict(format!("port {} has the name \"{name}\" already", row.number)));
+        }
+        let request = PortRequest::new(number, spec.clone());
+        let added = self.plane.add_port(self.engine, request).await.map_err(|error| refused(&error))?;
+        let mut desc = PortDesc::new(number, added.info.mac, &name);
+        desc.current = openflow::PortFeatures::FD_10G;
+        desc.current_speed = 10_000_000;
+        desc.max_speed = 10_000_000;
+        let now = self.clock.now();
+        if !added.up {
+            desc.state = openflow::PortState::LINK_DOWN;
+        }
+        self.switch.add_port(now, desc);
+        let row = PortRow {
+            number,
+            name,
+            mac: added.info.mac,
+            up: added.up,
+            spec,
+            note: added.info.note,
+            counters: netio::PortCounters::default(),
+        };
+        self.ports.insert(number, row.clone());
+        Ok(row)
+    }
+
+    fn free_number(&self, wanted: Option<PortNo>) -> Answer<PortNo> {
+        let Some(number) = wanted else {
+            let mut free = (1..).map(PortNo).filter(|number| !self.ports.contains_key(number));
+            return Ok(free.next().expect("there are more numbers than ports"));
+        };
+        if !ports::is_real(number) && number != ports::LOCAL {
+            return Err(Problem::invalid("/number", format!("{number} is no number a port may have")));
+        }
+        match self.ports.get(&number) {
+            Some(row) => Err(Problem::conflict(format!("port {number} is there already: {}", row.spec))),
+            None => Ok(number),
+        }
+    }
+
+    async fn del_port(&mut self, number: PortNo) -> Answer<()> {
+        let Some(row) = self.ports.remove(&number) else {
+            return Err(Problem::not_found(format!("port {number} on switch {}", self.name)));
+        };
+        // The workers learn that nothing goes there any more before the port is closed.
+        self.switch.remove_port(self.clock.now(), number);
+        self.carry_out();
+        self.plane.remove_port(self.engine, number).await.map_err(|error| {
+            tracing::warn!(switch = self.name, port = %row.spec, "{error:#}");
+            refused(&error)
+        })
+    }
+
+    /// Fetches what the workers have counted.
+    async fn count_ports(&mut self) {
+        let Ok(counted) = self.plane.port_counters(self.engine).await else { return };
+        for (number, counters) in counted {
+            if let Some(row) = self.ports.get_mut(&number) {
+                row.counters = counters;
+                self.switch.set_port_counters(number, openflow_counters(&counters));
+            }
+        }
+    }
+}
+
+fn flows_of(answers: Vec<Message>) -> Answer<Vec<FlowStats>> {
+    refusal_of(&answers)?;
+    let mut all = Vec::new();
+    for answer in answers {
+        if let Message::MultipartReply(MultipartReply { body: Reply::Flow(flows), .. }) = answer {
+            all.extend(flows);
+        }
+    }
+    all.sort_by_key(|flow| (flow.table, std::cmp::Reverse(flow.priority)));
+    Ok(all)
+}
+
+/// The first error among answers.
+fn refusal_of(answers: &[Message]) -> Answer<()> {
+    let refused = answers.iter().find_map(|answer| match answer {
+        Message::Error(error) => Some(Problem::invalid("", error.kind)),
+        _ => None,
+    });
+    refused.map_or(Ok(()), Err)
+}
+
+fn refused(error: &anyhow::Error) -> Problem {
+    Problem::new(422, "port", "The port cannot be used").with_detail(format!("{error:#}"))
+}
+
+fn is_port_stats(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::MultipartRequest(MultipartRequest { body: openflow::Request::PortStats(_), .. })
+    )
+}
+
+/// The interface's own name where the port is one, else one that tells its number.
+fn derived_name(spec: &PortSpec, number: PortNo) -> String {
+    match &spec.kind {
+        PortKind::Tap(name) | PortKind::HostTap(name) | PortKind::AfPacket(name) => name.as_str().to_owned(),
+        _ => format!("port{number}"),
+    }
+}
+
+fn openflow_counters(counted: &netio::PortCounters) -> PortCounters {
+    PortCounters {
+        rx_packets: counted.rx_frames,
+        tx_packets: counted.tx_frames,
+        rx_bytes: counted.rx_bytes,
+        tx_bytes: counted.tx_bytes,
+        rx_dropped: counted.rx_dropped(),
+        tx_dropped: counted.tx_dropped(),
+        ..PortCounters::default()
+    }
+}

@@ -1,0 +1,48 @@
+//! What every daemon does: find its run directory, listen on a unix socket, wait for signals.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A socket file that nobody listens on is left from a process that was killed; one that answers is in use.
+pub async fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
+    if UnixStream::connect(path).await.is_ok() {
+        anyhow::bail!("{} is in use by another process: choose another --name", path.display());
+    }
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+        }
+        _ => {}
+    }
+    if let Some(dir) = path.parent() {
+        tokio::fs::create_dir_all(dir).await.with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
+}
+
+/// Where daemons keep their sockets.
+pub fn run_dir() -> anyhow::Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("WEFT_RUN_DIR") {
+        return Ok(dir.into());
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok("/run/weft".into());
+    }
+    let dir =
+        std::env::var_os("XDG_RUNTIME_DIR").context("neither WEFT_RUN_DIR nor XDG_RUNTIME_DIR is set")?;
+    Ok(PathBuf::from(dir).join("weft"))
+}
+
+/// Waits for SIGINT or SIGTERM. To be called before anything is made, awaited after.
+pub fn signals() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
