@@ -169,7 +169,7 @@ impl Datapath {
             Ok(places) if places.is_fragment && self.snapshot.options.frag == FragMode::Drop => {
                 self.drop_frame(DropReason::Fragment, frame, pool);
             }
-            Ok(places) => self.forward(now, frame, &key, places, pool, out),
+            Ok(places) => self.forward(now, frame, (&key, places), pool, out),
         }
     }
 
@@ -184,8 +184,7 @@ impl Datapath {
         &mut self,
         now: Instant,
         frame: Frame,
-        key: &Key,
-        places: Places,
+        (key, places): (&Key, Places),
         pool: &mut Pool,
         out: &mut Outputs,
     ) {
@@ -207,7 +206,11 @@ impl Datapath {
             return;
         }
         let source = Source { now, snapshot: &self.snapshot, places, in_port: frame.meta.in_port };
-        Execution::new(source, &mut self.side, pool, out).run(frame, &program.steps, program.drop);
+        let stopped =
+            Execution::new(source, &mut self.side, pool, out).run(frame, &program.steps, program.drop);
+        if let Some(step) = stopped {
+            self.programs.count_partly(at, step, (size.n_frames.into(), size.bytes));
+        }
     }
 
     /// The program of a frame: from the cache, or by a walk.
@@ -296,7 +299,8 @@ impl Datapath {
         let Some(at) = injection.steps.iter().position(|step| *step == Step::Table) else {
             let source = Source { now, snapshot: &self.snapshot, places, in_port: injection.in_port };
             let mut execution = Execution::new(source, &mut self.side, pool, out);
-            return execution.run(frame, &injection.steps, DropReason::Flow);
+            execution.run(frame, &injection.steps, DropReason::Flow);
+            return;
         };
         let copy = pool.clone_frame(&frame);
         let (before, after) = (&injection.steps[..at], &injection.steps[at + 1..]);
@@ -319,7 +323,7 @@ impl Datapath {
     fn through_tables(&mut self, now: Instant, frame: Frame, pool: &mut Pool, out: &mut Outputs) {
         let mut key = [0; N_WORDS];
         match extract(&frame, frame.meta.in_port, self.snapshot.layout.depth, &mut key) {
-            Ok(places) => self.forward(now, frame, &key, places, pool, out),
+            Ok(places) => self.forward(now, frame, (&key, places), pool, out),
             Err(reason) => self.drop_frame(reason, frame, pool),
         }
     }
@@ -342,15 +346,14 @@ impl Datapath {
     fn flush(&mut self, _now: Instant) {
         let mut counted = Counted::default();
         let n_tables = self.snapshot.tables.len();
-        self.programs.drain(|program| {
-            let counts = program.counts;
+        self.programs.drain(|entries, tables, counts| {
             counted.tables.resize(n_tables, (0, 0));
-            for (n, &table) in program.tables.iter().enumerate() {
+            for (n, &table) in tables.iter().enumerate() {
                 let (lookups, matched) = &mut counted.tables[usize::from(table)];
                 *lookups += counts.packets;
-                *matched += if n < program.entries.len() { counts.packets } else { 0 };
+                *matched += if n < entries.len() { counts.packets } else { 0 };
             }
-            counted.entries.extend(program.entries.iter().map(|&id| EntryCount {
+            counted.entries.extend(entries.iter().map(|&id| EntryCount {
                 id,
                 packets: counts.packets,
                 bytes: counts.bytes,
@@ -366,6 +369,11 @@ impl Datapath {
         {
             self.side.reports.push_back(Report(ReportKind::Counters(Box::new(counted))));
         }
+    }
+
+    /// The epoch of the tables it forwards by.
+    pub fn epoch(&self) -> u64 {
+        self.snapshot.epoch
     }
 
     /// Frames whose program came from the cache without a check.

@@ -30,6 +30,8 @@ pub(crate) struct Execution<'a> {
     n_sent: usize,
     /// Why the first that went nowhere did not.
     failure: Option<DropReason>,
+    /// The step that dropped the frame, so that those behind it were not done.
+    stopped_at: Option<usize>,
 }
 
 /// What becomes of a list of steps.
@@ -48,16 +50,18 @@ impl<'a> Execution<'a> {
         pool: &'a mut Pool,
         out: &'a mut Outputs,
     ) -> Self {
-        Self { source, side, pool, out, n_sent: 0, failure: None }
+        Self { source, side, pool, out, n_sent: 0, failure: None, stopped_at: None }
     }
 
     /// Runs `steps`. A frame that went nowhere counts as dropped: for the first failure, else for `reason`.
-    pub(crate) fn run(&mut self, frame: Frame, steps: &[Step], reason: DropReason) {
+    /// Returns the step that dropped the frame, if one did before the end.
+    pub(crate) fn run(&mut self, frame: Frame, steps: &[Step], reason: DropReason) -> Option<usize> {
         match self.steps(frame, steps, MAX_DEPTH, true) {
             End::Kept(frame) => self.pool.free(frame),
             End::Gone => {}
         }
         self.account(reason);
+        self.stopped_at
     }
 
     /// Runs `steps` and gives the frame back, unless a step dropped it.
@@ -92,11 +96,13 @@ impl<'a> Execution<'a> {
                 Step::SetTtl(ttl) => actions::set_ttl(&mut frame, places, ttl),
                 Step::PushVlan(tpid) => {
                     if actions::push_vlan(&mut frame, places, tpid).is_err() {
+                        self.note_stop(n, depth);
                         return self.stop(frame, DropReason::NoRoom);
                     }
                 }
                 Step::DecTtl(punt) => {
                     if actions::dec_ttl(&mut frame, places).is_err() {
+                        self.note_stop(n, depth);
                         return self.expire(frame, punt);
                     }
                 }
@@ -111,6 +117,13 @@ impl<'a> Execution<'a> {
             }
         }
         End::Kept(frame)
+    }
+
+    /// A step of the program itself, not of a group's bucket, drops the frame.
+    fn note_stop(&mut self, step: usize, depth: u8) {
+        if depth == MAX_DEPTH {
+            self.stopped_at = Some(step);
+        }
     }
 
     fn stop(&mut self, frame: Frame, reason: DropReason) -> End {

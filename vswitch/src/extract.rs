@@ -8,7 +8,7 @@ use openflow::PortNo;
 use packet::{Frame, IpProtocol, Layer, ParseError, ipv6, vlan};
 
 use crate::DropReason;
-use crate::key::{self, Depth, Key, VALID};
+use crate::key::{self, Depth, Key, Valid};
 
 /// Longest frame: a full IP packet behind an Ethernet header and every tag.
 pub(crate) const MAX_FRAME: usize = 14 + vlan::MAX_TAGS * vlan::TAG_LEN + 65_535;
@@ -109,10 +109,10 @@ fn tags(head: &[u8], places: &mut Places, key: &mut Key) -> Result<u64, DropReas
     let mut all = [0u64; vlan::MAX_TAGS];
     let mut at = 14;
     while places.ethertype == 0x8100 || places.ethertype == 0x88a8 {
-        let Some(slot) = all.get_mut(usize::from(places.n_tags)) else { return Err(DropReason::TooManyTags) };
         if head.len() < at + vlan::TAG_LEN {
             return Err(DropReason::TooShort);
         }
+        let Some(slot) = all.get_mut(usize::from(places.n_tags)) else { return Err(DropReason::TooManyTags) };
         let tci = be16(head, at);
         // The bit of the drop eligible indicator says "present" in a key: the indicator itself is no match field.
         *slot = u64::from(tci & 0xefff) | key::VID_PRESENT;
@@ -266,7 +266,7 @@ fn arp(head: &[u8], places: &Places, key: &mut Key) {
     if packet[..6] != [0, 1, 8, 0, 6, 4] {
         return;
     }
-    key[key::SRC_VALID] |= VALID::ARP;
+    key[key::SRC_VALID] |= Valid::ARP;
     key[key::TRANSPORT] = u64::from(be16(packet, 6)) << 48;
     key[key::MAC_SENDER] = be48(packet, 8) << 16;
     key[key::MAC_TARGET] = be48(packet, 18) << 16;
@@ -276,7 +276,7 @@ fn arp(head: &[u8], places: &Places, key: &mut Key) {
 fn mpls(head: &[u8], places: &Places, key: &mut Key) {
     let at = usize::from(places.network_at);
     if head.len() >= at + 4 {
-        key[key::SRC_VALID] |= VALID::MPLS;
+        key[key::SRC_VALID] |= Valid::MPLS;
         // Label, traffic class and bottom of stack are the upper 24 bits of the shim, in this order.
         key[key::LABELS] = (be32(head, at) >> 8) << 20;
     }
@@ -286,7 +286,7 @@ fn pbb(head: &[u8], places: &Places, key: &mut Key) {
     let at = usize::from(places.network_at);
     if head.len() >= at + 4 {
         let tag = be32(head, at);
-        key[key::SRC_VALID] |= VALID::PBB;
+        key[key::SRC_VALID] |= Valid::PBB;
         key[key::PBB] = (tag & 0xff_ffff) << 40 | (tag >> 27 & 1) << 39;
     }
 }
@@ -315,7 +315,7 @@ fn transport(head: &[u8], places: &Places, key: &mut Key) {
     {
         return;
     }
-    key[key::SRC_VALID] |= VALID::TRANSPORT;
+    key[key::SRC_VALID] |= Valid::TRANSPORT;
     let exthdr = if places.ethertype == 0x86dd { key[key::TRANSPORT] & 0xffff } else { 0 };
     let fields = match places.protocol {
         6 => be32(head, at) << 32 | u64::from(be16(head, at + 12) & 0xfff) << 16,
@@ -334,12 +334,12 @@ fn discovery(icmp: &[u8], key: &mut Key) {
     if icmp.len() < 24 {
         return;
     }
-    key[key::SRC_VALID] |= VALID::ND;
+    key[key::SRC_VALID] |= Valid::ND;
     key[key::ND_TARGET] = be64(icmp, 8);
     key[key::ND_TARGET + 1] = be64(icmp, 16);
     if let Some(at) = link_address_option(icmp) {
         let (word, valid) =
-            if icmp[0] == 135 { (key::MAC_SENDER, VALID::SLL) } else { (key::MAC_TARGET, VALID::TLL) };
+            if icmp[0] == 135 { (key::MAC_SENDER, Valid::SLL) } else { (key::MAC_TARGET, Valid::TLL) };
         key[key::SRC_VALID] |= valid;
         key[word] = be48(icmp, at) << 16;
     }

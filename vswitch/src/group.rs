@@ -37,7 +37,7 @@ impl Group {
     fn select(&self, hash: u32, live: impl Fn(&usize) -> bool) -> Option<usize> {
         let weight = |at: &usize| u64::from(self.desc.buckets[*at].weight);
         let total: u64 = (0..self.buckets.len()).filter(&live).map(|at| weight(&at)).sum();
-        let mut left = u64::from(hash) * total >> 32;
+        let mut left = (u64::from(hash) * total) >> 32;
         (0..self.buckets.len()).filter(live).find(|at| {
             let here = left < weight(at);
             left = left.saturating_sub(weight(at));

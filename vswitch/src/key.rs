@@ -1,6 +1,6 @@
 //! The key: what the switch knows of a frame, in words, and where each match field lies in them.
 //!
-//! Fields that no frame can have together share bits (their prerequisites tell them apart); a bit of [`VALID`] says
+//! Fields that no frame can have together share bits (their prerequisites tell them apart); a bit of [`Valid`] says
 //! that a header was there to read, so that a flow for TCP port 0 does not match a fragment without ports.
 
 use lookup::Cond;
@@ -16,7 +16,7 @@ pub(crate) type Key = [u64; N_WORDS];
 pub(crate) const PORT_TYPE_VLAN: usize = 0;
 /// Word 1: destination, IP protocol, DSCP, ECN.
 pub(crate) const DST_PROTO: usize = 1;
-/// Word 2: source, [`VALID`].
+/// Word 2: source, [`Valid`].
 pub(crate) const SRC_VALID: usize = 2;
 /// Word 3.
 pub(crate) const METADATA: usize = 3;
@@ -47,9 +47,9 @@ pub(crate) const PBB: usize = 18;
 pub(crate) const VID_PRESENT: u64 = 0x1000;
 
 /// Bits of word 2 that say which headers were there.
-pub(crate) struct VALID;
+pub(crate) struct Valid;
 
-impl VALID {
+impl Valid {
     /// A transport header.
     pub(crate) const TRANSPORT: u64 = 1;
     /// The target of neighbour discovery.
@@ -78,7 +78,7 @@ pub(crate) enum Depth {
     All,
 }
 
-/// Where a field lies: word, shift, and the bit of [`VALID`] it needs.
+/// Where a field lies: word, shift, and the bit of [`Valid`] it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     pub word: usize,
@@ -103,31 +103,31 @@ pub(crate) const fn slot(field: Field) -> Slot {
         F::Metadata => (METADATA, 0, 0),
         F::Ipv4Src => (IPV4, 32, 0),
         F::Ipv4Dst => (IPV4, 0, 0),
-        F::ArpSpa => (IPV4, 32, VALID::ARP),
-        F::ArpTpa => (IPV4, 0, VALID::ARP),
+        F::ArpSpa => (IPV4, 32, Valid::ARP),
+        F::ArpTpa => (IPV4, 0, Valid::ARP),
         F::TcpSrc | F::UdpSrc | F::SctpSrc | F::Icmpv4Type | F::Icmpv6Type => {
-            (TRANSPORT, 48, VALID::TRANSPORT)
+            (TRANSPORT, 48, Valid::TRANSPORT)
         }
         F::TcpDst | F::UdpDst | F::SctpDst | F::Icmpv4Code | F::Icmpv6Code => {
-            (TRANSPORT, 32, VALID::TRANSPORT)
+            (TRANSPORT, 32, Valid::TRANSPORT)
         }
-        F::TcpFlags => (TRANSPORT, 16, VALID::TRANSPORT),
-        F::ArpOp => (TRANSPORT, 48, VALID::ARP),
+        F::TcpFlags => (TRANSPORT, 16, Valid::TRANSPORT),
+        F::ArpOp => (TRANSPORT, 48, Valid::ARP),
         F::Ipv6Exthdr => (TRANSPORT, 0, 0),
         F::Ipv6Src => (IPV6_SRC, 0, 0),
         F::Ipv6Dst => (IPV6_DST, 0, 0),
-        F::ArpSha => (MAC_SENDER, 16, VALID::ARP),
-        F::Ipv6NdSll => (MAC_SENDER, 16, VALID::SLL),
-        F::ArpTha => (MAC_TARGET, 16, VALID::ARP),
-        F::Ipv6NdTll => (MAC_TARGET, 16, VALID::TLL),
-        F::Ipv6NdTarget => (ND_TARGET, 0, VALID::ND),
+        F::ArpSha => (MAC_SENDER, 16, Valid::ARP),
+        F::Ipv6NdSll => (MAC_SENDER, 16, Valid::SLL),
+        F::ArpTha => (MAC_TARGET, 16, Valid::ARP),
+        F::Ipv6NdTll => (MAC_TARGET, 16, Valid::TLL),
+        F::Ipv6NdTarget => (ND_TARGET, 0, Valid::ND),
         F::Ipv6Flabel => (LABELS, 44, 0),
-        F::MplsLabel => (LABELS, 24, VALID::MPLS),
-        F::MplsTc => (LABELS, 21, VALID::MPLS),
-        F::MplsBos => (LABELS, 20, VALID::MPLS),
+        F::MplsLabel => (LABELS, 24, Valid::MPLS),
+        F::MplsTc => (LABELS, 21, Valid::MPLS),
+        F::MplsBos => (LABELS, 20, Valid::MPLS),
         F::TunnelId => (TUNNEL, 0, 0),
-        F::PbbIsid => (PBB, 40, VALID::PBB),
-        F::PbbUca => (PBB, 39, VALID::PBB),
+        F::PbbIsid => (PBB, 40, Valid::PBB),
+        F::PbbUca => (PBB, 39, Valid::PBB),
     };
     Slot { word, shift, valid }
 }

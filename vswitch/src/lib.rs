@@ -15,6 +15,7 @@ mod fdb;
 mod group;
 mod key;
 mod message;
+pub mod oracle;
 mod pipeline;
 mod snapshot;
 pub mod standalone;

@@ -21,6 +21,8 @@ pub(crate) struct Program {
     pub drop: DropReason,
     /// The entries it hit.
     pub entries: Box<[Index]>,
+    /// For each entry, the steps up to the end of its own; the action set comes behind them all.
+    ends: Box<[usize]>,
     /// The tables it was looked up in: those of the entries, then the one that missed.
     pub tables: Box<[u8]>,
     path: Box<[u64]>,
@@ -64,8 +66,10 @@ fn assemble(flows: &[Flow], path: &[u64]) -> Program {
     let mut set = ActionSet::default();
     let mut steps = Vec::new();
     let mut metadata = 0;
+    let mut ends = Vec::with_capacity(flows.len());
     for flow in flows {
         steps.extend(flow.value.apply.iter().map(|step| step.with_metadata(metadata)));
+        ends.push(steps.len());
         let (bits, mask) = flow.value.metadata;
         metadata = metadata & !mask | bits;
         if flow.value.clear {
@@ -81,11 +85,20 @@ fn assemble(flows: &[Flow], path: &[u64]) -> Program {
     Program {
         steps: steps.into(),
         drop: if miss.is_some() { DropReason::TableMiss } else { DropReason::Flow },
+        ends: ends.into(),
         entries: flows.iter().map(|flow| flow.value.id).collect(),
         tables: flows.iter().map(|flow| flow.value.table).chain(miss.map(|&last| last as u8)).collect(),
         path: path.into(),
         counts: Counts::default(),
     }
+}
+
+/// Frames that a step dropped on the way: they hit only the first entries of their program.
+#[derive(Clone, Copy, Debug)]
+struct Partial {
+    program: u32,
+    n_entries: usize,
+    counts: Counts,
 }
 
 /// The programs of a worker, one for each path taken.
@@ -96,6 +109,7 @@ pub(crate) struct Programs {
     programs: Vec<Program>,
     /// Those with counts.
     used: Vec<u32>,
+    partial: Vec<Partial>,
     path: Vec<u64>,
 }
 
@@ -106,6 +120,7 @@ impl Programs {
             by_path: ExactMap::new(2, secret.next().next()),
             programs: Vec::new(),
             used: Vec::new(),
+            partial: Vec::new(),
             path: Vec::new(),
         }
     }
@@ -139,12 +154,48 @@ impl Programs {
         counts.last_used = now;
     }
 
-    /// Takes the counts of every program that has any.
-    pub(crate) fn drain(&mut self, mut take: impl FnMut(&Program)) {
+    /// Takes a frame back that was just counted: the step `stopped_at` dropped it, so that the tables behind that step
+    /// never saw it.
+    #[inline(never)]
+    pub(crate) fn count_partly(&mut self, at: u32, stopped_at: usize, (packets, bytes): (u64, u64)) {
+        let program = &mut self.programs[at as usize];
+        let n_entries = program.ends.partition_point(|&end| end <= stopped_at) + 1;
+        if n_entries >= program.entries.len() {
+            // It saw every entry; only a table that missed behind them can be too many.
+            if program.tables.len() == program.entries.len() {
+                return;
+            }
+        }
+        program.counts.packets -= packets;
+        program.counts.bytes -= bytes;
+        let last_used = program.counts.last_used;
+        let known = self.partial.iter_mut().find(|p| p.program == at && p.n_entries == n_entries);
+        let partial = match known {
+            Some(partial) => partial,
+            None => {
+                let new = Partial { program: at, n_entries, counts: Counts::default() };
+                self.partial.push(new);
+                self.partial.last_mut().expect("it was just pushed")
+            }
+        };
+        partial.counts.packets += packets;
+        partial.counts.bytes += bytes;
+        partial.counts.last_used = last_used;
+    }
+
+    /// Takes all counts: for each program, the entries it hit, the tables it was looked up in, how often.
+    pub(crate) fn drain(&mut self, mut take: impl FnMut(&[Index], &[u8], Counts)) {
         for at in self.used.drain(..) {
             let program = &mut self.programs[at as usize];
-            take(program);
+            if program.counts.packets != 0 {
+                take(&program.entries, &program.tables, program.counts);
+            }
             program.counts = Counts::default();
+        }
+        for Partial { program, n_entries, counts } in self.partial.drain(..) {
+            let program = &self.programs[program as usize];
+            let n = n_entries.min(program.entries.len());
+            take(&program.entries[..n], &program.tables[..n], counts);
         }
     }
 

@@ -111,6 +111,11 @@ impl Standalone {
         xid
     }
 
+    /// Whether the owner's next effect is an error; takes it. Nothing else is carried or published.
+    pub fn pending_error(&mut self) -> bool {
+        self.switch.take_error()
+    }
+
     /// Sends a message, lets everything settle and returns what came back.
     pub fn control(&mut self, message: Message) -> Vec<Message> {
         self.submit(message);

@@ -65,7 +65,7 @@ impl Table {
 
     /// Chooses a kind for more entries than are tried one by one.
     fn rebuild(&mut self, flows: Vec<Flow>) {
-        if let Some(mut prefixes) = flows.iter().find_map(|flow| Prefixes::for_first(flow))
+        if let Some(mut prefixes) = flows.iter().find_map(Prefixes::for_first)
             && flows.iter().all(|flow| prefixes.insert(flow.clone()).is_ok())
         {
             self.kind = Kind::Prefix(Box::new(prefixes));

@@ -36,6 +36,8 @@ pub(super) struct FlowRecord {
     last_used: Instant,
     packets: u64,
     bytes: u64,
+    /// Higher for older flows; zero until it is first in the tables.
+    age: u64,
     /// In the tables; none if no frame can match it.
     rule: Option<Flow>,
     /// It is gone, and only waits for its last counts.
@@ -289,10 +291,12 @@ impl Flows {
     /// The rule of a flow; none if no frame can match.
     fn rule(&mut self, flow: Index, body: Body) -> Option<Flow> {
         self.n_made += 1;
-        let (record, stamp) = (self.records.get(flow)?, self.n_made);
+        let (record, stamp) = (self.records.get_mut(flow)?, self.n_made);
         let conds = key::conds(&record.matches)?.into_boxed_slice();
         // The highest priority wins; among equals, of which the standard says nothing, the older.
-        let age = record.rule.as_ref().map_or((1 << 48) - 1 - stamp, |rule| rule.rank & ((1 << 48) - 1));
+        if record.age == 0 {
+            record.age = (1 << 48) - 1 - stamp;
+        }
         let entry = Entry {
             id: flow,
             stamp,
@@ -303,7 +307,7 @@ impl Flows {
             metadata: body.metadata,
             goto: body.goto,
         };
-        Some(Arc::new(Rule { rank: u64::from(record.priority.0) << 48 | age, conds, value: entry }))
+        Some(Arc::new(Rule { rank: u64::from(record.priority.0) << 48 | record.age, conds, value: entry }))
     }
 }
 
@@ -389,6 +393,7 @@ impl Switch {
             last_used: now,
             packets: 0,
             bytes: 0,
+            age: 0,
             rule: None,
             removed: None,
         };

@@ -364,6 +364,18 @@ impl Switch {
         crate::trace::trace(now, self.publisher.live(), &self.learned, (in_port, frame), &describe)
     }
 
+    /// Takes the last effect if it is an error, without anything being published: for tests that must know whether a
+    /// change was accepted before it can come into force.
+    pub(crate) fn take_error(&mut self) -> bool {
+        let is_error = |effect: &Effect| matches!(effect, Effect::Send { message: Message::Error(_), .. });
+        self.effects.pop_back_if(|effect| is_error(effect)).is_some()
+    }
+
+    /// The epoch of the tables published last. Changes accepted later are not in it.
+    pub fn epoch(&self) -> u64 {
+        self.publisher.live().epoch
+    }
+
     /// Frames dropped by all workers, as of their last reports.
     pub fn drops(&self) -> Drops {
         self.drops

@@ -1,0 +1,470 @@
+//! The judge: a slow interpreter of OpenFlow 1.3.5, written from the specification before the fast path.
+//!
+//! It keeps flows in a list, reads fields one by one from the bytes, and changes bytes naively. It shares no parser,
+//! table, cache or program with the fast path; only names (drop reasons) and, for select groups, the hash that says
+//! which bucket a flow takes, because the standard leaves that to the switch.
+
+use openflow::{
+    Action, Cookie, FlowMod, FlowModCommand, FlowModFlags, GroupDesc, GroupId, GroupType, Instruction, Match,
+    PacketInReason, PortConfig, PortDesc, PortNo, PortState, Priority, TableId, ports,
+};
+
+use crate::DropReason;
+
+mod bytes;
+
+/// A flow entry (§5.2).
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Where it is.
+    pub table: TableId,
+    /// Its priority.
+    pub priority: Priority,
+    /// Which packets.
+    pub matches: Match,
+    /// Its cookie.
+    pub cookie: Cookie,
+    /// What happens to them.
+    pub instructions: Vec<Instruction>,
+    /// Names its counters: kept when it is modified, or replaced without a reset.
+    pub id: u64,
+}
+
+/// A packet for the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Punt {
+    /// Why.
+    pub reason: PacketInReason,
+    /// The table of the flow that sent it.
+    pub table: TableId,
+    /// Its cookie.
+    pub cookie: Cookie,
+    /// Metadata at that time.
+    pub metadata: u64,
+    /// The frame.
+    pub data: Vec<u8>,
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What left, in order.
+    pub outputs: Vec<(PortNo, Vec<u8>)>,
+    /// What went to the controller, in order.
+    pub punts: Vec<Punt>,
+    /// Why it went nowhere.
+    pub drop: Option<DropReason>,
+    /// [`Flow::id`] of every flow it hit: each counts the frame as received.
+    pub hits: Vec<u64>,
+    /// The tables it was looked up in.
+    pub tables: Vec<TableId>,
+}
+
+/// The interpreter.
+#[derive(Clone, Debug, Default)]
+pub struct Oracle {
+    /// Every flow, in the order of installation.
+    pub flows: Vec<Flow>,
+    /// Every port.
+    pub ports: Vec<PortDesc>,
+    /// Every group.
+    pub groups: Vec<GroupDesc>,
+    n_made: u64,
+}
+
+/// A frame in the pipeline, with what travels beside it (§5.1).
+#[derive(Clone)]
+struct Packet {
+    bytes: Vec<u8>,
+    in_port: PortNo,
+    metadata: u64,
+    set: Vec<(Action, Origin)>,
+}
+
+/// The flow an action belongs to.
+#[derive(Clone, Copy)]
+struct Origin {
+    reason: PacketInReason,
+    table: TableId,
+    cookie: Cookie,
+}
+
+/// What has happened so far.
+#[derive(Default)]
+struct Progress {
+    outcome: Outcome,
+    failure: Option<DropReason>,
+}
+
+impl Progress {
+    fn fail(&mut self, reason: DropReason) {
+        self.failure.get_or_insert(reason);
+    }
+}
+
+/// The frame is gone: nothing further is done with it.
+struct Stopped;
+
+impl Oracle {
+    /// An interpreter with these ports.
+    pub fn new(ports: Vec<PortDesc>) -> Self {
+        Self { ports, ..Self::default() }
+    }
+
+    /// Changes flows (§6.4), as a switch that accepted the message would.
+    pub fn flow_mod(&mut self, m: &FlowMod) {
+        let reset = m.flags.contains(FlowModFlags::RESET_COUNTS);
+        match m.command {
+            FlowModCommand::Add => {
+                let same =
+                    |f: &Flow| f.table == m.table && f.priority == m.priority && f.matches == m.matches;
+                let old = self.flows.iter().position(same).map(|at| self.flows.remove(at));
+                let id = old.filter(|_| !reset).map(|f| f.id).unwrap_or_else(|| self.fresh());
+                self.flows.push(Flow {
+                    table: m.table,
+                    priority: m.priority,
+                    matches: m.matches.clone(),
+                    cookie: m.cookie,
+                    instructions: m.instructions.clone(),
+                    id,
+                });
+            }
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => {
+                for at in 0..self.flows.len() {
+                    if selects(m, &self.flows[at]) {
+                        self.flows[at].instructions.clone_from(&m.instructions);
+                        if reset {
+                            self.flows[at].id = self.fresh();
+                        }
+                    }
+                }
+            }
+            FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
+                self.flows.retain(|f| !(selects(m, f) && has_output(m, f)));
+            }
+        }
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.n_made += 1;
+        self.n_made
+    }
+
+    /// Some flow of the same table and priority overlaps (§6.4, CHECK_OVERLAP).
+    pub fn overlaps(&self, m: &FlowMod) -> bool {
+        let other =
+            |f: &Flow| f.table == m.table && f.priority == m.priority && f.matches.overlaps(&m.matches);
+        self.flows.iter().any(other)
+    }
+
+    /// What the switch does with a frame that came by a port (§5.1, figure 2).
+    pub fn process(&self, in_port: PortNo, bytes: &[u8]) -> Outcome {
+        let mut progress = Progress::default();
+        let default = match self.admit(in_port, bytes) {
+            Err(reason) => reason,
+            Ok(()) => self.pipeline(in_port, bytes, &mut progress),
+        };
+        let Progress { mut outcome, failure } = progress;
+        let sent = outcome.punts.iter().any(|p| p.reason != PacketInReason::InvalidTtl);
+        if outcome.outputs.is_empty() && !sent {
+            outcome.drop = Some(failure.unwrap_or(default));
+        }
+        outcome
+    }
+
+    fn admit(&self, in_port: PortNo, bytes: &[u8]) -> Result<(), DropReason> {
+        let port = self.port(in_port).ok_or(DropReason::UnknownInPort)?;
+        if port.config.contains(PortConfig::NO_RECV) || port.config.contains(PortConfig::PORT_DOWN) {
+            return Err(DropReason::NoReceive);
+        }
+        bytes::check(bytes)
+    }
+
+    /// Returns why the frame is dropped if it went nowhere.
+    fn pipeline(&self, in_port: PortNo, bytes: &[u8], progress: &mut Progress) -> DropReason {
+        let mut packet = Packet { bytes: bytes.to_vec(), in_port, metadata: 0, set: Vec::new() };
+        let mut table = TableId(0);
+        loop {
+            progress.outcome.tables.push(table);
+            let Some(at) = self.best(table, &packet) else { return DropReason::TableMiss };
+            progress.outcome.hits.push(self.flows[at].id);
+            let flow = self.flows[at].clone();
+            match self.instructions(&flow, &mut packet, progress) {
+                Err(Stopped) => return DropReason::Flow,
+                Ok(Some(next)) => table = next,
+                Ok(None) => break,
+            }
+        }
+        let set = core::mem::take(&mut packet.set);
+        let _ = self.run_set(&set, &mut packet, progress, 8);
+        DropReason::Flow
+    }
+
+    /// §5.3: the highest priority that matches; among equals the first that came.
+    fn best(&self, table: TableId, packet: &Packet) -> Option<usize> {
+        let matching = self.flows.iter().enumerate().filter(|(_, f)| f.table == table && matches(f, packet));
+        matching.max_by_key(|(at, f)| (f.priority, core::cmp::Reverse(*at))).map(|(at, _)| at)
+    }
+
+    /// §5.9: meter, apply, clear, write, metadata, goto: in this order.
+    fn instructions(
+        &self,
+        flow: &Flow,
+        packet: &mut Packet,
+        progress: &mut Progress,
+    ) -> Result<Option<TableId>, Stopped> {
+        let miss = flow.priority.0 == 0 && flow.matches.is_empty();
+        let reason = if miss { PacketInReason::NoMatch } else { PacketInReason::Action };
+        let origin = Origin { reason, table: flow.table, cookie: flow.cookie };
+        let mut sorted = flow.instructions.clone();
+        sorted.sort_by_key(|instruction| match instruction {
+            Instruction::Meter(_) => 0,
+            Instruction::ApplyActions(_) => 1,
+            Instruction::ClearActions => 2,
+            Instruction::WriteActions(_) => 3,
+            Instruction::WriteMetadata { .. } => 4,
+            _ => 5,
+        });
+        let mut next = None;
+        for instruction in sorted {
+            match instruction {
+                Instruction::ApplyActions(actions) => {
+                    for action in actions {
+                        self.action(&action, origin, packet, progress, 8)?;
+                    }
+                }
+                Instruction::ClearActions => packet.set.clear(),
+                Instruction::WriteActions(actions) => {
+                    for action in actions {
+                        packet.set.retain(|(old, _)| place(old) != place(&action));
+                        packet.set.push((action, origin));
+                    }
+                }
+                Instruction::WriteMetadata { metadata, mask } => {
+                    packet.metadata = packet.metadata & !mask | metadata & mask;
+                }
+                Instruction::GotoTable(table) => next = Some(table),
+                _ => {}
+            }
+        }
+        Ok(next)
+    }
+
+    /// §5.10: the action set, in its order; a group makes outputs ignored.
+    fn run_set(
+        &self,
+        set: &[(Action, Origin)],
+        packet: &mut Packet,
+        progress: &mut Progress,
+        depth: u8,
+    ) -> Result<(), Stopped> {
+        let mut set = set.to_vec();
+        set.sort_by_key(|(action, _)| place(action));
+        let grouped = set.iter().any(|(action, _)| matches!(action, Action::Group(_)));
+        set.retain(|(action, _)| !(grouped && matches!(action, Action::Output { .. })));
+        for (action, origin) in set {
+            self.action(&action, origin, packet, progress, depth)?;
+        }
+        Ok(())
+    }
+
+    fn action(
+        &self,
+        action: &Action,
+        origin: Origin,
+        packet: &mut Packet,
+        progress: &mut Progress,
+        depth: u8,
+    ) -> Result<(), Stopped> {
+        match action {
+            Action::Output { port, .. } => self.output(*port, origin, packet, progress),
+            Action::Group(group) => self.group(*group, packet, progress, depth),
+            Action::SetField(oxm) => bytes::set_field(&mut packet.bytes, oxm.field, oxm.value),
+            Action::PushVlan(tpid) if bytes::push_vlan(&mut packet.bytes, *tpid) => {}
+            Action::PushVlan(_) => {
+                progress.fail(DropReason::NoRoom);
+                return Err(Stopped);
+            }
+            Action::PopVlan => bytes::pop_vlan(&mut packet.bytes),
+            Action::SetNwTtl(ttl) => bytes::set_ttl(&mut packet.bytes, *ttl),
+            Action::DecNwTtl => match bytes::ttl(&packet.bytes) {
+                Some(0 | 1) => {
+                    progress.fail(DropReason::Ttl);
+                    return Err(Stopped);
+                }
+                Some(ttl) => bytes::set_ttl(&mut packet.bytes, ttl - 1),
+                None => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn port(&self, port: PortNo) -> Option<&PortDesc> {
+        self.ports.iter().find(|desc| desc.port == port)
+    }
+
+    /// §4.5
+    fn output(&self, port: PortNo, origin: Origin, packet: &Packet, progress: &mut Progress) {
+        match port {
+            ports::CONTROLLER => {
+                let refused = |desc: &PortDesc| desc.config.contains(PortConfig::NO_PACKET_IN);
+                if self.port(packet.in_port).is_some_and(refused) {
+                    return progress.fail(DropReason::NoPacketIn);
+                }
+                progress.outcome.punts.push(Punt {
+                    reason: origin.reason,
+                    table: origin.table,
+                    cookie: origin.cookie,
+                    metadata: packet.metadata,
+                    data: packet.bytes.clone(),
+                });
+            }
+            ports::IN_PORT => self.send(packet.in_port, packet, progress),
+            ports::FLOOD | ports::ALL => {
+                let blocked =
+                    |desc: &&PortDesc| port == ports::ALL || !desc.state.contains(PortState::BLOCKED);
+                let mut rows: Vec<_> = self.ports.iter().filter(|d| d.port != packet.in_port).collect();
+                rows.retain(|desc| can_send(desc) && blocked(desc));
+                rows.sort_by_key(|desc| desc.port);
+                if rows.is_empty() {
+                    progress.fail(DropReason::Filtered);
+                }
+                rows.into_iter().for_each(|desc| self.send(desc.port, packet, progress));
+            }
+            // §7.2.5: output to the ingress port needs IN_PORT.
+            port if port == packet.in_port => progress.fail(DropReason::SamePort),
+            port => self.send(port, packet, progress),
+        }
+    }
+
+    fn send(&self, port: PortNo, packet: &Packet, progress: &mut Progress) {
+        match self.port(port) {
+            None => progress.fail(DropReason::NoPort),
+            Some(desc) if can_send(desc) => progress.outcome.outputs.push((port, packet.bytes.clone())),
+            Some(_) => progress.fail(DropReason::PortDown),
+        }
+    }
+
+    /// §5.6: each bucket works on a copy; the packet itself goes on unchanged.
+    fn group(&self, id: GroupId, packet: &Packet, progress: &mut Progress, depth: u8) {
+        let Some(group) = self.groups.iter().find(|g| g.group == id).filter(|_| depth > 0) else {
+            return progress.fail(DropReason::Group);
+        };
+        let live: Vec<usize> = (0..group.buckets.len()).filter(|&at| self.is_live(group, at, 8)).collect();
+        let chosen = match group.group_type {
+            GroupType::All => (0..group.buckets.len()).collect(),
+            GroupType::Indirect => vec![0],
+            GroupType::FastFailover => live.into_iter().take(1).collect(),
+            GroupType::Select => select(group, &live, &packet.bytes).into_iter().collect(),
+        };
+        if chosen.is_empty() {
+            return progress.fail(DropReason::Group);
+        }
+        for at in chosen {
+            let mut copy = Packet { set: Vec::new(), ..packet.clone() };
+            // What a bucket sends to the controller names no flow.
+            let origin =
+                Origin { reason: PacketInReason::Action, table: TableId(0), cookie: Cookie(u64::MAX) };
+            let mut set: Vec<(Action, Origin)> = Vec::new();
+            for action in &group.buckets[at].actions {
+                set.retain(|(old, _)| place(old) != place(action));
+                set.push((action.clone(), origin));
+            }
+            copy.metadata = 0;
+            let sends = set.iter().any(|(a, _)| matches!(a, Action::Output { .. } | Action::Group(_)));
+            if self.run_set(&set, &mut copy, progress, depth - 1).is_ok() && !sends {
+                progress.fail(DropReason::Flow);
+            }
+        }
+    }
+
+    fn is_live(&self, group: &GroupDesc, at: usize, depth: u8) -> bool {
+        let bucket = &group.buckets[at];
+        let port_live = |port| {
+            self.port(port).is_some_and(|desc| {
+                !desc.config.contains(PortConfig::PORT_DOWN) && !desc.state.contains(PortState::LINK_DOWN)
+            })
+        };
+        let group_live = |id| {
+            let known = self.groups.iter().find(|g| g.group == id).filter(|_| depth > 0);
+            known.is_some_and(|g| (0..g.buckets.len()).any(|at| self.is_live(g, at, depth - 1)))
+        };
+        match (bucket.watch_port, bucket.watch_group) {
+            (None, None) => group.group_type != GroupType::FastFailover,
+            (port, group) => port.is_some_and(port_live) || group.is_some_and(group_live),
+        }
+    }
+}
+
+/// The bucket of a flow: its share of the hash space is its share of the weights.
+fn select(group: &GroupDesc, live: &[usize], bytes: &[u8]) -> Option<usize> {
+    let weights: Vec<u64> = live.iter().map(|&at| u64::from(group.buckets[at].weight)).collect();
+    let total: u64 = weights.iter().sum();
+    let point = (u64::from(crate::group::flow_hash(&packet::Frame::from_bytes(bytes))) * total) >> 32;
+    let mut end = 0;
+    live.iter().zip(weights).find_map(|(&at, weight)| {
+        end += weight;
+        (point < end).then_some(at)
+    })
+}
+
+fn can_send(desc: &PortDesc) -> bool {
+    !desc.config.contains(PortConfig::PORT_DOWN)
+        && !desc.config.contains(PortConfig::NO_FWD)
+        && !desc.state.contains(PortState::LINK_DOWN)
+}
+
+/// §6.4: which flows a modification or deletion is about.
+fn selects(m: &FlowMod, flow: &Flow) -> bool {
+    let strict = matches!(m.command, FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict);
+    let table = m.table == TableId::ALL || m.table == flow.table;
+    let cookie = (m.cookie.0 ^ flow.cookie.0) & m.cookie_mask == 0;
+    let what = if strict {
+        m.priority == flow.priority && m.matches == flow.matches
+    } else {
+        m.matches.covers(&flow.matches)
+    };
+    table && cookie && what
+}
+
+/// §7.3.4.1: out_port and out_group restrict deletions.
+fn has_output(m: &FlowMod, flow: &Flow) -> bool {
+    let actions = || {
+        flow.instructions.iter().flat_map(|instruction| match instruction {
+            Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => actions.as_slice(),
+            _ => &[],
+        })
+    };
+    let port = |wanted| actions().any(|a| matches!(a, Action::Output { port, .. } if *port == wanted));
+    let group = |wanted| actions().any(|a| matches!(a, Action::Group(group) if *group == wanted));
+    m.out_port.is_none_or(port) && m.out_group.is_none_or(group)
+}
+
+/// Every field of the match is there and has the value (§5.3).
+fn matches(flow: &Flow, packet: &Packet) -> bool {
+    flow.matches.iter().all(|oxm| {
+        let value = match oxm.field {
+            openflow::Field::InPort | openflow::Field::InPhyPort => Some(packet.in_port.0.into()),
+            openflow::Field::Metadata => Some(packet.metadata.into()),
+            openflow::Field::TunnelId => Some(0),
+            field => bytes::field(&packet.bytes, field),
+        };
+        value.is_some_and(|value| oxm.accepts(value))
+    })
+}
+
+/// §5.10: the order of the action set, and which actions exclude each other.
+fn place(action: &Action) -> (u8, u8) {
+    match action {
+        Action::PopVlan => (2, 0),
+        Action::PushVlan(_) => (5, 0),
+        Action::DecNwTtl => (7, 0),
+        Action::SetField(oxm) => (8, oxm.field as u8),
+        Action::SetNwTtl(_) => (8, u8::MAX),
+        Action::SetQueue(_) => (9, 0),
+        Action::Group(_) => (10, 0),
+        Action::Output { .. } => (11, 0),
+        _ => (0, 0),
+    }
+}
