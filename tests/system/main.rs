@@ -3,4 +3,5 @@
 mod bench;
 mod function;
 mod harness;
+mod lab;
 mod vm;

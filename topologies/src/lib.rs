@@ -21,7 +21,7 @@ pub use model::{
     BuiltIn, End, Expect, FailMode, FunctionNode, Host, Interface, Link, Model, Node, NodeIdx, NodeKind,
     Program, Route, Switch, Target, Test, Vm, namespace,
 };
-pub use operation::{Layout, Operation, Resource, plan};
+pub use operation::{Device, Layout, Operation, Resource, plan};
 pub use schema::schema;
 pub use spec::Spec;
 
