@@ -159,6 +159,41 @@ fn a_chain_is_passed_in_order_across_switches_and_back() {
     assert_eq!(net.controller.status("chain/web").state, IntentState::Realised);
 }
 
+/// As `chained`, the functions being wires: what enters one port of a function leaves by the other.
+fn wired() -> Net {
+    let mut net = Net::new();
+    net.switch(1, 5);
+    net.switch(2, 5);
+    net.link((1, 4), (2, 4));
+    net.link((1, 2), (1, 3));
+    net.link((2, 2), (2, 3));
+    net.connect_all();
+    net.run(SETTLE);
+    assert_eq!(
+        net.controller.view().links.len(),
+        6,
+        "wires look like links as long as nobody says what they are"
+    );
+    let intent = chained(true).controller.intent().clone();
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.run(SETTLE);
+    net
+}
+
+#[test]
+fn a_function_that_hands_through_everything_is_no_link() {
+    let mut net = wired();
+    net.run(Duration::from_secs(30));
+    assert_eq!(net.controller.view().links.len(), 2);
+    assert_eq!(net.say((1, 1), arp(1, 2)), [(1, 5), (2, 1), (2, 5)]);
+    assert_eq!(net.say((2, 1), arp(2, 1)), [(1, 1), (1, 5), (2, 5)]);
+    assert_eq!(net.say((1, 1), ip(1, 2)), [(2, 1)]);
+    let way = |net: &Net| net.visited.iter().map(|at| (at.0.0, at.1.0)).collect::<Vec<_>>();
+    assert_eq!(way(&net), [(1, 1), (2, 4), (2, 3), (1, 4), (1, 3), (2, 4)], "insp on s2, then fw on s1");
+    assert_eq!(net.say((2, 1), ip(2, 1)), [(1, 1)]);
+    assert_eq!(way(&net), [(2, 1), (1, 4), (1, 2), (2, 4), (2, 2), (1, 4)]);
+}
+
 #[test]
 fn an_asymmetric_chain_returns_directly() {
     let mut net = chained(false);

@@ -1,6 +1,8 @@
 //! The weft controller over bridges of Open vSwitch.
 
 use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use controller_api::client::Client;
@@ -103,6 +105,72 @@ fn bridges_with_a_loop_forward_and_networks_are_isolated() {
         let held = text.lines().filter(|line| line.contains("cookie=")).count();
         assert_eq!(wait(client.flows(bridge)).unwrap().len(), held, "{text}");
     }
+}
+
+/// h1 at a bridge of Open vSwitch, h2 at a weft switch, joined by a veth; both programmed by the weft controller.
+#[test]
+fn traffic_crosses_open_vswitch_and_a_weft_switch() {
+    let sandbox = Sandbox::enter("ctl-mixed");
+    let ovs = Ovs::start(&sandbox);
+    ovs.add_bridge("br1");
+    let h1 = host(&sandbox, &ovs, 1, "br1");
+    let h2 = Namespace::new(&sandbox, "h2");
+    veth_pair((None, "x1"), (None, "y1"));
+    ovs.vsctl(&["add-port", "br1", "x1"]);
+    let (_controller, client) = start_controller(&sandbox);
+    ovs.set_controller("br1", "tcp:127.0.0.1:6653");
+    // Open vSwitch cannot take partial checksums from a veth: the switch completes them.
+    let ports = ["--port", "1=netns:h2/eth0", "--port", "2=afpacket:y1,offload=off"];
+    let controller = ["--controller", "tcp:127.0.0.1:6653"];
+    let args = [&["switch", "--name", "s2", "--dpid", "2"][..], &ports, &controller].concat();
+    let _switch = Weft::new(&sandbox).spawn("s2", &args);
+    wait_until(DEADLINE, "eth0 of h2", || h2.exec(&["ip", "link", "show", "eth0"]).status.success());
+    h2.address("eth0", "10.0.0.2/24");
+    let linked = || wait(client.links()).is_ok_and(|links| links.len() == 2);
+    wait_until(DEADLINE, "the link between the two switches", linked);
+    ping(&h1, 2);
+    ping(&h2, 1);
+    let text = transfer(&h1, &h2, "10.0.0.2:5000", 4 << 20);
+    assert_eq!(text, 4 << 20, "bytes of TCP from h1 to h2");
+    assert_eq!(transfer(&h2, &h1, "10.0.0.1:5000", 4 << 20), 4 << 20, "bytes of TCP from h2 to h1");
+
+    let blue = Network {
+        name: "blue".to_owned(),
+        vlan: 10,
+        ports: ["br1:1", "s2:1"].map(|port| port.parse().expect("a port")).to_vec(),
+        trunks: vec![],
+        hosts: vec![],
+    };
+    let stored: Stored<Network> = wait(client.put("/api/v1/networks/blue?wait=realised", &blue)).unwrap();
+    assert_eq!(stored.status.state, State::Realised, "{:?}", stored.status);
+    ping(&h1, 2);
+    assert_eq!(transfer(&h1, &h2, "10.0.0.2:5001", 4 << 20), 4 << 20, "bytes of TCP with a tag on the link");
+    let hosts = wait(client.hosts()).unwrap();
+    let mut hosts: Vec<String> =
+        hosts.iter().map(|host| format!("{} {:?}", host.port, host.network)).collect();
+    hosts.sort();
+    assert_eq!(hosts, ["br1:1 Some(\"blue\")", "s2:1 Some(\"blue\")"]);
+}
+
+/// Sends `n_bytes` from one host to another; what arrived.
+fn transfer(from: &Namespace, to: &Namespace, address: &str, n_bytes: usize) -> usize {
+    let listener = to.enter(|| TcpListener::bind(address).expect("the address is the host's"));
+    std::thread::scope(|scope| {
+        let receive = scope.spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a listener accepts");
+            let mut bytes = Vec::new();
+            stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
+            let _ = stream.read_to_end(&mut bytes);
+            bytes.len()
+        });
+        let mut stream = from.enter(|| {
+            TcpStream::connect_timeout(&address.parse().expect("an address"), DEADLINE).expect("TCP connects")
+        });
+        stream.set_write_timeout(Some(DEADLINE)).expect("not zero");
+        stream.write_all(&vec![7; n_bytes]).expect("TCP transfers");
+        drop(stream);
+        receive.join().expect("the receiver does not panic")
+    })
 }
 
 #[test]

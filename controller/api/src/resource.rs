@@ -1,11 +1,14 @@
 //! What the REST API answers: the state of switches, ports, links, hosts and flows, and the status of intents.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::text::{Dpid, Mac, PortRef};
 
@@ -239,13 +242,40 @@ pub struct FlowAdd {
 }
 
 /// An intent and what became of it. `PUT` takes the bare `spec`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stored<T> {
     /// The intent as written.
     pub spec: T,
     /// How far it is realised.
     pub status: Status,
+}
+
+// Written by hand, so that each kind of intent has a name of its own in the OpenAPI document.
+impl<T: ToSchema> PartialSchema for Stored<T> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .description(Some("An intent and what became of it."))
+            .property("spec", Ref::from_schema_name(T::name()))
+            .required("spec")
+            .property("status", Ref::from_schema_name(Status::name()))
+            .required("status")
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Stored<T> {
+    fn name() -> Cow<'static, str> {
+        format!("Stored{}", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        for (name, schema) in [(T::name(), T::schema()), (Status::name(), Status::schema())] {
+            schemas.push((name.into_owned(), schema));
+        }
+        T::schemas(schemas);
+        Status::schemas(schemas);
+    }
 }
 
 /// How far an intent is realised.

@@ -19,7 +19,13 @@ impl Controller {
             for &number in switch.ports.keys() {
                 let at = (other, number);
                 match () {
-                    () if other == dpid => self.discovery.start(now, &self.config, at),
+                    () if other == dpid => {
+                        self.discovery.start(now, &self.config, at);
+                        // A link from before is there until it has been silent for long enough.
+                        if self.view.links.contains_key(&at) {
+                            self.discovery.confirm(now, at);
+                        }
+                    }
                     () if other != dpid && !self.view.is_link(at) => self.discovery.hurry(now, at),
                     () => {}
                 }
@@ -38,6 +44,10 @@ impl Controller {
             }
         }
         for at in due.probes {
+            // A function would hand the probe through and look like a link.
+            if self.lanes.functions.contains(&at) {
+                continue;
+            }
             let Some(source) = self.view.port(at).map(|port| port.mac) else { continue };
             let data = lldp::probe(at, source, self.config.key);
             let actions = vec![Action::output(at.1)];
@@ -61,6 +71,9 @@ impl Controller {
         };
         if self.view.port(from).is_none() || self.view.port(to).is_none() {
             return self.counters.bad_lldp += 1;
+        }
+        if [from, to].iter().any(|at| self.lanes.functions.contains(at)) {
+            return;
         }
         self.discovery.confirm(now, from);
         let before = self.view.links.insert(from, to);

@@ -32,9 +32,12 @@ impl Controller {
 
     /// Plans, and sends every switch what it lacks.
     pub(super) fn plan_now(&mut self, now: Instant) {
-        self.dirty = false;
         self.last_plan = Some(now);
         self.lanes = resolve(&self.intent, &self.view);
+        // What looked like a link before its ends were declared to be a function's.
+        let functions = self.lanes.functions.clone();
+        self.drop_links(|at| functions.contains(&at));
+        self.dirty = false;
         self.forget_strangers();
         let mut blueprint = plan_resolved(&self.view, self.lanes.clone());
         blueprint.generation = self.blueprint.generation;

@@ -226,6 +226,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         name: args.name,
         store: args.store,
     };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    // Somebody may have set one up before.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let handle = start(spec).await?;

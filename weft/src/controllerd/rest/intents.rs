@@ -32,6 +32,7 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
 struct Wait {
     /// `realised`: answer when every switch concerned has confirmed, or after ten seconds as it is then.
     #[serde(default)]
+    #[param(inline)]
     wait: Option<WaitFor>,
 }
 
@@ -88,6 +89,7 @@ macro_rules! collection {
         mod $module {
             use super::*;
 
+            // utoipa does not take generic types here.
             type Item = Stored<$type>;
 
             pub fn router() -> OpenApiRouter<Arc<Hub>> {
@@ -99,7 +101,7 @@ macro_rules! collection {
                 get, path = $all, tag = $tag, operation_id = concat!("list_", $tag),
                 responses((status = 200, body = Vec<Item>))
             )]
-            async fn list(State(hub): Shared) -> Json<Vec<Item>> {
+            async fn list(State(hub): Shared) -> Json<Vec<Stored<$type>>> {
                 Json(hub.list())
             }
 
@@ -112,7 +114,7 @@ macro_rules! collection {
                     (status = 404, body = Problem, content_type = "application/problem+json")
                 )
             )]
-            async fn get(State(hub): Shared, Name(name): Name) -> Result<Json<Item>, Refusal> {
+            async fn get(State(hub): Shared, Name(name): Name) -> Result<Json<Stored<$type>>, Refusal> {
                 read(&hub, &name).map(Json)
             }
 
@@ -133,7 +135,7 @@ macro_rules! collection {
                 Name(name): Name,
                 Query(wait): Query<Wait>,
                 Body(intent): Body<$type>,
-            ) -> Result<(StatusCode, Json<Item>), Refusal> {
+            ) -> Result<(StatusCode, Json<Stored<$type>>), Refusal> {
                 write(&hub, name, &wait, intent).await
             }
 
