@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use netio::{Port, PortCounters};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use packet::PortNo;
+use packet::{PoolStats, PortNo};
 
 use crate::monitor::Monitor;
 use crate::table::{PortKey, Target};
@@ -364,6 +364,16 @@ impl Dataplane {
         let mut sum = Drops::default();
         for drops in self.ask(Command::Drops) {
             sum += drops;
+        }
+        sum
+    }
+
+    /// Buffers the workers have asked of the allocator, all together: constant once they are warm.
+    pub fn pool_stats(&self) -> PoolStats {
+        let mut sum = PoolStats::default();
+        for stats in self.ask(Command::PoolStats) {
+            sum.n_heads_allocated += stats.n_heads_allocated;
+            sum.n_tails_allocated += stats.n_tails_allocated;
         }
         sum
     }

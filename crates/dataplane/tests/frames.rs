@@ -41,6 +41,37 @@ fn frames_cross_an_engine_in_order() {
     }
 }
 
+/// Buffers go back to the worker they came from, also when another one sends.
+#[test]
+fn warm_workers_allocate_no_more() {
+    for n_workers in WORKERS {
+        let bench = Bench::new(n_workers);
+        let engine = bench.patch(&Patch::new(&[(1, &[2])]));
+        let a = bench.port(engine, 1);
+        let sink = mem::sink("sink").expect("made");
+        bench.plane.add_port(engine, PortNo(2), vec![Box::new(sink)]).expect("added");
+        let sent = || {
+            let counters = bench.plane.port_counters(engine);
+            counters.iter().find(|(no, _)| *no == PortNo(2)).expect("there").1.tx_frames
+        };
+        let mut total = 0;
+        let mut round = || {
+            for i in 0..64 {
+                assert!(a.send(numbered(i, if i % 4 == 0 { 5000 } else { 60 })));
+            }
+            total += 64;
+            until("sent", || sent() == total);
+        };
+        (0..60).for_each(|_| round());
+        // What can be on its way at once, whatever the number of rounds was.
+        let stats = bench.plane.pool_stats();
+        assert!(
+            stats.n_heads_allocated <= 256 && stats.n_tails_allocated <= 64,
+            "{n_workers} workers: {stats:?}"
+        );
+    }
+}
+
 #[test]
 fn each_worker_sends_by_its_own_queue() {
     for n_workers in WORKERS {

@@ -150,6 +150,11 @@ impl Worker {
             // Bounded: the other worker may go on filling.
             for _ in 0..4 * MAX_BATCH {
                 let Some((key, frame)) = self.setup.inbound[at].pop() else { break };
+                let short = frame.tail().is_empty();
+                let empty = if short { self.pool.alloc() } else { self.pool.alloc_with_tail() };
+                if let Err(empty) = self.setup.inbound[at].give_back(empty) {
+                    self.pool.free(empty);
+                }
                 match self.ports.slot_of(key) {
                     Some(slot) => self.queue_local(slot, frame),
                     None => self.drop_frame(frame, Drop::NoPort),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use netio::PortCounters;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
-use packet::{Batch, Frame, Instant, MAX_BATCH, Outputs, Pool, PoolConfig, PortNo};
+use packet::{Batch, Frame, Instant, MAX_BATCH, Outputs, Pool, PoolConfig, PoolStats, PortNo};
 
 use crate::table::{PortKey, Target, Targets};
 use crate::{Clock, Drops, Engine, EngineId, Event, Order, Poll};
@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Order(EngineId, Order),
     Counters(EngineId, Sender<Vec<(PortNo, PortCounters)>>),
     Drops(Sender<Drops>),
+    PoolStats(Sender<PoolStats>),
     /// Answers when everything before it has been obeyed.
     Sync(Sender<()>),
     Stop,
@@ -209,6 +210,7 @@ impl Worker {
                 let _ = reply.send(self.counters(engine));
             }
             Command::Drops(reply) => drop(reply.send(self.drops)),
+            Command::PoolStats(reply) => drop(reply.send(self.pool.stats())),
             Command::Sync(reply) => drop(reply.send(())),
             Command::Stop => self.stopping = true,
         }

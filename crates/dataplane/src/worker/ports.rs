@@ -171,6 +171,9 @@ impl Worker {
         }
         for outbound in self.setup.outbound.iter_mut().flatten() {
             outbound.notify();
+            while let Some(empty) = outbound.take_back() {
+                self.pool.free(empty);
+            }
         }
     }
 }

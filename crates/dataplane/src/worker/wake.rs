@@ -70,9 +70,11 @@ impl AsFd for Waker {
 /// A frame for a port whose queue another worker owns.
 type Item = (PortKey, Frame);
 
-/// The receiving end of a ring.
+/// The receiving end of a ring. For each frame an empty one goes back, so that the buffers of neither worker run out
+/// or pile up.
 pub(crate) struct Inbound {
     ring: Consumer<Item>,
+    empties: Producer<Frame>,
 }
 
 impl Inbound {
@@ -83,11 +85,17 @@ impl Inbound {
     pub fn pop(&mut self) -> Option<Item> {
         self.ring.pop().ok()
     }
+
+    /// Gives an empty frame back; returns it when the other worker has enough.
+    pub fn give_back(&mut self, empty: Frame) -> Result<(), Frame> {
+        self.empties.push(empty).map_err(|rtrb::PushError::Full(frame)| frame)
+    }
 }
 
 /// The sending end of a ring.
 pub(crate) struct Outbound {
     ring: Producer<Item>,
+    empties: Consumer<Frame>,
     waker: Arc<Waker>,
     pending: bool,
 }
@@ -97,6 +105,11 @@ impl Outbound {
     pub fn push(&mut self, key: PortKey, frame: Frame) -> Result<(), Frame> {
         self.pending = true;
         self.ring.push((key, frame)).map_err(|rtrb::PushError::Full((_, frame))| frame)
+    }
+
+    /// An empty frame that came back for one that was handed over.
+    pub fn take_back(&mut self) -> Option<Frame> {
+        self.empties.pop().ok()
     }
 
     /// Wakes the other worker if it sleeps and has been handed something.
@@ -115,9 +128,10 @@ pub(crate) fn rings(wakers: &[Arc<Waker>]) -> Vec<(Vec<Inbound>, Vec<Option<Outb
     for from in 0..n {
         for to in (0..n).filter(|to| *to != from) {
             let (producer, consumer) = RingBuffer::new(RING_LEN);
-            ends[to].0.push(Inbound { ring: consumer });
+            let (giver, taker) = RingBuffer::new(RING_LEN);
+            ends[to].0.push(Inbound { ring: consumer, empties: giver });
             let waker = wakers[to].clone();
-            ends[from].1[to] = Some(Outbound { ring: producer, waker, pending: false });
+            ends[from].1[to] = Some(Outbound { ring: producer, empties: taker, waker, pending: false });
         }
     }
     ends
