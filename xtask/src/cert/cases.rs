@@ -18,17 +18,15 @@ pub struct CaseFile {
     weight: usize,
 }
 
-/// All case files under `folder`.
+/// All case files under `folder`, however deep.
 pub fn find(folder: &Path) -> Result<Vec<CaseFile>> {
-    let mut files = Vec::new();
-    for kind in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let kind = kind?.path();
-        if !kind.is_dir() {
-            continue;
-        }
-        for entry in std::fs::read_dir(&kind)? {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).with_context(|| format!("cannot read {}", next.display()))? {
             let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "json") {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "json") {
                 files.push(read(folder, path)?);
             }
         }

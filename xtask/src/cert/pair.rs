@@ -42,7 +42,7 @@ impl Pair {
     /// Runs the tester over the case files in `cases` and returns what it printed.
     pub fn run_tester(&self, python: &Path, cases: &Path, protocol: &str) -> Result<String> {
         let script = shell::root().join("tests/cert/run_tester.py");
-        let log = self.dir.join("tester.log");
+        let log = self.dir.join("os-ken.log");
         let out = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
         let mut tester = self.inside(&python.to_string_lossy());
         tester.arg("-W").arg("ignore").arg(script).args(["--ofp-tcp-listen-port", CONTROLLER_PORT]);
