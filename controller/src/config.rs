@@ -28,6 +28,8 @@ pub struct Config {
     pub plan_interval: Duration,
     /// Most hosts that are learned.
     pub max_hosts: usize,
+    /// Most hosts that are learned at one port: what one neighbour makes up is not everybody's trouble.
+    pub max_hosts_per_port: usize,
 }
 
 impl Config {
@@ -44,6 +46,7 @@ impl Config {
             handshake: Duration::from_secs(10),
             plan_interval: Duration::from_millis(5),
             max_hosts: 16_384,
+            max_hosts_per_port: 1024,
         }
     }
 }

@@ -33,8 +33,8 @@ struct Probing {
 pub(crate) struct Due {
     /// Ports to send a probe from.
     pub probes: Vec<At>,
-    /// Ports that have been probed long enough.
-    pub settled: Vec<At>,
+    /// Ports that have been probed long enough, if their switches have sent all those probes by now.
+    pub patient: Vec<At>,
 }
 
 impl Discovery {
@@ -89,7 +89,7 @@ impl Discovery {
             due.probes.push(at);
             probing.n_sent += 1;
             if now >= probing.settles && view.port(at).is_some_and(|port| !port.settled) {
-                due.settled.push(at);
+                due.patient.push(at);
             }
             let interval = match () {
                 () if probing.n_sent < FAST_PROBES || now < probing.settles => config.probe_fast,

@@ -7,6 +7,7 @@ use packet::Instant;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
+use crate::view::At;
 
 /// What is known of a switch beside the view.
 #[derive(Debug, Default)]
@@ -88,6 +89,8 @@ pub(crate) enum Pending {
     Change(Box<Change>),
     /// Everything up to this generation was sent before.
     Barrier(u64),
+    /// The probes of these ports were sent before.
+    Probed(Vec<At>),
     /// A change on behalf of the shell.
     Mod(Token),
     /// The end of such changes.

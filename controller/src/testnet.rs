@@ -19,6 +19,8 @@ pub(crate) struct FakeSwitch {
     pub ports: BTreeMap<PortNo, bool>,
     pub conn: Option<ConnId>,
     pub n_mods: usize,
+    /// Barriers beyond these are not answered.
+    pub barriers_answered: usize,
     /// Refuse every flow in this table.
     pub refuse: Option<openflow::TableId>,
 }
@@ -58,7 +60,14 @@ impl Net {
     /// A switch with ports 1 to `n_ports`, not connected yet.
     pub fn switch(&mut self, dpid: u64, n_ports: u32) {
         let ports = (1..=n_ports).map(|port| (PortNo(port), true)).collect();
-        let switch = FakeSwitch { flows: Vec::new(), ports, conn: None, n_mods: 0, refuse: None };
+        let switch = FakeSwitch {
+            flows: Vec::new(),
+            ports,
+            conn: None,
+            n_mods: 0,
+            barriers_answered: usize::MAX,
+            refuse: None,
+        };
         self.switches.insert(Dpid(dpid), switch);
     }
 
@@ -200,7 +209,11 @@ impl Net {
                     .into_iter()
                     .collect();
             }
-            Message::BarrierRequest => Message::BarrierReply,
+            Message::BarrierRequest if switch.barriers_answered == 0 => return vec![],
+            Message::BarrierRequest => {
+                switch.barriers_answered -= 1;
+                Message::BarrierReply
+            }
             Message::PacketOut(out) => {
                 let flood: Vec<PortNo> = switch.ports.keys().copied().collect();
                 for (port, frame) in act(&out.actions, &flood, out.in_port, &out.data).outputs {

@@ -90,6 +90,38 @@ fn a_host_that_moves_is_followed() {
 }
 
 #[test]
+fn a_port_that_makes_up_hosts_fills_only_its_own_share() {
+    let mut net = leaf_spine();
+    for n in 0..1500u32 {
+        let made_up = MacAddr::from_u64(0x0204_0000_0000 + u64::from(n));
+        net.send((3, 3), build::ethernet(made_up, MacAddr::BROADCAST).payload(EtherType(0x88b5), &[0; 46]));
+    }
+    net.run(SETTLE);
+    assert_eq!(
+        (net.controller.view().hosts.len(), net.controller.counters().hosts_refused),
+        (1024, 1500 - 1024)
+    );
+    net.say((4, 3), arp(1, 2));
+    net.run(SETTLE);
+    assert_eq!(net.controller.view().hosts.len(), 1025);
+    assert!(net.controller.is_quiet());
+}
+
+#[test]
+fn ports_of_a_slow_switch_settle_late() {
+    let mut net = Net::new();
+    net.switch(1, 2);
+    net.switches.get_mut(&openflow::Dpid(1)).unwrap().barriers_answered = 1;
+    net.connect_all();
+    net.run(SETTLE);
+    assert_eq!(net.say((1, 1), arp(1, 2)), [], "nobody knows yet what is behind port 2");
+    assert!(!net.controller.is_quiet());
+    net.switches.get_mut(&openflow::Dpid(1)).unwrap().barriers_answered = 99;
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.say((1, 1), arp(1, 2)), [(1, 2)]);
+}
+
+#[test]
 fn networks_are_isolated_and_tagged_only_where_they_must_be() {
     let mut net = Net::new();
     net.switch(1, 4);

@@ -47,8 +47,10 @@ impl Controller {
             }
             return;
         }
-        let full = self.view.hosts.len() >= self.config.max_hosts;
+        let known = self.view.hosts.get(&(lane, mac)).is_some_and(|host| host.at == at);
+        let full = !known && self.is_full(at);
         match self.view.hosts.get_mut(&(lane, mac)) {
+            _ if full => self.counters.hosts_refused += 1,
             Some(host) => {
                 let new_address = address.is_some_and(|address| host.addresses.insert(address));
                 let moved = host.at != at;
@@ -58,7 +60,6 @@ impl Controller {
                     self.event(Event::HostMoved(lane, mac, at));
                 }
             }
-            None if full => self.counters.hosts_refused += 1,
             None => {
                 let addresses: BTreeSet<IpAddr> = address.into_iter().collect();
                 self.view.hosts.insert((lane, mac), Host { at, addresses });
@@ -66,6 +67,12 @@ impl Controller {
                 self.event(Event::HostSeen(lane, mac, at));
             }
         }
+    }
+
+    /// Whether no more hosts are learned at a port.
+    fn is_full(&self, at: At) -> bool {
+        let here = || self.view.hosts.values().filter(|host| host.at == at).count();
+        self.view.hosts.len() >= self.config.max_hosts || here() >= self.config.max_hosts_per_port
     }
 
     /// Where a declared host is attached.

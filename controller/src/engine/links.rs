@@ -1,11 +1,14 @@
 //! Discovery of links: probes out, probes in, links that age.
 
+use std::collections::BTreeMap;
+
 use openflow::{Action, Dpid, Message, PacketOut, ports};
 use packet::Instant;
 
 use super::Controller;
 use crate::effect::Event;
 use crate::lldp::{self, LldpError};
+use crate::switch::Pending;
 use crate::view::At;
 
 impl Controller {
@@ -36,13 +39,6 @@ impl Controller {
     /// Sends the probes that are due.
     pub(super) fn probe(&mut self, now: Instant) {
         let due = self.discovery.due(now, &self.config, &self.view);
-        for at in due.settled {
-            let port = self.view.switches.get_mut(&at.0).and_then(|switch| switch.ports.get_mut(&at.1));
-            if let Some(port) = port {
-                port.settled = true;
-                self.dirty = true;
-            }
-        }
         for at in due.probes {
             // A function would hand the probe through and look like a link.
             if self.lanes.functions.contains(&at) {
@@ -52,6 +48,33 @@ impl Controller {
             let data = lldp::probe(at, source, self.config.key);
             let actions = vec![Action::output(at.1)];
             self.packet_out(at.0, PacketOut { buffer: None, in_port: ports::CONTROLLER, actions, data });
+        }
+        self.settle_behind_barrier(due.patient);
+    }
+
+    /// A switch that is slow to send probes must not pass for one without links: its ports settle when it has
+    /// answered a barrier behind them.
+    fn settle_behind_barrier(&mut self, ports: Vec<At>) {
+        let mut by_switch: BTreeMap<Dpid, Vec<At>> = BTreeMap::new();
+        for at in ports {
+            by_switch.entry(at.0).or_default().push(at);
+        }
+        for (dpid, ports) in by_switch {
+            let Some(conn) = self.switches.get(&dpid).and_then(|managed| managed.conn) else { continue };
+            let Some(session) = self.sessions.get_mut(&conn) else { continue };
+            let xid = session.xid(Pending::Probed(ports));
+            self.send(conn, xid, Message::BarrierRequest);
+        }
+    }
+
+    /// The probes of these ports have been sent, and nothing came of them.
+    pub(super) fn settled(&mut self, ports: Vec<At>) {
+        for at in ports.into_iter().filter(|at| self.discovery.is_probed(*at)) {
+            let port = self.view.switches.get_mut(&at.0).and_then(|switch| switch.ports.get_mut(&at.1));
+            if let Some(port) = port {
+                port.settled = true;
+                self.dirty = true;
+            }
         }
     }
 

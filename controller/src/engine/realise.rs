@@ -118,6 +118,7 @@ impl Controller {
         match (pending, session.dpid) {
             (Some(Pending::Barrier(generation)), Some(dpid)) => self.confirmed(now, dpid, generation),
             (Some(Pending::ModBarrier(token)), _) => self.done(token),
+            (Some(Pending::Probed(ports)), _) => self.settled(ports),
             _ => self.counters.unexpected_messages += 1,
         }
     }
@@ -145,7 +146,9 @@ impl Controller {
                 self.refused(conn, token, error.kind.to_string());
             }
             Some(Pending::Handshake(_)) => self.handshake_refused(conn),
-            Some(Pending::Features | Pending::Barrier(_)) | None => self.counters.unexpected_messages += 1,
+            Some(Pending::Features | Pending::Barrier(_) | Pending::Probed(_)) | None => {
+                self.counters.unexpected_messages += 1
+            }
         }
     }
 
