@@ -1,4 +1,5 @@
 //! weft beside other people's software: Debian's Open vSwitch.
 
 mod controller;
+mod ofctl;
 mod ovs;

@@ -4,4 +4,6 @@ mod bench;
 mod function;
 mod harness;
 mod lab;
+mod openflow;
+mod switch;
 mod vm;

@@ -316,6 +316,10 @@ impl Opener<'_> {
             TapError::NotATap => self.in_use(name, "not a tap"),
             TapError::Busy => self.in_use(name, "used by another process"),
             TapError::WrongNamespace => self.unsupported("the tap was made in another namespace"),
+            // What `tap` makes of a refusal, to tell it from one of the request that follows.
+            TapError::Device(source) if source.raw_os_error() == Some(libc::ENXIO) => {
+                self.io("open /dev/net/tun")(io::ErrorKind::PermissionDenied.into())
+            }
             TapError::Device(source) => self.io("open /dev/net/tun")(source),
             TapError::Io(what, source) => self.io(what)(source),
         }

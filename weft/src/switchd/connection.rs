@@ -33,7 +33,7 @@ where
     let mut connection = Connection { session, conn, owner, clock, peer, outbox: None };
     match connection.run(&mut reader, &mut writer).await {
         Ok(()) => tracing::debug!(peer = connection.peer, "the peer closed the connection"),
-        Err(error) => tracing::info!(peer = connection.peer, "connection ended: {error:#}"),
+        Err(error) => tracing::debug!(peer = connection.peer, "connection ended: {error:#}"),
     }
     // What is left to say, an error perhaps; the peer may not be there to hear it.
     if let Some(rest) = connection.session.poll_transmit() {

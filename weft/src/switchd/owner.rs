@@ -239,7 +239,7 @@ impl Owner {
         // Whoever asked may have gone away: then the answer does not matter.
         match request {
             Request::Connected { conn, peer, sender } => {
-                tracing::info!(switch = self.name, peer, "connected");
+                tracing::debug!(switch = self.name, peer, "connected");
                 self.peers.insert(conn, Peer { name: peer, sender });
                 self.switch.handle_connected(self.clock.now(), conn);
             }
@@ -296,7 +296,7 @@ impl Owner {
 
     fn disconnect(&mut self, conn: ConnId) {
         if let Some(peer) = self.peers.remove(&conn) {
-            tracing::info!(switch = self.name, peer = peer.name, "disconnected");
+            tracing::debug!(switch = self.name, peer = peer.name, "disconnected");
         }
         self.switch.handle_disconnected(self.clock.now(), conn);
     }
