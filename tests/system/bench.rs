@@ -7,7 +7,9 @@ fn the_path_bench_carries_tcp_round_trips_and_udp_with_and_without_offloads() {
     let sandbox = Sandbox::enter("bench-path");
     let weft = Weft::new(&sandbox);
     let before = sandbox.snapshot();
-    for options in [&["--all"][..], &["--no-offload", "--workers", "1"], &["--engine", "wire", "--streams", "4"]] {
+    for options in
+        [&["--all"][..], &["--no-offload", "--workers", "1"], &["--engine", "wire", "--streams", "4"]]
+    {
         let outcome = weft.run(&[&["bench", "path", "--json", "--seconds", "0.3"], options].concat()).json();
         let number = |name: &str| outcome[name].as_f64().unwrap_or(0.0);
         // A tenth of what a busy machine with a debug build shows.

@@ -28,7 +28,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use topology::{LoadError, Model};
+use anyhow::Context;
+use topology::Model;
 
 /// Commands on labs.
 #[derive(Debug, clap::Subcommand)]
@@ -70,19 +71,18 @@ pub fn run(command: LabCommand) -> anyhow::Result<ExitCode> {
 
 /// Reads a file; what is wrong with it goes to the terminal and comes back as `None`.
 fn read_model(file: &Path) -> anyhow::Result<Option<(Model, String)>> {
-    match topology::load(file) {
-        Ok(model) => Ok(Some((model, std::fs::read_to_string(file)?))),
-        Err(LoadError::Wrong(diagnostics)) => {
-            let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            eprint!("{}", diagnostics.render(coloured));
-            let n_found = diagnostics.found.len();
-            eprintln!(
-                "weft: {} in {}; nothing was made",
-                if n_found == 1 { "1 error".to_owned() } else { format!("{n_found} errors") },
-                file.display()
-            );
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let diagnostics = match topology::parse(&name, &text, file.parent().unwrap_or(Path::new(""))) {
+        Ok(model) => return Ok(Some((model, text))),
+        Err(diagnostics) => diagnostics,
+    };
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    eprint!("{}", diagnostics.render(coloured));
+    let n_errors = match diagnostics.found.len() {
+        1 => "1 error".to_owned(),
+        n => format!("{n} errors"),
+    };
+    eprintln!("weft: {n_errors} in {name}; nothing was made");
+    Ok(None)
 }

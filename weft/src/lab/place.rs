@@ -160,6 +160,12 @@ pub fn find(name: Option<&str>) -> anyhow::Result<Found> {
     }
 }
 
+/// Refuses a name that a lab has, running or left behind.
+pub fn check_free(name: &str) -> anyhow::Result<()> {
+    let dir = run_dir()?.join("labs").join(name);
+    if dir.exists() { Err(taken(name, &dir)) } else { Ok(()) }
+}
+
 /// Makes the folder of a new lab. That it can be made is what reserves the name.
 pub fn reserve(name: &str) -> anyhow::Result<PathBuf> {
     reserve_in(&run_dir()?, name)
@@ -172,20 +178,21 @@ pub fn reserve_in(run_dir: &Path, name: &str) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     match fs::create_dir(&dir) {
         Ok(()) => Ok(dir),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = Found { name: name.to_owned(), dir: dir.clone(), state: State::load(&dir) };
-            match &found.state {
-                Some(state) if state.is_alive() => bail!(
-                    "a lab named \"{name}\" is {} already (pid {}); take it down with `weft down {name}`, or give this one another name",
-                    state.phase,
-                    state.process.pid
-                ),
-                _ => bail!(
-                    "a lab named \"{name}\" was left behind by a process that died; remove what is left with `weft down {name}`"
-                ),
-            }
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(name, &dir)),
         Err(error) => Err(error).with_context(|| format!("cannot create {}", dir.display())),
+    }
+}
+
+fn taken(name: &str, dir: &Path) -> anyhow::Error {
+    match State::load(dir) {
+        Some(state) if state.is_alive() => anyhow::anyhow!(
+            "a lab named \"{name}\" is {} already (pid {}); take it down with `weft down {name}`, or give this one another name with `--name`",
+            state.phase,
+            state.process.pid
+        ),
+        _ => anyhow::anyhow!(
+            "a lab named \"{name}\" was left behind by a process that died; remove what is left with `weft down {name}`"
+        ),
     }
 }
 

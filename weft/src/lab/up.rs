@@ -75,6 +75,7 @@ fn prepare(args: &Args) -> anyhow::Result<Option<(Plan, ())>> {
     } else {
         privilege::check("bringing up a lab")?;
     }
+    place::check_free(&model.name)?;
     build::check(&model)?;
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let folder = args.file.parent().unwrap_or(Path::new(""));

@@ -19,7 +19,7 @@ pub fn run(lab: &Lab<'_>, from: &str, to: &Target, through: &[String]) -> Found 
         lab.model.nodes.iter().filter(is_function).map(|node| node.name.as_str()).collect();
     let mut watches = Vec::new();
     for node in functions.iter().copied().chain([target]) {
-        watches.push((node, Watch::open(&lab.namespace(node)?)?));
+        watches.push((node, Watch::open_stamped(&lab.namespace(node)?)?));
     }
     // Somebody listens, so that no ICMP error quotes the datagram on its way back.
     let listener =

@@ -1,6 +1,7 @@
 //! Frames seen in a namespace, with the kernel's time of each.
 
 use std::io::IoSliceMut;
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,11 +12,18 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg,
     setsockopt, socket, sockopt,
 };
+use nix::time::{ClockId, clock_gettime};
 
 use super::text;
+use crate::lab::clock::Deadline;
 
 /// Outgoing frames as packet sockets tell them (packet(7), `sll_pkttype`).
 const OUTGOING: u8 = 4;
+
+/// How long the kernel may take to begin to stamp frames.
+const STAMPED: Duration = Duration::from_secs(2);
+/// Between a frame and its reading, to tell a stamp in passing from one at reading.
+const LATER: Duration = Duration::from_millis(4);
 
 /// A packet socket that sees all interfaces of a namespace.
 pub struct Watch {
@@ -60,6 +68,28 @@ impl Watch {
             .map_err(text)?
             .map_err(|error| format!("cannot watch frames: {error}"))?;
         Ok(Self { fd })
+    }
+
+    /// The same, and waits until the kernel stamps frames as they pass: it begins to do so a moment after the first
+    /// socket asks for it, and until then gives the time of reading instead.
+    pub fn open_stamped(namespace: &Namespace) -> Result<Self, String> {
+        let watch = Self::open(namespace)?;
+        let deadline = Deadline::after(STAMPED);
+        loop {
+            // To itself over loopback; nobody has to listen.
+            let knock = || UdpSocket::bind("127.0.0.1:0")?.send_to(b"knock", "127.0.0.1:9").map(drop);
+            namespace.run(knock).map_err(text)?.map_err(text)?;
+            std::thread::sleep(LATER);
+            let read = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME).map_err(text)?).as_nanos();
+            let stamped = |seen: &Seen| read.saturating_sub(seen.at) > LATER.as_nanos() / 2;
+            let frames = watch.drain()?;
+            if !frames.is_empty() && frames.iter().all(stamped) {
+                return Ok(watch);
+            }
+            if deadline.passed() {
+                return Err("the kernel does not stamp frames".to_owned());
+            }
+        }
     }
 
     /// The frames since the last call.
