@@ -4,7 +4,7 @@ mod clock;
 mod connection;
 mod convert;
 mod hub;
-mod problem;
+pub(crate) mod problem;
 mod rest;
 mod routers;
 mod store;
@@ -123,7 +123,7 @@ async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// A socket file that nobody listens on is left from a process that was killed; one that answers is in use.
-async fn bind_unix(path: &PathBuf) -> anyhow::Result<UnixListener> {
+pub(crate) async fn bind_unix(path: &PathBuf) -> anyhow::Result<UnixListener> {
     if tokio::net::UnixStream::connect(path).await.is_ok() {
         anyhow::bail!("{} is in use by another process", path.display());
     }
@@ -139,7 +139,7 @@ async fn bind_unix(path: &PathBuf) -> anyhow::Result<UnixListener> {
     UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
 }
 
-fn serve<F>(server: F) -> JoinHandle<()>
+pub(crate) fn serve<F>(server: F) -> JoinHandle<()>
 where
     F: std::future::IntoFuture<Output = std::io::Result<()>>,
     F::IntoFuture: Send + 'static,
@@ -241,7 +241,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
+pub(crate) async fn wait_for_signal() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
@@ -263,7 +263,7 @@ fn listen_addr(target: &str) -> anyhow::Result<SocketAddr> {
 }
 
 /// Where daemons keep their sockets.
-fn run_dir() -> anyhow::Result<PathBuf> {
+pub(crate) fn run_dir() -> anyhow::Result<PathBuf> {
     if let Some(dir) = std::env::var_os("WEFT_RUN_DIR") {
         return Ok(dir.into());
     }

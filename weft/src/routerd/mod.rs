@@ -1,15 +1,360 @@
-//! One router as a daemon.
+//! One router: as a daemon, and as a part of a lab in the same process.
 
+mod convert;
+mod rest;
+mod show;
+mod task;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// One router as a daemon.
+use anyhow::{Context, bail};
+use controller_api as api;
+use dataplane::EngineId;
+use netio::PortSpec;
+use packet::PortNo;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+
+use crate::controllerd::{bind_unix, run_dir, serve, wait_for_signal};
+use crate::plane::{Plane, PortRequest, default_workers};
+pub use convert::FieldError;
+use convert::PortName;
+use task::Owner;
+
+/// One router as a daemon, and what it shows.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<ShowCommand>,
+    #[command(flatten)]
+    run: RunArgs,
+}
 
-/// Runs until told to stop.
+#[derive(Debug, clap::Subcommand)]
+enum ShowCommand {
+    /// Show the tables of a running router.
+    Show(show::ShowArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// Name of the router: its unix socket is NAME.sock in the run directory.
+    #[arg(long)]
+    name: Option<String>,
+    /// Its configuration in YAML or JSON: interfaces, routes, nat, as in a topology's `routers`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A port and what it is, such as lan=tap:lan0 or wan=afpacket:eth1; interfaces name it. May be given many times.
+    #[arg(long = "port", value_name = "NAME=SPEC", value_parser = parse_port)]
+    ports: Vec<(String, PortSpec)>,
+    /// Number of worker threads.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+fn parse_port(text: &str) -> Result<(String, PortSpec), String> {
+    let (name, spec) = text.split_once('=').ok_or("NAME=SPEC is expected, such as lan=tap:lan0")?;
+    if name.is_empty() {
+        return Err("the port needs a name before the =".to_owned());
+    }
+    let spec = spec.parse().map_err(|error| format!("{error:#}", error = anyhow::Error::from(error)))?;
+    Ok((name.to_owned(), spec))
+}
+
+/// What a router is started with.
+#[derive(Debug, Clone, Default)]
+pub struct RouterSpec {
+    /// Its name.
+    pub name: String,
+    /// Its ports: what interfaces call them, and what they are. More can be added later.
+    pub ports: Vec<(String, PortSpec)>,
+    /// Its configuration, which may name only these ports. None: nothing is forwarded yet.
+    pub config: Option<api::Router>,
+    /// Where its unix socket `NAME.sock` is made. None: there is none.
+    pub run_dir: Option<PathBuf>,
+}
+
+/// A running router. Clones are handles of the same router; it stops with [`stop`](Self::stop) or the last clone.
+#[derive(Clone)]
+pub struct RouterHandle(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    id: EngineId,
+    plane: Plane,
+    owner: Owner,
+    state: Mutex<State>,
+    /// Configurations and ports change one after the other.
+    changing: tokio::sync::Mutex<()>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    ports: Vec<PortState>,
+    config: Option<api::Router>,
+    server: Option<(JoinHandle<()>, PathBuf)>,
+    next_port: u32,
+}
+
+struct PortState {
+    name: PortName,
+    spec: PortSpec,
+    mac: packet::MacAddr,
+    up: bool,
+}
+
+/// Starts a router on the workers of `plane`.
+///
+/// # Errors
+/// A port that cannot be opened, a configuration that cannot be taken, a socket that cannot be made. Nothing is left.
+pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandle> {
+    let seed = [rand::random(), rand::random()];
+    let mut router = vrouter::Router::new(vrouter::Options::new(plane.n_workers(), seed));
+    let (id, events) = plane.add_router(&spec.name, router.forwarders())?;
+    let (owner, task) = task::spawn(spec.name.clone(), router, plane.clone(), id, events);
+    let inner = Inner {
+        name: spec.name.clone(),
+        id,
+        plane,
+        owner,
+        state: Mutex::new(State { next_port: 1, ..State::default() }),
+        changing: tokio::sync::Mutex::new(()),
+        task,
+    };
+    let handle = RouterHandle(Arc::new(inner));
+    match handle.set_up(spec).await {
+        Ok(()) => Ok(handle),
+        Err(error) => {
+            handle.stop().await;
+            Err(error)
+        }
+    }
+}
+
+impl RouterHandle {
+    async fn set_up(&self, spec: RouterSpec) -> anyhow::Result<()> {
+        for (name, port) in spec.ports {
+            self.add_port(&name, port).await?;
+        }
+        if let Some(config) = &spec.config {
+            self.set_config(config).await?;
+        }
+        if let Some(dir) = &spec.run_dir {
+            self.listen(dir).await?;
+        }
+        Ok(())
+    }
+
+    /// Serves the API on `NAME.sock` in `dir`.
+    async fn listen(&self, dir: &Path) -> anyhow::Result<()> {
+        let path = dir.join(format!("{}.sock", self.0.name));
+        let listener: UnixListener = bind_unix(&path).await?;
+        // The server must not keep alive what it serves.
+        let server = serve(axum::serve(listener, rest::router(Arc::downgrade(&self.0))));
+        self.state().server = Some((server, path));
+        Ok(())
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What the plane calls it.
+    pub fn engine_id(&self) -> EngineId {
+        self.0.id
+    }
+
+    /// Opens a port; interfaces name it by `name`.
+    ///
+    /// # Errors
+    /// A name that is taken, or a device that cannot be had.
+    pub async fn add_port(&self, name: &str, spec: PortSpec) -> anyhow::Result<PortNo> {
+        let _changing = self.0.changing.lock().await;
+        let number = {
+            let mut state = self.state();
+            if state.ports.iter().any(|p| p.name.name == name) {
+                bail!("router {}: port \"{name}\" is there already", self.0.name);
+            }
+            let number = PortNo(state.next_port);
+            state.next_port += 1;
+            number
+        };
+        let request = PortRequest { number, label: name.to_owned(), spec: spec.clone(), persistent: false };
+        let added = self.0.plane.add_port(self.0.id, request).await;
+        let added = added.with_context(|| format!("router {}: port \"{name}\" ({spec})", self.0.name))?;
+        let name = PortName { name: name.to_owned(), number };
+        self.state().ports.push(PortState { name, spec, mac: added.info.mac, up: added.up });
+        Ok(number)
+    }
+
+    /// Closes a port. Interfaces on it stay configured and reach nobody.
+    ///
+    /// # Errors
+    /// When there is no such port.
+    pub async fn del_port(&self, name: &str) -> anyhow::Result<()> {
+        let _changing = self.0.changing.lock().await;
+        let number = {
+            let mut state = self.state();
+            let at = state.ports.iter().position(|p| p.name.name == name);
+            let at = at.with_context(|| format!("router {} has no port \"{name}\"", self.0.name))?;
+            state.ports.remove(at).name.number
+        };
+        self.0.plane.remove_port(self.0.id, number).await
+    }
+
+    /// Replaces the configuration as a whole. Connections that the new one would make as they are go on.
+    ///
+    /// # Errors
+    /// [`FieldError`], when the configuration is wrong; the old one stays.
+    pub async fn set_config(&self, router: &api::Router) -> anyhow::Result<()> {
+        let _changing = self.0.changing.lock().await;
+        let ports: Vec<PortName> = self.state().ports.iter().map(|p| p.name.clone()).collect();
+        let config = convert::config(router, &ports)?;
+        let result = self.0.owner.ask(move |owner, now| owner.set_config(now, config)).await?;
+        result.map_err(|error| convert::place_nat(router, error.into()))?;
+        self.state().config = Some(router.clone());
+        Ok(())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Option<api::Router> {
+        self.state().config.clone()
+    }
+
+    /// Routes in use.
+    ///
+    /// # Errors
+    /// When the router has been stopped; so for all that follow.
+    pub async fn fib(&self) -> anyhow::Result<Vec<api::Route>> {
+        self.0.owner.ask(|r, _| r.fib().iter().map(convert::shown_route).collect()).await
+    }
+
+    /// Neighbours.
+    pub async fn neighbours(&self) -> anyhow::Result<Vec<api::Neighbour>> {
+        self.0.owner.ask(|r, now| r.neighbours(now).iter().map(convert::shown_neighbour).collect()).await
+    }
+
+    /// Tracked connections.
+    pub async fn connections(&self) -> anyhow::Result<Vec<api::Connection>> {
+        self.0.owner.ask(|r, now| r.connections(now).iter().map(convert::shown_connection).collect()).await
+    }
+
+    /// NAT bindings.
+    pub async fn bindings(&self) -> anyhow::Result<Vec<api::Binding>> {
+        self.0.owner.ask(|r, _| r.bindings().iter().map(convert::shown_binding).collect()).await
+    }
+
+    /// Why packets were dropped; those of the last second may be missing.
+    pub async fn drops(&self) -> anyhow::Result<Vec<api::Counter>> {
+        let counters = self.0.owner.ask(|r, _| r.counters()).await?;
+        let named = |(why, value): (vrouter::Drop, u64)| api::Counter { name: why.name().to_owned(), value };
+        Ok(counters.drops().map(named).collect())
+    }
+
+    /// What would happen to a frame that came in by this port.
+    pub async fn trace(&self, port: &str, frame: Vec<u8>) -> anyhow::Result<Vec<String>> {
+        let number = self.state().ports.iter().find(|p| p.name.name == port).map(|p| p.name.number);
+        let number = number.with_context(|| format!("router {} has no port \"{port}\"", self.0.name))?;
+        self.0.owner.ask(move |r, now| r.trace(now, number, &frame).steps().to_vec()).await
+    }
+
+    /// Ports with what they have counted.
+    pub async fn ports(&self) -> anyhow::Result<Vec<api::Port>> {
+        let counters = self.0.plane.port_counters(self.0.id).await?;
+        let shown = |p: &PortState| {
+            let counted = counters.iter().find(|(number, _)| *number == p.name.number);
+            api::Port {
+                number: p.name.number.0,
+                name: p.name.name.clone(),
+                mac: api::Mac(p.mac.0),
+                up: p.up,
+                role: api::PortRole::Edge,
+                spec: Some(p.spec.to_string()),
+                peer: None,
+                counters: counted.map(|(_, c)| shown_counters(c)),
+            }
+        };
+        Ok(self.state().ports.iter().map(shown).collect())
+    }
+
+    /// Stops the router and closes its ports.
+    pub async fn stop(self) {
+        let server = self.state().server.take();
+        if let Some((server, path)) = server {
+            server.abort();
+            let _ = tokio::fs::remove_file(path).await;
+        }
+        if let Err(error) = self.0.plane.remove_engine(self.0.id).await {
+            tracing::warn!(router = self.0.name, error = format!("{error:#}"), "not stopped cleanly");
+        }
+        self.0.task.abort();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort();
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some((server, path)) = state.server.take() {
+            server.abort();
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn shown_counters(c: &netio::PortCounters) -> api::PortCounters {
+    api::PortCounters {
+        rx_frames: c.rx_frames,
+        tx_frames: c.tx_frames,
+        rx_bytes: c.rx_bytes,
+        tx_bytes: c.tx_bytes,
+        ..api::PortCounters::default()
+    }
+}
+
+/// Runs until told to stop, or shows what a running one knows.
 ///
 /// # Errors
 /// What keeps it from starting or running.
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match args.command {
+            Some(ShowCommand::Show(args)) => show::run(args).await,
+            None => daemon(args.run).await,
+        }
+    })
+}
+
+async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.as_deref().map(read_config).transpose()?;
+    let name = match (args.name, &config) {
+        (Some(name), _) => name,
+        (None, Some(config)) => config.name.clone(),
+        (None, None) => bail!("the router needs a name: --name NAME, or --config FILE that has one"),
+    };
+    let n_ports = args.ports.len();
+    let plane = Plane::start(args.workers.unwrap_or_else(default_workers))?;
+    let config = config.map(|config| api::Router { name: name.clone(), ..config });
+    let spec = RouterSpec { name: name.clone(), ports: args.ports, config, run_dir: Some(run_dir()?) };
+    let handle = start(spec, plane).await?;
+    println!("router {name} runs with {n_ports} ports");
+    wait_for_signal().await?;
+    handle.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a file in YAML, of which JSON is a part; errors have line and column.
+fn read_config(path: &Path) -> anyhow::Result<api::Router> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }

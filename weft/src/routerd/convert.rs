@@ -1,0 +1,345 @@
+//! Between the shapes of controller-api and the router's own types.
+
+use std::net::{IpAddr, SocketAddr};
+
+use controller_api as api;
+use controller_api::RouteType;
+use packet::{MacAddr, PortNo, VlanId};
+use vrouter::{
+    InterfaceConfig, NatRule, NeighbourState, Prefix, RouteConfig, RouteSource, RouteTarget, RouterConfig,
+    Transport,
+};
+
+/// What is wrong with a router's configuration, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct FieldError {
+    /// The field, as `interfaces[0].port`.
+    pub place: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl FieldError {
+    fn new(place: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self { place: place.into(), reason: reason.to_string() }
+    }
+
+    /// The field as a JSON pointer (RFC 6901).
+    pub fn pointer(&self) -> String {
+        let path = self.place.replace("].", "/").replace(['.', '['], "/").replace(']', "");
+        format!("/{path}")
+    }
+}
+
+impl From<vrouter::ConfigError> for FieldError {
+    fn from(error: vrouter::ConfigError) -> Self {
+        let text = error.to_string();
+        match text.split_once(": ") {
+            Some((place, reason)) => Self::new(place, reason),
+            None => Self::new("", text),
+        }
+    }
+}
+
+/// A port of the router, as interfaces name it.
+#[derive(Debug, Clone)]
+pub struct PortName {
+    /// What interfaces call it.
+    pub name: String,
+    /// Its number.
+    pub number: PortNo,
+}
+
+/// The configuration of a router with these ports.
+///
+/// # Errors
+/// The field at fault.
+pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, FieldError> {
+    let mut config = RouterConfig::named(&router.name);
+    for (index, from) in router.interfaces.iter().enumerate() {
+        config.interfaces.push(interface(router, index, from, ports)?);
+    }
+    for (index, from) in router.routes.iter().enumerate() {
+        config.routes.push(route(index, from)?);
+    }
+    for from in &router.nat.masquerade {
+        let sources = from.from.map(|cidr| prefix(cidr.0)).into_iter().collect();
+        config.nat.push(NatRule::Masquerade { out: from.out.clone(), sources });
+    }
+    for (index, from) in router.nat.port_forwards.iter().enumerate() {
+        config.nat.push(port_forward(index, from)?);
+    }
+    Ok(config)
+}
+
+/// Says where a rule of the router's one list of rules stands in the two lists of its configuration.
+pub fn place_nat(router: &api::Router, error: FieldError) -> FieldError {
+    let Some((index, rest)) = error.place.strip_prefix("nat[").and_then(|p| p.split_once(']')) else {
+        return error;
+    };
+    let n_masquerades = router.nat.masquerade.len();
+    let place = match index.parse::<usize>() {
+        Ok(index) if index < n_masquerades => format!("nat.masquerade[{index}]{rest}"),
+        Ok(index) => format!("nat.port_forwards[{}]{rest}", index - n_masquerades),
+        Err(_) => return error,
+    };
+    FieldError { place, ..error }
+}
+
+fn interface(
+    router: &api::Router,
+    index: usize,
+    from: &api::RouterInterface,
+    ports: &[PortName],
+) -> Result<InterfaceConfig, FieldError> {
+    let place = |field: &str| format!("interfaces[{index}].{field}");
+    let port = port_of(router, index, from, ports)?;
+    let vlan = from.vlan.map(VlanId::new).transpose().map_err(|e| FieldError::new(place("vlan"), e))?;
+    let mac =
+        from.mac.map_or_else(|| derived_mac(&router.name, port_label(router, from)), |mac| MacAddr(mac.0));
+    Ok(InterfaceConfig {
+        name: from.name.clone(),
+        port,
+        vlan,
+        mac,
+        mtu: from.mtu.unwrap_or(1500),
+        addresses: from.all_addresses().map(|cidr| (cidr.addr(), cidr.prefix_len())).collect(),
+    })
+}
+
+/// The name of the port below an interface: a sub-interface may name its parent instead.
+fn port_label<'a>(router: &'a api::Router, from: &'a api::RouterInterface) -> &'a str {
+    let named = from.port_name();
+    let parent = router.interfaces.iter().find(|i| i.name == named && i.name != from.name);
+    parent.map_or(named, |parent| parent.port_name())
+}
+
+fn port_of(
+    router: &api::Router,
+    index: usize,
+    from: &api::RouterInterface,
+    ports: &[PortName],
+) -> Result<Option<PortNo>, FieldError> {
+    let number = |name: &str| ports.iter().find(|p| p.name == name).map(|p| p.number);
+    let label = port_label(router, from);
+    match number(from.port_name()).or_else(|| number(label)) {
+        Some(number) => Ok(Some(number)),
+        None if from.port.is_none() && from.vlan.is_none() && from.name.starts_with("lo") => Ok(None),
+        None => {
+            let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let field = if from.port.is_some() { "port" } else { "name" };
+            let reason = format!("the router has no port \"{label}\"; it has: {known}");
+            Err(FieldError::new(format!("interfaces[{index}].{field}"), reason))
+        }
+    }
+}
+
+/// A unicast address of our own making that stays the same from start to start: FNV-1a of both names.
+pub fn derived_mac(router: &str, port: &str) -> MacAddr {
+    let bytes = router.bytes().chain([0]).chain(port.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    MacAddr::from_u64(hash & 0x00ff_ffff_ffff | 0x0200_0000_0000)
+}
+
+fn prefix(net: ipnet::IpNet) -> Prefix {
+    Prefix::new(net.addr(), net.prefix_len()).expect("ipnet has checked the length")
+}
+
+fn route(index: usize, from: &api::StaticRoute) -> Result<RouteConfig, FieldError> {
+    let place = |field: &str| format!("routes[{index}].{field}");
+    let target = match (from.kind, from.via, &from.dev) {
+        (RouteType::Unicast, Some(gateway), dev) => RouteTarget::Via { gateway, interface: dev.clone() },
+        (RouteType::Unicast, None, Some(dev)) => RouteTarget::Interface(dev.clone()),
+        (RouteType::Unicast, None, None) => {
+            return Err(FieldError::new(place("via"), "a route needs `via`, `dev` or a `type`"));
+        }
+        (_, None, None) => match from.kind {
+            RouteType::Blackhole => RouteTarget::Blackhole,
+            RouteType::Unreachable => RouteTarget::Unreachable,
+            _ => RouteTarget::Prohibit,
+        },
+        _ => {
+            let reason = "a route that drops has neither `via` nor `dev`";
+            return Err(FieldError::new(place("type"), reason));
+        }
+    };
+    Ok(RouteConfig { to: prefix(from.to.0), target, metric: 0 })
+}
+
+fn port_forward(index: usize, from: &api::PortForward) -> Result<NatRule, FieldError> {
+    let SocketAddr::V4(to) = from.to.0 else {
+        let place = format!("nat.port_forwards[{index}].to");
+        return Err(FieldError::new(place, "only IPv4 is translated"));
+    };
+    let protocol = match from.protocol {
+        api::Protocol::Tcp => Transport::Tcp,
+        api::Protocol::Udp => Transport::Udp,
+    };
+    Ok(NatRule::PortForward {
+        input: from.interface.clone(),
+        protocol,
+        port: from.port,
+        to: (*to.ip(), to.port()),
+    })
+}
+
+// ---- what is shown ---------------------------------------------------------------------------------------------
+
+fn cidr(addr: IpAddr, len: u8) -> api::Cidr {
+    api::Cidr(ipnet::IpNet::new(addr, len).expect("a prefix has checked its length"))
+}
+
+/// A route as it is shown.
+pub fn shown_route(route: &vrouter::RouteInfo) -> api::Route {
+    let (via, interface, kind) = match &route.target {
+        RouteTarget::Via { gateway, interface } => (Some(*gateway), interface.clone(), RouteType::Unicast),
+        RouteTarget::Interface(name) => (None, Some(name.clone()), RouteType::Unicast),
+        RouteTarget::Blackhole => (None, None, RouteType::Blackhole),
+        RouteTarget::Unreachable => (None, None, RouteType::Unreachable),
+        RouteTarget::Prohibit => (None, None, RouteType::Prohibit),
+    };
+    let source = match route.source {
+        RouteSource::Local => "local",
+        RouteSource::Connected => "connected",
+        RouteSource::Static => "static",
+    };
+    api::Route {
+        to: cidr(route.to.addr(), route.to.prefix_len()),
+        via,
+        interface,
+        kind,
+        source: source.to_owned(),
+    }
+}
+
+/// A neighbour as it is shown.
+pub fn shown_neighbour(neighbour: &vrouter::NeighbourInfo) -> api::Neighbour {
+    let state = match neighbour.state {
+        NeighbourState::Static => "permanent",
+        NeighbourState::Reachable => "reachable",
+        NeighbourState::Stale => "stale",
+        NeighbourState::Pending => "pending",
+        NeighbourState::Unreachable => "unreachable",
+    };
+    api::Neighbour {
+        interface: neighbour.interface.clone(),
+        address: neighbour.address,
+        mac: neighbour.mac.map(|mac| api::Mac(mac.0)),
+        state: state.to_owned(),
+    }
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        1 => "icmp".to_owned(),
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn endpoint((addr, port): (std::net::Ipv4Addr, u16)) -> api::Endpoint {
+    api::Endpoint(SocketAddr::from((addr, port)))
+}
+
+/// A connection as it is shown: from its originator's point of view.
+pub fn shown_connection(c: &vrouter::ConnectionInfo) -> api::Connection {
+    let (inside, outside, remote) = (endpoint(c.inside), endpoint(c.outside), endpoint(c.remote));
+    let (source, destination, reply_source, reply_destination) = match c.outbound {
+        true => (inside, remote, remote, outside),
+        false => (remote, outside, inside, remote),
+    };
+    api::Connection {
+        protocol: protocol(c.protocol),
+        state: c.state.to_owned(),
+        source,
+        destination,
+        reply_source,
+        reply_destination,
+        expires: c.expires_in.as_secs(),
+    }
+}
+
+/// A binding as it is shown.
+pub fn shown_binding(b: &vrouter::BindingInfo) -> api::Binding {
+    api::Binding {
+        protocol: protocol(b.protocol),
+        inside: endpoint(b.inside),
+        outside: endpoint(b.outside),
+        kind: if b.fixed { "port-forward" } else { "masquerade" }.to_owned(),
+        n_connections: b.n_connections,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports() -> Vec<PortName> {
+        let port = |name: &str, number| PortName { name: name.into(), number: PortNo(number) };
+        vec![port("lan", 1), port("wan", 2)]
+    }
+
+    fn read(yaml: &str) -> Result<RouterConfig, FieldError> {
+        config(&serde_saphyr::from_str(yaml).expect("the shape is right"), &ports())
+    }
+
+    const GOOD: &str = "
+name: r1
+interfaces:
+  - {name: lan, address: 10.1.0.1/24}
+  - {name: lan.20, port: lan, vlan: 20, address: 10.2.0.1/24}
+  - {name: wan, address: 203.0.113.1/24, mac: '02:00:00:00:00:77', mtu: 1400}
+  - {name: lo, address: 192.0.2.1/32}
+routes: [{to: 0.0.0.0/0, via: 203.0.113.2}, {to: 10.9.0.0/16, type: blackhole}]
+nat:
+  masquerade: [{out: wan, from: 10.0.0.0/8}]
+  port_forwards: [{in: wan, protocol: tcp, port: 8080, to: '10.1.0.2:80'}]
+";
+
+    #[test]
+    fn a_router_becomes_a_configuration_that_the_router_takes() {
+        let config = read(GOOD).expect("converted");
+        assert_eq!(config.interfaces[1].port, Some(PortNo(1)));
+        assert_eq!(config.interfaces[0].mac, config.interfaces[1].mac, "of one port, one address");
+        assert_ne!(config.interfaces[0].mac, derived_mac("r2", "lan"));
+        assert!(config.interfaces[0].mac.is_unicast());
+        assert_eq!((config.interfaces[2].mtu, config.interfaces[3].port), (1400, None));
+        let mut router = vrouter::Router::new(vrouter::Options::new(1, [1, 2]));
+        router.set_config(packet::Instant::ZERO, config).expect("taken");
+        assert!(router.fib().iter().map(shown_route).any(|r| r.kind == RouteType::Blackhole));
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let wrong = |from: &str, to: &str| {
+            let router: api::Router =
+                serde_saphyr::from_str(&GOOD.replace(from, to)).expect("the shape is right");
+            let error = match config(&router, &ports()) {
+                Err(error) => error,
+                Ok(config) => {
+                    let mut router = vrouter::Router::new(vrouter::Options::new(1, [1, 2]));
+                    router.set_config(packet::Instant::ZERO, config).expect_err("refused").into()
+                }
+            };
+            let error = place_nat(&router, error);
+            (error.to_string(), error.pointer())
+        };
+        let (text, pointer) = wrong("port: lan,", "port: lam,");
+        assert_eq!(text, "interfaces[1].port: the router has no port \"lam\"; it has: lan, wan");
+        assert_eq!(pointer, "/interfaces/1/port");
+        assert!(wrong("vlan: 20", "vlan: 4095").0.starts_with("interfaces[1].vlan: "));
+        assert!(wrong("via: 203.0.113.2", "dev: nowhere").0.starts_with("routes[0].dev: "));
+        assert_eq!(wrong(", type: blackhole", "").0, "routes[1].via: a route needs `via`, `dev` or a `type`");
+        assert!(
+            wrong("via: 203.0.113.2", "via: 8.8.8.8")
+                .0
+                .starts_with("routes[0].via: 8.8.8.8 is in no network")
+        );
+        assert_eq!(wrong("{out: wan", "{out: wam").1, "/nat/masquerade/0/out");
+        assert_eq!(wrong("{in: wan", "{in: wam").1, "/nat/port_forwards/0/in");
+    }
+}

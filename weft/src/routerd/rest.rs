@@ -1,0 +1,166 @@
+//! A router's own API on its unix socket. A controller puts configurations at /api/v1/routers/NAME.
+
+use std::sync::Weak;
+
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::routing::get;
+use axum::{Json, Router};
+use controller_api as api;
+use controller_api::Problem;
+use tower_http::limit::RequestBodyLimitLayer;
+
+use super::{FieldError, Inner, RouterHandle};
+use crate::controllerd::problem::{Body, Refusal};
+
+/// Longest body of a request, in bytes.
+const MAX_BODY: usize = 16 << 20;
+
+type Shared = State<Weak<Inner>>;
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// All routes. The router may be gone while its server is still there.
+pub fn router(inner: Weak<Inner>) -> Router {
+    Router::new()
+        .route("/api/v1/health", get(health))
+        .route("/api/v1/config", get(config).put(put_config))
+        .route("/api/v1/routers", get(routers))
+        .route("/api/v1/routers/{name}", get(named).put(put_named).delete(delete_named))
+        .route("/api/v1/fib", get(fib))
+        .route("/api/v1/neighbours", get(neighbours))
+        .route("/api/v1/connections", get(connections))
+        .route("/api/v1/bindings", get(bindings))
+        .route("/api/v1/drops", get(drops))
+        .route("/api/v1/ports", get(ports).post(add_port))
+        .route("/api/v1/ports/{name}", axum::routing::delete(delete_port))
+        .fallback(|uri: Uri| async move { Refusal(Problem::not_found(format!("resource {}", uri.path()))) })
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .with_state(inner)
+}
+
+fn handle(inner: &Weak<Inner>) -> Result<RouterHandle, Refusal> {
+    inner.upgrade().map(RouterHandle).ok_or_else(|| Problem::not_found("the router has been stopped").into())
+}
+
+fn internal(error: anyhow::Error) -> Refusal {
+    Problem::internal(format!("{error:#}")).into()
+}
+
+async fn health(State(inner): Shared) -> Answer<api::Health> {
+    let handle = handle(&inner)?;
+    let configured = handle.config().is_some();
+    Ok(Json(api::Health {
+        service: "router".to_owned(),
+        name: handle.name().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        ready: configured,
+        detail: (!configured).then(|| "it has no configuration yet".to_owned()),
+    }))
+}
+
+fn current(handle: &RouterHandle) -> api::Router {
+    let name = handle.name().to_owned();
+    handle.config().unwrap_or_else(|| empty(name))
+}
+
+fn empty(name: String) -> api::Router {
+    api::Router { name, interfaces: Vec::new(), routes: Vec::new(), nat: api::Nat::default(), server: None }
+}
+
+async fn set(handle: RouterHandle, router: api::Router) -> Answer<api::Router> {
+    if router.name != handle.name() {
+        let detail =
+            format!("this is router {:?}, the configuration is for {:?}", handle.name(), router.name);
+        return Err(Problem::invalid("/name", detail).into());
+    }
+    match handle.set_config(&router).await {
+        Ok(()) => Ok(Json(router)),
+        Err(error) => match error.downcast_ref::<FieldError>() {
+            Some(field) => Err(Problem::invalid(field.pointer(), field).into()),
+            None => Err(internal(error)),
+        },
+    }
+}
+
+async fn config(State(inner): Shared) -> Answer<api::Router> {
+    Ok(Json(current(&handle(&inner)?)))
+}
+
+async fn put_config(State(inner): Shared, Body(router): Body<api::Router>) -> Answer<api::Router> {
+    set(handle(&inner)?, router).await
+}
+
+async fn routers(State(inner): Shared) -> Answer<Vec<api::Router>> {
+    Ok(Json(vec![current(&handle(&inner)?)]))
+}
+
+fn check_name(handle: &RouterHandle, name: &str) -> Result<(), Refusal> {
+    match name == handle.name() {
+        true => Ok(()),
+        false => Err(Problem::not_found(format!("router {name:?}; this is {:?}", handle.name())).into()),
+    }
+}
+
+async fn named(State(inner): Shared, Path(name): Path<String>) -> Answer<api::Router> {
+    let handle = handle(&inner)?;
+    check_name(&handle, &name)?;
+    Ok(Json(current(&handle)))
+}
+
+async fn put_named(
+    State(inner): Shared,
+    Path(name): Path<String>,
+    Body(router): Body<api::Router>,
+) -> Answer<api::Router> {
+    let handle = handle(&inner)?;
+    check_name(&handle, &name)?;
+    set(handle, router).await
+}
+
+/// The daemon goes on without a configuration.
+async fn delete_named(State(inner): Shared, Path(name): Path<String>) -> Answer<api::Router> {
+    let handle = handle(&inner)?;
+    check_name(&handle, &name)?;
+    let name = handle.name().to_owned();
+    set(handle, empty(name)).await
+}
+
+async fn fib(State(inner): Shared) -> Answer<Vec<api::Route>> {
+    handle(&inner)?.fib().await.map(Json).map_err(internal)
+}
+
+async fn neighbours(State(inner): Shared) -> Answer<Vec<api::Neighbour>> {
+    handle(&inner)?.neighbours().await.map(Json).map_err(internal)
+}
+
+async fn connections(State(inner): Shared) -> Answer<Vec<api::Connection>> {
+    handle(&inner)?.connections().await.map(Json).map_err(internal)
+}
+
+async fn bindings(State(inner): Shared) -> Answer<Vec<api::Binding>> {
+    handle(&inner)?.bindings().await.map(Json).map_err(internal)
+}
+
+async fn drops(State(inner): Shared) -> Answer<Vec<api::Counter>> {
+    handle(&inner)?.drops().await.map(Json).map_err(internal)
+}
+
+async fn ports(State(inner): Shared) -> Answer<Vec<api::Port>> {
+    handle(&inner)?.ports().await.map(Json).map_err(internal)
+}
+
+async fn add_port(State(inner): Shared, Body(port): Body<api::PortAdd>) -> Answer<Vec<api::Port>> {
+    let handle = handle(&inner)?;
+    let name = port.name.ok_or_else(|| Problem::invalid("/name", "a router's port needs a name"))?;
+    let spec = port.spec.parse().map_err(|error| Problem::invalid("/spec", error))?;
+    let added = handle.add_port(&name, spec).await;
+    added.map_err(|error| Problem::conflict(format!("{error:#}")))?;
+    handle.ports().await.map(Json).map_err(internal)
+}
+
+async fn delete_port(State(inner): Shared, Path(name): Path<String>) -> Answer<Vec<api::Port>> {
+    let handle = handle(&inner)?;
+    handle.del_port(&name).await.map_err(|error| Problem::not_found(format!("{error:#}")))?;
+    handle.ports().await.map(Json).map_err(internal)
+}

@@ -1,0 +1,106 @@
+//! The task that owns a router: reports and timers in, orders out, questions answered in between.
+
+use anyhow::Context;
+use dataplane::{Clock, EngineId, Event};
+use packet::Instant;
+use tokio::sync::{mpsc, oneshot};
+use vrouter::{Effect, Router, RouterEvent};
+
+use crate::plane::{Events, Plane};
+
+type Question = Box<dyn FnOnce(&mut Router, Instant) + Send>;
+
+/// Asks the task.
+#[derive(Clone)]
+pub struct Owner(mpsc::UnboundedSender<Question>);
+
+impl Owner {
+    /// Has `f` called with the router and the time, and waits for what it returns.
+    ///
+    /// # Errors
+    /// When the router has been stopped.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Router, Instant) -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |router, now| {
+            // Who asked may have gone away.
+            let _ = reply.send(f(router, now));
+        });
+        self.0.send(question).ok().context("the router has been stopped")?;
+        answer.await.context("the router has been stopped")
+    }
+}
+
+/// Starts the task of a router whose halves are in the plane.
+pub fn spawn(
+    name: String,
+    router: Router,
+    plane: Plane,
+    id: EngineId,
+    events: Events,
+) -> (Owner, tokio::task::JoinHandle<()>) {
+    let (questions, asked) = mpsc::unbounded_channel();
+    let task = Task { name, router, clock: plane.clock(), plane, id };
+    (Owner(questions), tokio::spawn(task.run(events, asked)))
+}
+
+struct Task {
+    name: String,
+    router: Router,
+    plane: Plane,
+    clock: Clock,
+    id: EngineId,
+}
+
+impl Task {
+    async fn run(mut self, mut events: Events, mut asked: mpsc::UnboundedReceiver<Question>) {
+        loop {
+            let due = self.router.poll_timeout().map(|at| self.clock.to_std(at).into());
+            let far = tokio::time::Instant::now() + std::time::Duration::from_secs(3600);
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.handle_event(event),
+                    None => return,
+                },
+                question = asked.recv() => match question {
+                    Some(question) => question(&mut self.router, self.clock.now()),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(due.unwrap_or(far)) => self.router.handle_timeout(self.clock.now()),
+            }
+            self.carry_out();
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::RouterReport { worker, report, .. } => {
+                self.router.handle_report(self.clock.now(), worker, report);
+            }
+            Event::PortDown { port, error, .. } => {
+                tracing::warn!(router = self.name, %port, %error, "a port has failed");
+            }
+            Event::PortLink { port, up, .. } => tracing::info!(router = self.name, %port, up, "link"),
+            Event::SwitchReport { .. } | Event::WorkerDied { .. } => {}
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.router.poll_effect() {
+            match effect {
+                Effect::Order { worker, order } => self.plane.order_router(self.id, worker, order),
+                Effect::Event(RouterEvent::DuplicateAddress { interface, address, mac }) => {
+                    tracing::warn!(router = self.name, interface, %address, %mac, "someone else uses this address");
+                }
+                Effect::Event(RouterEvent::PortsExhausted) => {
+                    tracing::warn!(router = self.name, "new flows are refused: no outside port is free");
+                }
+                Effect::Event(RouterEvent::TableFull) => {
+                    tracing::warn!(router = self.name, "new flows are refused: the connection table is full");
+                }
+            }
+        }
+    }
+}
