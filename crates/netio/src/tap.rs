@@ -70,33 +70,24 @@ pub fn open_queues(name: &str, config: TapConfig) -> Result<TapQueues, TapError>
     let (first, multi) = if exists {
         match attach(name, multi) {
             // The flag belongs to the device: one made with the other choice refuses ours.
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+            Err(TapError::NotATap) => {
                 let other = multi ^ libc::IFF_MULTI_QUEUE;
-                (attach(name, other).map_err(not_a_tap)?, other)
+                (attach(name, other)?, other)
             }
-            first => (first.map_err(not_a_tap)?, multi),
+            first => (first?, multi),
         }
     } else {
-        (attach(name, multi | libc::IFF_TUN_EXCL).map_err(not_a_tap)?, multi)
+        (attach(name, multi | libc::IFF_TUN_EXCL)?, multi)
     };
     check_namespace(&first)?;
     let mut queues = vec![first];
     if multi != 0 {
         for _ in 1..config.n_queues {
-            queues.push(attach(name, multi).map_err(|e| TapError::Io("open another queue", e))?);
+            queues.push(attach(name, multi)?);
         }
     }
     let offload = configure(&queues[0], config)?;
     Ok(TapQueues { queues, offload })
-}
-
-fn not_a_tap(error: io::Error) -> TapError {
-    match error.raw_os_error() {
-        Some(libc::EINVAL) => TapError::NotATap,
-        Some(libc::EBUSY) => TapError::Busy,
-        Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => TapError::Device(error),
-        _ => TapError::Io("make a tap", error),
-    }
 }
 
 fn is_tap(name: &str) -> bool {
@@ -105,21 +96,22 @@ fn is_tap(name: &str) -> bool {
 }
 
 /// A descriptor attached to `name`; with `IFF_TUN_EXCL` in `flags` the device must be new.
-fn attach(name: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
-    let file =
-        File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun").map_err(
-            |e| match e.kind() {
-                // Told apart from the errors of the request below.
-                io::ErrorKind::PermissionDenied => io::Error::from_raw_os_error(libc::ENXIO),
-                _ => e,
-            },
-        )?;
-    let mut request = sys::request(name)?;
+fn attach(name: &str, flags: libc::c_int) -> Result<OwnedFd, TapError> {
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open("/dev/net/tun").map_err(TapError::Device)?;
+    let mut request = sys::request(name).map_err(|e| TapError::Io("name a tap", e))?;
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | flags;
     request.ifr_ifru.ifru_flags = flags as u16 as libc::c_short;
     // SAFETY: TUNSETIFF is defined for ifreq.
-    unsafe { sys::ioctl(&file, libc::TUNSETIFF, &mut request)? };
-    Ok(file.into())
+    match unsafe { sys::ioctl(&file, libc::TUNSETIFF, &mut request) } {
+        Ok(_) => Ok(file.into()),
+        Err(e) => Err(match e.raw_os_error() {
+            Some(libc::EINVAL) => TapError::NotATap,
+            Some(libc::EBUSY) => TapError::Busy,
+            _ => TapError::Io("make a tap", e),
+        }),
+    }
 }
 
 /// The device must be in our namespace: an existing name opened in the wrong one makes a new device without an error.

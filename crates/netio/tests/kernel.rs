@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{DEADLINE, TestNs, Wire, readable, receive_until, transfer};
 use netio::link::{self, LinkError, Route};
 use netio::netns::{Namespace, NetnsError};
-use netio::{LinkState, OpenError, OpenOptions, Port, PortDrop, PortError, PortSpec};
+use netio::{LinkProbe, LinkState, OpenError, OpenOptions, Port, PortDrop, PortError, PortSpec};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use packet::{CsumPartial, Frame, Gso, GsoKind, MacAddr, Pool, VlanId, build, tcp};
@@ -21,6 +21,15 @@ fn ip(text: &str) -> IpAddr {
 
 fn open(spec: &str) -> Result<Vec<Box<dyn Port>>, OpenError> {
     netio::open(&spec.parse::<PortSpec>().expect("a port specification"), OpenOptions::default())
+}
+
+/// The kernel tells of a carrier some time after it is there.
+fn until_up(probe: &LinkProbe) {
+    let deadline = Instant::now() + DEADLINE;
+    while probe.state() != LinkState::Up {
+        assert!(Instant::now() < deadline, "no carrier");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -85,7 +94,7 @@ fn a_tap_in_a_namespace_is_the_containers_interface() {
     let mut port = test.open("netns:NS/eth0,mac=02:00:00:00:00:07,mtu=1400");
     test.address("eth0", "10.0.0.1/24");
     assert_eq!((port.info().mac.to_string().as_str(), port.info().mtu), ("fe:00:00:00:00:07", 1400));
-    assert_eq!(port.link_probe().state(), LinkState::Up);
+    until_up(&port.link_probe());
     let ours = MacAddr::from_u64(0x02_00_00_00_00_99);
     let ask = build::arp_request(ours, [10, 0, 0, 2].into(), [10, 0, 0, 1].into());
     let mut pool = Pool::default();
@@ -194,7 +203,7 @@ fn a_device_that_is_down_drops_and_comes_back() {
     for spec in ["netns:NS/eth0", "afpacket:a,mtu=1500"] {
         let mut port = test.open(spec);
         let (probe, name) = (port.link_probe(), port.info().name.clone());
-        assert_eq!(probe.state(), LinkState::Up);
+        until_up(&probe);
         probe.drain();
         test.netlink(async |n| n.set_down(&name).await);
         assert!(readable(probe.poll_fd().expect("a kernel device"), DEADLINE));
@@ -244,11 +253,7 @@ fn a_monitors_tap_is_persistent_quiet_and_reached_by_its_kernel_side() {
     let mut switch_side = test.open("tap:vm0");
     // A VM monitor attaches to the same name; here it is a port that owns the descriptor.
     let mut monitor = test.open("hosttap:vm0");
-    let deadline = Instant::now() + DEADLINE;
-    while switch_side.link_probe().state() != LinkState::Up {
-        assert!(Instant::now() < deadline, "no carrier");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_up(&switch_side.link_probe());
     let mut pool = Pool::default();
     let bytes = tagged_super_frame(20_000).to_vec();
     for (from, to) in [(true, "switch"), (false, "guest")] {
