@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use system_tests::{Namespace, Process, Sandbox, Vm, Weft, run, veth_pair, wait_until};
+use system_tests::{Namespace, Process, RawSocket, Sandbox, Vm, Weft, run, veth_pair, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
 const LISTEN: &str = "tcp:127.0.0.1:6654";
@@ -73,4 +73,88 @@ fn a_guest_started_by_hand_on_a_tap_reaches_a_host() {
         vm.run("echo hello | timeout 3 nc 10.0.0.2 80", SOON).1.trim() == "hello"
     });
     assert!(switch.is_running(), "{}", switch.log());
+}
+
+#[test]
+fn a_port_comes_and_goes_while_the_switch_runs() {
+    let sandbox = Sandbox::enter("switch-ports");
+    let weft = Weft::new(&sandbox);
+    let (h1, h2) = (Namespace::new(&sandbox, "h1"), Namespace::new(&sandbox, "h2"));
+    let _switch = switch(&weft, &["1=netns:h1/eth0"]);
+    weft.run(&["port", "add", "2=netns:h2/eth0"]).success();
+    join_ports();
+    h1.address("eth0", "10.0.0.1/24");
+    h2.address("eth0", "10.0.0.2/24");
+    wait_until(SOON, "a ping", || h1.pings("10.0.0.2"));
+    let list = weft.run(&["port", "list"]).success();
+    assert!(list.contains("netns:h2/eth0"), "{list}");
+    weft.run(&["port", "del", "2"]).success();
+    wait_until(SOON, "the end of pings", || !h1.pings("10.0.0.2"));
+    let gone = h2.exec(&["ip", "link", "show", "eth0"]);
+    assert!(!gone.status.success(), "the device outlives its port: {gone}");
+}
+
+/// What the switch says it dropped for `reason`.
+fn dropped(sandbox: &Sandbox, reason: &str) -> u64 {
+    let socket = sandbox.run_dir().join("s1.sock");
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--unix-socket"])
+        .arg(socket)
+        .arg("http://switch/api/v1/switches/s1/drops");
+    let counters = run(&mut curl).json();
+    let mut counters = counters.as_array().into_iter().flatten();
+    let counter = counters.find(|counter| counter["name"] == reason);
+    counter.and_then(|counter| counter["value"].as_u64()).unwrap_or(0)
+}
+
+#[test]
+fn frames_that_lie_are_counted_with_their_reason_and_do_no_harm() {
+    let sandbox = Sandbox::enter("switch-lies");
+    let weft = Weft::new(&sandbox);
+    let (h1, h2) = (Namespace::new(&sandbox, "h1"), Namespace::new(&sandbox, "h2"));
+    veth_pair((Some(&h1), "eth0"), (None, "veth1"));
+    let mut switch = switch(&weft, &["1=afpacket:veth1", "2=netns:h2/eth0"]);
+    // Flows that read every layer.
+    for flow in ["tcp,tp_dst=9,actions=drop", "udp6,tp_dst=9,actions=drop", "arp,arp_op=9,actions=drop"] {
+        assert!(ofctl(&["add-flow", LISTEN, flow]), "{flow}");
+    }
+    join_ports();
+    h1.address("eth0", "10.0.0.1/24");
+    h2.address("eth0", "10.0.0.2/24");
+    wait_until(SOON, "a ping", || h1.pings("10.0.0.2"));
+    let wire = h1.enter(|| RawSocket::open("eth0"));
+    for (reason, frames) in lies() {
+        let before = dropped(&sandbox, reason);
+        for frame in &frames {
+            wire.send(frame).unwrap_or_else(|error| panic!("cannot send {reason}: {error}"));
+        }
+        let expected = before + frames.len() as u64;
+        wait_until(SOON, &format!("{expected} frames dropped for {reason}"), || {
+            dropped(&sandbox, reason) == expected
+        });
+    }
+    assert!(switch.is_running(), "{}", switch.log());
+    wait_until(SOON, "a ping after the lies", || h1.pings("10.0.0.2"));
+}
+
+/// Frames that no well-behaved host sends, by the reason for which they are dropped. Below 14 bytes and above 65,549
+/// the kernel itself sends nothing.
+fn lies() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let addresses = [[0x33; 6], [2, 0, 0, 0, 0, 9]].concat();
+    let frame = |rest: &[u8]| [&addresses, rest].concat();
+    let ipv4 = |first: u8, length: u16, n: usize| {
+        let [high, low] = length.to_be_bytes();
+        let header = [first, 0, high, low, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        frame(&[&[0x08, 0x00], &header[..n]].concat())
+    };
+    let ipv6 = |length: u16| {
+        let [high, low] = length.to_be_bytes();
+        frame(&[&[0x86, 0xdd, 0x60, 0, 0, 0, high, low, 17, 64][..], &[0xfd; 32], &[0; 4]].concat())
+    };
+    let ten_tags = [[0x81, 0x00, 0x00, 0x05]; 10].concat();
+    vec![
+        ("too_short", vec![frame(&[0x81, 0x00]), frame(&[0x08, 0x00]), ipv4(0x45, 20, 10)]),
+        ("bad_length", vec![ipv4(0x45, 1000, 20), ipv4(0x45, 8, 20), ipv4(0x4f, 20, 20), ipv6(60000)]),
+        ("too_many_tags", vec![frame(&[&ten_tags[..], &[0x88, 0xb5], &[0; 46]].concat())]),
+    ]
 }
