@@ -122,8 +122,10 @@ fn frames_that_lie_are_counted_with_their_reason_and_do_no_harm() {
     h1.address("eth0", "10.0.0.1/24");
     h2.address("eth0", "10.0.0.2/24");
     wait_until(SOON, "a ping", || h1.pings("10.0.0.2"));
-    let wire = h1.enter(|| RawSocket::open("eth0"));
-    for (reason, frames) in lies() {
+    let wires = [&h1, &h2].map(|host| host.enter(|| RawSocket::open("eth0")));
+    for (wire, (reason, frames)) in
+        wires.iter().flat_map(|wire| lies().into_iter().map(move |lie| (wire, lie)))
+    {
         let before = dropped(&sandbox, reason);
         for frame in &frames {
             wire.send(frame).unwrap_or_else(|error| panic!("cannot send {reason}: {error}"));
@@ -137,8 +139,8 @@ fn frames_that_lie_are_counted_with_their_reason_and_do_no_harm() {
     wait_until(SOON, "a ping after the lies", || h1.pings("10.0.0.2"));
 }
 
-/// Frames that no well-behaved host sends, by the reason for which they are dropped. Below 14 bytes and above 65,549
-/// the kernel itself sends nothing.
+/// Frames that no well-behaved host sends, by the reason for which they are dropped. What is below 14 bytes or above
+/// 65,549 the kernel does not send; a VLAN tag cut short it drops itself on a veth.
 fn lies() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let addresses = [[0x33; 6], [2, 0, 0, 0, 0, 9]].concat();
     let frame = |rest: &[u8]| [&addresses, rest].concat();
@@ -153,7 +155,7 @@ fn lies() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     };
     let ten_tags = [[0x81, 0x00, 0x00, 0x05]; 10].concat();
     vec![
-        ("too_short", vec![frame(&[0x81, 0x00]), frame(&[0x08, 0x00]), ipv4(0x45, 20, 10)]),
+        ("too_short", vec![frame(&[0x08, 0x00]), ipv4(0x45, 20, 10)]),
         ("bad_length", vec![ipv4(0x45, 1000, 20), ipv4(0x45, 8, 20), ipv4(0x4f, 20, 20), ipv6(60000)]),
         ("too_many_tags", vec![frame(&[&ten_tags[..], &[0x88, 0xb5], &[0; 46]].concat())]),
     ]
