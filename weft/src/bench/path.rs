@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::engines::{Kind, Middle};
 use super::hosts::Host;
 use super::probes;
+use crate::lab::privilege;
 use crate::plane::default_workers;
 
 /// Arguments of `weft bench path`.
@@ -72,8 +73,11 @@ struct Outcome {
     dropped: u64,
 }
 
-/// Measures and prints.
+/// Measures and prints. An ordinary user's namespaces lie in a user namespace that ends with the process.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !privilege::missing().is_empty() {
+        privilege::enter_private()?;
+    }
     let n_workers = args.workers.unwrap_or_else(default_workers);
     let n_queues = u16::try_from(n_workers)?;
     let options = if args.no_offload { ",offload=off" } else { "" };

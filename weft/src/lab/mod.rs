@@ -13,7 +13,7 @@ mod exec;
 mod intents;
 mod journal;
 mod place;
-mod privilege;
+pub mod privilege;
 mod probe;
 mod process;
 mod report;
