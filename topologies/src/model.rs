@@ -243,7 +243,16 @@ pub struct End {
 
 /// Something that must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Test {
+pub struct Test {
+    /// What it shows, in the words of the file.
+    pub about: Option<String>,
+    /// What is done.
+    pub kind: TestKind,
+}
+
+/// What a test does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TestKind {
     /// ICMP echo is answered.
     Ping {
         /// Node that asks.
@@ -297,7 +306,7 @@ pub enum Test {
     },
 }
 
-impl Test {
+impl TestKind {
     /// As the YAML calls it.
     pub fn word(&self) -> &'static str {
         match self {
@@ -310,7 +319,7 @@ impl Test {
     }
 }
 
-impl fmt::Display for Test {
+impl fmt::Display for TestKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ping { from, to, .. }

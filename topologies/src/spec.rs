@@ -214,6 +214,9 @@ pub struct PingSpec {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1000))]
     pub count: Option<u16>,
+    /// What this shows, in a few words; stands beside the result.
+    #[serde(default)]
+    pub about: Option<String>,
 }
 
 /// A TCP connection.
@@ -241,6 +244,9 @@ pub struct TcpSpec {
     /// What must happen; absent: it connects.
     #[serde(default)]
     pub expect: Expect,
+    /// What this shows, in a few words; stands beside the result.
+    #[serde(default)]
+    pub about: Option<String>,
 }
 
 /// What must happen to a connection.
@@ -262,6 +268,9 @@ pub struct IsolationSpec {
     pub from: String,
     /// Node that must not see it.
     pub to: String,
+    /// What this shows, in a few words; stands beside the result.
+    #[serde(default)]
+    pub about: Option<String>,
 }
 
 /// The functions on a way.
@@ -274,6 +283,9 @@ pub struct PathSpec {
     pub to: String,
     /// Function nodes in the order passed.
     pub through: Vec<String>,
+    /// What this shows, in a few words; stands beside the result.
+    #[serde(default)]
+    pub about: Option<String>,
 }
 
 /// A rate of TCP.
@@ -291,4 +303,7 @@ pub struct ThroughputSpec {
     #[serde(default)]
     #[schemars(range(min = 1, max = 60))]
     pub seconds: Option<u16>,
+    /// What this shows, in a few words; stands beside the result.
+    #[serde(default)]
+    pub about: Option<String>,
 }

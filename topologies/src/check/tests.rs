@@ -5,22 +5,23 @@ use std::net::IpAddr;
 use super::intents::check_function;
 use super::{Context, units};
 use crate::diagnostics::Diagnostic;
-use crate::model::{Model, Node, NodeKind, Target, Test};
+use crate::model::{Model, Node, NodeKind, Target, Test, TestKind};
 use crate::spec::{TcpSpec, TestSpec};
 
 pub(super) fn resolve(c: &mut Context<'_>, model: &Model) -> Vec<Test> {
     let specs = &c.spec.tests;
     let mut list = Vec::new();
     for (i, spec) in specs.iter().enumerate() {
-        let word = match spec {
-            TestSpec::Ping(_) => "ping",
-            TestSpec::Tcp(_) => "tcp",
-            TestSpec::Isolation(_) => "isolation",
-            TestSpec::Path(_) => "path",
-            TestSpec::Throughput(_) => "throughput",
+        let (word, about) = match spec {
+            TestSpec::Ping(spec) => ("ping", &spec.about),
+            TestSpec::Tcp(spec) => ("tcp", &spec.about),
+            TestSpec::Isolation(spec) => ("isolation", &spec.about),
+            TestSpec::Path(spec) => ("path", &spec.about),
+            TestSpec::Throughput(spec) => ("throughput", &spec.about),
         };
         let place = Place { path: format!("tests/{i}/{word}"), thing: format!("test {}, {word}", i + 1) };
-        list.extend(test(c, model, &place, spec));
+        let kind = test(c, model, &place, spec);
+        list.extend(kind.map(|kind| Test { about: about.clone(), kind }));
     }
     list
 }
@@ -30,7 +31,7 @@ struct Place {
     thing: String,
 }
 
-fn test(c: &mut Context<'_>, model: &Model, place: &Place, spec: &TestSpec) -> Option<Test> {
+fn test(c: &mut Context<'_>, model: &Model, place: &Place, spec: &TestSpec) -> Option<TestKind> {
     let path = |field: &str| format!("{}/{field}", place.path);
     match spec {
         TestSpec::Ping(s) => {
@@ -41,13 +42,13 @@ fn test(c: &mut Context<'_>, model: &Model, place: &Place, spec: &TestSpec) -> O
                 let at = c.value(&path("count"));
                 c.wrong(at, &place.thing, format!("count {count}: 1 to 1000 are possible"));
             }
-            Some(Test::Ping { from: from?, to: to?, count })
+            Some(TestKind::Ping { from: from?, to: to?, count })
         }
         TestSpec::Tcp(s) => tcp(c, model, place, s),
         TestSpec::Isolation(s) => {
             let from = sender(c, model, place, &s.from, false);
             let to = host_target(c, model, place, &s.to);
-            Some(Test::Isolation { from: from?, to: to? })
+            Some(TestKind::Isolation { from: from?, to: to? })
         }
         TestSpec::Path(s) => {
             let from = sender(c, model, place, &s.from, false);
@@ -56,7 +57,7 @@ fn test(c: &mut Context<'_>, model: &Model, place: &Place, spec: &TestSpec) -> O
                 let at = c.value(&path(&format!("through/{f}")));
                 check_function(c, model, at, &place.thing, name);
             }
-            Some(Test::Path { from: from?, to: to?, through: s.through.clone() })
+            Some(TestKind::Path { from: from?, to: to?, through: s.through.clone() })
         }
         TestSpec::Throughput(s) => {
             let from = sender(c, model, place, &s.from, false);
@@ -72,12 +73,12 @@ fn test(c: &mut Context<'_>, model: &Model, place: &Place, spec: &TestSpec) -> O
                 let at = c.value(&path("seconds"));
                 c.wrong(at, &place.thing, format!("seconds {seconds}: 1 to 60 are possible"));
             }
-            Some(Test::Throughput { from: from?, to: to?, at_least: at_least?, seconds })
+            Some(TestKind::Throughput { from: from?, to: to?, at_least: at_least?, seconds })
         }
     }
 }
 
-fn tcp(c: &mut Context<'_>, model: &Model, place: &Place, s: &TcpSpec) -> Option<Test> {
+fn tcp(c: &mut Context<'_>, model: &Model, place: &Place, s: &TcpSpec) -> Option<TestKind> {
     let from = sender(c, model, place, &s.from, false);
     let to = target(c, model, place, &s.to);
     let port = s.port.unwrap_or(80);
@@ -101,7 +102,7 @@ fn tcp(c: &mut Context<'_>, model: &Model, place: &Place, s: &TcpSpec) -> Option
             None
         }
     };
-    Some(Test::Tcp {
+    Some(TestKind::Tcp {
         from: from?,
         to,
         port,

@@ -13,7 +13,8 @@ use super::build::{Lab, Plan};
 use super::clock::now;
 use super::probe::Outcome;
 use super::report::{self, Event, Sink};
-use super::{place, privilege, table, up};
+use super::table::{self, say};
+use super::{place, privilege, up};
 
 /// The topologies shown, and what each is called in the table.
 const SHOWN: [(&str, &str); 3] =
@@ -86,23 +87,24 @@ fn print(rows: &[(&str, Outcome)], json: bool, seconds: f64) -> anyhow::Result<(
     if json {
         let tests: Vec<_> = rows
             .iter()
-            .map(|(title, o)| json!({"topology": title, "test": o.test, "pass": o.pass, "detail": o.detail}))
+            .map(|(title, o)| json!({"topology": title, "about": o.about, "test": o.test, "pass": o.pass, "detail": o.detail}))
             .collect();
         let document = json!({"pass": n_pass == rows.len(), "seconds": seconds, "tests": tests});
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        say(serde_json::to_string_pretty(&document)?);
         return Ok(());
     }
-    let mut results = table::table(&["", "topology", "test", "what was seen"]);
+    let mut results = table::table(&["", "topology", "shows", "test", "what was seen"]);
     for (title, outcome) in rows {
         results.add_row([
             table::verdict(outcome.pass),
             Cell::new(title),
+            Cell::new(outcome.about.as_deref().unwrap_or_default()),
             Cell::new(&outcome.test),
             Cell::new(&outcome.detail),
         ]);
     }
-    println!("{results}");
-    println!("{n_pass} of {} hold, in {seconds:.1} s; nothing is left behind.", rows.len());
-    println!("The topologies are in topologies/: try `weft up topologies/03-nat-gateway.yaml` as root.");
+    say(results);
+    say(format_args!("{n_pass} of {} hold, in {seconds:.1} s; nothing is left behind.", rows.len()));
+    say("The topologies are in topologies/: try `weft up topologies/03-nat-gateway.yaml` as root.");
     Ok(())
 }

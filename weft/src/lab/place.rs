@@ -119,7 +119,10 @@ impl Found {
         let path = self.dir.join("topology.yaml");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let folder = self.state.as_ref().map(|state| state.folder.clone()).unwrap_or_default();
-        Ok(topology::parse(&path.display().to_string(), &text, &folder)?)
+        let mut model = topology::parse(&path.display().to_string(), &text, &folder)?;
+        // It may have been brought up under another name than its file gives it.
+        model.name.clone_from(&self.name);
+        Ok(model)
     }
 }
 

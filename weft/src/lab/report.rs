@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::probe::Outcome;
+use super::table::whisper;
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,10 +80,10 @@ fn terminal() -> Sink {
 
 fn lines() -> Sink {
     Box::new(|event| match event {
-        Event::Step { done, total, text } => anstream::eprintln!("[{}/{total}] {text}", done + 1),
+        Event::Step { done, total, text } => whisper(format_args!("[{}/{total}] {text}", done + 1)),
         Event::Outcome(outcome) => {
             let word = if outcome.pass { "pass" } else { "FAIL" };
-            anstream::eprintln!("{word} {}: {}", outcome.test, outcome.detail);
+            whisper(format_args!("{word} {}: {}", outcome.test, outcome.detail));
         }
         Event::Up(_) | Event::Failed(_) => {}
     })

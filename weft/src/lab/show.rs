@@ -30,8 +30,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
         bail!("lab {} is dead; remove what is left with `weft down {}`", lab.name, lab.name);
     }
     privilege::check("testing a lab")?;
-    let mut model = lab.model()?;
-    model.name.clone_from(&lab.name);
+    let model = lab.model()?;
     let mut tell = report::for_people(args.json);
     let context = probe::Lab { model: &model, dir: &lab.dir };
     let outcomes = probe::run(&context, &AtomicBool::new(false), |outcome| {

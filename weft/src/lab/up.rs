@@ -16,7 +16,8 @@ use super::build::{self, Lab, Plan};
 use super::probe::{self, Outcome};
 use super::process::ProcessId;
 use super::report::{self, Event, Sink, Summary};
-use super::{place, privilege, read_model, table};
+use super::table::{self, say, whisper};
+use super::{place, privilege, read_model};
 
 /// Arguments of `weft up`.
 #[derive(Debug, clap::Args)]
@@ -127,14 +128,15 @@ fn foreground(args: &Args, plan: &Plan) -> anyhow::Result<ExitCode> {
         let (lab, summary) = start(args, plan, &cancel, &mut tell).await?;
         let pass = summary.pass;
         tell(Event::Up(summary.clone()));
-        print(&summary, args.json)?;
+        let printed = print(&summary, args.json);
         if !args.once && !cancel.is_cancelled() {
             if !args.json {
-                anstream::eprintln!("Ctrl-C takes the lab down.");
+                whisper("Ctrl-C takes the lab down.");
             }
             cancel.cancelled().await;
         }
         taken_down(lab).await?;
+        printed?;
         Ok(if pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
@@ -157,7 +159,14 @@ async fn start(
 ) -> anyhow::Result<(Lab, Summary)> {
     let dir = place::reserve(&plan.model.name)?;
     let lab = Lab::bring_up(plan, dir, cancel, tell.as_mut()).await?;
-    let tests = if args.no_test { Vec::new() } else { tests(plan, &lab, cancel, tell).await? };
+    let tests = if args.no_test { Ok(Vec::new()) } else { tests(plan, &lab, cancel, tell).await };
+    let tests = match tests {
+        Ok(tests) => tests,
+        Err(error) => {
+            taken_down(lab).await?;
+            return Err(error);
+        }
+    };
     let summary = Summary {
         lab: plan.model.name.clone(),
         pid: std::process::id(),
@@ -203,19 +212,25 @@ pub async fn tests(
 /// Says what is up and where to go next.
 fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(summary)?);
+        say(serde_json::to_string_pretty(summary)?);
         return Ok(());
     }
     if !summary.tests.is_empty() {
-        println!("{}", table::outcomes(&summary.tests));
+        say(table::outcomes(&summary.tests));
     }
     let (held, total) = (summary.tests.iter().filter(|o| o.pass).count(), summary.tests.len());
     let tests = if total == 0 { String::new() } else { format!(", {held} of {total} tests hold") };
-    println!("lab {} is up: {} nodes, {} links{tests}", summary.lab, summary.n_nodes, summary.n_links);
+    say(format_args!(
+        "lab {} is up: {} nodes, {} links{tests}",
+        summary.lab, summary.n_nodes, summary.n_links
+    ));
     if let Some(rest) = &summary.rest {
-        println!("  REST  {rest}");
+        say(format_args!("  REST  {rest}"));
     }
-    println!("  next  weft status | weft exec NODE -- COMMAND | weft flows | weft down {}", summary.lab);
+    say(format_args!(
+        "  next  weft status | weft exec NODE -- COMMAND | weft flows | weft down {}",
+        summary.lab
+    ));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::{Found, Lab, marker, ping, text};
 use crate::lab::clock::Deadline;
 
 /// How long is watched after the last frame was sent. Frames that do pass need a few milliseconds.
-const WINDOW: Duration = Duration::from_millis(600);
+const WINDOW: Duration = Duration::from_millis(400);
 /// Frames of each kind: one alone might be lost for another reason.
 const N_FRAMES: usize = 5;
 /// An unassigned port: "discard" (RFC 863).

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use netio::netns::Namespace;
 use serde::{Deserialize, Serialize};
-use topology::{Model, NodeKind, Test};
+use topology::{Model, NodeKind, Test, TestKind};
 
 use super::clock::now;
 
@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// What became of a test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
+    /// What it shows, in the words of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// The test as written: `ping h1 -> h2`.
     pub test: String,
     /// Whether it holds.
@@ -74,16 +77,16 @@ pub fn run(lab: &Lab<'_>, cancelled: &AtomicBool, mut tell: impl FnMut(&Outcome)
 
 fn one(lab: &Lab<'_>, test: &Test) -> Outcome {
     let started = now();
-    let found = match test {
-        Test::Ping { from, to, count } if lab.is_vm(from) => ping::from_vm(lab, from, to, *count),
-        Test::Ping { from, to, count } => ping::run(lab, from, to.address, *count),
-        Test::Tcp { from, to, port, server, source, expect } => {
+    let found = match &test.kind {
+        TestKind::Ping { from, to, count } if lab.is_vm(from) => ping::from_vm(lab, from, to, *count),
+        TestKind::Ping { from, to, count } => ping::run(lab, from, to.address, *count),
+        TestKind::Tcp { from, to, port, server, source, expect } => {
             let wanted = tcp::Wanted { source: *source, expect: *expect };
             tcp::run(lab, from, (to.address, *port).into(), (&server.0, server.1), &wanted)
         }
-        Test::Isolation { from, to } => isolation::run(lab, from, to),
-        Test::Path { from, to, through } => path::run(lab, from, to, through),
-        Test::Throughput { from, to, at_least, seconds } => {
+        TestKind::Isolation { from, to } => isolation::run(lab, from, to),
+        TestKind::Path { from, to, through } => path::run(lab, from, to, through),
+        TestKind::Throughput { from, to, at_least, seconds } => {
             let wanted =
                 throughput::Wanted { at_least: *at_least, time: Duration::from_secs((*seconds).into()) };
             throughput::run(lab, from, to, &wanted)
@@ -94,7 +97,7 @@ fn one(lab: &Lab<'_>, test: &Test) -> Outcome {
         Err(detail) => (false, detail),
     };
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Outcome { test: test.to_string(), pass, detail, milliseconds }
+    Outcome { about: test.about.clone(), test: test.kind.to_string(), pass, detail, milliseconds }
 }
 
 /// A payload that no other frame has.
