@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use openflow::Dpid;
 use packet::PortNo;
 use topology::FailMode;
 
-use crate::controllerd::{self, ControllerHandle, ControllerSpec};
+use crate::controllerd::{self, ControllerHandle, ControllerSpec, RouterChange, RouterSink};
 use crate::plane::{Plane, default_workers};
+use crate::routerd::{self, RouterHandle, RouterSpec};
 use crate::switchd::{self, SwitchHandle, SwitchSpec, Target};
+
+/// The routers of this process by name.
+type Routers = Arc<RwLock<BTreeMap<String, RouterHandle>>>;
 
 /// The engines of a lab.
 pub struct Engines {
@@ -19,6 +24,7 @@ pub struct Engines {
     plane: Plane,
     controller: ControllerHandle,
     switches: BTreeMap<String, SwitchHandle>,
+    routers: Routers,
 }
 
 impl Engines {
@@ -42,8 +48,10 @@ impl Engines {
             Some(controller) => controller,
             None => controllerd::start(spec(None)).await?,
         };
+        let routers = Routers::default();
+        controller.hub().set_router_sink(router_sink(routers.clone()));
         let plane = Plane::start(default_workers())?;
-        Ok(Self { dir: dir.to_owned(), plane, controller, switches: BTreeMap::new() })
+        Ok(Self { dir: dir.to_owned(), plane, controller, switches: BTreeMap::new(), routers })
     }
 
     /// Where the REST API is served over TCP.
@@ -65,9 +73,14 @@ impl Engines {
         Ok(())
     }
 
-    /// Routers of this process come with the router daemon.
+    /// Starts a router without configuration; that comes from the controller.
     pub async fn start_router(&mut self, name: &str) -> anyhow::Result<()> {
-        anyhow::bail!("router {name}: routers are not built yet")
+        let spec =
+            RouterSpec { name: name.to_owned(), run_dir: Some(self.dir.clone()), ..RouterSpec::default() };
+        let handle = routerd::start(spec, self.plane.clone()).await?;
+        let mut routers = self.routers.write().unwrap_or_else(PoisonError::into_inner);
+        routers.insert(name.to_owned(), handle);
+        Ok(())
     }
 
     /// Attaches a port.
@@ -79,8 +92,12 @@ impl Engines {
         spec: &str,
     ) -> anyhow::Result<()> {
         let spec: netio::PortSpec = spec.parse()?;
-        let switch = self.switches.get(engine).with_context(|| format!("no engine {engine}"))?;
-        switch.add_port(Some(PortNo(number)), Some(name.to_owned()), spec).await?;
+        if let Some(switch) = self.switches.get(engine) {
+            switch.add_port(Some(PortNo(number)), Some(name.to_owned()), spec).await?;
+            return Ok(());
+        }
+        let router = find(&self.routers, engine).with_context(|| format!("no engine {engine}"))?;
+        router.add_port(name, spec).await?;
         Ok(())
     }
 
@@ -89,6 +106,27 @@ impl Engines {
         for (_, switch) in self.switches {
             switch.stop().await;
         }
+        let routers = std::mem::take(&mut *self.routers.write().unwrap_or_else(PoisonError::into_inner));
+        for (_, router) in routers {
+            router.stop().await;
+        }
         self.controller.stop().await;
     }
+}
+
+fn find(routers: &Routers, name: &str) -> Option<RouterHandle> {
+    routers.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+}
+
+/// The controller configures the routers of this process through this.
+fn router_sink(routers: Routers) -> RouterSink {
+    Arc::new(move |change| {
+        let routers = routers.clone();
+        Box::pin(async move {
+            let RouterChange::Put(config) = change else { return Ok(()) };
+            let router =
+                find(&routers, &config.name).ok_or_else(|| format!("there is no router {}", config.name))?;
+            router.set_config(&config).await.map_err(|error| format!("{error:#}"))
+        })
+    })
 }
