@@ -205,11 +205,6 @@ impl Hub {
         }
     }
 
-    /// The intents as written.
-    pub fn intents(&self) -> Intents {
-        self.lock().intents.clone()
-    }
-
     /// Changes intents, all or nothing. `label` is the one that is being written.
     ///
     /// # Errors

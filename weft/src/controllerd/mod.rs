@@ -24,7 +24,6 @@ pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal};
 pub(crate) use rest::{flow_of_request, flow_shape};
 pub use routers::{RouterChange, RouterSink};
-pub use store::Intents;
 pub(crate) use trace::frame_of as frame_of_request;
 
 /// Bytes in flight on an in-memory connection of a switch.
