@@ -22,6 +22,8 @@ pub struct Config {
     pub link_age: Duration,
     /// A switch not connected for so long is left out of paths.
     pub retire: Duration,
+    /// Between comparisons of what a switch holds with what it was told; longer where they always differ.
+    pub audit: Duration,
     /// Time for the handshake.
     pub handshake: Duration,
     /// Least time between two plans, longer for large ones; what happens in between goes into the next one together.
@@ -43,6 +45,7 @@ impl Config {
             probe_edge: Duration::from_secs(5),
             link_age: Duration::from_secs(9),
             retire: Duration::from_secs(10),
+            audit: Duration::from_secs(15),
             handshake: Duration::from_secs(10),
             plan_interval: Duration::from_millis(5),
             max_hosts: 16_384,

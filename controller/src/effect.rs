@@ -77,6 +77,8 @@ pub enum Event {
         /// In the switch's words.
         error: String,
     },
+    /// So many flows of the blueprint were missing in a switch, or there too many: somebody else changes them.
+    Drifted(Dpid, usize),
     /// The answer to a request.
     Answer(Token, Result<Answer, RequestError>),
 }

@@ -1,5 +1,6 @@
 //! The controller: events of switches in, messages and events out.
 
+mod audit;
 mod hosts;
 mod links;
 mod realise;
@@ -157,6 +158,7 @@ impl Controller {
             self.age_links(now);
             self.retire(now);
             self.close_silent(now);
+            self.audit(now);
         }
         self.release_holds(now);
         self.plan_if_due(now);

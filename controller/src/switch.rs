@@ -20,12 +20,20 @@ pub(crate) struct Managed {
     pub hold_until: Option<Instant>,
     /// Flows of the blueprint as far as they were read, or sent since.
     pub installed: Flows,
-    /// Flows the switch refused, and why. They are not sent again unless they change.
+    /// Flows the switch refused, and why. They are not sent again unless they change, or to try once more.
     pub refused: BTreeMap<FlowKey, (FlowBody, String)>,
+    /// The next changes include what was refused.
+    pub try_refused: bool,
     /// Generations sent but not confirmed, oldest first.
     pub in_flight: VecDeque<u64>,
     /// Generation last confirmed.
     pub confirmed: u64,
+    /// Changes sent so far.
+    pub n_changes: u64,
+    /// When its flows are compared next.
+    pub next_audit: Option<Instant>,
+    /// Comparisons in a row that found a difference.
+    pub n_drifts: u32,
     /// Discovery of its ports has begun.
     pub discovering: bool,
     /// What it says of itself.
@@ -34,10 +42,14 @@ pub(crate) struct Managed {
 
 impl Managed {
     /// The changes that lead to `wanted`.
-    pub(crate) fn changes(&self, wanted: &Flows) -> Vec<Change> {
+    pub(crate) fn changes(&mut self, wanted: &Flows) -> Vec<Change> {
+        self.refused.retain(|key, _| wanted.contains_key(key));
         let mut changes = crate::blueprint::diff(&self.installed, wanted);
+        let again = std::mem::take(&mut self.try_refused);
         changes.retain(|change| match change {
-            Change::Put(key, body) => self.refused.get(key).is_none_or(|(refused, _)| refused != body),
+            Change::Put(key, body) => {
+                again || self.refused.get(key).is_none_or(|(refused, _)| refused != body)
+            }
             Change::Delete(..) => true,
         });
         changes
@@ -45,8 +57,8 @@ impl Managed {
 
     /// Notes that a change was sent.
     pub(crate) fn note(&mut self, change: &Change) {
+        self.n_changes += 1;
         change.apply(&mut self.installed);
-        self.refused.remove(change.key());
     }
 
     /// Notes that a change was refused: the flow is not there.
@@ -81,10 +93,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) enum Pending {
     Features,
-    /// Part of the handshake; parts received so far.
-    Handshake(Option<Reply>),
-    /// A request of the shell; parts received so far.
-    Request(Token, Option<Reply>),
+    /// A multipart request; parts received so far.
+    Multipart(Purpose, Option<Reply>),
     /// A change of the blueprint.
     Change(Box<Change>),
     /// Everything up to this generation was sent before.
@@ -95,6 +105,17 @@ pub(crate) enum Pending {
     Mod(Token),
     /// The end of such changes.
     ModBarrier(Token),
+}
+
+/// Who wants a multipart reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The handshake.
+    Handshake,
+    /// The shell.
+    Request(Token),
+    /// The comparison of flows; the number of changes sent before.
+    Audit(u64),
 }
 
 impl Session {
@@ -133,17 +154,27 @@ impl Session {
         self.pending.insert(xid, pending);
     }
 
-    /// Everything sent before this barrier went through: changes that were not refused are done.
-    pub(crate) fn settle_before(&mut self, barrier: Xid) {
-        self.pending.retain(|xid, pending| {
-            *xid > barrier || !matches!(pending, Pending::Change(_) | Pending::Mod(_))
-        });
+    /// Everything sent before this barrier went through: changes that were not refused are done, and returned.
+    pub(crate) fn settle_before(&mut self, barrier: Xid) -> Vec<Change> {
+        let later = self.pending.split_off(&barrier);
+        let earlier = std::mem::replace(&mut self.pending, later);
+        let mut done = Vec::new();
+        for (xid, pending) in earlier {
+            match pending {
+                Pending::Change(change) => done.push(*change),
+                Pending::Mod(_) => {}
+                other => drop(self.pending.insert(xid, other)),
+            }
+        }
+        done
     }
 
     /// Forgets what was asked under this token.
     pub(crate) fn forget(&mut self, token: Token) {
         self.pending.retain(|_, pending| match pending {
-            Pending::Mod(t) | Pending::ModBarrier(t) | Pending::Request(t, _) => *t != token,
+            Pending::Mod(t) | Pending::ModBarrier(t) | Pending::Multipart(Purpose::Request(t), _) => {
+                *t != token
+            }
             _ => true,
         });
     }
@@ -151,7 +182,7 @@ impl Session {
     /// Requests of the shell that will not be answered.
     pub(crate) fn orphans(self) -> Vec<Token> {
         let token = |pending| match pending {
-            Pending::Request(token, _) | Pending::ModBarrier(token) => Some(token),
+            Pending::Multipart(Purpose::Request(token), _) | Pending::ModBarrier(token) => Some(token),
             _ => None,
         };
         self.pending.into_values().filter_map(token).collect()

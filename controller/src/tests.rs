@@ -341,6 +341,29 @@ fn a_refused_flow_fails_the_intent_and_is_not_sent_forever() {
     let n_mods = net.switches[&openflow::Dpid(1)].n_mods;
     net.say((1, 1), arp(1, 2));
     assert!(net.switches[&openflow::Dpid(1)].n_mods <= n_mods + 4);
+    // There is room now: the next comparison tries again.
+    net.switches.get_mut(&openflow::Dpid(1)).unwrap().refuse = None;
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.controller.status("network/blue").state, IntentState::Realised);
+    assert!(net.controller.is_quiet());
+}
+
+#[test]
+fn flows_that_somebody_deletes_come_back() {
+    let mut net = leaf_spine();
+    net.say((3, 3), arp(1, 2));
+    let leaf = openflow::Dpid(3);
+    let n_flows = net.switches[&leaf].flows.len();
+    let mods = |net: &Net| net.switches[&leaf].n_mods;
+    let before = mods(&net);
+    net.run(Duration::from_secs(60));
+    assert_eq!(mods(&net), before, "nothing is wrong, nothing is sent");
+    net.switches.get_mut(&leaf).unwrap().flows.truncate(5);
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.switches[&leaf].flows.len(), n_flows);
+    assert_eq!(mods(&net), before + n_flows - 5);
+    assert!(net.events.contains(&Event::Drifted(leaf, n_flows - 5)));
+    assert_eq!(net.say((3, 3), arp(1, 2)), net.edge_ports_except((3, 3)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::blueprint::{Change, Flows};
 use crate::effect::{ConnId, Event};
 use crate::lanes::resolve;
 use crate::plan::plan_resolved;
-use crate::switch::Pending;
+use crate::switch::{Pending, Purpose};
 
 /// Time between plans for each flow of the last one: about twice what it takes to plan and compare it.
 const PLAN_INTERVAL_PER_FLOW: Duration = Duration::from_micros(12);
@@ -114,8 +114,12 @@ impl Controller {
     pub(super) fn barrier(&mut self, now: Instant, conn: ConnId, xid: Xid) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let pending = session.take(xid);
-        session.settle_before(xid);
-        match (pending, session.dpid) {
+        let done = session.settle_before(xid);
+        let dpid = session.dpid;
+        if let Some(managed) = dpid.and_then(|dpid| self.switches.get_mut(&dpid)) {
+            done.iter().for_each(|change| drop(managed.refused.remove(change.key())));
+        }
+        match (pending, dpid) {
             (Some(Pending::Barrier(generation)), Some(dpid)) => self.confirmed(now, dpid, generation),
             (Some(Pending::ModBarrier(token)), _) => self.done(token),
             (Some(Pending::Probed(ports)), _) => self.settled(ports),
@@ -142,10 +146,13 @@ impl Controller {
                     self.change_refused(dpid, *change, error.kind.to_string());
                 }
             }
-            Some(Pending::Mod(token) | Pending::ModBarrier(token) | Pending::Request(token, _)) => {
-                self.refused(conn, token, error.kind.to_string());
-            }
-            Some(Pending::Handshake(_)) => self.handshake_refused(conn),
+            Some(
+                Pending::Mod(token)
+                | Pending::ModBarrier(token)
+                | Pending::Multipart(Purpose::Request(token), _),
+            ) => self.refused(conn, token, error.kind.to_string()),
+            // Without an answer the handshake does not end, and its time runs out.
+            Some(Pending::Multipart(..)) => self.counters.unexpected_messages += 1,
             Some(Pending::Features | Pending::Barrier(_) | Pending::Probed(_)) | None => {
                 self.counters.unexpected_messages += 1
             }

@@ -4,14 +4,14 @@ use openflow::{Dpid, FlowMod, Message, Reply, Request};
 
 use super::Controller;
 use crate::effect::{Answer, ConnId, Event, RequestError, Token};
-use crate::switch::Pending;
+use crate::switch::{Pending, Purpose};
 
 impl Controller {
     /// Asks a switch; the answer is an event with this token, its parts put together.
     pub fn request(&mut self, dpid: Dpid, request: Request) -> Token {
         let token = self.token();
         match self.switches.get(&dpid).and_then(|managed| managed.conn) {
-            Some(conn) => self.ask(conn, Pending::Request(token, None), request),
+            Some(conn) => self.ask(conn, Purpose::Request(token), request),
             None => self.event(Event::Answer(token, Err(RequestError::NotConnected))),
         }
         token
@@ -47,10 +47,5 @@ impl Controller {
             session.forget(token);
         }
         self.event(Event::Answer(token, Err(RequestError::Refused(error))));
-    }
-
-    /// A switch that does not answer a part of the handshake goes without it, as far as that is possible.
-    pub(super) fn handshake_refused(&mut self, _conn: ConnId) {
-        self.counters.unexpected_messages += 1;
     }
 }

@@ -11,7 +11,7 @@ use super::Controller;
 use crate::blueprint;
 use crate::effect::{CloseReason, ConnId, Event};
 use crate::layout;
-use crate::switch::Pending;
+use crate::switch::{Pending, Purpose};
 use crate::view;
 
 impl Controller {
@@ -60,13 +60,13 @@ impl Controller {
         let (cookie, cookie_mask) = layout::any_intent();
         let flows = FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() };
         for body in [Request::Desc, Request::PortDesc, Request::Flow(flows)] {
-            self.ask(conn, Pending::Handshake(None), body);
+            self.ask(conn, Purpose::Handshake, body);
         }
     }
 
-    pub(super) fn ask(&mut self, conn: ConnId, pending: Pending, body: Request) {
+    pub(super) fn ask(&mut self, conn: ConnId, purpose: Purpose, body: Request) {
         if let Some(session) = self.sessions.get_mut(&conn) {
-            let xid = session.xid(pending);
+            let xid = session.xid(Pending::Multipart(purpose, None));
             self.send(conn, xid, Message::MultipartRequest(MultipartRequest { more: false, body }));
         }
     }
@@ -74,9 +74,8 @@ impl Controller {
     /// Puts the parts of a reply together.
     fn multipart(&mut self, now: Instant, conn: ConnId, xid: Xid, part: MultipartReply) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        let (token, mut whole) = match session.take(xid) {
-            Some(Pending::Handshake(whole)) => (None, whole),
-            Some(Pending::Request(token, whole)) => (Some(token), whole),
+        let (purpose, mut whole) = match session.take(xid) {
+            Some(Pending::Multipart(purpose, whole)) => (purpose, whole),
             other => {
                 other.into_iter().for_each(|pending| session.put_back(xid, pending));
                 self.counters.unexpected_messages += 1;
@@ -88,15 +87,12 @@ impl Controller {
             None => whole = Some(part.body),
         }
         if part.more {
-            let pending = match token {
-                Some(token) => Pending::Request(token, whole),
-                None => Pending::Handshake(whole),
-            };
-            session.put_back(xid, pending);
+            session.put_back(xid, Pending::Multipart(purpose, whole));
         } else if let Some(whole) = whole {
-            match token {
-                Some(token) => self.answer(token, whole),
-                None => self.handshake(now, conn, whole),
+            match purpose {
+                Purpose::Handshake => self.handshake(now, conn, whole),
+                Purpose::Request(token) => self.answer(token, whole),
+                Purpose::Audit(n_changes) => self.audited(conn, n_changes, whole),
             }
         }
     }
@@ -133,6 +129,8 @@ impl Controller {
         managed.installed = blueprint::owned(&flows);
         managed.refused.clear();
         managed.in_flight.clear();
+        managed.n_drifts = 0;
+        managed.next_audit = Some(now + self.config.audit);
         // A controller that was started again knows neither links nor hosts yet: changing flows now would take
         // away what still works. Once discovery settled, the difference is small or none.
         if !known && !managed.installed.is_empty() {

@@ -361,6 +361,7 @@ fn log(event: &Event) {
         Event::Refused { dpid, label, error } => {
             tracing::warn!(%dpid, label, error, "a switch refuses a flow")
         }
+        Event::Drifted(dpid, n) => tracing::warn!(%dpid, n, "somebody else changed flows of the controller"),
         Event::SwitchUp(dpid) => tracing::info!(%dpid, "a switch is there"),
         Event::SwitchDown(dpid) => tracing::warn!(%dpid, "a switch lost its connection"),
         Event::SwitchRetired(dpid) => tracing::warn!(%dpid, "a switch is given up"),

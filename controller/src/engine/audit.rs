@@ -1,0 +1,59 @@
+//! Now and then a switch is asked what it holds: flows can be lost without anybody saying so.
+
+use openflow::{Dpid, FlowStatsRequest, Reply, Request};
+use packet::Instant;
+
+use super::Controller;
+use crate::blueprint;
+use crate::effect::{ConnId, Event};
+use crate::layout;
+use crate::switch::Purpose;
+
+/// A switch that differs every time is asked less and less often, down to once in 2 to the power of this intervals.
+const MAX_BACKOFF: u32 = 6;
+
+impl Controller {
+    /// Asks the switches whose turn it is.
+    pub(super) fn audit(&mut self, now: Instant) {
+        let mut due: Vec<(ConnId, u64)> = Vec::new();
+        for managed in self.switches.values_mut() {
+            let idle = managed.in_flight.is_empty() && managed.hold_until.is_none();
+            let Some(conn) = managed.conn.filter(|_| idle) else { continue };
+            if managed.next_audit.is_some_and(|next| now >= next) {
+                managed.next_audit = Some(now + self.config.audit * (1 << managed.n_drifts.min(MAX_BACKOFF)));
+                due.push((conn, managed.n_changes));
+            }
+        }
+        for (conn, n_changes) in due {
+            let (cookie, cookie_mask) = layout::any_intent();
+            let request = FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() };
+            self.ask(conn, Purpose::Audit(n_changes), Request::Flow(request));
+        }
+    }
+
+    /// Compares what a switch holds with what it was told; whatever is missing or too much is mended by the next plan.
+    pub(super) fn audited(&mut self, conn: ConnId, n_changes: u64, reply: Reply) {
+        let (Reply::Flow(stats), Some(dpid)) = (reply, self.dpid_of(conn)) else { return };
+        let Some(managed) = self.switches.get_mut(&dpid) else { return };
+        // Changes that were sent meanwhile may be in the reply or not.
+        if managed.n_changes != n_changes || !managed.in_flight.is_empty() {
+            return;
+        }
+        let actual = blueprint::owned(&stats);
+        // Only which flows there are: how a switch writes the actions of a flow is its own affair.
+        let missing = managed.installed.keys().filter(|key| !actual.contains_key(key)).count();
+        let n_different = missing + actual.keys().filter(|key| !managed.installed.contains_key(key)).count();
+        managed.n_drifts = if n_different > 0 { managed.n_drifts + 1 } else { 0 };
+        // What was refused gets another chance, too.
+        managed.try_refused = !managed.refused.is_empty();
+        self.dirty |= n_different > 0 || managed.try_refused;
+        if n_different > 0 {
+            managed.installed = actual;
+            self.event(Event::Drifted(dpid, n_different));
+        }
+    }
+
+    fn dpid_of(&self, conn: ConnId) -> Option<Dpid> {
+        self.sessions.get(&conn)?.dpid
+    }
+}
