@@ -145,19 +145,18 @@ impl Trace {
 impl fmt::Display for Trace {
     /// In the manner of `ovs-appctl ofproto/trace`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Flow: {:?}", self.fields)?;
+        writeln!(f, "Flow: {}", self.fields)?;
         for visit in &self.tables {
             match &visit.entry {
                 None => writeln!(f, "{:2}. No match.", visit.table)?,
                 Some(entry) => {
-                    write!(f, "{:2}. {:?}, priority {}", visit.table, entry.matches, entry.priority)?;
+                    let any = if entry.matches.is_empty() { "any" } else { "" };
+                    write!(f, "{:2}. {}{any}, priority {}", visit.table, entry.matches, entry.priority)?;
                     if entry.cookie.0 != 0 {
                         write!(f, ", cookie {:#x}", entry.cookie.0)?;
                     }
                     writeln!(f)?;
-                    for instruction in &entry.instructions {
-                        writeln!(f, "    {instruction:?}")?;
-                    }
+                    writeln!(f, "    {}", openflow::text::Instructions(&entry.instructions))?;
                 }
             }
         }
