@@ -124,6 +124,8 @@ pub struct Owner {
     events: Events,
     peers: HashMap<ConnId, Peer>,
     ports: BTreeMap<PortNo, PortRow>,
+    /// First bytes of the messages handled since effects were last carried out: errors quote them.
+    heads: Vec<(ConnId, Xid, Box<[u8]>)>,
     /// Connections that exist only until a request is answered.
     questions: HashMap<ConnId, Question>,
 }
@@ -148,6 +150,7 @@ impl Owner {
             events,
             peers: HashMap::new(),
             ports: BTreeMap::new(),
+            heads: Vec::new(),
             questions: HashMap::new(),
         };
         owner.carry_out();
@@ -179,28 +182,23 @@ impl Owner {
         }
     }
 
-    /// Does what the switch wants done.
+    /// Does what the switch wants done. Changes that were made since the last time come into force together.
     fn carry_out(&mut self) {
-        self.carry_out_for(None);
-    }
-
-    /// The same while a message is handled: errors about it quote it.
-    fn carry_out_for(&mut self, cause: Option<(ConnId, &Received)>) {
         while let Some(effect) = self.switch.poll_effect() {
             match effect {
                 Effect::Order { worker, order } => self.plane.order_switch(self.engine, worker, order),
-                Effect::Send { conn, xid, message } => self.send(conn, xid, message, cause),
+                Effect::Send { conn, xid, message } => self.send(conn, xid, message),
             }
         }
+        self.heads.clear();
     }
 
-    fn send(&mut self, conn: ConnId, xid: Xid, mut message: Message, cause: Option<(ConnId, &Received)>) {
-        if let (Message::Error(error), Some((from, received))) = (&mut message, cause)
-            && from == conn
-            && received.xid == xid
+    fn send(&mut self, conn: ConnId, xid: Xid, mut message: Message) {
+        if let Message::Error(error) = &mut message
             && error.data.is_empty()
+            && let Some((.., head)) = self.heads.iter().rev().find(|(c, x, _)| (*c, *x) == (conn, xid))
         {
-            error.data = received.head.to_vec();
+            error.data = head.to_vec();
         }
         if let Some(question) = self.questions.get_mut(&conn) {
             if message != Message::BarrierReply {
@@ -282,15 +280,21 @@ impl Owner {
         }
     }
 
+    /// Flow mods that come in one burst are published in one step, unless a message between them must see those before.
     async fn handle_messages(&mut self, conn: ConnId, burst: Vec<Received>) {
-        for received in burst {
-            if is_port_stats(&received.message) {
+        for Received { xid, message, head } in burst {
+            if is_port_stats(&message) {
                 self.count_ports().await;
             }
-            let Received { xid, message, head } = received;
+            let is_barrier = message == Message::BarrierRequest;
+            if matches!(message, Message::PacketOut(_)) {
+                self.carry_out();
+            }
+            self.heads.push((conn, xid, head));
             self.switch.handle_message(self.clock.now(), conn, xid, message);
-            let cause = Received { xid, message: Message::BarrierRequest, head };
-            self.carry_out_for(Some((conn, &cause)));
+            if is_barrier {
+                self.carry_out();
+            }
         }
     }
 
