@@ -1,5 +1,6 @@
 //! System tests: one file an area, each test in a sandbox of its own.
 
+mod attach;
 mod bench;
 mod function;
 mod harness;
