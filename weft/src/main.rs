@@ -10,6 +10,7 @@ mod functiond;
 mod lab;
 mod plane;
 mod routerd;
+mod service;
 mod switchd;
 
 /// A virtual networking stack: userspace OpenFlow switch, virtual routers, central controller, topologies in YAML.

@@ -17,8 +17,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::io::DuplexStream;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::service::{bind_unix, log_to_stderr, run_dir, serve, signals};
 
 pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal};
@@ -121,36 +123,6 @@ async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))
 }
 
-/// A socket file that nobody listens on is left from a process that was killed; one that answers is in use.
-pub(crate) async fn bind_unix(path: &PathBuf) -> anyhow::Result<UnixListener> {
-    if tokio::net::UnixStream::connect(path).await.is_ok() {
-        anyhow::bail!("{} is in use by another process", path.display());
-    }
-    match tokio::fs::remove_file(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot replace {}", path.display()));
-        }
-        _ => {}
-    }
-    if let Some(dir) = path.parent() {
-        tokio::fs::create_dir_all(dir).await.with_context(|| format!("cannot create {}", dir.display()))?;
-    }
-    UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
-}
-
-pub(crate) fn serve<F>(server: F) -> JoinHandle<()>
-where
-    F: std::future::IntoFuture<Output = std::io::Result<()>>,
-    F::IntoFuture: Send + 'static,
-{
-    let server = server.into_future();
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the REST server stopped");
-        }
-    })
-}
-
 async fn accept(hub: Arc<Hub>, listener: TcpListener) {
     loop {
         match listener.accept().await {
@@ -225,29 +197,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         name: args.name,
         store: args.store,
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    // Somebody may have set one up before.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Before anything is made: a signal that comes early finds us ready to clean up.
+        let told_to_stop = signals()?;
         let handle = start(spec).await?;
         if let (Some(openflow), Some(rest)) = (handle.openflow_addr(), handle.rest_addr()) {
             println!("switches connect to tcp:{openflow}, REST is served on http://{rest}/api/v1");
         }
-        wait_for_signal().await?;
+        told_to_stop.await;
         handle.stop().await;
         Ok(ExitCode::SUCCESS)
     })
-}
-
-pub(crate) async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }
 
 /// `tcp:127.0.0.1:6653`, `ptcp:6653`, `ptcp:6653:127.0.0.1`, or the bare address.
@@ -259,19 +221,6 @@ fn listen_addr(target: &str) -> anyhow::Result<SocketAddr> {
         return Ok(SocketAddr::new(addr, port.parse().with_context(wrong)?));
     }
     target.strip_prefix("tcp:").unwrap_or(target).parse().with_context(wrong)
-}
-
-/// Where daemons keep their sockets.
-pub(crate) fn run_dir() -> anyhow::Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("WEFT_RUN_DIR") {
-        return Ok(dir.into());
-    }
-    if nix::unistd::geteuid().is_root() {
-        return Ok("/run/weft".into());
-    }
-    let dir =
-        std::env::var_os("XDG_RUNTIME_DIR").context("neither WEFT_RUN_DIR nor XDG_RUNTIME_DIR is set")?;
-    Ok(PathBuf::from(dir).join("weft"))
 }
 
 #[cfg(test)]

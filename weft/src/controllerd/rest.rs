@@ -78,7 +78,7 @@ async fn health(State(hub): Shared) -> axum::Json<Health> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         ready: true,
-        detail: None,
+        detail: (!hub.is_realised()).then(|| "not everything that is wanted is confirmed yet".to_owned()),
     })
 }
 

@@ -9,19 +9,7 @@ use serde::{Deserialize, Serialize};
 use topology::Model;
 
 use super::process::ProcessId;
-
-/// The run directory: `$WEFT_RUN_DIR`, else `/run/weft` for root, else `$XDG_RUNTIME_DIR/weft`.
-pub fn run_dir() -> anyhow::Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("WEFT_RUN_DIR") {
-        return Ok(dir.into());
-    }
-    if nix::unistd::geteuid().is_root() {
-        return Ok("/run/weft".into());
-    }
-    let dir =
-        std::env::var_os("XDG_RUNTIME_DIR").context("neither WEFT_RUN_DIR nor XDG_RUNTIME_DIR is set")?;
-    Ok(PathBuf::from(dir).join("weft"))
-}
+use crate::service::run_dir;
 
 /// How far a lab is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,8 +17,8 @@ use packet::PortNo;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
-use crate::controllerd::{bind_unix, run_dir, serve, wait_for_signal};
 use crate::plane::{Plane, PortRequest, default_workers};
+use crate::service::{bind_unix, run_dir, serve, signals};
 pub use convert::FieldError;
 use convert::PortName;
 use task::Owner;
@@ -343,12 +343,13 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
         (None, None) => bail!("the router needs a name: --name NAME, or --config FILE that has one"),
     };
     let n_ports = args.ports.len();
+    let told_to_stop = signals()?;
     let plane = Plane::start(args.workers.unwrap_or_else(default_workers))?;
     let config = config.map(|config| api::Router { name: name.clone(), ..config });
     let spec = RouterSpec { name: name.clone(), ports: args.ports, config, run_dir: Some(run_dir()?) };
     let handle = start(spec, plane).await?;
     println!("router {name} runs with {n_ports} ports");
-    wait_for_signal().await?;
+    told_to_stop.await;
     handle.stop().await;
     Ok(ExitCode::SUCCESS)
 }

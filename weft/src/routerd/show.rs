@@ -9,7 +9,7 @@ use controller_api::client::{Client, Server};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::controllerd::run_dir;
+use crate::service::run_dir;
 
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {

@@ -9,7 +9,7 @@ use controller_api::{Port, PortAdd, PortRef, TraceRequest};
 use serde::Serialize;
 
 use super::command::port_arg;
-use super::service::run_dir;
+use crate::service::run_dir;
 
 /// Commands that talk to a running switch (or to all of a lab).
 #[derive(Debug, clap::Subcommand)]

@@ -9,9 +9,9 @@ use openflow::Dpid;
 use packet::PortNo;
 use vswitch::FailMode;
 
-use super::service::{run_dir, signals};
 use super::{SwitchHandle, SwitchSpec, Target, start};
 use crate::plane::{Plane, default_workers};
+use crate::service::{log_to_stderr, run_dir, signals};
 
 /// Where OpenFlow is spoken if no port is given (IANA).
 const OPENFLOW_PORT: u16 = 6653;
@@ -110,13 +110,7 @@ fn socket_addr(text: &str) -> anyhow::Result<SocketAddr> {
 /// # Errors
 /// What keeps it from starting or running.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // A second subscriber is a bug of this process, and then the first one serves.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| "info".into()),
-        )
-        .with_writer(std::io::stderr)
-        .try_init();
+    log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         // Before anything is made: a signal that comes early finds us ready to clean up.

@@ -11,7 +11,6 @@ mod command;
 mod connect;
 mod connection;
 mod owner;
-mod service;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -115,7 +114,7 @@ pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandl
     }
     let socket = spec.run_dir.as_ref().map(|dir| dir.join(format!("{}.sock", spec.name)));
     let unix = match &socket {
-        Some(path) => Some(service::bind_unix(path).await?),
+        Some(path) => Some(crate::service::bind_unix(path).await?),
         None => None,
     };
     let spec = Arc::new(spec);

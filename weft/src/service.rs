@@ -1,10 +1,11 @@
-//! What every daemon does: find its run directory, listen on a unix socket, wait for signals.
+//! What every daemon does: find its run directory, serve on a unix socket, write a log, wait for signals.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 /// A socket file that nobody listens on is left from a process that was killed; one that answers is in use.
 pub async fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
@@ -45,4 +46,25 @@ pub fn signals() -> anyhow::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Runs an HTTP server until its task is aborted.
+pub fn serve<F>(server: F) -> JoinHandle<()>
+where
+    F: IntoFuture<Output = std::io::Result<()>>,
+    F::IntoFuture: Send + 'static,
+{
+    let server = server.into_future();
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the HTTP server stopped");
+        }
+    })
+}
+
+/// Writes what happens to standard error; `WEFT_LOG` chooses what (`debug`, `weft=trace`, ...).
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| "info".into());
+    // A second subscriber is a bug of this process, and then the first one serves.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
