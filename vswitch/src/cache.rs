@@ -91,7 +91,9 @@ impl Cache {
         let stride = self.n_words + 1;
         let places = self.data.get(set)?;
         for (way, place) in places.chunks_exact(stride).enumerate() {
-            if place[1..] == reduced.words[..reduced.n] && place[0] & EMPTY != EMPTY {
+            // Word by word: a call of memcmp would cost more than the few words there are.
+            let same = place[1..].iter().zip(&reduced.words).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0;
+            if same && place[0] & EMPTY != EMPTY {
                 return Some((Slot(start + way * stride), place[0] as u32, (place[0] >> 32) as u32));
             }
         }

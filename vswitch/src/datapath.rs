@@ -12,7 +12,7 @@ use crate::cache::{Cache, Slot};
 use crate::execute::{Execution, Source};
 use crate::extract::{Places, extract};
 use crate::fdb::{Fdb, Learned};
-use crate::key::{Key, N_WORDS};
+use crate::key::{Depth, Key, N_WORDS};
 use crate::pipeline::Programs;
 use crate::snapshot::Snapshot;
 use crate::step::{Punt, Step};
@@ -93,6 +93,8 @@ const MAX_PUNTS: usize = 512;
 pub struct Datapath {
     snapshot: Arc<Snapshot>,
     cache: Cache,
+    /// The tables are to be asked without the cache: it is off, or would gain nothing.
+    direct: bool,
     pub(crate) programs: Programs,
     pub(crate) side: Side,
     hits: u64,
@@ -132,6 +134,7 @@ impl Datapath {
         let mut cache = Cache::new(cache_entries, secret);
         cache.adapt(&snapshot.layout);
         Self {
+            direct: is_direct(&cache, &snapshot),
             snapshot,
             cache,
             programs: Programs::new(secret.next()),
@@ -149,13 +152,36 @@ impl Datapath {
     /// Processes frames in order; `meta.in_port` of each is set. Leaves `batch` empty; what is to be sent is appended
     /// to `out`, with real port numbers only.
     pub fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
-        for frame in batch.drain(..) {
-            self.process_one(now, frame, pool, out);
+        // A loop for each depth, so that reading little costs little.
+        match self.snapshot.layout.depth {
+            Depth::Link => self.process_all(now, batch, Depth::Link, pool, out),
+            Depth::Network => self.process_all(now, batch, Depth::Network, pool, out),
+            Depth::All => self.process_all(now, batch, Depth::All, pool, out),
         }
     }
 
     #[inline(always)]
-    fn process_one(&mut self, now: Instant, frame: Frame, pool: &mut Pool, out: &mut Outputs) {
+    fn process_all(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        depth: Depth,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        for frame in batch.drain(..) {
+            self.process_one(now, (frame, depth), pool, out);
+        }
+    }
+
+    #[inline(always)]
+    fn process_one(
+        &mut self,
+        now: Instant,
+        (frame, depth): (Frame, Depth),
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
         let in_port = frame.meta.in_port;
         let admitted = match self.snapshot.ports.get(in_port) {
             None => Err(DropReason::UnknownInPort),
@@ -163,7 +189,7 @@ impl Datapath {
             Some(_) => Ok(()),
         };
         let mut key = [0; N_WORDS];
-        let read = admitted.and_then(|()| extract(&frame, in_port, self.snapshot.layout.depth, &mut key));
+        let read = admitted.and_then(|()| extract(&frame, in_port, depth, &mut key));
         match read {
             Err(reason) => self.drop_frame(reason, frame, pool),
             Ok(places) if places.is_fragment && self.snapshot.options.frag == FragMode::Drop => {
@@ -216,7 +242,7 @@ impl Datapath {
     /// The program of a frame: from the cache, or by a walk.
     #[inline(always)]
     fn classify(&mut self, now: Instant, key: &Key) -> u32 {
-        if !self.cache.is_enabled() {
+        if self.direct {
             return self.walk(now, key);
         }
         let reduced = self.cache.reduce(key, &self.snapshot.layout);
@@ -271,6 +297,7 @@ impl Datapath {
                     self.flush(now);
                 }
                 self.cache.adapt(&snapshot.layout);
+                self.direct = is_direct(&self.cache, &snapshot);
                 self.snapshot = snapshot;
                 self.side.reports.push_back(Report(ReportKind::Done { sequence }));
             }
@@ -380,6 +407,10 @@ impl Datapath {
     pub fn cache_hits(&self) -> u64 {
         self.hits
     }
+}
+
+fn is_direct(cache: &Cache, snapshot: &Snapshot) -> bool {
+    !cache.is_enabled() || snapshot.tables[0].is_as_good_as_cached()
 }
 
 fn is_output(step: &Step) -> bool {

@@ -106,6 +106,8 @@ struct Partial {
 pub(crate) struct Programs {
     secrets: [Secret; 2],
     by_path: ExactMap,
+    /// For paths of one entry: its stamp and program, by the slot of its id.
+    by_entry: Vec<(u64, u32)>,
     programs: Vec<Program>,
     /// Those with counts.
     used: Vec<u32>,
@@ -118,6 +120,7 @@ impl Programs {
         Self {
             secrets: [secret, secret.next()],
             by_path: ExactMap::new(2, secret.next().next()),
+            by_entry: Vec::new(),
             programs: Vec::new(),
             used: Vec::new(),
             partial: Vec::new(),
@@ -133,6 +136,7 @@ impl Programs {
     /// Forgets everything; counts must have been taken.
     pub(crate) fn clear(&mut self) {
         self.by_path.clear();
+        self.by_entry.clear();
         self.programs.clear();
         self.used.clear();
     }
@@ -200,23 +204,55 @@ impl Programs {
     }
 
     /// The program for a frame with this key.
+    #[inline]
     pub(crate) fn classify(&mut self, snapshot: &Snapshot, key: &Key) -> u32 {
+        if let Some(entry) = snapshot.tables[0].lookup(key).map(|flow| &flow.value)
+            && entry.goto.is_none()
+        {
+            return match self.by_entry.get(entry.id.slot()) {
+                Some(&(stamp, program)) if stamp == entry.stamp => program,
+                _ => self.learn_entry(snapshot, key, entry.id.slot(), entry.stamp),
+            };
+        }
+        self.classify_path(snapshot, key)
+    }
+
+    /// Remembers the program of a path of one entry by that entry.
+    #[cold]
+    fn learn_entry(&mut self, snapshot: &Snapshot, key: &Key, slot: usize, stamp: u64) -> u32 {
+        let program = self.classify_path(snapshot, key);
+        if self.by_entry.len() <= slot {
+            self.by_entry.resize(slot + 1, (0, 0));
+        }
+        self.by_entry[slot] = (stamp, program);
+        program
+    }
+
+    fn classify_path(&mut self, snapshot: &Snapshot, key: &Key) -> u32 {
         let mut path = core::mem::take(&mut self.path);
         walk(snapshot, &mut key.clone(), &mut path, |_| {});
         let name = self.secrets.map(|secret| secret.hash(&path));
         let known = self.by_path.get_array(name);
         let at = match known {
-            Some(at) if *self.programs[at as usize].path == *path => at,
-            _ => {
-                let mut flows = Vec::new();
-                walk(snapshot, &mut key.clone(), &mut path, |flow| flows.push(flow.clone()));
-                self.programs.push(assemble(&flows, &path));
-                let at = self.programs.len() as u32 - 1;
-                self.by_path.insert(&name, at);
-                at
-            }
+            Some(at) if is_same(&self.programs[at as usize].path, &path) => at,
+            _ => self.learn_path(snapshot, key, &mut path, name),
         };
         self.path = path;
         at
     }
+
+    #[cold]
+    fn learn_path(&mut self, snapshot: &Snapshot, key: &Key, path: &mut Vec<u64>, name: [u64; 2]) -> u32 {
+        let mut flows = Vec::new();
+        walk(snapshot, &mut key.clone(), path, |flow| flows.push(flow.clone()));
+        self.programs.push(assemble(&flows, path));
+        let at = self.programs.len() as u32 - 1;
+        self.by_path.insert(&name, at);
+        at
+    }
+}
+
+#[inline(always)]
+fn is_same(a: &[u64], b: &[u64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b)
 }

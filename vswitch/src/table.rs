@@ -17,6 +17,8 @@ const MAX_LINEAR: usize = 4;
 pub(crate) struct Table {
     secret: Secret,
     kind: Kind,
+    /// Entries that go on to another table.
+    n_gotos: usize,
 }
 
 #[derive(Debug)]
@@ -29,7 +31,7 @@ enum Kind {
 
 impl Table {
     pub(crate) fn new(secret: Secret) -> Self {
-        Self { secret, kind: Kind::Linear(Vec::new()) }
+        Self { secret, kind: Kind::Linear(Vec::new()), n_gotos: 0 }
     }
 
     /// The entry of highest rank that matches.
@@ -42,7 +44,18 @@ impl Table {
         }
     }
 
+    /// A look-up here costs no more than one in a cache of its results, and nothing follows it.
+    pub(crate) fn is_as_good_as_cached(&self) -> bool {
+        let is_cheap = match &self.kind {
+            Kind::Linear(_) | Kind::Prefix(_) => true,
+            // One mask, and perhaps a table miss.
+            Kind::General(classifier) => classifier.n_tables() <= 2,
+        };
+        is_cheap && self.n_gotos == 0
+    }
+
     pub(crate) fn insert(&mut self, flow: Flow) {
+        self.n_gotos += usize::from(flow.value.goto.is_some());
         match &mut self.kind {
             Kind::Linear(flows) if flows.len() < MAX_LINEAR => {
                 let at = flows.partition_point(|f| f.rank > flow.rank);
@@ -77,6 +90,7 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, flow: &Flow) {
+        self.n_gotos -= usize::from(flow.value.goto.is_some());
         let is_empty = match &mut self.kind {
             Kind::Linear(flows) => {
                 flows.retain(|f| f.rank != flow.rank);
