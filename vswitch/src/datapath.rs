@@ -224,7 +224,7 @@ impl Datapath {
         self.programs.count(at, now, size.n_frames.into(), size.bytes);
         let program = self.programs.get(at);
         // The usual program: one output, nothing else to know of.
-        if let [Step::Output(port)] = *program.steps
+        if let Some(port) = program.only_output
             && port != frame.meta.in_port
             && self.snapshot.ports.get(port).is_some_and(|row| row.may_send())
         {

@@ -1,12 +1,12 @@
 //! From a key to a program: the walk through the tables (§5.1), and the programs walks have led to.
 
 use lookup::{ExactMap, Index, Secret};
-use packet::Instant;
+use packet::{Instant, PortNo};
 
 use crate::DropReason;
 use crate::key::{self, Key};
 use crate::snapshot::{Flow, Snapshot};
-use crate::step::{ActionSet, Step};
+use crate::step::{ActionSet, Leaf, Step};
 
 /// Most programs a worker keeps; then it forgets all of them and begins again.
 const MAX_PROGRAMS: usize = 1 << 17;
@@ -14,8 +14,14 @@ const MAX_PROGRAMS: usize = 1 << 17;
 const MISS: u64 = 1 << 63;
 
 /// What to do with every frame of some microflows: a straight list.
+///
+/// What each frame touches comes first, so that it is in one cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Program {
+    pub counts: Counts,
+    /// The port, if the only step is to output there.
+    pub only_output: Option<PortNo>,
     pub steps: Box<[Step]>,
     /// Why the frame is dropped if the steps send it nowhere.
     pub drop: DropReason,
@@ -26,7 +32,6 @@ pub(crate) struct Program {
     /// The tables it was looked up in: those of the entries, then the one that missed.
     pub tables: Box<[u8]>,
     path: Box<[u64]>,
-    pub counts: Counts,
 }
 
 /// What frames of a program were counted since the last report.
@@ -44,7 +49,7 @@ pub(crate) fn walk(snapshot: &Snapshot, key: &mut Key, path: &mut Vec<u64>, mut 
     path.clear();
     let mut table = 0;
     loop {
-        let Some(flow) = snapshot.tables.get(usize::from(table)).and_then(|t| t.lookup(key)) else {
+        let Some((flow, _)) = snapshot.tables.get(usize::from(table)).and_then(|t| t.lookup(key)) else {
             path.push(MISS | u64::from(table));
             return;
         };
@@ -82,7 +87,12 @@ fn assemble(flows: &[Flow], path: &[u64]) -> Program {
     if miss.is_none() {
         steps.extend(set.steps().map(|step| step.with_metadata(metadata)));
     }
+    let only_output = match *steps {
+        [Step::Output(port)] => Some(port),
+        _ => None,
+    };
     Program {
+        only_output,
         steps: steps.into(),
         drop: if miss.is_some() { DropReason::TableMiss } else { DropReason::Flow },
         ends: ends.into(),
@@ -106,8 +116,8 @@ struct Partial {
 pub(crate) struct Programs {
     secrets: [Secret; 2],
     by_path: ExactMap,
-    /// For paths of one entry: its stamp and program, by the slot of its id.
-    by_entry: Vec<(u64, u32)>,
+    /// For paths of one entry: its leaf and program, by the slot of its id.
+    by_entry: Vec<(Leaf, u32)>,
     programs: Vec<Program>,
     /// Those with counts.
     used: Vec<u32>,
@@ -206,12 +216,12 @@ impl Programs {
     /// The program for a frame with this key.
     #[inline]
     pub(crate) fn classify(&mut self, snapshot: &Snapshot, key: &Key) -> u32 {
-        if let Some(entry) = snapshot.tables[0].lookup(key).map(|flow| &flow.value)
-            && entry.goto.is_none()
+        if let Some((_, leaf)) = snapshot.tables[0].lookup(key)
+            && leaf.is_terminal()
         {
-            return match self.by_entry.get(entry.id.slot()) {
-                Some(&(stamp, program)) if stamp == entry.stamp => program,
-                _ => self.learn_entry(snapshot, key, entry.id.slot(), entry.stamp),
+            return match self.by_entry.get(leaf.slot()) {
+                Some(&(known, program)) if known == leaf => program,
+                _ => self.learn_entry(snapshot, key, leaf),
             };
         }
         self.classify_path(snapshot, key)
@@ -219,12 +229,13 @@ impl Programs {
 
     /// Remembers the program of a path of one entry by that entry.
     #[cold]
-    fn learn_entry(&mut self, snapshot: &Snapshot, key: &Key, slot: usize, stamp: u64) -> u32 {
+    fn learn_entry(&mut self, snapshot: &Snapshot, key: &Key, leaf: Leaf) -> u32 {
         let program = self.classify_path(snapshot, key);
+        let slot = leaf.slot();
         if self.by_entry.len() <= slot {
-            self.by_entry.resize(slot + 1, (0, 0));
+            self.by_entry.resize(slot + 1, (Leaf(0), 0));
         }
-        self.by_entry[slot] = (stamp, program);
+        self.by_entry[slot] = (leaf, program);
         program
     }
 

@@ -267,6 +267,32 @@ pub(crate) struct Entry {
     pub goto: Option<u8>,
 }
 
+/// An entry in one word, unlike that of any other entry: what a worker needs to know its program without touching the
+/// entry itself. Zero for an entry that goes on to another table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaf(pub u64);
+
+impl Leaf {
+    /// Bits of the slot of the entry's id; the rest is the end of its stamp.
+    const SLOT_BITS: u32 = 24;
+
+    pub(crate) fn of(entry: &Entry) -> Self {
+        let slot = entry.id.slot() as u64;
+        let fits = slot >> Self::SLOT_BITS == 0;
+        Self(if entry.goto.is_none() && fits { entry.stamp << Self::SLOT_BITS | slot } else { 0 })
+    }
+
+    #[inline(always)]
+    pub(crate) const fn slot(self) -> usize {
+        (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_terminal(self) -> bool {
+        self.0 != 0
+    }
+}
+
 /// The part of an entry that comes from its instructions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Body {

@@ -7,7 +7,7 @@ use lookup::{Classifier, Cond, Lpm, Rule, Secret};
 
 use crate::key::{self, Key};
 use crate::snapshot::Flow;
-use crate::step::Entry;
+use crate::step::{Entry, Leaf};
 
 /// Entries that are tried one by one.
 const MAX_LINEAR: usize = 4;
@@ -24,7 +24,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 enum Kind {
     /// By descending rank.
-    Linear(Vec<Flow>),
+    Linear(Vec<(Flow, Leaf)>),
     Prefix(Box<Prefixes>),
     General(Classifier<Entry>),
 }
@@ -36,11 +36,13 @@ impl Table {
 
     /// The entry of highest rank that matches.
     #[inline(always)]
-    pub(crate) fn lookup(&self, key: &Key) -> Option<&Flow> {
+    pub(crate) fn lookup(&self, key: &Key) -> Option<(&Flow, Leaf)> {
         match &self.kind {
-            Kind::Linear(flows) => flows.iter().find(|flow| flow.matches(key)),
+            Kind::Linear(flows) => {
+                flows.iter().find(|(flow, _)| flow.matches(key)).map(|(flow, leaf)| (flow, *leaf))
+            }
             Kind::Prefix(prefixes) => prefixes.lookup(key),
-            Kind::General(classifier) => classifier.lookup(key),
+            Kind::General(classifier) => classifier.lookup(key).map(|hit| (hit.rule, Leaf(hit.leaf))),
         }
     }
 
@@ -48,8 +50,7 @@ impl Table {
     pub(crate) fn is_as_good_as_cached(&self) -> bool {
         let is_cheap = match &self.kind {
             Kind::Linear(_) | Kind::Prefix(_) => true,
-            // One mask, and perhaps a table miss.
-            Kind::General(classifier) => classifier.n_tables() <= 2,
+            Kind::General(_) => false,
         };
         is_cheap && self.n_gotos == 0
     }
@@ -58,21 +59,22 @@ impl Table {
         self.n_gotos += usize::from(flow.value.goto.is_some());
         match &mut self.kind {
             Kind::Linear(flows) if flows.len() < MAX_LINEAR => {
-                let at = flows.partition_point(|f| f.rank > flow.rank);
-                flows.insert(at, flow);
+                let at = flows.partition_point(|(f, _)| f.rank > flow.rank);
+                let leaf = Leaf::of(&flow.value);
+                flows.insert(at, (flow, leaf));
             }
             Kind::Linear(flows) => {
-                let flows = core::mem::take(flows).into_iter().chain([flow]).collect();
+                let flows = core::mem::take(flows).into_iter().map(|(flow, _)| flow).chain([flow]).collect();
                 self.rebuild(flows);
             }
             Kind::Prefix(prefixes) => {
                 if let Err(flow) = prefixes.insert(flow) {
                     let mut classifier = Classifier::new(self.secret);
-                    prefixes.iter().cloned().chain([flow]).for_each(|flow| classifier.insert(flow));
+                    prefixes.iter().cloned().chain([flow]).for_each(|flow| add(&mut classifier, flow));
                     self.kind = Kind::General(classifier);
                 }
             }
-            Kind::General(classifier) => classifier.insert(flow),
+            Kind::General(classifier) => add(classifier, flow),
         }
     }
 
@@ -85,7 +87,7 @@ impl Table {
             return;
         }
         let mut classifier = Classifier::new(self.secret);
-        flows.into_iter().for_each(|flow| classifier.insert(flow));
+        flows.into_iter().for_each(|flow| add(&mut classifier, flow));
         self.kind = Kind::General(classifier);
     }
 
@@ -93,7 +95,7 @@ impl Table {
         self.n_gotos -= usize::from(flow.value.goto.is_some());
         let is_empty = match &mut self.kind {
             Kind::Linear(flows) => {
-                flows.retain(|f| f.rank != flow.rank);
+                flows.retain(|(f, _)| f.rank != flow.rank);
                 false
             }
             Kind::Prefix(prefixes) => {
@@ -111,6 +113,11 @@ impl Table {
     }
 }
 
+fn add(classifier: &mut Classifier<Entry>, flow: Flow) {
+    let leaf = Leaf::of(&flow.value);
+    classifier.insert(flow, leaf.0);
+}
+
 /// Which bits hold the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Address {
@@ -126,7 +133,7 @@ struct Prefixes {
     fixed: Box<[Cond]>,
     v4: Lpm<u32>,
     v6: Lpm<u128>,
-    flows: Vec<Option<Flow>>,
+    flows: Vec<Option<(Flow, Leaf)>>,
     free: Vec<u32>,
     /// Priority and number of the prefixes of each length.
     lens: Vec<(u16, u32)>,
@@ -190,7 +197,7 @@ impl Prefixes {
     }
 
     #[inline(always)]
-    fn lookup(&self, key: &Key) -> Option<&Flow> {
+    fn lookup(&self, key: &Key) -> Option<(&Flow, Leaf)> {
         if self.fixed.iter().all(|c| (key[usize::from(c.word)] ^ c.value) & c.mask == 0) {
             let found = match self.address {
                 Address::V4 { shift } => self.v4.lookup((key[key::IPV4] >> shift) as u32),
@@ -199,10 +206,11 @@ impl Prefixes {
                 }
             };
             if let Some(flow) = found.and_then(|at| self.flows.get(at as usize)) {
-                return flow.as_ref();
+                return flow.as_ref().map(|(flow, leaf)| (flow, *leaf));
             }
         }
-        self.last.as_ref().filter(|last| last.matches(key))
+        let last = self.last.as_ref().filter(|last| last.matches(key))?;
+        Some((last, Leaf::of(&last.value)))
     }
 
     /// Adds a flow, or gives it back if it does not fit.
@@ -235,7 +243,8 @@ impl Prefixes {
             self.flows.push(None);
             self.flows.len() as u32 - 1
         });
-        self.flows[at as usize] = Some(flow);
+        let leaf = Leaf::of(&flow.value);
+        self.flows[at as usize] = Some((flow, leaf));
         match self.address {
             Address::V4 { .. } => self.v4.insert((bits >> 96) as u32, len, at),
             Address::V6 { .. } => self.v6.insert(bits, len, at),
@@ -258,7 +267,7 @@ impl Prefixes {
             return;
         }
         let Some((bits, len, _)) = split(flow, self.address) else { return };
-        let holds = |at: u32| self.flows[at as usize].as_ref().is_some_and(|f| f.rank == flow.rank);
+        let holds = |at: u32| self.flows[at as usize].as_ref().is_some_and(|(f, _)| f.rank == flow.rank);
         if !self.get(bits, len).is_some_and(holds) {
             return;
         }
@@ -278,6 +287,6 @@ impl Prefixes {
     }
 
     fn iter(&self) -> impl Iterator<Item = &Arc<Rule<Entry>>> {
-        self.flows.iter().flatten().chain(&self.last)
+        self.flows.iter().flatten().map(|(flow, _)| flow).chain(&self.last)
     }
 }

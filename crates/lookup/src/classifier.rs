@@ -16,10 +16,24 @@ const N_EXACT: usize = 4;
 /// End of a chain.
 const NIL: u32 = u32::MAX;
 
+/// A rule in its chain, with what a look-up needs of it beside it: following the pointer would cost a cache miss.
 #[derive(Debug)]
 struct Link<T> {
-    rule: Arc<Rule<T>>,
+    rank: u64,
+    leaf: u64,
     next: u32,
+    /// The hash has compared every bit of the rule.
+    is_exact: bool,
+    rule: Arc<Rule<T>>,
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub struct Hit<'a, T> {
+    /// The rule.
+    pub rule: &'a Arc<Rule<T>>,
+    /// The word that was put in with it.
+    pub leaf: u64,
 }
 
 /// Rules that agree on which bits are hashed.
@@ -63,11 +77,11 @@ impl<T> Classifier<T> {
         self.tuples.len()
     }
 
-    /// Adds a rule. Its rank must be new.
-    pub fn insert(&mut self, rule: Arc<Rule<T>>) {
+    /// Adds a rule, and a word that a look-up will return without touching the rule. Its rank must be new.
+    pub fn insert(&mut self, rule: Arc<Rule<T>>, leaf: u64) {
         let mask = mask_of(&rule.conds);
         let at = self.table_for(&rule, &mask);
-        self.tuples[at].insert(rule);
+        self.tuples[at].insert(rule, leaf);
         self.len += 1;
         // Only the one that changed can be out of order, and only upwards.
         let mut at = at;
@@ -114,8 +128,8 @@ impl<T> Classifier<T> {
 
     /// The rule of the highest rank that `key` satisfies.
     #[inline]
-    pub fn lookup(&self, key: &[u64]) -> Option<&Arc<Rule<T>>> {
-        let mut best: Option<&Arc<Rule<T>>> = None;
+    pub fn lookup(&self, key: &[u64]) -> Option<Hit<'_, T>> {
+        let mut best: Option<&Link<T>> = None;
         for tuple in &self.tuples {
             if best.is_some_and(|b| b.rank > tuple.max_rank) {
                 break;
@@ -126,12 +140,13 @@ impl<T> Classifier<T> {
                 best = Some(found);
             }
         }
-        best
+        best.map(|link| Hit { rule: &link.rule, leaf: link.leaf })
     }
 
     /// Every rule, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule<T>>> {
-        self.tuples.iter().flat_map(|tuple| tuple.links.iter().flatten().map(|link| &link.rule))
+    pub fn iter(&self) -> impl Iterator<Item = Hit<'_, T>> {
+        let links = self.tuples.iter().flat_map(|tuple| tuple.links.iter().flatten());
+        links.map(|link| Hit { rule: &link.rule, leaf: link.leaf })
     }
 }
 
@@ -168,11 +183,11 @@ impl<T> Tuple<T> {
     }
 
     #[inline(always)]
-    fn lookup(&self, key: &[u64]) -> Option<&Arc<Rule<T>>> {
+    fn lookup(&self, key: &[u64]) -> Option<&Link<T>> {
         let mut at = self.head(key)?;
         while let Some(Some(link)) = self.links.get(at as usize) {
-            if link.rule.matches(key) {
-                return Some(&link.rule);
+            if link.is_exact || link.rule.matches(key) {
+                return Some(link);
             }
             at = link.next;
         }
@@ -194,7 +209,7 @@ impl<T> Tuple<T> {
     }
 
     /// Puts a rule into its chain, which descends by rank.
-    fn insert(&mut self, rule: Arc<Rule<T>>) {
+    fn insert(&mut self, rule: Arc<Rule<T>>, leaf: u64) {
         self.max_rank = self.max_rank.max(rule.rank);
         let before =
             self.chain(&rule.conds).take_while(|(_, l)| l.rule.rank > rule.rank).last().map(|(at, _)| at);
@@ -207,7 +222,8 @@ impl<T> Tuple<T> {
             self.links.push(None);
             u32::try_from(self.links.len() - 1).expect("fewer than 2^32 rules fit in memory")
         });
-        self.links[at as usize] = Some(Link { rule, next });
+        let is_exact = mask_of(&rule.conds) == self.mask;
+        self.links[at as usize] = Some(Link { rank: rule.rank, leaf, next, is_exact, rule });
         self.join(before, key, at);
     }
 
@@ -275,7 +291,7 @@ mod tests {
                 } else {
                     let spread: Vec<_> = parts.iter().map(|&(v, l)| (v * 0x1111, l)).collect();
                     let rule = rule(pick << 32 | n as u64, &spread);
-                    classifier.insert(rule.clone());
+                    classifier.insert(rule.clone(), rule.rank);
                     model.push(rule);
                 }
                 prop_assert_eq!(classifier.len(), model.len());
@@ -283,7 +299,7 @@ mod tests {
             for key in keys {
                 let key: Vec<u64> = key.iter().map(|v| v * 0x1111).collect();
                 let expected = model.iter().filter(|r| r.matches(&key)).max_by_key(|r| r.rank);
-                prop_assert_eq!(classifier.lookup(&key), expected);
+                prop_assert_eq!(classifier.lookup(&key).map(|hit| hit.rule), expected);
             }
             prop_assert_eq!(classifier.iter().count(), model.len());
         }
@@ -301,7 +317,7 @@ mod tests {
             };
             let conds = [word(0, lens[n as usize % 5]), word(1, lens[n as usize / 5 % 5]), word(2, 16)];
             let conds = conds.into_iter().filter(|c| c.mask != 0).collect();
-            classifier.insert(Arc::new(Rule { rank: n, conds, value: n }));
+            classifier.insert(Arc::new(Rule { rank: n, conds, value: n }), n);
         }
         assert!(classifier.n_tables() <= 16, "{} tables", classifier.n_tables());
     }

@@ -11,7 +11,7 @@ mod rule;
 mod secret;
 mod slab;
 
-pub use classifier::Classifier;
+pub use classifier::{Classifier, Hit};
 pub use exact::ExactMap;
 pub use lpm::{Address, Lpm};
 pub use rule::{Cond, Rule};
