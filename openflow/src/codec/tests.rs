@@ -322,6 +322,8 @@ fn round_trip(message: &Message) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn packets_round_trip(message in packets()) {
         round_trip(&message);

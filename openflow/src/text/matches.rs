@@ -127,14 +127,12 @@ impl<'w, 'a> MatchReader<'w, 'a> {
         };
         let (value, mask) = (word_of(value)?, word_of(mask)?);
         let vid_mask = mask & 0x1fff;
-        if value & mask & 0x1fff == 0 && mask & VID_PRESENT != 0 {
-            // No tag, so no priority either.
-            self.put(word, Oxm::new(Field::VlanVid, 0));
-            return Ok(());
-        }
         self.put(word, Oxm::masked(Field::VlanVid, value.into(), vid_mask.into()));
+        // Without a tag there is no priority either.
+        let untagged = mask & VID_PRESENT != 0 && value & VID_PRESENT == 0;
         match mask & 0xe000 {
             0 => {}
+            pcp if untagged && value & pcp == 0 => {}
             0xe000 => self.put(word, Oxm::new(Field::VlanPcp, (value >> 13).into())),
             _ => return Err(word.value_error("OpenFlow 1.3 cannot mask the priority bits one by one")),
         }
