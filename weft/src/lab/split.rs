@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use controller_api::client::Client;
-use controller_api::{Port, PortAdd, Router};
+use controller_api::{PortAdd, Router};
 use topology::{FailMode, Layout, Model, NodeKind};
 
 use super::clock::Deadline;
@@ -124,7 +124,7 @@ pub async fn add_port(
     let number = (!is_router).then_some(number);
     let port = PortAdd { number, spec: spec.to_owned(), name: Some(name.to_owned()) };
     if is_router {
-        client.post::<_, Port>("/api/v1/ports", &port).await?;
+        client.post::<_, serde_json::Value>("/api/v1/ports", &port).await?;
     } else {
         client.add_port(engine, &port).await?;
     }
