@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use controller_api::{Chain, Function, Network, PortRef, Router};
+use controller_api::{Chain, Function, Mac, Network, PortRef, Reservation, Router};
 use packet::VlanId;
 
 use super::Context;
@@ -77,6 +77,7 @@ fn networks(c: &mut Context<'_>, model: &Model) -> Vec<Network> {
                 reservation.port = port;
             }
         }
+        declare_hosts(model, &mut network);
         list.push(network);
     }
     for (port, thing, at) in trunks {
@@ -86,6 +87,29 @@ fn networks(c: &mut Context<'_>, model: &Model) -> Vec<Network> {
         }
     }
     list
+}
+
+/// Tells the network who is plugged into its access ports, so that flows to them are there before they speak.
+fn declare_hosts(model: &Model, network: &mut Network) {
+    for port in &network.ports {
+        let number = port.port.parse().ok();
+        let is_port = |end: &End| model.nodes[end.node].name == port.node && end.number == number;
+        let peer = model.links.iter().find_map(|link| match (is_port(&link.a), is_port(&link.b)) {
+            (true, _) => Some(&link.b),
+            (_, true) => Some(&link.a),
+            _ => None,
+        });
+        let Some(peer) = peer else { continue };
+        let interfaces = model.nodes[peer.node].interfaces();
+        let Some(interface) = interfaces.iter().find(|interface| interface.name == peer.port) else {
+            continue;
+        };
+        let mac = Mac(interface.mac.0);
+        if !network.hosts.iter().any(|host| host.mac == mac) {
+            let addresses = interface.addresses.iter().map(|cidr| cidr.addr()).collect();
+            network.hosts.push(Reservation { port: port.clone(), mac, addresses });
+        }
+    }
 }
 
 fn check_vlan(c: &mut Context<'_>, path: &str, thing: &str, vlan: u16) {
