@@ -113,6 +113,16 @@ pub(crate) fn set_field(frame: &mut Frame, places: &Places, field: Field, value:
     }
 }
 
+/// The DSCP of an IP frame.
+pub(crate) fn dscp(frame: &Frame, places: &Places) -> Option<u8> {
+    let word = be16(frame.head(), usize::from(places.network_at));
+    match places.ethertype {
+        0x0800 => Some((word & 0xff) as u8 >> 2),
+        0x86dd => Some((word >> 6 & 0x3f) as u8),
+        _ => None,
+    }
+}
+
 fn mac(value: u128) -> [u8; 6] {
     let [_, _, mac @ ..] = (value as u64).to_be_bytes();
     mac

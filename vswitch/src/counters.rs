@@ -57,6 +57,8 @@ drop_reasons! {
     NoRoom = "no_room";
     /// A group does not exist, has no live bucket, or groups form too deep a chain.
     Group = "group";
+    /// Above the rate of a meter's drop band (§5.7.1), or the meter does not exist.
+    Meter = "meter";
     /// Too many packets wait for the controller.
     PuntQueue = "punt_queue";
     /// The port it came by must send nothing to the controller.

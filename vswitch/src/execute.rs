@@ -1,6 +1,6 @@
 //! Running a program: steps in order, outputs collected.
 
-use openflow::{GroupId, PacketInReason, PortConfig, PortNo, ports};
+use openflow::{Field, GroupId, MeterId, PacketInReason, PortConfig, PortNo, ports};
 use packet::offload::{complete_checksum, segment, wire_size};
 use packet::{Frame, Instant, Outputs, Pool};
 
@@ -9,6 +9,7 @@ use crate::actions;
 use crate::datapath::{Punted, Side};
 use crate::extract::Places;
 use crate::group::{self, MAX_DEPTH};
+use crate::meter::{Measured, Meter, raise_drop_precedence};
 use crate::snapshot::{PortRow, Snapshot};
 use crate::step::{Punt, Step};
 
@@ -106,6 +107,10 @@ impl<'a> Execution<'a> {
                         return self.expire(frame, punt);
                     }
                 }
+                Step::Meter(meter) => match self.meter(frame, meter, (n, steps, depth)) {
+                    End::Kept(kept) => frame = kept,
+                    End::Gone => return End::Gone,
+                },
                 _ if take => {
                     self.send_last(frame, step, depth);
                     return End::Gone;
@@ -156,12 +161,65 @@ impl<'a> Execution<'a> {
             Step::Punt(punt) => self.punt(frame, punt),
             Step::Group(group) => self.group(frame, group, depth),
             Step::Table
+            | Step::Meter(_)
             | Step::SetField(..)
             | Step::PushVlan(_)
             | Step::PopVlan
             | Step::SetTtl(_)
             | Step::DecTtl(_) => self.refuse(frame, DropReason::Flow),
         }
+    }
+
+    /// Measures a frame at step `n`. A super-frame that does not pass whole is cut, and each segment measured and sent
+    /// through the steps behind for itself.
+    fn meter(&mut self, frame: Frame, id: MeterId, (n, steps, depth): (usize, &[Step], u8)) -> End {
+        let (now, snapshot) = (self.source.now, self.source.snapshot);
+        let Some(meter) = snapshot.meters.get(&id) else {
+            self.note_stop(n, depth);
+            return self.stop(frame, DropReason::Meter);
+        };
+        if frame.meta.gso.is_none() || meter.admits_whole(now, wire_size(&frame)) {
+            let Some(frame) = self.measured(frame, meter) else {
+                self.note_stop(n, depth);
+                return End::Gone;
+            };
+            return End::Kept(frame);
+        }
+        let mut parts = Vec::new();
+        if segment(frame, self.pool, &mut parts).is_err() {
+            self.fail(DropReason::BadOffload);
+        }
+        let places = self.source.places;
+        for part in parts {
+            self.source.places = places;
+            if let Some(part) = self.measured(part, meter)
+                && let End::Kept(rest) = self.steps(part, &steps[n + 1..], depth, true)
+            {
+                self.pool.free(rest);
+            }
+        }
+        End::Gone
+    }
+
+    /// The frame as a meter lets it pass, if it does.
+    fn measured(&mut self, frame: Frame, meter: &Meter) -> Option<Frame> {
+        match meter.measure(self.source.now, wire_size(&frame)) {
+            Measured::Pass => Some(frame),
+            Measured::Remark(levels) => Some(self.remark(frame, levels)),
+            Measured::Drop => {
+                self.refuse(frame, DropReason::Meter);
+                None
+            }
+        }
+    }
+
+    fn remark(&mut self, mut frame: Frame, levels: u8) -> Frame {
+        let places = &self.source.places;
+        if let Some(dscp) = actions::dscp(&frame, places) {
+            let raised = raise_drop_precedence(dscp, levels);
+            actions::set_field(&mut frame, places, Field::IpDscp, raised.into());
+        }
+        frame
     }
 
     fn refuse(&mut self, frame: Frame, reason: DropReason) {
@@ -241,6 +299,12 @@ impl<'a> Execution<'a> {
     }
 
     fn punt_one(&mut self, frame: Frame, punt: Punt) {
+        // §7.3.4.4: one virtual meter is for everything sent to the controller.
+        if let Some(meter) = self.source.snapshot.meters.get(&MeterId::CONTROLLER)
+            && meter.measure(self.source.now, wire_size(&frame)) == Measured::Drop
+        {
+            return self.refuse(frame, DropReason::Meter);
+        }
         let punted = Punted { punt, in_port: self.source.in_port, data: frame.to_vec() };
         match self.side.punt(punted) {
             Ok(()) if punt.reason == PacketInReason::InvalidTtl => {}

@@ -15,6 +15,7 @@ mod fdb;
 mod group;
 mod key;
 mod message;
+mod meter;
 pub mod oracle;
 mod pipeline;
 mod snapshot;

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use lookup::{ExactMap, Rule, Secret};
-use openflow::{FragMode, GroupId, PortConfig, PortDesc, PortNo, PortState};
+use openflow::{FragMode, GroupId, MeterId, PortConfig, PortDesc, PortNo, PortState};
 
 use crate::group::Group;
 use crate::key::{self, Depth, Key, N_WORDS};
+use crate::meter::Meter;
 use crate::step::Entry;
 use crate::table::Table;
 
@@ -115,6 +116,7 @@ pub(crate) struct Snapshot {
     pub tables: Vec<Table>,
     pub ports: Arc<Ports>,
     pub groups: Arc<Groups>,
+    pub meters: Arc<Meters>,
     pub layout: Arc<Layout>,
     pub options: Options,
     /// The latest changes of flows, oldest first.
@@ -125,6 +127,9 @@ pub(crate) struct Snapshot {
 
 /// The groups by number.
 pub(crate) type Groups = std::collections::BTreeMap<GroupId, Arc<Group>>;
+
+/// The meters by number.
+pub(crate) type Meters = std::collections::BTreeMap<MeterId, Arc<Meter>>;
 
 /// Switches that are not tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +149,7 @@ pub(crate) enum Op {
     Remove(Flow),
     Ports(Arc<Ports>),
     Groups(Arc<Groups>),
+    Meters(Arc<Meters>),
     Layout(Arc<Layout>),
     Options(Options),
 }
@@ -155,6 +161,7 @@ impl Snapshot {
             tables: (0..n_tables).map(|_| Table::new(options.secret)).collect(),
             ports: Arc::new(Ports::new([].into_iter(), options.secret)),
             groups: Arc::default(),
+            meters: Arc::default(),
             layout: Arc::new(Layout::new(&[0; N_WORDS], [0; N_WORDS], 0)),
             options,
             changes: Vec::new(),
@@ -168,6 +175,7 @@ impl Snapshot {
             Op::Remove(flow) => self.tables[usize::from(flow.value.table)].remove(flow),
             Op::Ports(ports) => self.ports = ports.clone(),
             Op::Groups(groups) => self.groups = groups.clone(),
+            Op::Meters(meters) => self.meters = meters.clone(),
             Op::Layout(layout) => self.layout = layout.clone(),
             Op::Options(options) => self.options = *options,
         }
@@ -239,7 +247,7 @@ fn note_changes(changes: &mut Vec<Change>, tested_from: &mut u64, epoch: u64, op
         match op {
             Op::Insert(flow) | Op::Remove(flow) => changes.push(Change { epoch, flow: flow.clone() }),
             // A layout of its own flushes the caches, the others are looked up each time.
-            Op::Layout(_) | Op::Ports(_) | Op::Groups(_) | Op::Options(_) => {}
+            Op::Layout(_) | Op::Ports(_) | Op::Groups(_) | Op::Meters(_) | Op::Options(_) => {}
         }
     }
     if changes.len() > MAX_CHANGES {

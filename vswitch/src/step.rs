@@ -2,11 +2,11 @@
 //! decided here, once, when the flow is installed.
 
 use lookup::Index;
-use openflow::error::{BadAction, BadInstruction, FlowModFailed};
+use openflow::error::{BadAction, BadInstruction, FlowModFailed, MeterModFailed};
 use openflow::oxm::VID_PRESENT;
 use openflow::{
-    Action, Cookie, ErrorKind, Field, GroupId, Instruction, Match, Oxm, PacketInReason, PortNo, Priority,
-    ports,
+    Action, Cookie, ErrorKind, Field, GroupId, Instruction, Match, MeterId, Oxm, PacketInReason, PortNo,
+    Priority, ports,
 };
 
 use crate::key::{self, Key};
@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Table,
     /// Through a group.
     Group(GroupId),
+    /// Measure; may drop the frame or remark it.
+    Meter(MeterId),
     /// Change a field, if the frame has it.
     SetField(Field, u128),
     /// Push a tag with this TPID.
@@ -177,6 +179,8 @@ pub(crate) struct Checks<'a> {
     pub matches: Option<&'a Match>,
     /// The switch has this group.
     pub has_group: &'a dyn Fn(GroupId) -> bool,
+    /// The switch has this meter.
+    pub has_meter: &'a dyn Fn(MeterId) -> bool,
     /// TABLE is a port: in packet-outs.
     pub table_port: bool,
 }
@@ -319,6 +323,7 @@ pub(crate) fn compile_body(
     let origin = Origin { reason, table, cookie };
     let mut body = Body::default();
     let mut seen = Vec::new();
+    let mut meter = None;
     for instruction in instructions {
         let kind = core::mem::discriminant(instruction);
         // §5.9: at most one instruction of each type.
@@ -335,10 +340,15 @@ pub(crate) fn compile_body(
             Instruction::WriteActions(actions) => body.write = compile(actions, origin, checks)?.into(),
             Instruction::ApplyActions(actions) => body.apply = compile(actions, origin, checks)?.into(),
             Instruction::ClearActions => body.clear = true,
-            Instruction::Meter(_) => return Err(BadInstruction::UnsupInst.into()),
+            Instruction::Meter(id) if (checks.has_meter)(*id) => meter = Some(Step::Meter(*id)),
+            Instruction::Meter(_) => return Err(MeterModFailed::UnknownMeter.into()),
             Instruction::Experimenter { .. } => return Err(BadInstruction::BadExperimenter.into()),
             Instruction::Unknown { .. } => return Err(BadInstruction::UnknownInst.into()),
         }
+    }
+    // §5.9: the meter comes before the actions.
+    if meter.is_some() {
+        body.apply = meter.into_iter().chain(body.apply).collect();
     }
     Ok(body)
 }

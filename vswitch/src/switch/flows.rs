@@ -282,10 +282,10 @@ impl Flows {
         selected.filter_map(|flow| self.records.get(flow)).map(|record| record.stats(now)).collect()
     }
 
-    pub(super) fn using_groups(&self, groups: &[GroupId]) -> Vec<Index> {
-        let uses = |a: &Action| matches!(a, Action::Group(g) if groups.contains(g));
+    /// The flows with an instruction that `uses` something.
+    pub(super) fn using(&self, uses: impl Fn(&Instruction) -> bool) -> Vec<Index> {
         let live = self.records.iter().filter(|(_, r)| r.removed.is_none());
-        live.filter(|(_, r)| outputs_to(&r.instructions, uses)).map(|(flow, _)| flow).collect()
+        live.filter(|(_, r)| r.instructions.iter().any(&uses)).map(|(flow, _)| flow).collect()
     }
 
     /// The rule of a flow; none if no frame can match.
@@ -357,7 +357,13 @@ impl Switch {
         matches: &Match,
     ) -> Result<Body, ErrorKind> {
         let has_group = |group| self.groups.contains_key(&group);
-        let checks = Checks { matches: Some(matches), has_group: &has_group, table_port: false };
+        let has_meter = |meter| self.meters.contains_key(&meter);
+        let checks = Checks {
+            matches: Some(matches),
+            has_group: &has_group,
+            has_meter: &has_meter,
+            table_port: false,
+        };
         let place = (table.0, self.config.n_tables);
         compile_body(&flow_mod.instructions, place, (flow_mod.priority, cookie), &checks)
     }

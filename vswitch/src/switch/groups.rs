@@ -6,7 +6,7 @@ use std::sync::Arc;
 use openflow::error::GroupModFailed;
 use openflow::{
     Action, ErrorKind, FlowRemovedReason, GroupDesc, GroupId, GroupMod, GroupModCommand, GroupStats,
-    GroupType,
+    GroupType, Instruction,
 };
 use packet::Instant;
 
@@ -33,6 +33,15 @@ fn groups_of(desc: &GroupDesc) -> impl Iterator<Item = GroupId> + '_ {
             _ => None,
         })
     })
+}
+
+fn uses_groups(instruction: &Instruction, groups: &[GroupId]) -> bool {
+    match instruction {
+        Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
+            actions.iter().any(|a| matches!(a, Action::Group(g) if groups.contains(g)))
+        }
+        _ => false,
+    }
 }
 
 impl Switch {
@@ -71,7 +80,8 @@ impl Switch {
         if self.leads_to(&desc, desc.group, MAX_DEPTH) {
             return Err(GroupModFailed::Loop.into());
         }
-        let checks = Checks { matches: None, has_group: &has_group, table_port: false };
+        let checks =
+            Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: false };
         let steps = |actions: &[Action]| compile(actions, Origin::NONE, &checks).map(|steps| as_set(&steps));
         let buckets = desc.buckets.iter().map(|bucket| steps(&bucket.actions)).collect::<Result<_, _>>()?;
         Ok(Group { desc, buckets })
@@ -102,7 +112,7 @@ impl Switch {
         for group in &gone {
             self.groups.remove(group);
         }
-        for flow in self.flows.using_groups(&gone) {
+        for flow in self.flows.using(|i| uses_groups(i, &gone)) {
             self.remove_flow(now, flow, FlowRemovedReason::GroupDelete);
         }
         if !gone.is_empty() {
@@ -128,7 +138,7 @@ impl Switch {
         let wanted = self.groups.iter().filter(|(known, _)| id == GroupId::ALL || **known == id);
         let stats = |(&group, record): (&GroupId, &GroupRecord)| {
             let from_groups = self.groups.values().flat_map(|r| groups_of(&r.group.desc));
-            let n_flows = self.flows.using_groups(&[group]).len();
+            let n_flows = self.flows.using(|i| uses_groups(i, &[group])).len();
             let count = &record.count;
             let bucket = |at: usize| count.buckets.get(at).copied().unwrap_or_default();
             GroupStats {

@@ -21,6 +21,7 @@ use crate::{ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConf
 mod control;
 mod flows;
 mod groups;
+mod meters;
 mod ports;
 mod stats;
 
@@ -37,6 +38,7 @@ pub struct Switch {
     flows: Flows,
     timers: BinaryHeap<Timer>,
     groups: BTreeMap<openflow::GroupId, groups::GroupRecord>,
+    meters: BTreeMap<openflow::MeterId, meters::MeterRecord>,
     ports: BTreeMap<PortNo, PortRecord>,
     conns: BTreeMap<ConnId, Conn>,
     /// Of the last election (§6.3.4).
@@ -123,6 +125,7 @@ impl Switch {
             flows: Flows::new(n_tables),
             timers: BinaryHeap::new(),
             groups: BTreeMap::new(),
+            meters: BTreeMap::new(),
             ports: BTreeMap::new(),
             conns: BTreeMap::new(),
             generation: None,
@@ -194,7 +197,7 @@ impl Switch {
                 }
                 self.connections_changed();
             }
-            Message::MeterMod(_) => return Err(openflow::error::MeterModFailed::OutOfMeters.into()),
+            Message::MeterMod(meter_mod) => return self.meter_mod(now, meter_mod),
             Message::Experimenter { .. } => return Err(BadRequest::BadExperimenter.into()),
             _ => return Err(BadRequest::BadType.into()),
         }
@@ -276,7 +279,7 @@ impl Switch {
             return Err(BadRequest::BadPort.into());
         }
         let has_group = |group| self.groups.contains_key(&group);
-        let checks = Checks { matches: None, has_group: &has_group, table_port: true };
+        let checks = Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: true };
         let steps = compile(&packet_out.actions, Origin::NONE, &checks)?;
         let injection = Injection { in_port: packet_out.in_port, data: packet_out.data, steps: steps.into() };
         // What was asked before must be in force: the worker sees orders in their order.

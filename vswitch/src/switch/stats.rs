@@ -2,12 +2,12 @@
 
 use openflow::error::{BadRequest, MeterModFailed};
 use openflow::{
-    AggregateStats, ErrorKind, Field, FlowStats, GroupCapabilities, GroupFeatures, GroupId, Message,
-    MeterFeatures, MeterFlags, MeterId, MultipartReply, MultipartRequest, Reply, Request, TableFeature,
-    TableFeatures, TableId, TableStats, Xid,
+    AggregateStats, ErrorKind, Field, FlowStats, GroupCapabilities, GroupFeatures, GroupId, Message, MeterId,
+    MultipartReply, MultipartRequest, Reply, Request, TableFeature, TableFeatures, TableId, TableStats, Xid,
 };
 use packet::Instant;
 
+use super::meters::meter_features;
 use super::{Deferred, Switch};
 use crate::ConnId;
 use crate::step::is_settable;
@@ -41,7 +41,9 @@ impl Switch {
                 Err(openflow::error::QueueOpFailed::BadPort.into())
             }
             Request::Queue { queue: Some(_), .. } => Err(openflow::error::QueueOpFailed::BadQueue.into()),
-            Request::Meter(id) | Request::MeterConfig(id) if id != MeterId::ALL => {
+            Request::Meter(id) | Request::MeterConfig(id)
+                if id != MeterId::ALL && !self.meters.contains_key(&id) =>
+            {
                 Err(MeterModFailed::UnknownMeter.into())
             }
             // Counters are brought up to date first.
@@ -74,9 +76,9 @@ impl Switch {
                 Reply::GroupDesc(self.groups.values().map(|record| record.group.desc.clone()).collect())
             }
             Request::GroupFeatures => Reply::GroupFeatures(group_features()),
-            Request::Meter(_) => Reply::Meter(Vec::new()),
-            Request::MeterConfig(_) => Reply::MeterConfig(Vec::new()),
-            Request::MeterFeatures => Reply::MeterFeatures(no_meters()),
+            Request::Meter(meter) => Reply::Meter(self.meter_stats(now, meter)),
+            Request::MeterConfig(meter) => Reply::MeterConfig(self.meter_configs(meter)),
+            Request::MeterFeatures => Reply::MeterFeatures(meter_features()),
             Request::TableFeatures(_) => Reply::TableFeatures(self.table_features()),
             Request::PortDesc => {
                 Reply::PortDesc(self.ports.values().map(|record| record.desc.clone()).collect())
@@ -96,7 +98,7 @@ impl Switch {
 
     fn features_of(&self, table: u8) -> TableFeatures {
         // Numbers of ofp_instruction_type (§7.2.4) and ofp_action_type (§7.2.5) that flows may have.
-        const INSTRUCTIONS: [u16; 5] = [1, 2, 3, 4, 5];
+        const INSTRUCTIONS: [u16; 6] = [1, 2, 3, 4, 5, 6];
         const ACTIONS: [u16; 8] = [0, 17, 18, 21, 22, 23, 24, 25];
         let last = table + 1 == self.config.n_tables;
         let settable: Vec<Field> = Field::ALL.iter().copied().filter(|f| is_settable(*f)).collect();
@@ -143,8 +145,4 @@ fn group_features() -> GroupFeatures {
         max_groups: [GroupId::MAX.0.min(65_536); 4],
         actions: [ACTIONS; 4],
     }
-}
-
-const fn no_meters() -> MeterFeatures {
-    MeterFeatures { max_meter: 0, band_types: 0, capabilities: MeterFlags::NONE, max_bands: 0, max_color: 0 }
 }
