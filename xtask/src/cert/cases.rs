@@ -45,6 +45,13 @@ fn read(folder: &Path, path: PathBuf) -> Result<CaseFile> {
     Ok(CaseFile { name, n_cases: cases.len(), weight, path })
 }
 
+impl CaseFile {
+    /// Its cases measure a rate: they need the machine for themselves.
+    pub fn measures_rate(&self) -> bool {
+        self.weight > self.n_cases
+    }
+}
+
 /// Cases that measure a rate send for thirty seconds.
 fn case_weight(case: &Value) -> usize {
     let tests = case.get("tests").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);

@@ -28,7 +28,7 @@ pub struct Args {
     editions: Vec<Edition>,
     /// Only the case files whose path contains this, such as match/10_ or meter.
     filter: Option<String>,
-    /// Pairs of switches working side by side; most of a case is waiting.
+    /// Pairs of switches working side by side; most of a case is waiting. Cases that measure a rate run alone.
     #[arg(long, default_value_t = 6)]
     shards: usize,
     /// Exit with an error when fewer cases of an edition pass than this.
@@ -107,16 +107,27 @@ fn run_edition(
     if files.is_empty() {
         bail!("no case file of {} matches {:?}", edition.folder(), args.filter);
     }
-    let shards = cases::deal(files, args.shards.max(1));
+    let (rates, others): (Vec<_>, Vec<_>) = files.into_iter().partition(CaseFile::measures_rate);
+    let mut outcomes =
+        run_side_by_side(suite, edition, weft, work, &cases::deal(others, args.shards.max(1)))?;
+    outcomes.extend(run_side_by_side(suite, edition, weft, work, &cases::deal(rates, 1))?);
+    outcomes.sort();
+    Ok(outcomes)
+}
+
+fn run_side_by_side<'a>(
+    suite: &Suite,
+    edition: Edition,
+    weft: &Path,
+    work: &Path,
+    shards: &'a [Vec<CaseFile>],
+) -> Result<Vec<Outcome>> {
     let results: Vec<Result<Vec<Outcome>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = shards
-            .iter()
-            .enumerate()
-            .map(|(idx, files)| {
-                let dir = work.join(format!("{}-{idx}", edition.folder()));
-                scope.spawn(move || run_shard(suite, edition, weft, &dir, files))
-            })
-            .collect();
+        let start = |(idx, files): (usize, &'a Vec<CaseFile>)| {
+            let dir = work.join(format!("{}-{idx}", edition.folder()));
+            scope.spawn(move || run_shard(suite, edition, weft, &dir, files))
+        };
+        let threads: Vec<_> = shards.iter().enumerate().map(start).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| bail!("a shard's thread panicked"))
         };
@@ -126,7 +137,6 @@ fn run_edition(
     for result in results {
         outcomes.extend(result?);
     }
-    outcomes.sort();
     Ok(outcomes)
 }
 
