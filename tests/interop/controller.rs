@@ -1,22 +1,15 @@
 //! The weft controller over bridges of Open vSwitch.
 
-use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use controller_api::client::Client;
 use controller_api::{Network, State, Stored, TraceRequest};
-use system_tests::{Namespace, Ovs, Process, Sandbox, Weft, run, veth_pair, wait_until};
+use system_tests::{Namespace, Ovs, Process, Sandbox, Weft, run, veth_pair, wait_call as wait, wait_until};
 
 /// Longest wait for anything to become true.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Runs a call of the client to its end.
-fn wait<T>(call: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a thread can have a runtime").block_on(call)
-}
 
 fn start_controller(sandbox: &Sandbox) -> (Process, Client) {
     let weft = Weft::new(sandbox);

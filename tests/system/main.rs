@@ -2,6 +2,7 @@
 
 mod attach;
 mod bench;
+mod controller;
 mod function;
 mod harness;
 mod lab;

@@ -1,0 +1,95 @@
+//! The controller alone, over switches that are processes of their own.
+
+use std::time::Duration;
+
+use controller_api::client::Client;
+use controller_api::{Network, State, Stored};
+use nix::sys::signal::Signal;
+use system_tests::{Namespace, Process, Sandbox, Weft, veth_pair, wait_call, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// h1 at s1, h2 at s2, the switches joined by a veth.
+struct Lab {
+    weft: Weft,
+    hosts: [Namespace; 2],
+    _switches: [Process; 2],
+    client: Client,
+}
+
+impl Lab {
+    fn start(sandbox: &Sandbox) -> Self {
+        let weft = Weft::new(sandbox);
+        let hosts = ["h1", "h2"].map(|name| Namespace::new(sandbox, name));
+        veth_pair((None, "x1"), (None, "x2"));
+        let switches = ["1", "2"].map(|n| {
+            let (name, host, link) =
+                (format!("s{n}"), format!("1=netns:h{n}/eth0"), format!("2=afpacket:x{n}"));
+            let ports = ["--port", &host, "--port", &link, "--controller", "tcp:127.0.0.1:6653"];
+            weft.spawn(&name, &[&["switch", "--name", &name, "--dpid", n][..], &ports].concat())
+        });
+        for (n, host) in (1..).zip(&hosts) {
+            wait_until(SOON, "eth0", || host.exec(&["ip", "link", "show", "eth0"]).status.success());
+            host.address("eth0", &format!("10.0.0.{n}/24"));
+        }
+        let client = Client::unix(sandbox.run_dir().join("controller.sock"));
+        Self { weft, hosts, _switches: switches, client }
+    }
+
+    fn controller(&self, sandbox: &Sandbox) -> Process {
+        let store = sandbox.dir().join("intents.json").display().to_string();
+        let process = self.weft.spawn("controller", &["controller", "--store", &store]);
+        wait_until(SOON, "both switches and the link between them", || {
+            let switches = wait_call(self.client.switches());
+            switches.is_ok_and(|all| all.len() == 2 && all.iter().all(|s| s.connected && s.realised))
+                && wait_call(self.client.links()).is_ok_and(|links| links.len() == 2)
+        });
+        process
+    }
+
+    /// Age and text of every flow of both switches.
+    fn flows(&self) -> Vec<controller_api::Flow> {
+        ["s1", "s2"]
+            .into_iter()
+            .flat_map(|s| wait_call(self.client.flows(s)).expect("switches answer"))
+            .collect()
+    }
+}
+
+#[test]
+fn a_killed_controller_costs_no_packet_and_its_successor_changes_nothing() {
+    let sandbox = Sandbox::enter("ctl-kill");
+    let lab = Lab::start(&sandbox);
+    let mut controller = lab.controller(&sandbox);
+    let ports = ["s1:1", "s2:1"].map(|port| port.parse().expect("a port")).to_vec();
+    let blue = Network { name: "blue".to_owned(), vlan: 10, ports, trunks: vec![], hosts: vec![] };
+    let stored: Stored<Network> =
+        wait_call(lab.client.put("/api/v1/networks/blue?wait=realised", &blue)).expect("a good network");
+    assert_eq!(stored.status.state, State::Realised, "{:?}", stored.status);
+    wait_until(SOON, "the first ping", || lab.hosts[0].pings("10.0.0.2"));
+    wait_until(SOON, "both hosts", || wait_call(lab.client.hosts()).is_ok_and(|hosts| hosts.len() == 2));
+    wait_until(SOON, "their flows", || {
+        wait_call(lab.client.switches()).is_ok_and(|all| all.iter().all(|s| s.realised))
+    });
+    let before = lab.flows();
+
+    let mut pings = lab.hosts[0].spawn(&["busybox", "ping", "-q", "-i", "0.02", "-c", "250", "10.0.0.2"]);
+    controller.signal(Signal::SIGKILL);
+    controller.wait(SOON);
+    let _successor = lab.controller(&sandbox);
+    pings.wait(SOON);
+    assert!(pings.log().contains("250 packets received"), "{}", pings.log());
+
+    assert_eq!(wait_call(lab.client.list::<Network>()).expect("it answers")[0].spec, blue);
+    let after = lab.flows();
+    for old in &before {
+        let same = after.iter().find(|new| {
+            (&new.cookie, new.table, new.priority, &new.matches)
+                == (&old.cookie, old.table, old.priority, &old.matches)
+        });
+        let same = same.unwrap_or_else(|| panic!("gone: {}", old.text));
+        // The successor looks around for longer than this before it changes anything.
+        assert!(same.duration > old.duration + 0.6, "put again: {}", same.text);
+    }
+    assert!(after.len() <= before.len() + 2, "only the addresses of two hosts are asked for again");
+}
