@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use system_tests::{Namespace, Sandbox, Vm, Weft, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -40,6 +41,37 @@ fn a_guest_and_a_container_meet_on_a_switch_and_leave_it_while_it_runs() {
         assert!(!container.pings("10.0.0.1"), "the guest's port is gone");
         drop(vm);
         switch.stop();
+    }
+    sandbox.assert_nothing_left(&before);
+}
+
+#[test]
+fn a_container_keeps_its_interface_while_a_killed_switch_is_started_again() {
+    let sandbox = Sandbox::enter("restart");
+    let weft = Weft::new(&sandbox);
+    let before = sandbox.snapshot();
+    {
+        let hosts = ["h1", "h2"].map(|name| Namespace::new(&sandbox, name));
+        let ports = ["--port", "1=netns:h1/eth0", "--port", "2=netns:h2/eth0", "--fail-mode", "standalone"];
+        let start = |log: &str| weft.spawn(log, &[&["switch", "--dpid", "1"][..], &ports].concat());
+        let mut switch = start("first");
+        switch.wait_for_log(SOON, "is ready");
+        for (host, address) in hosts.iter().zip(["10.0.0.1/24", "10.0.0.2/24"]) {
+            host.address("eth0", address);
+        }
+        wait_until(SOON, "a ping", || hosts[0].pings("10.0.0.2"));
+        switch.signal(Signal::SIGKILL);
+        switch.wait(SOON);
+
+        let mut switch = start("second");
+        switch.wait_for_log(SOON, "is ready");
+        wait_until(SOON, "a ping after the crash", || hosts[0].pings("10.0.0.2"));
+        let third =
+            weft.run(&["switch", "--dpid", "3", "--name", "s3", "--port", "1=netns:h1/eth0"]).failure();
+        assert!(third.contains("used by another process"), "{third}");
+        switch.stop();
+        let links = hosts[0].exec(&["ip", "-o", "link"]).success();
+        assert!(!links.contains("eth0"), "a clean end takes it away: {links}");
     }
     sandbox.assert_nothing_left(&before);
 }

@@ -61,8 +61,12 @@ pub struct Link {
     pub up: bool,
     /// Up and with carrier.
     pub running: bool,
+    /// Something is at the other end, whether up or not: for a tap, a process.
+    pub carrier: bool,
     /// What made it: `veth`, `tun`, `bridge`; empty for hardware and loopback.
     pub kind: String,
+    /// A note for people; empty for most.
+    pub alias: String,
 }
 
 /// A route to be added.
@@ -213,6 +217,14 @@ impl Netlink {
     pub async fn set_mac(&self, name: &str, mac: MacAddr) -> Result<(), LinkError> {
         let what = format!("set its address to {mac}");
         self.set(name, &what, |m| m.attributes.push(LinkAttribute::Address(mac.0.to_vec()))).await
+    }
+
+    /// Sets the note for people.
+    ///
+    /// # Errors
+    /// When the interface does not exist, and without privilege.
+    pub async fn set_alias(&self, name: &str, alias: &str) -> Result<(), LinkError> {
+        self.set(name, "set its alias", |m| m.attributes.push(LinkAttribute::IfAlias(alias.to_owned()))).await
     }
 
     /// Renames an interface that is down.
@@ -369,11 +381,15 @@ fn link_of(message: &LinkMessage) -> Link {
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
         running: flags.contains(LinkFlags::Running),
+        carrier: false,
         kind: String::new(),
+        alias: String::new(),
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Carrier(carrier) => link.carrier = *carrier != 0,
+            LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(address) => {
                 link.mac = address.as_slice().try_into().map_or(MacAddr::ZERO, MacAddr);

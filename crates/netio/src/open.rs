@@ -15,7 +15,7 @@ use crate::pcap::PcapPort;
 use crate::port::{LinkProbe, Offload, Port, PortInfo};
 use crate::spec::{PortKind, PortSpec};
 use crate::sys;
-use crate::tap::{self, TapConfig, TapError, TapPort};
+use crate::tap::{self, Ownership, TapConfig, TapError, TapPort};
 
 /// Why a port could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,8 @@ pub enum OpenError {
 pub struct OpenOptions {
     /// Queues of a tap whose specification names no number; one a worker is right.
     pub n_queues: u16,
-    /// Devices that are made survive the process and are attached again by name.
+    /// Taps that are made survive a crash of the process and are attached again by name. A clean close removes them
+    /// either way.
     pub persistent: bool,
 }
 
@@ -165,6 +166,11 @@ impl Opener<'_> {
     fn tap(&self, name: &str) -> Result<Queues, Failure> {
         let opened =
             tap::open_queues(name, self.tap_config(self.options.persistent)).map_err(Failure::Tap)?;
+        let ownership = if self.claim(name, opened.created)? {
+            Some(Ownership::of(&opened.queues[0]).map_err(self.io("keep hold of the tap"))?)
+        } else {
+            None
+        };
         let control = sys::control_socket().map_err(self.io("open a socket"))?;
         self.dress(&control, name)?;
         let probe = LinkProbe::interface(name).map_err(self.io("watch the interface"))?;
@@ -180,8 +186,23 @@ impl Opener<'_> {
         ]);
         let mtu = sys::interface_mtu(&control, name).map_err(self.io("read its MTU"))?;
         let info = self.info(name, mac, mtu, self.offload(opened.offload), None);
-        let port = |queue| Box::new(TapPort::new(queue, info.clone(), probe.clone())) as Box<dyn Port>;
+        let port = |queue| {
+            Box::new(TapPort::new(queue, info.clone(), probe.clone(), ownership.clone())) as Box<dyn Port>
+        };
         Ok(opened.queues.into_iter().map(port).collect())
+    }
+
+    /// Whether a tap of the calling thread's namespace is ours: just made, or left by a process of ours that crashed.
+    fn claim(&self, name: &str, created: bool) -> Result<bool, OpenError> {
+        // The alias tells; a monitor's tap is another kind of port than one whose descriptor is ours.
+        let mark = format!("weft {}", self.spec.kind.keyword());
+        let claimed = link::blocking(None, async |netlink| {
+            if created {
+                netlink.set_alias(name, &mark).await?;
+            }
+            Ok(created || netlink.link(name).await?.alias == mark)
+        });
+        claimed.map_err(|source| OpenError::Link { port: self.spec.to_string(), source })
     }
 
     fn tap_config(&self, persistent: bool) -> TapConfig {
@@ -244,16 +265,14 @@ impl Opener<'_> {
     /// A tap whose descriptor a VM monitor will own: made persistent if it is not there.
     fn monitor_tap(&self, name: &str) -> Result<Queues, OpenError> {
         let control = sys::control_socket().map_err(self.io("open a socket"))?;
-        let mut device = Device::Given;
-        if sys::interface_index(&control, name).is_err() {
+        let created = sys::interface_index(&control, name).is_err();
+        if created {
             let mut config = self.tap_config(true);
             config.n_queues = self.spec.options.n_queues.unwrap_or(1);
             // The descriptors close here: the device stays, without a carrier until a monitor attaches.
             tap::open_queues(name, config).map_err(|e| self.tap_error(name, e))?;
-            if !self.options.persistent {
-                device = Device::Ours;
-            }
         }
+        let device = if self.claim(name, created)? { Device::Ours } else { Device::Given };
         let made = self.monitor_side(&control, name, device);
         if made.is_err() && device == Device::Ours {
             // The error that is returned matters more than one from here.

@@ -8,12 +8,14 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::uio::{readv, writev};
 use packet::{Batch, Frame, Pool};
 
 use crate::counters::{PortCounters, PortDrop};
+use crate::link::{self, LinkError};
 use crate::netns;
 use crate::port::{LinkProbe, Offload, Port, PortError, PortInfo};
 use crate::sys;
@@ -41,6 +43,8 @@ pub struct TapConfig {
 pub struct TapQueues {
     pub queues: Vec<OwnedFd>,
     pub offload: Offload,
+    /// The device did not exist before.
+    pub created: bool,
 }
 
 /// Where opening failed.
@@ -60,12 +64,15 @@ pub enum TapError {
 
 /// Creates the tap `name` in the namespace of the calling thread, or attaches to a persistent one that nobody uses.
 pub fn open_queues(name: &str, config: TapConfig) -> Result<TapQueues, TapError> {
-    let control = sys::control_socket().map_err(|e| TapError::Io("open a socket", e))?;
-    let exists = sys::interface_index(&control, name).is_ok();
-    // The carrier of a tap is up exactly while a descriptor is attached; a device that is down does not tell.
-    if exists && sys::interface_flags(&control, name).is_ok_and(|f| f.is_up() && f.is_running()) {
-        return Err(if is_tap(name) { TapError::Busy } else { TapError::NotATap });
-    }
+    let exists = match link::blocking(None, async |netlink| netlink.link(name).await) {
+        // The kernel says "tun" for taps, too.
+        Ok(link) if link.kind != "tun" => return Err(TapError::NotATap),
+        // The carrier of a tap is there exactly while a descriptor is attached.
+        Ok(link) if link.carrier => return Err(TapError::Busy),
+        Ok(_) => true,
+        Err(LinkError::Missing(_)) => false,
+        Err(error) => return Err(TapError::Io("look for the tap", io::Error::other(error))),
+    };
     let multi = if config.n_queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 };
     let (first, multi) = if exists {
         match attach(name, multi) {
@@ -87,12 +94,7 @@ pub fn open_queues(name: &str, config: TapConfig) -> Result<TapQueues, TapError>
         }
     }
     let offload = configure(&queues[0], config)?;
-    Ok(TapQueues { queues, offload })
-}
-
-fn is_tap(name: &str) -> bool {
-    // Only a message hangs on it. The kernel says "tun" for taps, too.
-    crate::link::blocking(None, async |netlink| netlink.link(name).await).is_ok_and(|link| link.kind == "tun")
+    Ok(TapQueues { queues, offload, created: !exists })
 }
 
 /// A descriptor attached to `name`; with `IFF_TUN_EXCL` in `flags` the device must be new.
@@ -154,11 +156,34 @@ fn configure(queue: &OwnedFd, config: TapConfig) -> Result<Offload, TapError> {
             .map_err(|e| TapError::Io("set the owner", e))?;
     }
     if config.persistent {
-        // SAFETY: TUNSETPERSIST takes its argument by value.
-        unsafe { sys::ioctl_value(queue, libc::TUNSETPERSIST, 1) }
-            .map_err(|e| TapError::Io("make it persistent", e))?;
+        set_persistent(queue, true).map_err(|e| TapError::Io("make it persistent", e))?;
     }
     Ok(offload)
+}
+
+fn set_persistent(queue: &OwnedFd, on: bool) -> io::Result<()> {
+    // SAFETY: TUNSETPERSIST takes its argument by value.
+    unsafe { sys::ioctl_value(queue, libc::TUNSETPERSIST, on.into()) }.map(|_| ())
+}
+
+/// Shared by the queues of a device that is ours: it survives a crash of the process, and goes with a clean close.
+#[derive(Debug)]
+pub struct Ownership {
+    queue: OwnedFd,
+}
+
+impl Ownership {
+    /// Of the device that `queue` is attached to.
+    pub fn of(queue: &OwnedFd) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { queue: queue.try_clone()? }))
+    }
+}
+
+impl Drop for Ownership {
+    fn drop(&mut self) {
+        // Fails only when the device is gone.
+        let _ = set_persistent(&self.queue, false);
+    }
 }
 
 /// One queue of a tap.
@@ -171,12 +196,14 @@ pub struct TapPort {
     finisher: Finisher,
     /// The next frame to receive into, with a tail.
     spare: Option<Frame>,
+    /// None for a device that somebody else made to stay.
+    _ownership: Option<Arc<Ownership>>,
 }
 
 impl TapPort {
-    pub fn new(queue: OwnedFd, info: PortInfo, probe: LinkProbe) -> Self {
-        let finisher = Finisher::new(info.offload);
-        Self { queue, info, probe, counters: PortCounters::default(), finisher, spare: None }
+    pub fn new(queue: OwnedFd, info: PortInfo, probe: LinkProbe, ownership: Option<Arc<Ownership>>) -> Self {
+        let (counters, finisher) = (PortCounters::default(), Finisher::new(info.offload));
+        Self { queue, info, probe, counters, finisher, spare: None, _ownership: ownership }
     }
 
     /// Counts and keeps, or counts and drops, what was read into `frame`.

@@ -30,12 +30,12 @@ pub struct PortRequest {
     pub label: String,
     /// What it is.
     pub spec: PortSpec,
-    /// Devices that are made survive the process.
+    /// A tap that is made survives a crash of the process, to be attached again by name.
     pub persistent: bool,
 }
 
 impl PortRequest {
-    /// A port called by its number, whose device goes with it.
+    /// A port called by its number.
     pub fn new(number: PortNo, spec: PortSpec) -> Self {
         Self { number, label: number.to_string(), spec, persistent: false }
     }
@@ -56,6 +56,8 @@ pub struct Plane(Arc<Inner>);
 
 struct Inner {
     dataplane: Dataplane,
+    /// Of a daemon that is started again after a crash.
+    persistent: bool,
     shared: Arc<Shared>,
 }
 
@@ -110,11 +112,21 @@ pub fn default_workers() -> usize {
 impl Plane {
     /// Starts the workers.
     pub fn start(n_workers: usize) -> anyhow::Result<Self> {
+        Self::start_with(n_workers, false)
+    }
+
+    /// Starts the workers of a daemon: the taps it makes survive its crash, with the addresses that containers have
+    /// given them, and its successor attaches to them again. A clean end removes them.
+    pub fn start_daemon(n_workers: usize) -> anyhow::Result<Self> {
+        Self::start_with(n_workers, true)
+    }
+
+    fn start_with(n_workers: usize, persistent: bool) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
         let sink = shared.clone();
         let config = Config { n_workers, ..Config::default() };
         let dataplane = Dataplane::start(config, Box::new(move |event| sink.deliver(event)))?;
-        Ok(Self(Arc::new(Inner { dataplane, shared })))
+        Ok(Self(Arc::new(Inner { dataplane, persistent, shared })))
     }
 
     /// The clock whose time the engines see; owners must use it, too.
@@ -229,7 +241,10 @@ impl Inner {
             return self.add_link_end(id, request, (engine, port));
         }
         let n_queues = u16::try_from(self.dataplane.n_workers()).unwrap_or(u16::MAX);
-        let queues = netio::open(&request.spec, OpenOptions { n_queues, persistent: request.persistent })?;
+        let queues = netio::open(
+            &request.spec,
+            OpenOptions { n_queues, persistent: self.persistent || request.persistent },
+        )?;
         let info = queues.first().context("a port has a queue")?.info().clone();
         let up = self.dataplane.add_port(id, request.number, queues)?;
         Ok(AddedPort { info, up })

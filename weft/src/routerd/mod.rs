@@ -344,7 +344,7 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let n_ports = args.ports.len();
     let told_to_stop = signals()?;
-    let plane = Plane::start(args.workers.unwrap_or_else(default_workers))?;
+    let plane = Plane::start_daemon(args.workers.unwrap_or_else(default_workers))?;
     let config = config.map(|config| api::Router { name: name.clone(), ..config });
     let spec = RouterSpec { name: name.clone(), ports: args.ports, config, run_dir: Some(run_dir()?) };
     let handle = start(spec, plane).await?;

@@ -124,7 +124,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             listen: args.listen,
             run_dir: Some(run_dir()?),
         };
-        let plane = Plane::start(args.workers.unwrap_or_else(default_workers))?;
+        let plane = Plane::start_daemon(args.workers.unwrap_or_else(default_workers))?;
         let handle = start(spec, plane).await?;
         let added = tokio::select! {
             added = add_ports(&handle, &args.ports) => added,
