@@ -197,37 +197,3 @@ fn a_restarted_controller_leaves_flows_and_traffic_alone() {
     }
     assert!(after.len() <= before.len() + 2, "two hosts have to say their addresses again, and nothing else");
 }
-
-/// A host on a weft switch reaches one on a bridge of Open vSwitch, over a veth between the two.
-#[test]
-fn a_weft_switch_and_a_bridge_forward_for_one_controller() {
-    let sandbox = Sandbox::enter("ctl-both");
-    let ovs = Ovs::start(&sandbox);
-    ovs.add_bridge("br1");
-    let behind_bridge = host(&sandbox, &ovs, 1, "br1");
-    let (_controller, client) = start_controller(&sandbox);
-    ovs.set_controller("br1", "tcp:127.0.0.1:6653");
-    veth_pair((None, "x1"), (None, "y1"));
-    ovs.vsctl(&["add-port", "br1", "x1"]);
-    let behind_weft = Namespace::new(&sandbox, "h2");
-    let weft = Weft::new(&sandbox);
-    // Open vSwitch does not complete checksums that the other end of a veth has left to it.
-    let ports = ["--port", "1=netns:h2/eth0", "--port", "2=afpacket:y1,offload=off"];
-    let args = ["switch", "--name", "s2", "--dpid", "2", "--controller", "tcp:127.0.0.1:6653"];
-    let _switch = weft.spawn("switch", &[&args[..], &ports].concat());
-    wait_until(DEADLINE, "the host's interface", || ip(&["-n", "h2", "link", "set", "eth0", "up"]));
-    behind_weft.address("eth0", "10.0.0.2/24");
-    wait_until(DEADLINE, "both directions of the link", || {
-        wait(client.links()).is_ok_and(|links| links.len() == 2)
-    });
-    ping(&behind_weft, 1);
-    ping(&behind_bridge, 2);
-    let _server = behind_bridge.spawn(&["busybox", "nc", "-ll", "-p", "80", "-e", "cat"]);
-    wait_until(DEADLINE, "an echo over TCP", || {
-        let line = "echo hello | busybox nc -w 2 10.0.0.1 80";
-        behind_weft.exec(&["timeout", "3", "sh", "-c", line]).stdout.trim() == "hello"
-    });
-    let switches = wait(client.switches()).unwrap();
-    let names: Vec<&str> = switches.iter().map(|switch| switch.name.as_str()).collect();
-    assert!(names.contains(&"s2"), "{names:?}");
-}
