@@ -12,6 +12,9 @@ use crate::layout;
 use crate::switch::Pending;
 use crate::view::{At, Host};
 
+/// Most addresses that are noted of one host.
+const MAX_ADDRESSES: usize = 16;
+
 impl Controller {
     pub(super) fn packet_in(&mut self, now: Instant, dpid: Dpid, packet_in: &PacketIn) {
         let (Some(port), Ok(frame)) = (packet_in.in_port(), ethernet::View::parse(&packet_in.data)) else {
@@ -52,7 +55,9 @@ impl Controller {
         match self.view.hosts.get_mut(&(lane, mac)) {
             _ if full => self.counters.hosts_refused += 1,
             Some(host) => {
-                let new_address = address.is_some_and(|address| host.addresses.insert(address));
+                let room = host.addresses.len() < MAX_ADDRESSES;
+                let new_address =
+                    address.filter(|_| room).is_some_and(|address| host.addresses.insert(address));
                 let moved = host.at != at;
                 host.at = at;
                 self.dirty |= moved || new_address;

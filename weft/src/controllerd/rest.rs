@@ -9,13 +9,12 @@ pub(crate) use flows::{flow_of_request, flow_shape};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, Uri};
 use axum::routing::get;
 use controller_api::{Counter, Health, Problem};
 use openflow::Dpid;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -52,7 +51,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/api/v1/openapi.json", get(document))
         .fallback(no_such_resource)
         .method_not_allowed_fallback(no_such_method)
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(Refusal(Problem::internal("a bug: see the log")))
         }))

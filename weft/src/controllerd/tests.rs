@@ -193,6 +193,9 @@ async fn mistakes_are_answered_with_a_pointer_and_change_nothing() {
         let error = client.put::<_, ()>(path, &network("blue", 10, &[])).await.unwrap_err();
         assert!(error.problem().unwrap().kind.starts_with("urn:weft:problem:"), "{path}: {error}");
     }
+    let long = "x".repeat(17 << 20);
+    let error = client.put::<_, ()>("/api/v1/networks/blue", &long).await.unwrap_err();
+    assert_eq!(error.problem().unwrap().kind, "urn:weft:problem:body");
     assert_eq!(client.post::<_, ()>("/api/v1/health", &1).await.unwrap_err().problem().unwrap().status, 405);
     handle.stop().await;
 }
