@@ -5,6 +5,7 @@
 
 use openflow::Field;
 use packet::checksum::{self, Delta};
+use packet::crc32c;
 use packet::vlan::{self, Tag, Tci};
 use packet::{EtherType, Frame, IpProtocol};
 
@@ -202,7 +203,7 @@ fn transport_checksum(frame: &Frame, places: &Places) -> Option<(usize, checksum
         IpProtocol::TCP => (16, checksum::Field::Complete),
         IpProtocol::UDP => (6, checksum::Field::CompleteUdp),
         IpProtocol::ICMP | IpProtocol::ICMPV6 => (2, checksum::Field::Complete),
-        // SCTP's checksum is a CRC32c over everything; docs/limits.md.
+        // SCTP's is a CRC32c: see `set_sctp_port`.
         _ => return None,
     };
     if usize::from(places.transport_len) < offset + 2 || frame.head().len() < at + offset + 2 {
@@ -241,8 +242,10 @@ fn set_in_transport(frame: &mut Frame, places: &Places, field: Field, value: u12
         return;
     }
     match field {
-        Field::TcpSrc | Field::UdpSrc | Field::SctpSrc => set_word(frame, places, at, value as u16),
-        Field::TcpDst | Field::UdpDst | Field::SctpDst => set_word(frame, places, at + 2, value as u16),
+        Field::TcpSrc | Field::UdpSrc => set_word(frame, places, at, value as u16),
+        Field::TcpDst | Field::UdpDst => set_word(frame, places, at + 2, value as u16),
+        Field::SctpSrc => set_sctp_port(frame, places, 0, value as u16),
+        Field::SctpDst => set_sctp_port(frame, places, 2, value as u16),
         Field::Icmpv4Type => {
             let code = be16(frame.head(), at) & 0xff;
             set_word(frame, places, at, (value as u16) << 8 | code);
@@ -260,6 +263,21 @@ fn set_word(frame: &mut Frame, places: &Places, at: usize, new: u16) {
     let old = be16(frame.head(), at);
     copy(frame, at, &new.to_be_bytes());
     adjust_transport(frame, places, Delta::NONE, Delta::NONE.word(old, new));
+}
+
+/// Changes a port of SCTP and its CRC32c (RFC 9260 §6.8), which covers the packet with a CRC of zero.
+fn set_sctp_port(frame: &mut Frame, places: &Places, offset: usize, new: u16) {
+    let at = usize::from(places.transport_at);
+    let old = be16(frame.head(), at + offset);
+    copy(frame, at + offset, &new.to_be_bytes());
+    let Some(field) = frame.head().get(at + 8..).and_then(|rest| rest.first_chunk::<4>()) else { return };
+    // The CRC of a fragmented packet covers bytes that are not here; it cannot be adjusted without their number.
+    if places.is_fragment {
+        return;
+    }
+    let n_after = usize::from(places.transport_len) - offset - 2;
+    let crc = crc32c::adjust(u32::from_le_bytes(*field), &(old ^ new).to_be_bytes(), n_after);
+    copy(frame, at + 8, &crc.to_le_bytes());
 }
 
 fn set_discovery(frame: &mut Frame, places: &Places, field: Field, value: u128) {

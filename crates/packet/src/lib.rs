@@ -9,6 +9,7 @@
 pub mod arp;
 pub mod build;
 pub mod checksum;
+pub mod crc32c;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;

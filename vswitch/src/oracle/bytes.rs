@@ -204,6 +204,7 @@ fn write(bytes: &mut [u8], at: usize, new: &[u8], in_header: bool, in_transport:
     // Whole words, beginning at an even place.
     let (start_word, end) = (at - even, at + new.len());
     let range = start_word..(end + (end - start_word) % 2).min(bytes.len());
+    let before = bytes.to_vec();
     let old = bytes[range.clone()].to_vec();
     bytes[at..at + new.len()].copy_from_slice(new);
     let now = bytes[range].to_vec();
@@ -223,11 +224,45 @@ fn write(bytes: &mut [u8], at: usize, new: &[u8], in_header: bool, in_transport:
             17 => 6,
             1 if pseudo => return,
             1 | 58 => 2,
+            132 if !pseudo => return mend_sctp(bytes, &before, range),
             _ => return,
         };
         if range.len() >= place + 2 {
             mend(bytes, range.start + place, &words, protocol.0 == 17);
         }
+    }
+}
+
+/// SCTP: a CRC32c that was right is right afterwards, one that was wrong stays as wrong (RFC 9260 §6.8). The packet a
+/// fragment belongs to is not here.
+fn mend_sctp(bytes: &mut [u8], before: &[u8], range: core::ops::Range<usize>) {
+    let crc = |bytes: &[u8]| {
+        let mut packet = bytes[range.clone()].to_vec();
+        packet[8..12].fill(0);
+        let mut crc = u32::MAX;
+        for byte in packet {
+            crc ^= u32::from(byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+            }
+        }
+        !crc
+    };
+    if is_fragment(bytes) {
+        return;
+    }
+    let field: [u8; 4] = core::array::from_fn(|n| bytes[range.start + 8 + n]);
+    let field = u32::from_le_bytes(field) ^ crc(before) ^ crc(bytes);
+    bytes[range.start + 8..range.start + 12].copy_from_slice(&field.to_le_bytes());
+}
+
+fn is_fragment(bytes: &[u8]) -> bool {
+    let Some((kind, at)) = network(bytes) else { return false };
+    match kind {
+        EtherType::IPV4 => ipv4::View::parse(&bytes[at..]).is_ok_and(|view| view.is_fragment()),
+        _ => ipv6::View::parse(&bytes[at..])
+            .and_then(|view| view.extensions())
+            .is_ok_and(|extensions| extensions.fragment.is_some()),
     }
 }
 
