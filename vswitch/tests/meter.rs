@@ -1,0 +1,101 @@
+//! Meters as a controller and the frames of a flow see them.
+
+use core::time::Duration;
+
+use openflow::error::MeterModFailed;
+use openflow::{
+    Action, Band, BandKind, Dpid, FlowMod, Instruction, Match, Message, MeterFlags, MeterId, MeterMod,
+    MeterModCommand, MultipartRequest, PortNo, Priority, Reply, Request, TableId,
+};
+use packet::{MacAddr, build};
+use vswitch::standalone::Standalone;
+use vswitch::{DropReason, SwitchConfig};
+
+const METER: MeterId = MeterId(7);
+
+fn switch() -> Standalone {
+    Standalone::new(SwitchConfig { seed: Some(1), n_workers: 2, ..SwitchConfig::new(Dpid(1), "s1") }, 2)
+}
+
+/// Ten packets a second, and a burst of as many as `kind` says.
+fn meter(command: MeterModCommand, kind: BandKind) -> Message {
+    let bands = vec![Band { kind, rate: 10, burst: 2 }];
+    Message::MeterMod(MeterMod { command, flags: MeterFlags::PKTPS | MeterFlags::BURST, meter: METER, bands })
+}
+
+fn metered() -> FlowMod {
+    let instructions =
+        vec![Instruction::Meter(METER), Instruction::ApplyActions(vec![Action::output(PortNo(2))])];
+    FlowMod::add(TableId(0), Priority(1), Match::new(), instructions)
+}
+
+fn frame(dscp: u8) -> Vec<u8> {
+    let (a, b) = (MacAddr::from_u64(0x0200_0000_0001), MacAddr::from_u64(0x0200_0000_0002));
+    build::ethernet(a, b).ipv4([10, 0, 0, 1], [10, 0, 0, 2]).dscp(dscp).udp(1, 2, b"metered")
+}
+
+fn is_error(replies: &[Message], wanted: MeterModFailed) -> bool {
+    matches!(replies, [Message::Error(error)] if error.kind == wanted.into())
+}
+
+#[test]
+fn a_drop_band_holds_the_rate_and_counts() {
+    let mut s = switch();
+    assert_eq!(s.control(meter(MeterModCommand::Add, BandKind::Drop)), []);
+    s.flow(metered());
+    let mut n_sent = 0;
+    for _ in 0..100 {
+        n_sent += s.receive(PortNo(1), &frame(0)).len();
+        s.advance(Duration::from_millis(10));
+    }
+    assert!((10..=13).contains(&n_sent), "ten a second and a burst of two: {n_sent} in a second");
+    s.idle();
+    assert_eq!(s.switch.drops()[DropReason::Meter], 100 - n_sent as u64);
+    let request = MultipartRequest { more: false, body: Request::Meter(METER) };
+    let replies = s.control(Message::MultipartRequest(request));
+    let [Message::MultipartReply(reply)] = &replies[..] else { panic!("{replies:?}") };
+    let Reply::Meter(stats) = &reply.body else { panic!("{reply:?}") };
+    assert_eq!((stats[0].flow_count, stats[0].packets_in), (1, 100));
+    assert_eq!(stats[0].bands[0].packets, 100 - n_sent as u64);
+}
+
+#[test]
+fn a_remark_band_raises_the_drop_precedence_and_drops_nothing() {
+    let mut s = switch();
+    s.control(meter(MeterModCommand::Add, BandKind::DscpRemark { prec_level: 1 }));
+    s.flow(metered());
+    let sent: Vec<_> = (0..3).flat_map(|_| s.receive(PortNo(1), &frame(18))).collect();
+    assert_eq!(sent, [(PortNo(2), frame(18)), (PortNo(2), frame(18)), (PortNo(2), frame(20))]);
+}
+
+#[test]
+fn a_deleted_meter_takes_its_flows_along() {
+    let mut s = switch();
+    assert!(is_error(&s.control(Message::FlowMod(metered())), MeterModFailed::UnknownMeter));
+    s.control(meter(MeterModCommand::Add, BandKind::Drop));
+    s.flow(metered());
+    assert_eq!(s.receive(PortNo(1), &frame(0)).len(), 1);
+    assert_eq!(s.control(meter(MeterModCommand::Delete, BandKind::Drop)), []);
+    assert_eq!(s.receive(PortNo(1), &frame(0)), []);
+    s.idle();
+    assert_eq!(s.switch.drops()[DropReason::TableMiss], 1);
+}
+
+#[test]
+fn bad_meters_are_refused_with_the_standards_errors() {
+    use MeterModCommand::{Add, Modify};
+    let mut s = switch();
+    assert!(is_error(&s.control(meter(Modify, BandKind::Drop)), MeterModFailed::UnknownMeter));
+    assert!(is_error(&s.control(meter(Add, BandKind::Unknown { kind: 9 })), MeterModFailed::BadBand));
+    assert_eq!(s.control(meter(Add, BandKind::Drop)), []);
+    assert!(is_error(&s.control(meter(Add, BandKind::Drop)), MeterModFailed::MeterExists));
+    let with = |meter, flags, rate| {
+        let bands = vec![Band { kind: BandKind::Drop, rate, burst: 0 }];
+        Message::MeterMod(MeterMod { command: Add, flags, meter, bands })
+    };
+    let both = MeterFlags::PKTPS | MeterFlags::KBPS;
+    assert!(is_error(&s.control(with(MeterId(8), both, 1)), MeterModFailed::BadFlags));
+    assert!(is_error(&s.control(with(MeterId(8), MeterFlags::KBPS, 0)), MeterModFailed::BadRate));
+    assert!(is_error(&s.control(with(MeterId(0), MeterFlags::KBPS, 1)), MeterModFailed::InvalidMeter));
+    assert!(is_error(&s.control(with(MeterId::ALL, MeterFlags::KBPS, 1)), MeterModFailed::InvalidMeter));
+}
