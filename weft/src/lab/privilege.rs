@@ -62,5 +62,7 @@ pub fn enter_private() -> anyhow::Result<()> {
         .context("cannot mount a tmpfs on /run")?;
     // /sys shows the network namespace of whoever mounted it. Without it only `ls /sys/class/net` is wrong.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none);
+    netio::link::blocking(None, async |netlink| netlink.set_up("lo").await)
+        .context("cannot bring loopback up")?;
     Ok(())
 }

@@ -41,6 +41,8 @@ pub struct Summary {
     pub rest: Option<String>,
     /// The unix socket of its REST API.
     pub socket: String,
+    /// Whether it lives in namespaces of its own, where other commands do not find it.
+    pub userns: bool,
     /// Its nodes.
     pub n_nodes: usize,
     /// Its links.

@@ -172,6 +172,7 @@ async fn start(
         pid: std::process::id(),
         rest: lab.state().rest.map(|address| format!("http://{address}/api/v1")),
         socket: lab.dir().join("api.sock").display().to_string(),
+        userns: plan.userns,
         n_nodes: plan.model.nodes.len(),
         n_links: plan.model.links.len(),
         pass: tests.iter().all(|outcome| outcome.pass),
@@ -224,6 +225,10 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
         "lab {} is up: {} nodes, {} links{tests}",
         summary.lab, summary.n_nodes, summary.n_links
     ));
+    if summary.userns {
+        say("  it lives in namespaces of its own, where other commands do not find it");
+        return Ok(());
+    }
     if let Some(rest) = &summary.rest {
         say(format_args!("  REST  {rest}"));
     }
