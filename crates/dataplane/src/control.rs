@@ -126,7 +126,8 @@ impl Drop for DeathNotice {
 }
 
 impl Dataplane {
-    /// Starts the workers. `sink` is called from them and must not block.
+    /// Starts the workers. `sink` is called from them and must not block, nor wait for a lock that is held during a call
+    /// of this dataplane.
     ///
     /// # Errors
     /// When threads or descriptors cannot be had, or the number of workers is not from 1 to 64.
@@ -176,12 +177,20 @@ impl Dataplane {
         self.workers.len()
     }
 
+    /// A number for an engine that is added later: its owner can prepare for its events.
+    pub fn reserve_engine(&self) -> EngineId {
+        let mut registry = self.lock();
+        let id = EngineId(registry.next_engine);
+        registry.next_engine += 1;
+        id
+    }
+
     /// Adds a switch's halves.
     ///
     /// # Errors
     /// When they are not as many as the workers.
     pub fn add_switch(&self, halves: Vec<vswitch::Datapath>) -> Result<EngineId, Error> {
-        self.add_engine(halves.into_iter().map(|half| Box::new(half) as Box<dyn Engine>).collect())
+        self.add_engine(boxed(halves))
     }
 
     /// Adds a router's halves.
@@ -189,7 +198,7 @@ impl Dataplane {
     /// # Errors
     /// When they are not as many as the workers.
     pub fn add_router(&self, halves: Vec<vrouter::Forwarder>) -> Result<EngineId, Error> {
-        self.add_engine(halves.into_iter().map(|half| Box::new(half) as Box<dyn Engine>).collect())
+        self.add_engine(boxed(halves))
     }
 
     /// Adds any engine's halves.
@@ -197,15 +206,22 @@ impl Dataplane {
     /// # Errors
     /// When they are not as many as the workers.
     pub fn add_engine(&self, halves: Vec<Box<dyn Engine>>) -> Result<EngineId, Error> {
+        let id = self.reserve_engine();
+        self.add_engine_as(id, halves)?;
+        Ok(id)
+    }
+
+    /// Adds any engine's halves under a number that was reserved for it.
+    ///
+    /// # Errors
+    /// When they are not as many as the workers.
+    pub fn add_engine_as(&self, id: EngineId, halves: Vec<Box<dyn Engine>>) -> Result<(), Error> {
         self.count("engine halves", halves.len())?;
-        let mut registry = self.lock();
-        let id = EngineId(registry.next_engine);
-        registry.next_engine += 1;
-        registry.engines.insert(id, BTreeMap::new());
+        self.lock().engines.insert(id, BTreeMap::new());
         for (worker, half) in self.workers.iter().zip(halves) {
             worker.send(Command::AddEngine(id, half));
         }
-        Ok(id)
+        Ok(())
     }
 
     fn count(&self, what: &'static str, given: usize) -> Result<(), Error> {
@@ -221,7 +237,11 @@ impl Dataplane {
         let ports: Vec<PortNo> =
             self.lock().engines.get(&id).ok_or(Error::NoEngine(id))?.keys().copied().collect();
         for port in ports {
-            self.remove_port(id, port)?;
+            match self.remove_port(id, port) {
+                // The other end of a link of the engine to itself, or of one that is being removed just now.
+                Ok(()) | Err(Error::NoPort(..)) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.lock().engines.remove(&id);
         self.tell_all(|| Command::RemoveEngine(id));
@@ -323,6 +343,8 @@ impl Dataplane {
                 for (engine, port) in [(engine, port), far] {
                     self.tell_all(|| Command::SetTarget { engine, port, target: None });
                 }
+                // Whoever hears of it may call back.
+                drop(registry);
                 (self.sink)(Event::PortDown { engine: far.0, port: far.1, error: PortFailure::LinkEnd });
             }
         }
@@ -404,6 +426,11 @@ impl Dataplane {
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Halves of one kind as halves of any.
+pub fn boxed<E: Engine + 'static>(halves: Vec<E>) -> Vec<Box<dyn Engine>> {
+    halves.into_iter().map(|half| Box::new(half) as Box<dyn Engine>).collect()
 }
 
 fn new_epoll(waker: &Waker) -> io::Result<Epoll> {

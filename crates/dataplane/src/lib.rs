@@ -17,7 +17,7 @@ mod table;
 mod worker;
 
 pub use clock::Clock;
-pub use control::{Config, Dataplane, Error, Poll};
+pub use control::{Config, Dataplane, Error, Poll, boxed};
 pub use drops::{Drop, Drops};
 pub use engine::{Engine, Order, Report};
 pub use event::{EngineId, Event, PortFailure};

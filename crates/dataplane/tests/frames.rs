@@ -121,6 +121,15 @@ fn links_join_engines_and_count() {
 }
 
 #[test]
+fn an_engine_linked_to_itself_can_be_removed() {
+    let bench = Bench::new(2);
+    let engine = bench.patch(&Patch::new(&[]));
+    bench.plane.add_link((engine, PortNo(1)), (engine, PortNo(2))).expect("joined");
+    bench.plane.remove_engine(engine).expect("removed");
+    assert!(matches!(bench.plane.remove_engine(engine), Err(Error::NoEngine(_))));
+}
+
+#[test]
 fn a_loop_of_links_ends_after_64_hops() {
     for n_workers in WORKERS {
         let bench = Bench::new(n_workers);

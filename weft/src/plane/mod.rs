@@ -8,10 +8,10 @@
 mod links;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
-use dataplane::{Clock, Config, Dataplane, Drops, EngineId, Event, PortFailure};
+use dataplane::{Clock, Config, Dataplane, Drops, Engine, EngineId, Event, PortFailure};
 use netio::{OpenOptions, PortCounters, PortInfo, PortKind, PortSpec};
 use packet::PortNo;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -58,6 +58,8 @@ struct Inner {
     dataplane: Dataplane,
     /// Of a daemon that is started again after a crash.
     persistent: bool,
+    /// Held while ends of links are joined or removed: an engine must not go between the two steps of joining.
+    linking: Mutex<()>,
     shared: Arc<Shared>,
 }
 
@@ -98,6 +100,10 @@ impl Shared {
         }
     }
 
+    fn forget(&self, engine: EngineId) {
+        self.engines.write().unwrap_or_else(PoisonError::into_inner).remove(&engine);
+    }
+
     fn name(&self, engine: EngineId) -> Option<String> {
         let engines = self.engines.read().unwrap_or_else(PoisonError::into_inner);
         engines.get(&engine).map(|entry| entry.name.clone())
@@ -126,7 +132,7 @@ impl Plane {
         let sink = shared.clone();
         let config = Config { n_workers, ..Config::default() };
         let dataplane = Dataplane::start(config, Box::new(move |event| sink.deliver(event)))?;
-        Ok(Self(Arc::new(Inner { dataplane, persistent, shared })))
+        Ok(Self(Arc::new(Inner { dataplane, persistent, linking: Mutex::new(()), shared })))
     }
 
     /// The clock whose time the engines see; owners must use it, too.
@@ -145,7 +151,7 @@ impl Plane {
         name: &str,
         halves: Vec<vswitch::Datapath>,
     ) -> anyhow::Result<(EngineId, Events)> {
-        self.add(name, |dataplane| dataplane.add_switch(halves))
+        self.add(name, dataplane::boxed(halves))
     }
 
     /// Adds a router's halves under a name by which links find it.
@@ -154,31 +160,34 @@ impl Plane {
         name: &str,
         halves: Vec<vrouter::Forwarder>,
     ) -> anyhow::Result<(EngineId, Events)> {
-        self.add(name, |dataplane| dataplane.add_router(halves))
+        self.add(name, dataplane::boxed(halves))
     }
 
-    fn add(
-        &self,
-        name: &str,
-        add: impl FnOnce(&Dataplane) -> Result<EngineId, dataplane::Error>,
-    ) -> anyhow::Result<(EngineId, Events)> {
+    fn add(&self, name: &str, halves: Vec<Box<dyn Engine>>) -> anyhow::Result<(EngineId, Events)> {
         let (events, receiver) = unbounded_channel();
-        // Held while the engine is added: its first event waits for the entry.
-        let mut engines = self.0.shared.engines.write().unwrap_or_else(PoisonError::into_inner);
-        if engines.values().any(|entry| entry.name == name) {
-            bail!("an engine named \"{name}\" runs already in this process");
+        let id = self.0.dataplane.reserve_engine();
+        {
+            let mut engines = self.0.shared.engines.write().unwrap_or_else(PoisonError::into_inner);
+            if engines.values().any(|entry| entry.name == name) {
+                bail!("an engine named \"{name}\" runs already in this process");
+            }
+            engines.insert(id, Entry { name: name.to_owned(), events });
         }
-        let id = add(&self.0.dataplane)?;
-        engines.insert(id, Entry { name: name.to_owned(), events });
+        // Not while the list is locked: workers that have an event wait for it.
+        if let Err(error) = self.0.dataplane.add_engine_as(id, halves) {
+            self.0.shared.forget(id);
+            return Err(error.into());
+        }
         Ok((id, receiver))
     }
 
     /// Removes an engine with its ports.
     pub async fn remove_engine(&self, id: EngineId) -> anyhow::Result<()> {
         self.blocking(move |inner| {
+            let _linking = inner.lock_links();
             inner.shared.links.forget_engine(id);
             inner.dataplane.remove_engine(id)?;
-            inner.shared.engines.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            inner.shared.forget(id);
             Ok(())
         })
         .await
@@ -192,6 +201,7 @@ impl Plane {
     /// Stops receiving from a port, sends what is on its way to it, and closes it.
     pub async fn remove_port(&self, id: EngineId, port: PortNo) -> anyhow::Result<()> {
         self.blocking(move |inner| {
+            let _linking = inner.lock_links();
             if inner.shared.links.forget(id, port) {
                 return Ok(());
             }
@@ -236,6 +246,10 @@ impl Plane {
 }
 
 impl Inner {
+    fn lock_links(&self) -> MutexGuard<'_, ()> {
+        self.linking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add_port(&self, id: EngineId, request: &PortRequest) -> anyhow::Result<AddedPort> {
         if let PortKind::Link { engine, port } = &request.spec.kind {
             return self.add_link_end(id, request, (engine, port));
@@ -258,6 +272,7 @@ impl Inner {
     ) -> anyhow::Result<AddedPort> {
         let name = self.shared.name(id).context("the engine was removed")?;
         let near = (name.as_str(), request.label.as_str());
+        let _linking = self.lock_links();
         let joined = self.shared.links.add((id, request.number), near, far)?;
         let mut up = false;
         if let Some(other) = joined {

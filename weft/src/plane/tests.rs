@@ -65,3 +65,30 @@ async fn ports_are_opened_and_removed() {
     plane.remove_port(a, PortNo(1)).await.expect("removed");
     assert!(plane.port_counters(a).await.expect("told").is_empty());
 }
+
+/// Engines that come and go beside each other, linked in a ring, with owners that are slow to listen: whatever lock is
+/// held while workers are waited for, somebody here would wait for it, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_come_and_go_at_the_same_time() {
+    const N: usize = 8;
+    let plane = Plane::start(2).expect("started");
+    let owner = |plane: Plane, at: usize| async move {
+        let (name, next, last) =
+            (format!("e{at}"), format!("e{}", (at + 1) % N), format!("e{}", (at + N - 1) % N));
+        for _ in 0..20 {
+            let (id, _events) = switch(&plane, &name);
+            let links = [request(1, &format!("link:{next}/2")), request(2, &format!("link:{last}/1"))];
+            for link in links {
+                plane.add_port(id, link).await.expect("added");
+            }
+            plane.add_port(id, request(3, "mem:")).await.expect("added");
+            plane.remove_port(id, PortNo(3)).await.expect("removed");
+            plane.remove_engine(id).await.expect("removed");
+        }
+    };
+    let tasks: Vec<_> = (0..N).map(|at| tokio::spawn(owner(plane.clone(), at))).collect();
+    for task in tasks {
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), task).await;
+        ended.expect("no deadlock").expect("no panic");
+    }
+}

@@ -17,6 +17,7 @@ impl Worker {
         let Some(queue) = slot.queues.get_mut(queue) else { return };
         let received = queue.receive(&mut self.pool, &mut self.batch, MAX_BATCH);
         if !self.batch.is_empty() {
+            self.now = self.setup.clock.now();
             for frame in &mut self.batch {
                 frame.meta.in_port = port;
                 // A memory port hands on what has been through engines already.
