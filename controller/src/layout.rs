@@ -46,6 +46,8 @@ pub mod admit {
     pub const PORT: Priority = Priority(500);
     /// A trunk port with the tag of a network.
     pub const TRUNK: Priority = Priority(400);
+    /// The tag of a lane, at a port where it has no business.
+    pub const FOREIGN: Priority = Priority(350);
     /// An access port.
     pub const ACCESS: Priority = Priority(300);
 }

@@ -155,6 +155,29 @@ fn networks_are_isolated_and_tagged_only_where_they_must_be() {
     assert_eq!(net.controller.status("network/blue").state, IntentState::Realised);
 }
 
+#[test]
+fn undeclared_ports_pass_tags_of_hosts_but_none_of_a_lane() {
+    let mut net = chained(true);
+    let mut intent = net.controller.intent().clone();
+    intent.networks.insert("blue".into(), network(10, &["s9:1"], &[]));
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.run(SETTLE);
+    let segments: BTreeSet<u16> = net.switches[&openflow::Dpid(1)]
+        .flows
+        .iter()
+        .filter(|flow| flow.table == crate::layout::LANE)
+        .filter_map(|flow| flow.matches.exact(openflow::Field::VlanVid))
+        .map(|vid| vid as u16 & 0xfff)
+        .collect();
+    assert!(segments.len() > 2, "{segments:?}");
+    for vlan in segments.into_iter().chain([10]) {
+        let tagged = build::ethernet(mac(9), MacAddr::BROADCAST).vlan(VlanId::new(vlan).unwrap());
+        assert_eq!(net.say((1, 5), tagged.payload(EtherType(0x88b5), &[0; 46])), [], "{vlan}");
+    }
+    let tagged = build::ethernet(mac(9), MacAddr::BROADCAST).vlan(VlanId::new(77).unwrap());
+    assert_eq!(net.say((1, 5), tagged.payload(EtherType(0x88b5), &[0; 46])), [(1, 1), (2, 1), (2, 5)]);
+}
+
 /// s1: client 1, fw 2 and 3. s2: server 1, inspector 2 and 3. Joined by ports 4.
 fn chained(symmetric: bool) -> Net {
     let mut net = Net::new();

@@ -60,6 +60,7 @@ impl Planner<'_> {
                 None => return self.issue(direction.label, "no VLAN is left for its segments".to_owned()),
             }
         }
+        self.refuse_foreign(segments.iter().copied());
         let entry = segments.first().copied().unwrap_or(direction.lane);
         self.steer(direction, Some(entry));
         let mut sources: BTreeSet<At> = direction.from.clone();

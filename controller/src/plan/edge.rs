@@ -44,6 +44,7 @@ impl Planner<'_> {
     /// Ports of hosts.
     fn ports(&mut self) {
         let lanes = std::mem::take(&mut self.lanes.lanes);
+        self.refuse_foreign(lanes.keys().copied());
         for (&vlan, lane) in &lanes {
             let enter = [write_lane(vlan, true), Instruction::GotoTable(SOURCE)];
             for &(dpid, port) in &lane.access {
@@ -60,6 +61,17 @@ impl Planner<'_> {
             }
         }
         self.lanes.lanes = lanes;
+    }
+
+    /// The tag of a lane may come by a link or a trunk only. A switch that is out of reach goes on sending it by what it
+    /// still takes for its links, while they look like edge ports from here: flooding it would close a loop.
+    pub(super) fn refuse_foreign(&mut self, lanes: impl Iterator<Item = VlanId>) {
+        let switches: Vec<Dpid> = self.out.switches.keys().copied().collect();
+        for vlan in lanes {
+            for &dpid in &switches {
+                self.put(fabric(dpid, ADMIT, admit::FOREIGN), Match::new().vlan(vlan), vec![]);
+            }
+        }
     }
 
     /// Hosts that need not be reported any more.
