@@ -126,14 +126,28 @@ fn alone_it_forwards_by_itself_if_told_to() {
     let sandbox = Sandbox::enter("of-standalone");
     let weft = Weft::new(&sandbox);
     let [h1, h2] = ["h1", "h2"].map(|name| Namespace::new(&sandbox, name));
-    let ports = ["--port", "1=netns:h1/eth0", "--port", "2=netns:h2/eth0", "--fail-mode", "standalone"];
+    let ports = [
+        "--port",
+        "1=netns:h1/eth0",
+        "--port",
+        "2=netns:h2/eth0",
+        "--fail-mode",
+        "standalone",
+        "--listen",
+        "ptcp:6654",
+    ];
     let mut switch = weft.spawn("switch", &[&["switch"][..], &ports].concat());
     switch.wait_for_log(SOON, "is ready");
     h1.address("eth0", "10.0.0.1/24");
     h2.address("eth0", "10.0.0.2/24");
     wait_until(SOON, "a ping without controller and flows", || h1.pings("10.0.0.2"));
+    // Whoever comes to look is no controller.
     assert_eq!(weft.run(&["flows"]).success(), "");
-    wait_until(SOON, "a ping after a look at the flows", || h2.pings("10.0.0.1"));
+    let mut monitor = Command::new("ovs-ofctl");
+    monitor.env("OVS_RUNDIR", sandbox.dir()).args(["-O", "OpenFlow13", "monitor", SWITCH]);
+    let mut monitor = Process::spawn(&mut monitor, &sandbox.dir().join("monitor.log"));
+    assert!(ofctl(&["show", SWITCH]) && h2.pings("10.0.0.1") && h1.pings("10.0.0.2"));
+    assert!(monitor.is_running());
 }
 
 #[test]

@@ -45,8 +45,9 @@ impl Switch {
         let bit = 1 << PacketInReason::InvalidTtl.number();
         let wants_ttl = |c: &super::Conn| c.wants.packet_in[usize::from(c.role == Role::Slave)] & bit != 0;
         self.set_options(Options {
-            // §6.3.2: without any connection the switch is in its fail mode.
-            standalone: self.conns.is_empty() && self.config.fail_mode == FailMode::Standalone,
+            // §6.3.2: without any controller the switch is in its fail mode.
+            standalone: self.conns.values().all(|c| c.service)
+                && self.config.fail_mode == FailMode::Standalone,
             punt_invalid_ttl: self.conns.values().any(wants_ttl),
             ..self.options
         });

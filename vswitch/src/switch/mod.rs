@@ -56,6 +56,8 @@ pub struct Switch {
 struct Conn {
     role: Role,
     wants: AsyncConfig,
+    /// Does not count as a controller for the fail mode.
+    service: bool,
 }
 
 /// What waits until every worker has done all that was ordered.
@@ -148,7 +150,14 @@ impl Switch {
 
     /// A controller's session is established.
     pub fn handle_connected(&mut self, _now: Instant, conn: ConnId) {
-        self.conns.insert(conn, Conn { role: Role::Equal, wants: AsyncConfig::default() });
+        self.conns.insert(conn, Conn { role: Role::Equal, wants: AsyncConfig::default(), service: false });
+        self.connections_changed();
+    }
+
+    /// The session of somebody who came to look or to change something is established: the same, but the fail mode
+    /// stays as it is.
+    pub fn handle_service_connected(&mut self, _now: Instant, conn: ConnId) {
+        self.conns.insert(conn, Conn { role: Role::Equal, wants: AsyncConfig::default(), service: true });
         self.connections_changed();
     }
 

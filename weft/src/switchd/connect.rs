@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Target;
-use super::connection::serve;
+use super::connection::{Far, serve};
 use super::owner::Request;
 
 /// Wait before the second attempt; each after that waits twice as long, up to [`LONGEST_WAIT`].
@@ -38,7 +38,7 @@ pub async fn keep_connected(target: Target, owner: mpsc::Sender<Request>, clock:
 async fn attempt(target: &Target, owner: &mpsc::Sender<Request>, clock: Clock) -> bool {
     match target {
         Target::Pipe(connector) => {
-            serve(connector.connect(), "in process".to_owned(), owner.clone(), clock).await
+            serve(connector.connect(), far("in process".to_owned()), owner.clone(), clock).await
         }
         Target::Tcp(addr) => {
             let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await {
@@ -54,9 +54,14 @@ async fn attempt(target: &Target, owner: &mpsc::Sender<Request>, clock: Clock) -
             };
             // Replies are small and waited for.
             let _ = stream.set_nodelay(true);
-            serve(stream, format!("tcp:{addr}"), owner.clone(), clock).await
+            serve(stream, far(format!("tcp:{addr}")), owner.clone(), clock).await
         }
     }
+}
+
+/// A controller that we connect to.
+fn far(name: String) -> Far {
+    Far { name, service: false }
 }
 
 /// Accepts connections for ever.
@@ -72,7 +77,8 @@ pub async fn accept(listener: TcpListener, owner: mpsc::Sender<Request>, clock: 
                 let _ = stream.set_nodelay(true);
                 let owner = owner.clone();
                 connections.spawn(async move {
-                    serve(stream, format!("tcp:{peer}"), owner, clock).await;
+                    let far = Far { name: format!("tcp:{peer}"), service: true };
+                    serve(stream, far, owner, clock).await;
                     drop(place);
                 });
             }

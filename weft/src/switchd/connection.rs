@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use vswitch::ConnId;
 
-use super::owner::{Received, Request};
+use super::owner::{Peer, Received, Request};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -21,8 +21,17 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What the owner sends.
 pub type Outbox = mpsc::UnboundedReceiver<(Xid, Message)>;
 
+/// Who is at the other end.
+#[derive(Debug)]
+pub struct Far {
+    /// For logs.
+    pub name: String,
+    /// It connected to us, not we to it.
+    pub service: bool,
+}
+
 /// Serves one connection to its end; tells whether the sides had agreed on a version.
-pub async fn serve<S>(stream: S, peer: String, owner: mpsc::Sender<Request>, clock: Clock) -> bool
+pub async fn serve<S>(stream: S, far: Far, owner: mpsc::Sender<Request>, clock: Clock) -> bool
 where
     S: AsyncRead + AsyncWrite,
 {
@@ -30,10 +39,10 @@ where
     let (reader, writer) = tokio::io::split(stream);
     tokio::pin!(reader, writer);
     let conn = super::owner::next_conn();
-    let mut connection = Connection { session, conn, owner, clock, peer, outbox: None };
+    let mut connection = Connection { session, conn, owner, clock, far, outbox: None };
     match connection.run(&mut reader, &mut writer).await {
-        Ok(()) => tracing::debug!(peer = connection.peer, "the peer closed the connection"),
-        Err(error) => tracing::debug!(peer = connection.peer, "connection ended: {error:#}"),
+        Ok(()) => tracing::debug!(peer = connection.far.name, "the peer closed the connection"),
+        Err(error) => tracing::debug!(peer = connection.far.name, "connection ended: {error:#}"),
     }
     // What is left to say, an error perhaps; the peer may not be there to hear it.
     if let Some(rest) = connection.session.poll_transmit() {
@@ -52,7 +61,7 @@ struct Connection {
     conn: ConnId,
     owner: mpsc::Sender<Request>,
     clock: Clock,
-    peer: String,
+    far: Far,
     /// There from the moment the versions are agreed.
     outbox: Option<Outbox>,
 }
@@ -96,17 +105,18 @@ impl Connection {
             while burst.len() < BURST {
                 match self.session.poll_event() {
                     Some(Event::Established(version)) => {
-                        tracing::debug!(peer = self.peer, ?version, "connected");
+                        tracing::debug!(peer = self.far.name, ?version, "connected");
                         let (sender, outbox) = mpsc::unbounded_channel();
                         self.outbox = Some(outbox);
-                        let peer = self.peer.clone();
-                        self.owner.send(Request::Connected { conn: self.conn, peer, sender }).await?;
+                        let (name, service) = (self.far.name.clone(), self.far.service);
+                        let peer = Peer { name, service, sender };
+                        self.owner.send(Request::Connected { conn: self.conn, peer }).await?;
                     }
                     Some(Event::Message { xid, message }) => {
                         burst.push(Received { xid, message, head: self.session.last_request().into() });
                     }
                     Some(Event::Refused { xid, kind }) => {
-                        tracing::debug!(peer = self.peer, ?xid, %kind, "a message was refused");
+                        tracing::debug!(peer = self.far.name, ?xid, %kind, "a message was refused");
                     }
                     Some(Event::Closed(reason)) => return Err(reason.into()),
                     None => break,
@@ -132,7 +142,7 @@ impl Connection {
 
     fn send(&mut self, xid: Xid, message: &Message) {
         if let Err(error) = self.session.send(xid, message) {
-            tracing::debug!(peer = self.peer, %error, "a message was not sent");
+            tracing::debug!(peer = self.far.name, %error, "a message was not sent");
         }
     }
 }

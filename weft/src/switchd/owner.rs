@@ -41,7 +41,7 @@ pub struct Received {
 #[derive(Debug)]
 pub enum Request {
     /// A session is established.
-    Connected { conn: ConnId, peer: String, sender: mpsc::UnboundedSender<(Xid, Message)> },
+    Connected { conn: ConnId, peer: Peer },
     /// Messages of a connection, in order.
     Messages { conn: ConnId, burst: Vec<Received> },
     /// A session is over.
@@ -108,9 +108,13 @@ struct Question {
     done: Box<dyn FnOnce(Vec<Message>) + Send>,
 }
 
-struct Peer {
-    name: String,
-    sender: mpsc::UnboundedSender<(Xid, Message)>,
+/// The other side of an established session.
+#[derive(Debug)]
+pub struct Peer {
+    pub name: String,
+    /// It connected to us, so it does not count as a controller for the fail mode.
+    pub service: bool,
+    pub sender: mpsc::UnboundedSender<(Xid, Message)>,
 }
 
 /// Owns the switch.
@@ -236,11 +240,7 @@ impl Owner {
     async fn handle_request(&mut self, request: Request) {
         // Whoever asked may have gone away: then the answer does not matter.
         match request {
-            Request::Connected { conn, peer, sender } => {
-                tracing::debug!(switch = self.name, peer, "connected");
-                self.peers.insert(conn, Peer { name: peer, sender });
-                self.switch.handle_connected(self.clock.now(), conn);
-            }
+            Request::Connected { conn, peer } => self.connect(conn, peer),
             Request::Messages { conn, burst } => self.handle_messages(conn, burst).await,
             Request::Disconnected(conn) => self.disconnect(conn),
             Request::AddPort { number, name, spec, reply } => {
@@ -298,6 +298,17 @@ impl Owner {
         }
     }
 
+    fn connect(&mut self, conn: ConnId, peer: Peer) {
+        tracing::debug!(switch = self.name, peer = peer.name, "connected");
+        let now = self.clock.now();
+        if peer.service {
+            self.switch.handle_service_connected(now, conn);
+        } else {
+            self.switch.handle_connected(now, conn);
+        }
+        self.peers.insert(conn, peer);
+    }
+
     fn disconnect(&mut self, conn: ConnId) {
         if let Some(peer) = self.peers.remove(&conn) {
             tracing::debug!(switch = self.name, peer = peer.name, "disconnected");
@@ -310,7 +321,7 @@ impl Owner {
         let (conn, now) = (next_conn(), self.clock.now());
         let nothing = AsyncConfig { packet_in: [0; 2], port_status: [0; 2], flow_removed: [0; 2] };
         self.questions.insert(conn, Question { answers: Vec::new(), done: Box::new(done) });
-        self.switch.handle_connected(now, conn);
+        self.switch.handle_service_connected(now, conn);
         for (xid, message) in [(1, Message::SetAsync(nothing)), (2, message), (3, Message::BarrierRequest)] {
             self.switch.handle_message(now, conn, Xid(xid), message);
             self.carry_out();
