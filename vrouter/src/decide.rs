@@ -1,8 +1,11 @@
 //! What becomes of an IPv4 packet: the one walk through translation, routes and rules, for frames and for traces.
 //!
-//! 1. Destination translation is looked up (not yet made). 2. The route of the new destination. 3. TTL, hidden
-//! addresses, MTU, firewall: nothing is written for a packet that fails here. 4. Connections are made or moved on, and
-//! the source is translated. The packet itself is not touched: errors quote it as it came.
+//! 1. Destination translation is looked up (not yet made).
+//! 2. The route of the new destination.
+//! 3. TTL, hidden addresses, MTU, firewall: nothing is written for a packet that fails here.
+//! 4. Connections are made or moved on, and the source is translated.
+//!
+//! The packet itself is not touched: errors quote it as it came.
 
 use core::net::Ipv4Addr;
 

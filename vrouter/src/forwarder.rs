@@ -269,7 +269,7 @@ impl Forwarder {
     fn ipv4(&mut self, s: &Snapshot, io: &mut Io<'_>, frame: Frame, ip: Ip, interface: IfIndex) {
         let tracked = !s.nat.is_empty() || !s.firewall.is_empty();
         if !tracked && !s.is_own(ip.dst) {
-            return self.packet(s, io, frame, &ip, None, interface);
+            return self.packet(s, io, frame, &ip, (None, interface));
         }
         let flow = if ip.is_later_fragment() { Ok(None) } else { Flow::of(&frame, &ip).map(Some) };
         let flow = match flow {
@@ -277,15 +277,16 @@ impl Forwarder {
             Err(why) => return self.drop(io, frame, why),
         };
         if !ip.is_fragment() {
-            return self.packet(s, io, frame, &ip, flow, interface);
+            return self.packet(s, io, frame, &ip, (flow, interface));
         }
         let mut taken = Some(frame);
         let sorted = self.shards.of_fragment(&ip).sort(io.now, &ip, flow, &mut taken, interface);
         match (sorted, taken) {
             (Ok(Sorted::Pass(flow, held)), Some(frame)) => {
-                self.packet(s, io, frame, &ip, Some(flow), interface);
+                self.packet(s, io, frame, &ip, (Some(flow), interface));
                 for one in held {
-                    self.packet(s, io, one.frame, &one.ip, Some(flow.later(&one.ip)), one.interface);
+                    let flow = flow.later(&one.ip);
+                    self.packet(s, io, one.frame, &one.ip, (Some(flow), one.interface));
                 }
             }
             (Err(why), Some(frame)) => self.drop(io, frame, why),
@@ -300,8 +301,7 @@ impl Forwarder {
         io: &mut Io<'_>,
         frame: Frame,
         ip: &Ip,
-        flow: Option<Flow>,
-        interface: IfIndex,
+        (flow, interface): (Option<Flow>, IfIndex),
     ) {
         let input = Input { interface, ip: *ip, longest: longest(&frame, ip), flow };
         let mut decider = Decider { snapshot: s, shards: &self.shards, now: io.now, observer: &mut Silent };

@@ -163,12 +163,6 @@ impl Fragments {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.by_age.front().map(|(born, _)| *born + TIMEOUT)
     }
-
-    /// Packets in the making and frames that wait.
-    #[cfg(test)]
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.packets.len(), self.n_held)
-    }
 }
 
 /// What no fragment may be, whatever else has come.

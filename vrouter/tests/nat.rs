@@ -39,11 +39,11 @@ fn n01_dynamic_tcp_udp_icmp_out_and_back() {
     each(nat(), |net| {
         let outside = opened(net, (A, 5000), (R, 80));
         let back = net.one(WAN, &segment((R, 80), outside, SYN_ACK, b""));
-        assert_eq!((back.port, back.from_to(), back.ttl), (LAN, ((R, 80), (A, 5000)), 63));
+        assert_eq!((back.port, back.ends(), back.ttl), (LAN, ((R, 80), (A, 5000)), 63));
         let sent = net.one(LAN, &udp((A, 5000), (R, 53), b"query"));
         assert_eq!((sent.src, sent.payload.as_slice()), (WAN_IP, &b"query"[..]));
         let back = net.one(WAN, &udp((R, 53), (WAN_IP, sent.src_port), b"answer"));
-        assert_eq!(back.from_to(), ((R, 53), (A, 5000)));
+        assert_eq!(back.ends(), ((R, 53), (A, 5000)));
         let sent = net.one(LAN, &ping(A, R, 7));
         assert_eq!((sent.src, sent.icmp.map(|i| i.0)), (WAN_IP, Some(8)));
         let back = net.one(WAN, &pong(R, WAN_IP, sent.src_port));
@@ -70,10 +70,10 @@ fn n02_edge_ports() {
 fn n03_n04_one_to_one_from_inside_and_from_outside() {
     each(one_to_one(), |net| {
         let sent = net.one(LAN, &segment((A, 5000), (R, 80), SYN, b""));
-        assert_eq!(sent.from_to(), ((A_OUT, 5000), (R, 80)));
-        assert_eq!(net.one(WAN, &segment((R, 80), (A_OUT, 5000), SYN_ACK, b"")).from_to().1, (A, 5000));
-        assert_eq!(net.one(WAN, &udp((R, 1), (B_OUT, 9), b"x")).from_to(), ((R, 1), (B, 9)));
-        assert_eq!(net.one(LAN, &udp((B, 9), (R, 1), b"x")).from_to(), ((B_OUT, 9), (R, 1)));
+        assert_eq!(sent.ends(), ((A_OUT, 5000), (R, 80)));
+        assert_eq!(net.one(WAN, &segment((R, 80), (A_OUT, 5000), SYN_ACK, b"")).ends().1, (A, 5000));
+        assert_eq!(net.one(WAN, &udp((R, 1), (B_OUT, 9), b"x")).ends(), ((R, 1), (B, 9)));
+        assert_eq!(net.one(LAN, &udp((B, 9), (R, 1), b"x")).ends(), ((B_OUT, 9), (R, 1)));
         let sent = net.one(WAN, &ping(R, B_OUT, 3));
         assert_eq!((sent.dst, sent.src_port), (B, 3));
         assert_eq!(net.one(LAN, &pong(B, R, 3)).src, B_OUT);
@@ -94,15 +94,15 @@ fn n04_the_router_answers_arp_for_one_to_one_addresses() {
 fn n05_port_forward_from_outside_and_from_inside() {
     each(nat(), |net| {
         let sent = net.one(WAN, &segment((R, 1234), (WAN_IP, 8080), SYN, b""));
-        assert_eq!((sent.port, sent.from_to()), (LAN, ((R, 1234), (A, 80))));
+        assert_eq!((sent.port, sent.ends()), (LAN, ((R, 1234), (A, 80))));
         let back = net.one(LAN, &segment((A, 80), (R, 1234), SYN_ACK, b""));
-        assert_eq!((back.port, back.from_to()), (WAN, ((WAN_IP, 8080), (R, 1234))));
+        assert_eq!((back.port, back.ends()), (WAN, ((WAN_IP, 8080), (R, 1234))));
         let sent = net.one(WAN, &udp((R, 1234), (WAN_IP, 5353), b"odd"));
-        assert_eq!(sent.from_to(), ((R, 1234), (A, 53)));
-        assert_eq!(net.one(LAN, &udp((A, 53), (R, 1234), b"odd")).from_to().0, (WAN_IP, 5353));
+        assert_eq!(sent.ends(), ((R, 1234), (A, 53)));
+        assert_eq!(net.one(LAN, &udp((A, 53), (R, 1234), b"odd")).ends().0, (WAN_IP, 5353));
         // What the service begins itself comes from its outside endpoint too.
         assert_eq!(opened(net, (A, 80), (R2, 99)), (WAN_IP, 8080));
-        assert_eq!(net.one(WAN, &segment((R2, 99), (WAN_IP, 8080), SYN_ACK, b"")).from_to().1, (A, 80));
+        assert_eq!(net.one(WAN, &segment((R2, 99), (WAN_IP, 8080), SYN_ACK, b"")).ends().1, (A, 80));
     });
 }
 
@@ -114,8 +114,8 @@ fn n07_exempt_from_translation() {
         .nat
         .push(NatRule::Exempt { source: prefix("10.1.0.0/24"), destination: prefix("198.51.100.8/32") });
     each(config, |net| {
-        assert_eq!(net.one(LAN, &udp((A, 1), (R2, 2), b"x")).from_to(), ((A, 1), (R2, 2)));
-        assert_eq!(net.one(WAN, &udp((R2, 2), (A, 1), b"x")).from_to(), ((R2, 2), (A, 1)));
+        assert_eq!(net.one(LAN, &udp((A, 1), (R2, 2), b"x")).ends(), ((A, 1), (R2, 2)));
+        assert_eq!(net.one(WAN, &udp((R2, 2), (A, 1), b"x")).ends(), ((R2, 2), (A, 1)));
         assert_eq!(net.one(LAN, &udp((A, 1), (R, 2), b"x")).src, WAN_IP);
         net.none(WAN, &udp((R, 2), (A, 1), b"x"), Drop::NatNoBinding);
     });
@@ -127,13 +127,9 @@ fn n08_dynamic_becomes_one_to_one_while_traffic_runs() {
         opened(net, (A, 5000), (R, 80));
         let other = opened(net, (C, 5000), (R, 80));
         net.configure(one_to_one());
-        assert_eq!(net.one(LAN, &segment((A, 5000), (R, 80), SYN, b"")).from_to().0, (A_OUT, 5000));
-        assert_eq!(net.one(WAN, &segment((R, 80), (A_OUT, 5000), SYN_ACK, b"")).from_to().1, (A, 5000));
-        assert_eq!(
-            net.one(WAN, &segment((R, 80), other, SYN_ACK, b"")).from_to().1,
-            (C, 5000),
-            "others go on"
-        );
+        assert_eq!(net.one(LAN, &segment((A, 5000), (R, 80), SYN, b"")).ends().0, (A_OUT, 5000));
+        assert_eq!(net.one(WAN, &segment((R, 80), (A_OUT, 5000), SYN_ACK, b"")).ends().1, (A, 5000));
+        assert_eq!(net.one(WAN, &segment((R, 80), other, SYN_ACK, b"")).ends().1, (C, 5000), "others go on");
     });
 }
 
@@ -181,7 +177,7 @@ fn n14_four_kilobytes_in_fragments_both_ways() {
             back.extend(net.send(WAN, &piece));
         }
         let whole = reassemble(&back);
-        assert_eq!((whole.from_to(), &whole.payload), (((R, 53), (A, 5000)), &payload));
+        assert_eq!((whole.ends(), &whole.payload), (((R, 53), (A, 5000)), &payload));
         assert_eq!(net.drops(), []);
     });
 }
@@ -219,7 +215,7 @@ fn n18_one_armed() {
         let sent = net.one(WAN, &link().ipv4(host, R).udp(1, 2, b"x"));
         assert_eq!((sent.port, sent.src, sent.dst), (WAN, WAN_IP, R));
         let back = net.one(WAN, &udp((R, 2), (WAN_IP, sent.src_port), b"x"));
-        assert_eq!((back.port, back.from_to()), (WAN, ((R, 2), (host, 1))));
+        assert_eq!((back.port, back.ends()), (WAN, ((R, 2), (host, 1))));
         let hairpin = net.one(WAN, &link().ipv4(host, WAN_IP).tcp(&tcp_header(1, 8080, SYN), b""));
         assert_eq!((hairpin.port, hairpin.dst, hairpin.dst_port), (LAN, A, 80));
     });
@@ -326,10 +322,10 @@ proptest! {
 #[test]
 fn n30_one_outside_port_for_all_destinations() {
     each(nat(), |net| {
-        let first = net.one(LAN, &udp((A, 5000), (R, 53), b"x")).from_to().0;
-        assert_eq!(net.one(LAN, &udp((A, 5000), (R2, 53), b"x")).from_to().0, first);
-        assert_eq!(net.one(LAN, &udp((A, 5000), (R2, 54), b"x")).from_to().0, first);
-        assert_ne!(net.one(LAN, &udp((A, 5001), (R, 53), b"x")).from_to().0, first);
+        let first = net.one(LAN, &udp((A, 5000), (R, 53), b"x")).ends().0;
+        assert_eq!(net.one(LAN, &udp((A, 5000), (R2, 53), b"x")).ends().0, first);
+        assert_eq!(net.one(LAN, &udp((A, 5000), (R2, 54), b"x")).ends().0, first);
+        assert_ne!(net.one(LAN, &udp((A, 5001), (R, 53), b"x")).ends().0, first);
         let (x, y) = (net.one(LAN, &ping(A, R, 9)), net.one(LAN, &ping(A, R2, 9)));
         assert_eq!(x.src_port, y.src_port, "RFC 5508 REQ-1");
     });
@@ -346,11 +342,11 @@ fn n31_filtering_is_selectable() {
         let mut config = nat();
         config.tuning.filtering = filtering;
         each(config, |net| {
-            let outside = net.one(LAN, &udp((A, 5000), (R, 53), b"x")).from_to().0;
+            let outside = net.one(LAN, &udp((A, 5000), (R, 53), b"x")).ends().0;
             assert_eq!(net.send(WAN, &udp((R, 99), outside, b"x")).len(), usize::from(other_port));
             assert_eq!(net.send(WAN, &udp((R2, 53), outside, b"x")).len(), usize::from(other_host));
             if other_host {
-                assert_eq!(net.one(LAN, &udp((A, 5000), (R2, 53), b"x")).from_to().0, outside);
+                assert_eq!(net.one(LAN, &udp((A, 5000), (R2, 53), b"x")).ends().0, outside);
             }
         });
     }
@@ -375,7 +371,7 @@ fn n37_exhaustion_is_told_counted_and_harms_nobody() {
         (net.drops(), &net.events[..]),
         (vec![(Drop::NatPortsExhausted, 1)], &[RouterEvent::PortsExhausted][..])
     );
-    assert_eq!(net.one(WAN, &udp((R, 53), first.from_to().0, b"x")).dst, A);
+    assert_eq!(net.one(WAN, &udp((R, 53), first.ends().0, b"x")).dst, A);
     assert_eq!(net.one(LAN, &udp((A, 5000), (R, 53), b"x")).src_port, first.src_port);
 }
 
@@ -403,18 +399,18 @@ fn n45_hairpin_shows_the_outside_address_and_port() {
             assert_eq!((there.src, there.dst, there.dst_port), (WAN_IP, A, 80), "{src:?}");
             assert_ne!(there.src_port, 0);
             let back = net.one(LAN, &segment((A, 80), (WAN_IP, there.src_port), SYN_ACK, b""));
-            assert_eq!(back.from_to(), ((WAN_IP, 8080), src));
+            assert_eq!(back.ends(), ((WAN_IP, 8080), src));
             let data = net.one(LAN, &segment(src, (WAN_IP, 8080), ACK, b"data"));
-            assert_eq!(data.from_to(), there.from_to());
+            assert_eq!(data.ends(), there.ends());
         }
         // Dynamic to dynamic: B has spoken to the outside endpoint of A, so that A may speak to B.
-        let a = net.one(LAN, &udp((A, 7000), (R, 1), b"x")).from_to().0;
-        let b = net.one(LAN, &udp((B, 7000), (R, 1), b"x")).from_to().0;
+        let a = net.one(LAN, &udp((A, 7000), (R, 1), b"x")).ends().0;
+        let b = net.one(LAN, &udp((B, 7000), (R, 1), b"x")).ends().0;
         net.send(LAN, &udp((B, 7000), a, b"opens the filter"));
         let there = net.one(LAN, &udp((A, 7000), b, b"hello"));
-        assert_eq!((there.from_to(), there.dst_mac), ((a, (B, 7000)), mac(3)));
+        assert_eq!((there.ends(), there.dst_mac), ((a, (B, 7000)), mac(3)));
         let back = net.one(LAN, &udp((B, 7000), a, b"hello"));
-        assert_eq!(back.from_to(), (b, (A, 7000)));
+        assert_eq!(back.ends(), (b, (A, 7000)));
     });
 }
 
@@ -426,15 +422,12 @@ fn one_to_one_less() -> RouterConfig {
 fn n45_n46_one_to_one_hairpin_and_to_self_without_a_loop() {
     each(one_to_one(), |net| {
         let there = net.one(LAN, &udp((A, 1), (B_OUT, 2), b"x"));
-        assert_eq!((there.from_to(), there.ttl), (((A_OUT, 1), (B, 2)), 63));
-        assert_eq!(net.one(LAN, &udp((B, 2), (A_OUT, 1), b"x")).from_to(), ((B_OUT, 2), (A, 1)));
-        assert_eq!(net.one(LAN, &udp((A, 1), (A_OUT, 2), b"x")).from_to(), ((A_OUT, 1), (A, 2)));
+        assert_eq!((there.ends(), there.ttl), (((A_OUT, 1), (B, 2)), 63));
+        assert_eq!(net.one(LAN, &udp((B, 2), (A_OUT, 1), b"x")).ends(), ((B_OUT, 2), (A, 1)));
+        assert_eq!(net.one(LAN, &udp((A, 1), (A_OUT, 2), b"x")).ends(), ((A_OUT, 1), (A, 2)));
         let dynamic = net.one(LAN, &udp((C, 1), (B_OUT, 2), b"x"));
         assert_eq!((dynamic.src, dynamic.dst), (WAN_IP, B), "N49");
-        assert_eq!(
-            net.one(LAN, &udp((B, 2), (WAN_IP, dynamic.src_port), b"x")).from_to(),
-            ((B_OUT, 2), (C, 1))
-        );
+        assert_eq!(net.one(LAN, &udp((B, 2), (WAN_IP, dynamic.src_port), b"x")).ends(), ((B_OUT, 2), (C, 1)));
     });
 }
 
@@ -760,7 +753,7 @@ fn n83_an_unsolicited_syn_is_answered_after_six_seconds_or_not_at_all() {
         );
         assert_eq!(sent[0].quoted_ports(), (80, 3000));
         // The inside opens the same connection from the same outside endpoint meanwhile.
-        let outside = net.one(LAN, &segment((A, 5000), (R2, 1), SYN, b"")).from_to().0;
+        let outside = net.one(LAN, &segment((A, 5000), (R2, 1), SYN, b"")).ends().0;
         net.send(WAN, &segment((R, 80), outside, SYN, b""));
         net.one(LAN, &segment((A, 5000), (R, 80), SYN, b""));
         assert_eq!(net.secs(10), []);

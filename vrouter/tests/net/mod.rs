@@ -110,7 +110,7 @@ impl Sent {
         let p = quoted.payload();
         (u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]]))
     }
-    pub fn from_to(&self) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
+    pub fn ends(&self) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
         ((self.src, self.src_port), (self.dst, self.dst_port))
     }
 }
