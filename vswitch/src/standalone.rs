@@ -143,12 +143,18 @@ impl Standalone {
     }
 
     /// Lets a worker process a frame; nothing else is carried.
-    pub fn process(&mut self, worker: usize, in_port: PortNo, mut frame: Frame) -> Vec<(PortNo, Vec<u8>)> {
+    pub fn process(&mut self, worker: usize, in_port: PortNo, frame: Frame) -> Vec<(PortNo, Vec<u8>)> {
+        let sent = self.process_frames(worker, in_port, frame);
+        sent.into_iter().map(|(port, frame)| (port, frame.to_vec())).collect()
+    }
+
+    /// As [`process`](Self::process), with the metadata of what left.
+    pub fn process_frames(&mut self, worker: usize, in_port: PortNo, mut frame: Frame) -> Outputs {
         frame.meta.in_port = in_port;
         let mut batch = vec![frame];
         self.workers[worker].process(self.now, &mut batch, &mut self.pool, &mut self.out);
         self.gather(worker);
-        self.outputs()
+        core::mem::take(&mut self.out)
     }
 
     /// Lets the first worker process a frame, then everything settle; returns what left by the ports.
