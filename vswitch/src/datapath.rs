@@ -97,7 +97,22 @@ pub struct Datapath {
     direct: bool,
     pub(crate) programs: Programs,
     pub(crate) side: Side,
+    scratch: Scratch,
     hits: u64,
+}
+
+/// What the stages hand on to each other, frame by frame. Kept from batch to batch for its memory.
+#[derive(Debug, Default)]
+struct Scratch {
+    keys: Vec<Key>,
+    visits: Vec<Visit>,
+}
+
+/// A frame between the stages.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    read: Result<Places, DropReason>,
+    program: u32,
 }
 
 /// What a worker keeps beside programs and cache: everything steps may touch.
@@ -145,6 +160,7 @@ impl Datapath {
                 reports: VecDeque::new(),
                 n_punts: 0,
             },
+            scratch: Scratch::default(),
             hits: 0,
         }
     }
@@ -152,50 +168,61 @@ impl Datapath {
     /// Processes frames in order; `meta.in_port` of each is set. Leaves `batch` empty; what is to be sent is appended
     /// to `out`, with real port numbers only.
     pub fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
+        self.make_room(now, batch.len());
+        let mut scratch = core::mem::take(&mut self.scratch);
         // A loop for each depth, so that reading little costs little.
         match self.snapshot.layout.depth {
-            Depth::Link => self.process_all(now, batch, Depth::Link, pool, out),
-            Depth::Network => self.process_all(now, batch, Depth::Network, pool, out),
-            Depth::All => self.process_all(now, batch, Depth::All, pool, out),
+            Depth::Link => self.read_all(batch, Depth::Link, &mut scratch),
+            Depth::Network => self.read_all(batch, Depth::Network, &mut scratch),
+            Depth::All => self.read_all(batch, Depth::All, &mut scratch),
         }
-    }
-
-    #[inline(always)]
-    fn process_all(
-        &mut self,
-        now: Instant,
-        batch: &mut Batch,
-        depth: Depth,
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) {
-        for frame in batch.drain(..) {
-            self.process_one(now, (frame, depth), pool, out);
+        if !self.snapshot.options.standalone {
+            self.classify_all(&mut scratch);
         }
-    }
-
-    #[inline(always)]
-    fn process_one(
-        &mut self,
-        now: Instant,
-        (frame, depth): (Frame, Depth),
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) {
-        let in_port = frame.meta.in_port;
-        let admitted = match self.snapshot.ports.get(in_port) {
-            None => Err(DropReason::UnknownInPort),
-            Some(row) if !row.may_receive() => Err(DropReason::NoReceive),
-            Some(_) => Ok(()),
-        };
-        let mut key = [0; N_WORDS];
-        let read = admitted.and_then(|()| extract(&frame, in_port, depth, &mut key));
-        match read {
-            Err(reason) => self.drop_frame(reason, frame, pool),
-            Ok(places) if places.is_fragment && self.snapshot.options.frag == FragMode::Drop => {
-                self.drop_frame(DropReason::Fragment, frame, pool);
+        for (frame, visit) in batch.drain(..).zip(&scratch.visits) {
+            match visit.read {
+                Ok(places) => self.run(now, frame, (visit.program, places), pool, out),
+                Err(reason) => self.drop_frame(reason, frame, pool),
             }
-            Ok(places) => self.forward(now, frame, (&key, places), pool, out),
+        }
+        self.scratch = scratch;
+    }
+
+    /// First stage: what the frames are. The stages are loops of their own so that the cache misses of different frames
+    /// overlap.
+    #[inline(always)]
+    fn read_all(&self, batch: &Batch, depth: Depth, scratch: &mut Scratch) {
+        scratch.keys.clear();
+        scratch.visits.clear();
+        for frame in batch {
+            let mut key = [0; N_WORDS];
+            let read = self.read(frame, depth, &mut key);
+            scratch.keys.push(key);
+            scratch.visits.push(Visit { read, program: 0 });
+        }
+    }
+
+    #[inline(always)]
+    fn read(&self, frame: &Frame, depth: Depth, key: &mut Key) -> Result<Places, DropReason> {
+        let in_port = frame.meta.in_port;
+        match self.snapshot.ports.get(in_port) {
+            None => return Err(DropReason::UnknownInPort),
+            Some(row) if !row.may_receive() => return Err(DropReason::NoReceive),
+            Some(_) => {}
+        }
+        let places = extract(frame, in_port, depth, key)?;
+        if places.is_fragment && self.snapshot.options.frag == FragMode::Drop {
+            return Err(DropReason::Fragment);
+        }
+        Ok(places)
+    }
+
+    /// Second stage: which program each frame runs.
+    fn classify_all(&mut self, scratch: &mut Scratch) {
+        for (key, visit) in scratch.keys.iter().zip(&mut scratch.visits) {
+            if visit.read.is_ok() {
+                visit.program = self.classify(key);
+            }
         }
     }
 
@@ -204,13 +231,13 @@ impl Datapath {
         pool.free(frame);
     }
 
-    /// Classifies a frame and runs its program.
+    /// Third stage: runs the program of a frame.
     #[inline(always)]
-    fn forward(
+    fn run(
         &mut self,
         now: Instant,
         frame: Frame,
-        (key, places): (&Key, Places),
+        (at, places): (u32, Places),
         pool: &mut Pool,
         out: &mut Outputs,
     ) {
@@ -219,7 +246,6 @@ impl Datapath {
             Execution::new(source, &mut self.side, pool, out).run(frame, &[Step::Normal], DropReason::Flow);
             return;
         }
-        let at = self.classify(now, key);
         let size = wire_size(&frame);
         self.programs.count(at, now, size.n_frames.into(), size.bytes);
         let program = self.programs.get(at);
@@ -241,9 +267,9 @@ impl Datapath {
 
     /// The program of a frame: from the cache, or by a walk.
     #[inline(always)]
-    fn classify(&mut self, now: Instant, key: &Key) -> u32 {
+    fn classify(&mut self, key: &Key) -> u32 {
         if self.direct {
-            return self.walk(now, key);
+            return self.walk(key);
         }
         let reduced = self.cache.reduce(key, &self.snapshot.layout);
         let epoch = self.snapshot.epoch;
@@ -252,9 +278,9 @@ impl Datapath {
                 self.hits += 1;
                 program
             }
-            Some((slot, program, checked)) => self.recheck(now, key, (slot, program, checked)),
+            Some((slot, program, checked)) => self.recheck(key, (slot, program, checked)),
             None => {
-                let program = self.walk(now, key);
+                let program = self.walk(key);
                 self.cache.insert(&reduced, epoch, program);
                 program
             }
@@ -263,7 +289,7 @@ impl Datapath {
 
     /// Finds out whether an entry of an older epoch still holds, and what does if not.
     #[inline(never)]
-    fn recheck(&mut self, now: Instant, key: &Key, (slot, program, checked): (Slot, u32, u32)) -> u32 {
+    fn recheck(&mut self, key: &Key, (slot, program, checked): (Slot, u32, u32)) -> u32 {
         let snapshot = &self.snapshot;
         let age = (snapshot.epoch as u32).wrapping_sub(checked);
         let checked = snapshot.epoch - u64::from(age);
@@ -275,18 +301,22 @@ impl Datapath {
                     (key[word] ^ c.value) & c.mask & !snapshot.layout.rewritten[word] != 0
                 })
             });
-        let program = if unaffected { program } else { self.walk(now, key) };
+        let program = if unaffected { program } else { self.walk(key) };
         self.cache.refresh(slot, self.snapshot.epoch, program);
         program
     }
 
-    fn walk(&mut self, now: Instant, key: &Key) -> u32 {
-        if self.programs.is_full() {
+    fn walk(&mut self, key: &Key) -> u32 {
+        self.programs.classify(&self.snapshot, key)
+    }
+
+    /// Makes sure that `n` more programs fit, if need be by forgetting all there are.
+    fn make_room(&mut self, now: Instant, n: usize) {
+        if self.programs.is_full(n) {
             self.flush(now);
             self.programs.clear();
             self.cache.clear();
         }
-        self.programs.classify(&self.snapshot, key)
     }
 
     /// Obeys the owner: other tables, a packet-out, a request for counters.
@@ -350,7 +380,11 @@ impl Datapath {
     fn through_tables(&mut self, now: Instant, frame: Frame, pool: &mut Pool, out: &mut Outputs) {
         let mut key = [0; N_WORDS];
         match extract(&frame, frame.meta.in_port, self.snapshot.layout.depth, &mut key) {
-            Ok(places) => self.forward(now, frame, (&key, places), pool, out),
+            Ok(places) => {
+                self.make_room(now, 1);
+                let program = self.classify(&key);
+                self.run(now, frame, (program, places), pool, out);
+            }
             Err(reason) => self.drop_frame(reason, frame, pool),
         }
     }

@@ -92,7 +92,7 @@ impl<'a> Execution<'a> {
             let take = last && n + 1 == steps.len();
             let places = &mut self.source.places;
             match *step {
-                Step::SetField(field, value) => actions::set_field(&mut frame, places, field, value),
+                Step::SetField(field, value) => actions::set_field(&mut frame, places, field, value.get()),
                 Step::PopVlan => actions::pop_vlan(&mut frame, places),
                 Step::SetTtl(ttl) => actions::set_ttl(&mut frame, places, ttl),
                 Step::PushVlan(tpid) => {

@@ -138,9 +138,9 @@ impl Programs {
         }
     }
 
-    /// The worker should flush its counts and forget everything.
-    pub(crate) fn is_full(&self) -> bool {
-        self.programs.len() >= MAX_PROGRAMS
+    /// The worker should flush its counts and forget everything before `n` more programs are made.
+    pub(crate) fn is_full(&self, n: usize) -> bool {
+        self.programs.len() + n > MAX_PROGRAMS
     }
 
     /// Forgets everything; counts must have been taken.

@@ -33,7 +33,7 @@ pub(crate) enum Step {
     /// Measure; may drop the frame or remark it.
     Meter(MeterId),
     /// Change a field, if the frame has it.
-    SetField(Field, u128),
+    SetField(Field, Value),
     /// Push a tag with this TPID.
     PushVlan(u16),
     /// Take the outermost tag off, if there is one.
@@ -42,6 +42,21 @@ pub(crate) enum Step {
     SetTtl(u8),
     /// Decrement TTL or hop limit; a frame that cannot is dropped and may be punted.
     DecTtl(Punt),
+}
+
+/// A value of a field, in halves: as a u128 it would make every step half as large again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Value(u64, u64);
+
+impl Value {
+    pub(crate) const fn new(value: u128) -> Self {
+        Self((value >> 64) as u64, value as u64)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn get(self) -> u128 {
+        (self.0 as u128) << 64 | self.1 as u128
+    }
 }
 
 /// How a frame goes to the controller.
@@ -87,7 +102,7 @@ impl Step {
     #[inline]
     pub(crate) fn apply(&self, key: &mut Key) {
         match *self {
-            Self::SetField(field, value) => set_in_key(key, field, value),
+            Self::SetField(field, value) => set_in_key(key, field, value.get()),
             Self::PushVlan(_) => {
                 let outer = key[key::PORT_TYPE_VLAN] & 0xffff;
                 // §5.9.1 table 7: VLAN id and priority are copied from the tag below, else zero.
@@ -229,7 +244,7 @@ fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<O
         Action::DecNwTtl => Step::DecTtl(
             Origin { reason: PacketInReason::InvalidTtl, ..origin }.punt(openflow::NO_BUFFER_LEN),
         ),
-        Action::SetField(oxm) => Step::SetField(oxm.field, oxm.value),
+        Action::SetField(oxm) => Step::SetField(oxm.field, Value::new(oxm.value)),
         // No queues are configured yet: every port has the one it needs.
         Action::SetQueue(_) => return Ok(None),
         Action::Experimenter { .. } => return Err(BadAction::BadExperimenter.into()),
@@ -405,4 +420,14 @@ pub(crate) fn as_set(steps: &[Step]) -> Box<[Step]> {
     let mut set = ActionSet::default();
     set.write(steps);
     set.steps().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_small() {
+        assert!(size_of::<Step>() <= 32, "{} bytes", size_of::<Step>());
+    }
 }
