@@ -12,7 +12,7 @@ use crate::cache::{Cache, Slot};
 use crate::execute::{Execution, Source};
 use crate::extract::{Places, extract};
 use crate::fdb::{Fdb, Learned};
-use crate::key::{Depth, Key, N_WORDS};
+use crate::key::{self, Depth, Key, N_WORDS};
 use crate::pipeline::Programs;
 use crate::snapshot::Snapshot;
 use crate::step::{Punt, Step};
@@ -192,12 +192,17 @@ impl Datapath {
     /// overlap.
     #[inline(always)]
     fn read_all(&self, batch: &Batch, depth: Depth, scratch: &mut Scratch) {
-        scratch.keys.clear();
         scratch.visits.clear();
-        for frame in batch {
-            let mut key = [0; N_WORDS];
-            let read = self.read(frame, depth, &mut key);
-            scratch.keys.push(key);
+        if scratch.keys.len() < batch.len() {
+            scratch.keys.resize(batch.len(), [0; N_WORDS]);
+        }
+        for (frame, key) in batch.iter().zip(&mut scratch.keys) {
+            if depth == Depth::Link {
+                key::clear_link(key);
+            } else {
+                *key = [0; N_WORDS];
+            }
+            let read = self.read(frame, depth, key);
             scratch.visits.push(Visit { read, program: 0 });
         }
     }

@@ -78,6 +78,14 @@ pub(crate) enum Depth {
     All,
 }
 
+/// Clears the words that count at [`Depth::Link`]; what the others hold is not looked at.
+#[inline(always)]
+pub(crate) fn clear_link(key: &mut Key) {
+    for word in [PORT_TYPE_VLAN, DST_PROTO, SRC_VALID, METADATA, TUNNEL, INNER_TAGS, INNER_TAGS + 1] {
+        key[word] = 0;
+    }
+}
+
 /// Where a field lies: word, shift, and the bit of [`Valid`] it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
