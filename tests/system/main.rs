@@ -3,9 +3,9 @@
 mod attach;
 mod bench;
 mod controller;
+mod frames;
 mod function;
 mod harness;
 mod lab;
 mod openflow;
-mod switch;
 mod vm;

@@ -65,6 +65,9 @@ where
 /// Writes what happens to standard error; `WEFT_LOG` chooses what (`debug`, `weft=trace`, ...).
 pub fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| "info".into());
+    // A log file is read by people and programs that know no escape codes.
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second subscriber is a bug of this process, and then the first one serves.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour);
+    let _ = log.with_writer(std::io::stderr).try_init();
 }
