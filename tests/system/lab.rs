@@ -313,3 +313,49 @@ fn without_privilege_one_sentence_says_what_is_missing() {
     let _ = &mut plain;
     sandbox.assert_nothing_left(&before);
 }
+
+#[test]
+fn a_lab_killed_in_the_middle_of_its_start_is_removed() {
+    let sandbox = Sandbox::enter("killed-middle");
+    let weft = Weft::new(&sandbox);
+    let before = sandbox.snapshot();
+    for (text, extra) in [
+        ("create namespace", &[][..]),
+        ("attach s1 port 2", &[]),
+        ("start function", &[]),
+        ("start switch", &["--split"]),
+        ("wait for the switches", &["--split"]),
+    ] {
+        let mut process = weft.spawn("up", &[&["up", "topologies/04-chain.yaml"], extra].concat());
+        process.wait_for_log(SOON, text);
+        process.signal(Signal::SIGKILL);
+        process.wait(SOON);
+        weft.run(&["down"]).success();
+        sandbox.assert_nothing_left(&before);
+    }
+}
+
+#[test]
+fn a_guest_without_its_image_is_refused_with_the_command_that_makes_it() {
+    let sandbox = Sandbox::enter("no-image");
+    let weft = Weft::new(&sandbox);
+    let before = sandbox.snapshot();
+    let text = fs::read_to_string(workspace_root().join("topologies/06-two-vms.yaml")).expect("an example");
+    let file = sandbox.dir().join("vms.yaml");
+    fs::write(&file, text).expect("written");
+    let error = weft.run(&["up", file.to_str().expect("a plain path")]).failure();
+    assert!(error.contains("vm vm1: there is no") && error.contains("cargo xtask vm-image"), "{error}");
+    sandbox.assert_nothing_left(&before);
+}
+
+#[test]
+fn a_topology_is_drawn_without_privilege() {
+    let sandbox = Sandbox::enter("graph");
+    let weft = Weft::new(&sandbox);
+    let svg = weft.run(&["graph", "topologies/05-leaf-spine.yaml"]).success();
+    assert!(svg.starts_with("<svg ") && svg.contains(">spine2</text>"), "{svg}");
+    let dot = weft.run(&["graph", "topologies/05-leaf-spine.yaml", "--format", "dot"]).success();
+    assert!(dot.starts_with("graph \"leaf-spine\"") && dot.contains("\"leaf4\" -- \"spine2\""), "{dot}");
+    let schema = weft.run(&["validate", "--schema"]).json();
+    assert_eq!(schema["title"], "weft topology");
+}
