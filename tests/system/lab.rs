@@ -176,12 +176,27 @@ fn a_signal_in_the_middle_of_the_start_leaves_nothing() {
     let sandbox = Sandbox::enter("middle");
     let weft = Weft::new(&sandbox);
     let before = sandbox.snapshot();
-    for text in ["create namespace", "attach", "wait for the switches", "write the intents"] {
+    for text in ["create namespace", "attach", "wait for the switches", "write the intents", "pass ping"] {
         let mut process = weft.spawn("up", &["up", "topologies/05-leaf-spine.yaml"]);
         process.wait_for_log(SOON, text);
         process.signal(Signal::SIGINT);
         let status = process.wait(SOON);
-        assert!(!status.success() || process.log().contains("is up"), "{}", process.log());
+        assert!(!status.success() && process.log().contains("interrupted"), "{}", process.log());
+        sandbox.assert_nothing_left(&before);
+    }
+}
+
+#[test]
+fn a_signal_to_the_waiting_half_of_a_detached_start_leaves_nothing() {
+    let sandbox = Sandbox::enter("detached");
+    let weft = Weft::new(&sandbox);
+    let before = sandbox.snapshot();
+    for text in ["create namespace", "write the intents", "pass ping"] {
+        let mut process = weft.spawn("up", &["up", "topologies/05-leaf-spine.yaml", "--detach"]);
+        process.wait_for_log(SOON, text);
+        process.signal(Signal::SIGINT);
+        let status = process.wait(SOON);
+        assert!(!status.success() && process.log().contains("interrupted"), "{}", process.log());
         sandbox.assert_nothing_left(&before);
     }
 }

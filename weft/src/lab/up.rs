@@ -160,6 +160,7 @@ async fn start(
     let dir = place::reserve(&plan.model.name)?;
     let lab = Lab::bring_up(plan, dir, cancel, tell.as_mut()).await?;
     let tests = if args.no_test { Ok(Vec::new()) } else { tests(plan, &lab, cancel, tell).await };
+    let tests = tests.and_then(|tests| if cancel.is_cancelled() { bail!("interrupted") } else { Ok(tests) });
     let tests = match tests {
         Ok(tests) => tests,
         Err(error) => {
