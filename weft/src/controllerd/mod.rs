@@ -34,7 +34,7 @@ const PIPE_SIZE: usize = 256 << 10;
 /// The controller as a daemon: OpenFlow southbound, REST northbound.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where switches connect: tcp:ADDRESS:PORT (ptcp:PORT[:ADDRESS] as ovs-vsctl writes it works, too).
+    /// Where switches connect: `tcp:ADDRESS:PORT` (`ptcp:PORT[:ADDRESS]` as ovs-vsctl writes it works, too).
     #[arg(long, value_name = "TARGET", default_value = "tcp:127.0.0.1:6653")]
     openflow: String,
     /// Where the REST API is served.

@@ -28,10 +28,10 @@ pub struct Args {
     /// A port: NUMBER=WHAT, such as 1=tap:t1, 2=afpacket:eth1, 3=netns:NS/eth0. Without NUMBER= the next free one.
     #[arg(long = "port", value_name = "[NUMBER=]WHAT", value_parser = port_arg)]
     ports: Vec<PortArg>,
-    /// A controller to connect to: tcp:ADDRESS[:PORT].
+    /// A controller to connect to: `tcp:ADDRESS[:PORT]`.
     #[arg(long = "controller", value_name = "TARGET", value_parser = controller_arg)]
     controllers: Vec<SocketAddr>,
-    /// Listen for controllers and tools: ptcp:PORT[:ADDRESS], on the loopback unless told otherwise.
+    /// Listen for controllers and tools: `ptcp:PORT[:ADDRESS]`, on the loopback unless told otherwise.
     #[arg(long = "listen", value_name = "TARGET", value_parser = listen_arg)]
     listen: Vec<SocketAddr>,
     /// Without a controller: secure keeps to the flows there are, standalone learns and forwards by itself.
