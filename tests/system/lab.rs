@@ -374,3 +374,79 @@ fn a_topology_is_drawn_without_privilege() {
     let schema = weft.run(&["validate", "--schema"]).json();
     assert_eq!(schema["title"], "weft topology");
 }
+
+/// Two VLANs on one trunk to a router.
+const ROUTED: &str = "\
+name: routed
+nodes:
+  s1: {kind: switch}
+  r1: {kind: router}
+  a: {kind: host, interfaces: {eth0: {address: 10.1.0.2/24}}, gateway: 10.1.0.1}
+  b: {kind: host, interfaces: {eth0: {address: 10.2.0.2/24}}, gateway: 10.2.0.1}
+links:
+  - endpoints: [\"a:eth0\", \"s1:1\"]
+  - endpoints: [\"b:eth0\", \"s1:2\"]
+  - endpoints: [\"s1:3\", \"r1:trunk\"]
+networks:
+  - {name: va, vlan: 10, ports: [\"a:eth0\"], trunks: [\"s1:3\"]}
+  - {name: vb, vlan: 20, ports: [\"b:eth0\"], trunks: [\"s1:3\"]}
+routers:
+  - name: r1
+    interfaces:
+      - {name: trunk.10, port: trunk, vlan: 10, address: 10.1.0.1/24}
+      - {name: trunk.20, port: trunk, vlan: 20, address: 10.2.0.1/24}
+tests:
+";
+
+/// Brings a text up once; for each of its tests, whether it holds.
+fn verdicts(sandbox: &Sandbox, weft: &Weft, text: &str) -> Vec<(String, bool)> {
+    let file = sandbox.dir().join("changed.yaml");
+    fs::write(&file, text).expect("written");
+    let done = weft.run(&["up", file.to_str().expect("a plain path"), "--once", "--json"]);
+    let summary: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("no JSON: {done}"));
+    let tests = summary["tests"].as_array().expect("a list");
+    let pass = |test: &Value| test["pass"].as_bool().expect("a verdict");
+    assert_eq!(done.status.success(), tests.iter().all(pass), "{done}");
+    tests.iter().map(|test| (test["test"].as_str().expect("a name").to_owned(), pass(test))).collect()
+}
+
+#[test]
+fn vlans_are_routed_over_one_trunk_and_then_are_not_isolated() {
+    let sandbox = Sandbox::enter("routed");
+    let weft = Weft::new(&sandbox);
+    let before = sandbox.snapshot();
+    let tests = "  - ping: {from: a, to: b}\n  - tcp: {from: b, to: a}\n  - isolation: {from: a, to: b}\n";
+    let found = verdicts(&sandbox, &weft, &format!("{ROUTED}{tests}"));
+    assert_eq!(found.iter().map(|(_, pass)| *pass).collect::<Vec<_>>(), [true, true, false], "{found:?}");
+    sandbox.assert_nothing_left(&before);
+}
+
+/// A probe that cannot fail proves nothing: each is given an expectation that is wrong.
+#[test]
+fn probes_fail_where_the_network_does_something_else() {
+    let sandbox = Sandbox::enter("wrong");
+    let weft = Weft::new(&sandbox);
+    let before = sandbox.snapshot();
+    let read = |name: &str| {
+        let text = fs::read_to_string(workspace_root().join("topologies").join(name)).expect("an example");
+        let end = text.find("tests:\n").expect("it has tests") + "tests:\n".len();
+        text[..end].to_owned()
+    };
+    let nat = "  - ping: {from: h1, to: 203.0.113.77}
+  - tcp: {from: h1, to: outside, source: 10.1.0.2}
+  - tcp: {from: h1, to: outside, expect: blocked}
+  - tcp: {from: outside, to: 203.0.113.1, port: 8080, server: h2, server_port: 80}
+  - isolation: {from: h1, to: h2}
+  - throughput: {from: h1, to: outside, at_least: 900G}
+";
+    let found = verdicts(&sandbox, &weft, &(read("03-nat-gateway.yaml") + nat));
+    assert!(found.len() == 6 && found.iter().all(|(_, pass)| !pass), "{found:?}");
+    let chain = "  - path: {from: client, to: server, through: [insp, fw]}
+  - path: {from: client, to: server, through: [fw]}
+  - path: {from: client, to: server, through: []}
+  - tcp: {from: client, to: server, port: 23}
+";
+    let found = verdicts(&sandbox, &weft, &(read("04-chain.yaml") + chain));
+    assert!(found.len() == 4 && found.iter().all(|(_, pass)| !pass), "{found:?}");
+    sandbox.assert_nothing_left(&before);
+}
