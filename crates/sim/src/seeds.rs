@@ -5,18 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Name of the environment variable that picks one seed.
 pub const VARIABLE: &str = "WEFT_SIM_SEED";
 
-/// Calls `test` with `n` seeds, or with the one that [`VARIABLE`] names.
+/// Name of the environment variable that says how many seeds each test runs, for a night.
+pub const COUNT: &str = "WEFT_SIM_SEEDS";
+
+/// Calls `test` with `n` seeds, or as many as [`COUNT`] says, or with the one that [`VARIABLE`] names.
 ///
 /// # Panics
-/// As `test` does, after printing the seed and the command that replays it. If the variable is not a number.
+/// As `test` does, after printing the seed and the command that replays it. If a variable is not a number.
 pub fn for_each(n: u64, test: impl Fn(u64)) {
-    let picked = std::env::var(VARIABLE).ok();
-    let seeds = match &picked {
-        Some(text) => {
-            let seed: u64 = text.parse().unwrap_or_else(|_| panic!("{VARIABLE}={text} is not a number"));
-            seed..seed + 1
-        }
-        None => 0..n,
+    let seeds = match number(VARIABLE) {
+        Some(seed) => seed..seed + 1,
+        None => 0..number(COUNT).unwrap_or(n),
     };
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
@@ -26,4 +25,9 @@ pub fn for_each(n: u64, test: impl Fn(u64)) {
             resume_unwind(panic);
         }
     }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }

@@ -200,6 +200,11 @@ impl Sim {
         self.wires.get(&end).map(|(id, _)| LinkId(*id))
     }
 
+    /// Whether a link is up.
+    pub fn link_is_up(&self, id: LinkId) -> bool {
+        self.links[id.0].up
+    }
+
     /// What a link has done.
     pub fn link_counters(&self, id: LinkId) -> LinkCounters {
         self.links[id.0].counters

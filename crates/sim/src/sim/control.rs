@@ -35,6 +35,11 @@ impl Sim {
         }
     }
 
+    /// Whether a control channel is whole.
+    pub fn channel_is_up(&self, id: ChannelId) -> bool {
+        self.channels[id.0].up
+    }
+
     /// Sends a message from the test's end of a channel.
     ///
     /// # Panics
