@@ -8,4 +8,5 @@ mod function;
 mod harness;
 mod lab;
 mod openflow;
+mod router;
 mod vm;

@@ -150,13 +150,15 @@ async fn ports(State(inner): Shared) -> Answer<Vec<api::Port>> {
     handle(&inner)?.ports().await.map(Json).map_err(internal)
 }
 
-async fn add_port(State(inner): Shared, Body(port): Body<api::PortAdd>) -> Answer<Vec<api::Port>> {
+async fn add_port(State(inner): Shared, Body(port): Body<api::PortAdd>) -> Answer<api::Port> {
     let handle = handle(&inner)?;
     let name = port.name.ok_or_else(|| Problem::invalid("/name", "a router's port needs a name"))?;
     let spec = port.spec.parse().map_err(|error| Problem::invalid("/spec", error))?;
-    let added = handle.add_port(&name, spec).await;
-    added.map_err(|error| Problem::conflict(format!("{error:#}")))?;
-    handle.ports().await.map(Json).map_err(internal)
+    let number = handle.add_port(&name, spec).await;
+    let number = number.map_err(|error| Problem::conflict(format!("{error:#}")))?;
+    let ports = handle.ports().await.map_err(internal)?;
+    let added = ports.into_iter().find(|p| p.number == number.0);
+    added.map(Json).ok_or_else(|| Problem::conflict("the port was removed again at once").into())
 }
 
 async fn delete_port(State(inner): Shared, Path(name): Path<String>) -> Answer<Vec<api::Port>> {
