@@ -1,11 +1,8 @@
 //! What becomes of an IPv4 packet: the one walk through translation, routes and rules, for frames and for traces.
 //!
-//! 1. Destination translation is looked up (not yet made).
-//! 2. The route of the new destination.
-//! 3. TTL, hidden addresses, MTU, firewall: nothing is written for a packet that fails here.
-//! 4. Connections are made or moved on, and the source is translated.
-//!
-//! The packet itself is not touched: errors quote it as it came.
+//! First destination translation is looked up, not yet made; second comes the route of the new destination; third TTL,
+//! hidden addresses, MTU and firewall, where nothing is written for a packet that fails; fourth connections are made or
+//! moved on, and the source is translated. The packet itself is not touched: errors quote it as it came.
 
 use core::net::Ipv4Addr;
 
@@ -104,18 +101,18 @@ impl<O: Observer> Decider<'_, O> {
     pub(crate) fn decide(&mut self, input: &Input) -> Result<Decision, Refused> {
         let ip = &input.ip;
         let mut flow = input.flow;
-        // 1.
+        // First.
         let inbound = match &mut flow {
             Some(flow) if !self.snapshot.nat.is_empty() => self.look_inbound(input.interface, flow)?,
             _ => Inbound::default(),
         };
         let dst = flow.map_or(ip.dst, |f| f.packet.dst.addr);
-        // 2.
+        // Second.
         let (interface, next) = match self.route(dst)? {
             Some(out) => out,
             None => return Ok(Decision::Local),
         };
-        // 3.
+        // Third.
         if ip.ttl <= 1 {
             let tell = Some(Message::TimeExceeded { code: 0 });
             return Err(Refused { why: Drop::TtlExpired, tell, event: None });
@@ -129,7 +126,7 @@ impl<O: Observer> Decider<'_, O> {
             return Ok(Decision::Forward { interface, next, rewrite: Rewrite::default() });
         };
         let passed = self.check_firewall(input.interface, interface, flow, &inbound)?;
-        // 4.
+        // Fourth.
         self.commit(flow, &inbound, interface)?;
         let before = input.flow.as_ref().expect("there is a flow after, so there was one before");
         let rewrite = Rewrite::between(before, flow);
