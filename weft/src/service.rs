@@ -37,14 +37,52 @@ pub fn run_dir() -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(dir).join("weft"))
 }
 
-/// Waits for SIGINT or SIGTERM. To be called before anything is made, awaited after.
+/// A name of a daemon: it names a file of the run directory, and nothing outside it.
+///
+/// # Errors
+/// What a name looks like.
+pub fn daemon_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.chars().all(plain) || text.len() > 64 {
+        return Err(
+            "at most 64 letters, digits, \"-\", \"_\" and \".\" are expected, a letter or digit first".into(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A number of worker threads.
+///
+/// # Errors
+/// What is possible.
+pub fn worker_count(text: &str) -> Result<usize, String> {
+    let possible = text.parse().ok().filter(|count| (1..=64).contains(count));
+    possible.ok_or_else(|| "a number from 1 to 64 is expected".to_owned())
+}
+
+/// The signals that end a process in good order: SIGINT, SIGTERM, and SIGHUP (the terminal was closed) unless whoever
+/// started it, such as `nohup`, had it ignored.
+pub fn end_signals() -> Vec<SignalKind> {
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !ignores_hangup(&status) {
+        kinds.push(SignalKind::hangup());
+    }
+    kinds
+}
+
+/// Whether `/proc/PID/status` says that SIGHUP is ignored.
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+/// Waits for one of [`end_signals`]. To be called before anything is made, awaited after.
 pub fn signals() -> anyhow::Result<impl Future<Output = ()>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = end_signals().into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        let any = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+        futures_util::future::select_all(any).await;
     })
 }
 
@@ -70,4 +108,26 @@ pub fn log_to_stderr() {
     // A second subscriber is a bug of this process, and then the first one serves.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour);
     let _ = log.with_writer(std::io::stderr).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{daemon_name, ignores_hangup};
+
+    #[test]
+    fn a_daemon_cannot_leave_its_run_directory() {
+        for right in ["s1", "leaf-1_a.b", "0"] {
+            assert_eq!(daemon_name(right).as_deref(), Ok(right));
+        }
+        for wrong in ["", ".", "..", "../x", "a/b", "-x", "a b", "a\n", &"a".repeat(65)] {
+            assert!(daemon_name(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn nohup_is_respected() {
+        assert!(ignores_hangup("Name:\tweft\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
+        assert!(!ignores_hangup("Name:\tweft\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
 }

@@ -20,7 +20,7 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::service::{bind_unix, log_to_stderr, run_dir, serve, signals};
+use crate::service::{bind_unix, daemon_name, log_to_stderr, run_dir, serve, signals};
 
 pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal};
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     rest: SocketAddr,
     /// Name of this controller: its unix socket is NAME.sock in the run directory.
-    #[arg(long, default_value = "controller")]
+    #[arg(long, default_value = "controller", value_parser = daemon_name)]
     name: String,
     /// Keep intents in this file, so that they outlive the process.
     #[arg(long, value_name = "FILE")]

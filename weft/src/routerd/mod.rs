@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use controller_api as api;
 use dataplane::EngineId;
 use netio::PortSpec;
@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use crate::plane::{Plane, PortRequest, default_workers};
-use crate::service::{bind_unix, run_dir, serve, signals};
+use crate::service::{bind_unix, daemon_name, run_dir, serve, signals, worker_count};
 pub use convert::FieldError;
 use convert::PortName;
 use task::Owner;
@@ -42,7 +42,7 @@ enum ShowCommand {
 #[derive(Debug, clap::Args)]
 struct RunArgs {
     /// Name of the router: its unix socket is NAME.sock in the run directory.
-    #[arg(long)]
+    #[arg(long, value_parser = daemon_name)]
     name: Option<String>,
     /// Its configuration in YAML or JSON: interfaces, routes, nat, as in a topology's `routers`.
     #[arg(long, value_name = "FILE")]
@@ -51,7 +51,7 @@ struct RunArgs {
     #[arg(long = "port", value_name = "NAME=SPEC", value_parser = parse_port)]
     ports: Vec<(String, PortSpec)>,
     /// Number of worker threads.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = worker_count)]
     workers: Option<usize>,
 }
 
@@ -335,7 +335,9 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(read_config).transpose()?;
     let name = match (args.name, &config) {
         (Some(name), _) => name,
-        (None, Some(config)) => config.name.clone(),
+        (None, Some(config)) => {
+            daemon_name(&config.name).map_err(|why| anyhow!("router \"{}\": {why}", config.name))?
+        }
         (None, None) => bail!("the router needs a name: --name NAME, or --config FILE that has one"),
     };
     let n_ports = args.ports.len();

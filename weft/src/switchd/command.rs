@@ -11,7 +11,7 @@ use vswitch::FailMode;
 
 use super::{SwitchHandle, SwitchSpec, Target, start};
 use crate::plane::{Plane, default_workers};
-use crate::service::{log_to_stderr, run_dir, signals};
+use crate::service::{daemon_name, log_to_stderr, run_dir, signals, worker_count};
 
 /// Where OpenFlow is spoken if no port is given (IANA).
 const OPENFLOW_PORT: u16 = 6653;
@@ -20,7 +20,7 @@ const OPENFLOW_PORT: u16 = 6653;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the switch: controllers see it, and its unix socket is NAME.sock in the run directory.
-    #[arg(long, default_value = "s1")]
+    #[arg(long, default_value = "s1", value_parser = daemon_name)]
     name: String,
     /// Datapath id: 16 hexadecimal digits, or a number.
     #[arg(long, default_value = "1")]
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "secure")]
     fail_mode: FailModeArg,
     /// Worker threads; by default as many as there are cores, at most four.
-    #[arg(long)]
+    #[arg(long, value_parser = worker_count)]
     workers: Option<usize>,
 }
 
