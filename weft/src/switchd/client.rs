@@ -70,7 +70,7 @@ pub enum PortCommand {
 /// Which switch, and how it answers.
 #[derive(Debug, clap::Args)]
 pub struct Which {
-    /// Name or dpid of the switch; needed where there are several.
+    /// Name or dpid of the switch; needed where there are several. LAB/NAME tells switches of several labs apart.
     #[arg(long)]
     switch: Option<String>,
     /// Ask this server: unix:/path/to.sock or http://host:port. By default every switch of the run directory.
@@ -85,6 +85,20 @@ pub struct Which {
 struct Found {
     client: Client,
     name: String,
+    /// The lab it belongs to.
+    lab: Option<String>,
+}
+
+impl Found {
+    /// The name, with the lab's where several of `all` have it.
+    fn label(&self, all: &[Self]) -> String {
+        match &self.lab {
+            Some(lab) if all.iter().filter(|other| other.name == self.name).count() > 1 => {
+                format!("{lab}/{}", self.name)
+            }
+            _ => self.name.clone(),
+        }
+    }
 }
 
 impl Which {
@@ -92,13 +106,14 @@ impl Which {
     async fn all(&self) -> anyhow::Result<Vec<Found>> {
         let mut found = Vec::new();
         match &self.server {
-            Some(server) => found.extend(self.on(Client::new(server.clone())).await?),
+            Some(server) => found.extend(self.on(Client::new(server.clone()), None).await?),
             None => {
                 for socket in sockets(&run_dir()?) {
+                    let lab = lab_of(&socket);
                     let client = Client::unix(socket);
                     // Other daemons have sockets there, too, and some are left from processes that were killed.
                     if client.health().await.is_ok_and(|health| health.service == "switch") {
-                        found.extend(self.on(client).await?);
+                        found.extend(self.on(client, lab).await?);
                     }
                 }
             }
@@ -113,18 +128,23 @@ impl Which {
         }
     }
 
-    async fn on(&self, client: Client) -> anyhow::Result<Vec<Found>> {
+    async fn on(&self, client: Client, lab: Option<String>) -> anyhow::Result<Vec<Found>> {
         let mut switches = client.switches().await?;
         if let Some(wanted) = &self.switch {
-            switches.retain(|switch| switch.name == *wanted || switch.dpid.to_string() == *wanted);
+            let wanted = match wanted.split_once('/') {
+                Some((of, name)) if lab.as_deref() == Some(of) => name,
+                _ => wanted,
+            };
+            switches.retain(|switch| switch.name == wanted || switch.dpid.to_string() == wanted);
         }
-        Ok(switches.into_iter().map(|switch| Found { client: client.clone(), name: switch.name }).collect())
+        let found = |name| Found { client: client.clone(), name, lab: lab.clone() };
+        Ok(switches.into_iter().map(|switch| found(switch.name)).collect())
     }
 
     async fn one(&self) -> anyhow::Result<Found> {
         let mut all = self.all().await?;
         if all.len() > 1 {
-            let names: Vec<_> = all.iter().map(|found| found.name.as_str()).collect();
+            let names: Vec<_> = all.iter().map(|found| found.label(&all)).collect();
             bail!("there are several switches, so --switch is needed: one of {}", names.join(", "));
         }
         all.pop().context("at least one was found")
@@ -143,6 +163,13 @@ fn sockets(run_dir: &Path) -> Vec<PathBuf> {
         .collect();
     sockets.sort();
     sockets
+}
+
+/// The lab that the socket of a switch belongs to: `labs/LAB/SWITCH.sock`.
+fn lab_of(socket: &Path) -> Option<String> {
+    let folder = socket.parent()?;
+    let in_a_lab = folder.parent()?.file_name()? == "labs";
+    in_a_lab.then(|| folder.file_name()?.to_str().map(str::to_owned))?
 }
 
 /// Runs one of [`ClientCommand`].
@@ -191,10 +218,10 @@ async fn run_port(command: PortCommand) -> anyhow::Result<()> {
             }
         }
         PortCommand::List { which } => {
+            let found = which.all().await?;
             let mut all = Vec::new();
-            for found in which.all().await? {
-                let ports = found.client.ports(&found.name).await?;
-                all.push((found.name, ports));
+            for switch in &found {
+                all.push((switch.label(&found), switch.client.ports(&switch.name).await?));
             }
             if which.json {
                 return print_json(&by_switch(all));
@@ -229,10 +256,10 @@ fn print_ports(all: &[(String, Vec<Port>)]) {
 }
 
 async fn show_flows(which: &Which) -> anyhow::Result<()> {
+    let found = which.all().await?;
     let mut all = Vec::new();
-    for found in which.all().await? {
-        let flows = found.client.flows(&found.name).await?;
-        all.push((found.name, flows));
+    for switch in &found {
+        all.push((switch.label(&found), switch.client.flows(&switch.name).await?));
     }
     if which.json {
         return print_json(&by_switch(all));
