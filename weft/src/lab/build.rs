@@ -66,7 +66,7 @@ pub fn check(model: &Model) -> anyhow::Result<()> {
         let namespace = model.namespace(&node.name);
         if existing.contains(&namespace) {
             bail!(
-                "a network namespace named {namespace} exists already and belongs to no lab; remove it with `ip netns del {namespace}`, or give the lab another name"
+                "a network namespace named {namespace} exists already and belongs to no lab of this run directory; give this lab another name with `--name`, or, if nobody uses it, remove it with `ip netns del {namespace}`"
             );
         }
     }

@@ -38,10 +38,15 @@ impl Engines {
             store: None,
         };
         let mut controller = None;
-        for address in rest {
-            if let Ok(handle) = controllerd::start(spec(Some(*address))).await {
-                controller = Some(handle);
-                break;
+        for (i, address) in rest.iter().enumerate() {
+            match controllerd::start(spec(Some(*address))).await {
+                Ok(handle) => {
+                    controller = Some(handle);
+                    break;
+                }
+                // There is another one to try.
+                Err(_) if i + 1 < rest.len() => {}
+                Err(error) => return Err(error),
             }
         }
         let controller = match controller {

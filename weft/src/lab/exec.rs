@@ -30,7 +30,7 @@ pub struct Args {
     command: Vec<String>,
 }
 
-/// Runs the command; its exit status becomes this one's.
+/// Runs the command; its exit status becomes this one's, 127 when it is not found and 126 when it cannot be run.
 ///
 /// # Errors
 /// When there is no such node or it runs no commands.
@@ -76,7 +76,9 @@ fn in_namespace(namespace: &str, words: &[String]) -> anyhow::Result<ExitCode> {
     };
     // Returns only when it fails.
     let error = Command::new(program).args(args).exec();
-    Err(error).with_context(|| format!("cannot run {program}"))
+    anstream::eprintln!("weft: cannot run {program}: {error}");
+    // As shells and `env` say it, so that a script can tell it from what the command says itself.
+    Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
 }
 
 fn in_guest(lab: &place::Found, node: &str, words: &[String]) -> anyhow::Result<ExitCode> {

@@ -27,11 +27,11 @@ pub fn socket(name: &str) -> String {
     if name == "controller" { "api.sock".to_owned() } else { format!("{name}.sock") }
 }
 
-/// The controller. Its REST address is the first wanted, taken as it is: two processes cannot try one after the other.
+/// The controller. Its REST address is the first wanted that is free, or the last.
 pub fn controller(rest: &[SocketAddr]) -> anyhow::Result<Command> {
     let free = |address: &&SocketAddr| address.port() == 0 || std::net::TcpListener::bind(**address).is_ok();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let rest = rest.iter().find(free).copied().unwrap_or(any);
+    let rest = rest.iter().find(free).or(rest.last()).copied().unwrap_or(any);
     let mut command = weft("controller", "api")?;
     command.args(["--openflow", "tcp:127.0.0.1:0", "--rest", &rest.to_string()]);
     Ok(command)

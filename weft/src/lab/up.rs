@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 use topology::{Layout, Model};
 
@@ -18,6 +18,7 @@ use super::process::ProcessId;
 use super::report::{self, Event, Sink, Summary};
 use super::table::{self, say, whisper};
 use super::{place, privilege, read_model};
+use crate::service::end_signals;
 
 /// Arguments of `weft up`.
 #[derive(Debug, clap::Args)]
@@ -108,10 +109,10 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// Cancelled by SIGINT, SIGTERM or SIGHUP.
+/// Cancelled by whatever ends a process in good order.
 pub fn on_signal() -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for kind in end_signals() {
         let (mut signal, token) = (signal(kind)?, token.clone());
         tokio::spawn(async move {
             signal.recv().await;
@@ -128,7 +129,7 @@ fn foreground(args: &Args, plan: &Plan) -> anyhow::Result<ExitCode> {
         let (lab, summary) = start(args, plan, &cancel, &mut tell).await?;
         let pass = summary.pass;
         tell(Event::Up(summary.clone()));
-        let printed = print(&summary, args.json);
+        let printed = print(&summary, args.json, args.once);
         if !args.once && !cancel.is_cancelled() {
             if !args.json {
                 whisper("Ctrl-C takes the lab down.");
@@ -211,8 +212,8 @@ pub async fn tests(
     work.await.context("the tests broke off")
 }
 
-/// Says what is up and where to go next.
-fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
+/// Says what is up and where to go next; nowhere if the lab is taken down at once.
+fn print(summary: &Summary, json: bool, once: bool) -> anyhow::Result<()> {
     if json {
         say(serde_json::to_string_pretty(summary)?);
         return Ok(());
@@ -223,9 +224,15 @@ fn print(summary: &Summary, json: bool) -> anyhow::Result<()> {
     let (held, total) = (summary.tests.iter().filter(|o| o.pass).count(), summary.tests.len());
     let tests = if total == 0 { String::new() } else { format!(", {held} of {total} tests hold") };
     say(format_args!(
-        "lab {} is up: {} nodes, {} links{tests}",
-        summary.lab, summary.n_nodes, summary.n_links
+        "lab {} {} up: {} nodes, {} links{tests}",
+        summary.lab,
+        if once { "was" } else { "is" },
+        summary.n_nodes,
+        summary.n_links
     ));
+    if once {
+        return Ok(());
+    }
     if summary.userns {
         say("  it lives in namespaces of its own, where other commands do not find it");
         return Ok(());
@@ -272,7 +279,7 @@ fn detach(args: &Args) -> anyhow::Result<ExitCode> {
         match serde_json::from_str(&line.context("the background process broke off")?)? {
             Event::Up(summary) => {
                 tell(Event::Up(summary.clone()));
-                print(&summary, args.json)?;
+                print(&summary, args.json, false)?;
                 return Ok(if summary.pass { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
             Event::Failed(why) => {
