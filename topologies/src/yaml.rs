@@ -97,6 +97,14 @@ fn syntax_error(text: &str, error: &serde_saphyr::Error) -> Diagnostic {
     if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
         return Diagnostic::new(at, "", format!("\"{key}\" is written twice"));
     }
+    if what.starts_with("budget breached") {
+        let what = if what.contains("Documents") {
+            "a file holds one topology, a second document begins here"
+        } else {
+            "the file is too large once its aliases are written out, or nested too deeply"
+        };
+        return Diagnostic::new(at, "", what);
+    }
     let diagnostic = Diagnostic::new(at.clone(), "", what);
     match text.get(at) {
         Some("\t") => diagnostic.hint("YAML is indented with spaces, not tabs"),
