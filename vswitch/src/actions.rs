@@ -10,6 +10,7 @@ use packet::vlan::{self, Tag, Tci};
 use packet::{EtherType, Frame, IpProtocol};
 
 use crate::extract::{Places, link_address_option, min_transport_len};
+use crate::shims;
 
 /// There is no room for another tag.
 pub(crate) struct NoRoom;
@@ -17,7 +18,7 @@ pub(crate) struct NoRoom;
 /// TTL or hop limit was used up.
 pub(crate) struct Expired;
 
-fn be16(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
     match bytes.get(at..at + 2) {
         Some(&[a, b]) => u16::from_be_bytes([a, b]),
         _ => 0,
@@ -81,7 +82,7 @@ pub(crate) fn dec_ttl(frame: &mut Frame, places: &Places) -> Result<(), Expired>
 }
 
 /// Changes a word of an IPv4 header and its checksum.
-fn set_ipv4_word(frame: &mut Frame, at: usize, offset: usize, change: impl FnOnce(u16) -> u16) {
+pub(crate) fn set_ipv4_word(frame: &mut Frame, at: usize, offset: usize, change: impl FnOnce(u16) -> u16) {
     let Some(header) = frame.head_mut().get_mut(at..at + 20) else { return };
     let old = be16(header, offset);
     let new = change(old);
@@ -92,8 +93,13 @@ fn set_ipv4_word(frame: &mut Frame, at: usize, offset: usize, change: impl FnOnc
 
 /// Sets a field, if the frame has it.
 #[inline]
-pub(crate) fn set_field(frame: &mut Frame, places: &Places, field: Field, value: u128) {
+pub(crate) fn set_field(frame: &mut Frame, places: &mut Places, field: Field, value: u128) {
     match field {
+        Field::EthType => shims::set_eth_type(frame, places, value as u16),
+        Field::IpProto => set_protocol(frame, places, value as u8),
+        Field::MplsLabel | Field::MplsTc | Field::MplsBos | Field::PbbIsid | Field::PbbUca => {
+            shims::set_field(frame, places, field, value);
+        }
         Field::EthDst => copy(frame, 0, &mac(value)),
         Field::EthSrc => copy(frame, 6, &mac(value)),
         Field::VlanVid | Field::VlanPcp if places.n_tags == 0 => {}
@@ -114,6 +120,26 @@ pub(crate) fn set_field(frame: &mut Frame, places: &Places, field: Field, value:
     }
 }
 
+/// Sets the protocol of an IP packet. The checksum of the transport header there was takes part: the protocol is in its
+/// pseudo header.
+#[inline(never)]
+fn set_protocol(frame: &mut Frame, places: &mut Places, new: u8) {
+    let network_at = usize::from(places.network_at);
+    let at = match places.ethertype {
+        0x0800 => network_at + 9,
+        0x86dd => shims::ipv6_protocol_at(frame, places),
+        _ => return,
+    };
+    let Some(&old) = frame.head().get(at) else { return };
+    adjust_transport(frame, places, Delta::NONE.word(old.into(), new.into()), Delta::NONE);
+    if places.ethertype == 0x0800 {
+        set_ipv4_word(frame, network_at, 8, |word| word & 0xff00 | u16::from(new));
+    } else {
+        copy(frame, at, &[new]);
+    }
+    shims::reread(frame, places);
+}
+
 /// The DSCP of an IP frame.
 pub(crate) fn dscp(frame: &Frame, places: &Places) -> Option<u8> {
     let word = be16(frame.head(), usize::from(places.network_at));
@@ -130,7 +156,7 @@ fn mac(value: u128) -> [u8; 6] {
 }
 
 #[inline(always)]
-fn copy(frame: &mut Frame, at: usize, bytes: &[u8]) {
+pub(crate) fn copy(frame: &mut Frame, at: usize, bytes: &[u8]) {
     if let Some(place) = frame.head_mut().get_mut(at..at + bytes.len()) {
         place.copy_from_slice(bytes);
     }
@@ -229,7 +255,9 @@ fn set_in_transport(frame: &mut Frame, places: &Places, field: Field, value: u12
         Field::UdpSrc | Field::UdpDst => 17,
         Field::SctpSrc | Field::SctpDst => 132,
         Field::Icmpv4Type | Field::Icmpv4Code => 1,
-        Field::Icmpv6Code | Field::Ipv6NdTarget | Field::Ipv6NdSll | Field::Ipv6NdTll => 58,
+        Field::Icmpv6Type | Field::Icmpv6Code | Field::Ipv6NdTarget | Field::Ipv6NdSll | Field::Ipv6NdTll => {
+            58
+        }
         _ => return,
     };
     let (at, len) = (usize::from(places.transport_at), usize::from(places.transport_len));
@@ -246,7 +274,7 @@ fn set_in_transport(frame: &mut Frame, places: &Places, field: Field, value: u12
         Field::TcpDst | Field::UdpDst => set_word(frame, places, at + 2, value as u16),
         Field::SctpSrc => set_sctp_port(frame, places, 0, value as u16),
         Field::SctpDst => set_sctp_port(frame, places, 2, value as u16),
-        Field::Icmpv4Type => {
+        Field::Icmpv4Type | Field::Icmpv6Type => {
             let code = be16(frame.head(), at) & 0xff;
             set_word(frame, places, at, (value as u16) << 8 | code);
         }

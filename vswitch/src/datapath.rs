@@ -9,7 +9,7 @@ use packet::offload::wire_size;
 use packet::{Batch, Frame, Instant, Outputs, Pool};
 
 use crate::cache::{Cache, Slot};
-use crate::execute::{Execution, Source};
+use crate::execute::{Execution, Progress, Source};
 use crate::extract::{Places, extract};
 use crate::fdb::{Fdb, Learned};
 use crate::key::{self, Depth, Key, N_WORDS};
@@ -254,6 +254,9 @@ impl Datapath {
         let size = wire_size(&frame);
         self.programs.count(at, now, size.n_frames.into(), size.bytes);
         let program = self.programs.get(at);
+        if program.next.is_some() {
+            return self.run_on(now, frame, (at, places), pool, out);
+        }
         // The usual program: one output, nothing else to know of.
         if let Some(port) = program.only_output
             && port != frame.meta.in_port
@@ -268,6 +271,66 @@ impl Datapath {
         if let Some(step) = stopped {
             self.programs.count_partly(at, step, (size.n_frames.into(), size.bytes));
         }
+    }
+
+    /// Runs a program that ends in [`Resume`](crate::pipeline::Resume), and those the frame goes on with. The first is
+    /// counted already.
+    #[inline(never)]
+    fn run_on(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        (at, places): (u32, Places),
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        let in_port = frame.meta.in_port;
+        let size = wire_size(&frame);
+        let mut reason = DropReason::Flow;
+        let mut progress = Progress::default();
+        let mut waiting = VecDeque::from([(frame, places, at, size)]);
+        while let Some((frame, places, at, size)) = waiting.pop_front() {
+            let program = self.programs.get(at);
+            reason = program.drop;
+            let more = program.next.is_some();
+            let source = Source { now, snapshot: &self.snapshot, places, in_port };
+            let execution = Execution::new(source, &mut self.side, pool, out);
+            let done = execution.run_on(frame, &program.steps, (progress, more));
+            progress = done.progress;
+            if let Some(step) = done.stopped_at {
+                self.programs.count_partly(at, step, (size.n_frames.into(), size.bytes));
+            }
+            let whole = done.kept.len() == 1;
+            for (mut frame, _) in done.kept {
+                // Entries count frames as they were received.
+                let size = if whole { size } else { wire_size(&frame) };
+                frame.meta.in_port = in_port;
+                match self.resume(&frame, at) {
+                    Ok((program, places)) => {
+                        self.programs.count(program, now, size.n_frames.into(), size.bytes);
+                        waiting.push_back((frame, places, program, size));
+                    }
+                    Err(reason) => {
+                        progress.fail(reason);
+                        pool.free(frame);
+                    }
+                }
+            }
+        }
+        if let Some(reason) = progress.drop_reason(reason) {
+            self.side.drops[reason] += 1;
+        }
+    }
+
+    /// Reads a frame again that program `at` ended with, and finds the program it goes on with. Not cached: the cache
+    /// knows frames as they were received.
+    fn resume(&mut self, frame: &Frame, at: u32) -> Result<(u32, Places), DropReason> {
+        let mut key = [0; N_WORDS];
+        let places = extract(frame, frame.meta.in_port, self.snapshot.layout.depth, &mut key)?;
+        if places.is_fragment && self.snapshot.options.frag == FragMode::Drop {
+            return Err(DropReason::Fragment);
+        }
+        Ok((self.programs.resume(&self.snapshot, &mut key, at), places))
     }
 
     /// The program of a frame: from the cache, or by a walk.

@@ -5,11 +5,12 @@ use packet::offload::{complete_checksum, segment, wire_size};
 use packet::{Frame, Instant, Outputs, Pool};
 
 use crate::DropReason;
-use crate::actions;
+use crate::actions::{self, NoRoom};
 use crate::datapath::{Punted, Side};
 use crate::extract::Places;
 use crate::group::{self, MAX_DEPTH};
 use crate::meter::{Measured, Meter, raise_drop_precedence};
+use crate::shims;
 use crate::snapshot::{PortRow, Snapshot};
 use crate::step::{Punt, Step};
 
@@ -27,12 +28,40 @@ pub(crate) struct Execution<'a> {
     side: &'a mut Side,
     pool: &'a mut Pool,
     out: &'a mut Outputs,
+    progress: Progress,
+    /// Frames that are still there, when there is more for them than the steps.
+    kept: Vec<(Frame, Places)>,
+    /// The step that dropped the frame, so that those behind it were not done.
+    stopped_at: Option<usize>,
+}
+
+/// What became of a frame and its copies so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
     /// Copies that went somewhere.
     n_sent: usize,
     /// Why the first that went nowhere did not.
     failure: Option<DropReason>,
-    /// The step that dropped the frame, so that those behind it were not done.
-    stopped_at: Option<usize>,
+}
+
+impl Progress {
+    pub(crate) fn fail(&mut self, reason: DropReason) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Why the frame counts as dropped, if it went nowhere: for the first failure, else for `reason`.
+    pub(crate) fn drop_reason(&self, reason: DropReason) -> Option<DropReason> {
+        (self.n_sent == 0).then_some(self.failure.unwrap_or(reason))
+    }
+}
+
+/// What became of a frame when its steps were done.
+pub(crate) struct Done {
+    pub progress: Progress,
+    /// The step that dropped the frame, if one did before the end.
+    pub stopped_at: Option<usize>,
+    /// What is still there, with its headers.
+    pub kept: Vec<(Frame, Places)>,
 }
 
 /// What becomes of a list of steps.
@@ -51,7 +80,8 @@ impl<'a> Execution<'a> {
         pool: &'a mut Pool,
         out: &'a mut Outputs,
     ) -> Self {
-        Self { source, side, pool, out, n_sent: 0, failure: None, stopped_at: None }
+        let (progress, kept) = (Progress::default(), Vec::new());
+        Self { source, side, pool, out, progress, kept, stopped_at: None }
     }
 
     /// Runs `steps`. A frame that went nowhere counts as dropped: for the first failure, else for `reason`.
@@ -63,6 +93,18 @@ impl<'a> Execution<'a> {
         }
         self.account(reason);
         self.stopped_at
+    }
+
+    /// Runs `steps` for a frame to which `progress` happened before. With `more`, the frame is kept; a super-frame may
+    /// be cut.
+    pub(crate) fn run_on(mut self, frame: Frame, steps: &[Step], (progress, more): (Progress, bool)) -> Done {
+        self.progress = progress;
+        match self.steps(frame, steps, MAX_DEPTH, !more) {
+            End::Kept(frame) if more => self.kept.push((frame, self.source.places)),
+            End::Kept(frame) => self.pool.free(frame),
+            End::Gone => {}
+        }
+        Done { progress: self.progress, stopped_at: self.stopped_at, kept: self.kept }
     }
 
     /// Runs `steps` and gives the frame back, unless a step dropped it.
@@ -77,19 +119,26 @@ impl<'a> Execution<'a> {
     }
 
     fn account(&mut self, reason: DropReason) {
-        if self.n_sent == 0 {
-            self.side.drops[self.failure.unwrap_or(reason)] += 1;
+        if let Some(reason) = self.progress.drop_reason(reason) {
+            self.side.drops[reason] += 1;
         }
     }
 
     fn fail(&mut self, reason: DropReason) {
-        self.failure.get_or_insert(reason);
+        self.progress.fail(reason);
     }
 
     /// Runs steps. With `last`, nothing follows: the last output may take the frame itself.
     fn steps(&mut self, mut frame: Frame, steps: &[Step], depth: u8, last: bool) -> End {
         for (n, step) in steps.iter().enumerate() {
             let take = last && n + 1 == steps.len();
+            if step.rebuilds() {
+                match self.rebuild(frame, (n, steps, depth, last)) {
+                    End::Kept(kept) => frame = kept,
+                    End::Gone => return End::Gone,
+                }
+                continue;
+            }
             let places = &mut self.source.places;
             match *step {
                 Step::SetField(field, value) => actions::set_field(&mut frame, places, field, value.get()),
@@ -107,7 +156,16 @@ impl<'a> Execution<'a> {
                         return self.expire(frame, punt);
                     }
                 }
-                Step::Meter(meter) => match self.meter(frame, meter, (n, steps, depth)) {
+                Step::SetMplsTtl(ttl) => shims::set_mpls_ttl(&mut frame, places, ttl),
+                Step::CopyTtlOut => shims::copy_ttl_out(&mut frame, places),
+                Step::CopyTtlIn => shims::copy_ttl_in(&mut frame, places),
+                Step::DecMplsTtl(punt) => {
+                    if shims::dec_mpls_ttl(&mut frame, places).is_err() {
+                        self.note_stop(n, depth);
+                        return self.expire(frame, punt);
+                    }
+                }
+                Step::Meter(meter) => match self.meter(frame, meter, (n, steps, depth, last)) {
                     End::Kept(kept) => frame = kept,
                     End::Gone => return End::Gone,
                 },
@@ -122,6 +180,73 @@ impl<'a> Execution<'a> {
             }
         }
         End::Kept(frame)
+    }
+
+    /// Does step `n`, which moves or renames headers, with the complete frame: no offload could find them afterwards. A
+    /// super-frame is cut, and each segment does the steps for itself.
+    #[inline(never)]
+    fn rebuild(&mut self, mut frame: Frame, at: (usize, &[Step], u8, bool)) -> End {
+        let (n, steps, depth, last) = at;
+        if frame.meta.gso.is_some() {
+            self.cut(frame, (&steps[n..], depth, last), |_, part| Some(part));
+            return End::Gone;
+        }
+        if complete_checksum(&mut frame).is_err() {
+            self.note_stop(n, depth);
+            return self.stop(frame, DropReason::BadOffload);
+        }
+        let places = &mut self.source.places;
+        let done = match steps[n] {
+            Step::PushMpls(ethertype) => shims::push_mpls(&mut frame, places, ethertype),
+            Step::PushPbb(ethertype) => shims::push_pbb(&mut frame, places, ethertype),
+            Step::PopMpls(ethertype) => {
+                shims::pop_mpls(&mut frame, places, ethertype);
+                Ok(())
+            }
+            Step::PopPbb => {
+                shims::pop_pbb(&mut frame, places);
+                Ok(())
+            }
+            Step::SetField(field, value) => {
+                actions::set_field(&mut frame, places, field, value.get());
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        match done {
+            Ok(()) => End::Kept(frame),
+            Err(NoRoom) => {
+                self.note_stop(n, depth);
+                self.stop(frame, DropReason::NoRoom)
+            }
+        }
+    }
+
+    /// Cuts a super-frame; each segment that `admit` lets pass does `steps` for itself.
+    fn cut(
+        &mut self,
+        frame: Frame,
+        (steps, depth, last): (&[Step], u8, bool),
+        admit: impl Fn(&mut Self, Frame) -> Option<Frame>,
+    ) {
+        let mut parts = Vec::new();
+        if segment(frame, self.pool, &mut parts).is_err() {
+            self.fail(DropReason::BadOffload);
+        }
+        let places = self.source.places;
+        for part in parts {
+            self.source.places = places;
+            let Some(part) = admit(self, part) else { continue };
+            match self.steps(part, steps, depth, last) {
+                End::Kept(rest) if !last && depth == MAX_DEPTH => {
+                    self.kept.push((rest, self.source.places));
+                }
+                End::Kept(rest) => self.pool.free(rest),
+                End::Gone => {}
+            }
+        }
+        // Where single segments stopped does not say what the others did.
+        self.stopped_at = None;
     }
 
     /// A step of the program itself, not of a group's bucket, drops the frame.
@@ -165,6 +290,14 @@ impl<'a> Execution<'a> {
             | Step::SetField(..)
             | Step::PushVlan(_)
             | Step::PopVlan
+            | Step::PushMpls(_)
+            | Step::PopMpls(_)
+            | Step::PushPbb(_)
+            | Step::PopPbb
+            | Step::SetMplsTtl(_)
+            | Step::DecMplsTtl(_)
+            | Step::CopyTtlOut
+            | Step::CopyTtlIn
             | Step::SetTtl(_)
             | Step::DecTtl(_) => self.refuse(frame, DropReason::Flow),
         }
@@ -172,7 +305,8 @@ impl<'a> Execution<'a> {
 
     /// Measures a frame at step `n`. A super-frame that does not pass whole is cut, and each segment measured and sent
     /// through the steps behind for itself.
-    fn meter(&mut self, frame: Frame, id: MeterId, (n, steps, depth): (usize, &[Step], u8)) -> End {
+    fn meter(&mut self, frame: Frame, id: MeterId, at: (usize, &[Step], u8, bool)) -> End {
+        let (n, steps, depth, last) = at;
         let (now, snapshot) = (self.source.now, self.source.snapshot);
         let Some(meter) = snapshot.meters.get(&id) else {
             self.note_stop(n, depth);
@@ -185,19 +319,7 @@ impl<'a> Execution<'a> {
             };
             return End::Kept(frame);
         }
-        let mut parts = Vec::new();
-        if segment(frame, self.pool, &mut parts).is_err() {
-            self.fail(DropReason::BadOffload);
-        }
-        let places = self.source.places;
-        for part in parts {
-            self.source.places = places;
-            if let Some(part) = self.measured(part, meter)
-                && let End::Kept(rest) = self.steps(part, &steps[n + 1..], depth, true)
-            {
-                self.pool.free(rest);
-            }
-        }
+        self.cut(frame, (&steps[n + 1..], depth, last), |this, part| this.measured(part, meter));
         End::Gone
     }
 
@@ -214,7 +336,7 @@ impl<'a> Execution<'a> {
     }
 
     fn remark(&mut self, mut frame: Frame, levels: u8) -> Frame {
-        let places = &self.source.places;
+        let places = &mut self.source.places;
         if let Some(dscp) = actions::dscp(&frame, places) {
             let raised = raise_drop_precedence(dscp, levels);
             actions::set_field(&mut frame, places, Field::IpDscp, raised.into());
@@ -230,7 +352,7 @@ impl<'a> Execution<'a> {
     fn output(&mut self, frame: Frame, port: PortNo) {
         match self.source.snapshot.ports.get(port) {
             Some(row) if row.may_send() => {
-                self.n_sent += 1;
+                self.progress.n_sent += 1;
                 self.out.push((port, frame));
             }
             Some(_) => self.refuse(frame, DropReason::PortDown),
@@ -245,13 +367,13 @@ impl<'a> Execution<'a> {
         for row in snapshot.ports.iter().filter(|row| row.port != self.source.in_port && may(row)) {
             if let Some(port) = previous.replace(row.port) {
                 let copy = self.pool.clone_frame(&frame);
-                self.n_sent += 1;
+                self.progress.n_sent += 1;
                 self.out.push((port, copy));
             }
         }
         match previous {
             Some(port) => {
-                self.n_sent += 1;
+                self.progress.n_sent += 1;
                 self.out.push((port, frame));
             }
             None => self.refuse(frame, DropReason::Filtered),
@@ -308,7 +430,7 @@ impl<'a> Execution<'a> {
         let punted = Punted { punt, in_port: self.source.in_port, data: frame.to_vec() };
         match self.side.punt(punted) {
             Ok(()) if punt.reason == PacketInReason::InvalidTtl => {}
-            Ok(()) => self.n_sent += 1,
+            Ok(()) => self.progress.n_sent += 1,
             Err(reason) => self.fail(reason),
         }
         self.pool.free(frame);

@@ -210,7 +210,7 @@ pub(crate) fn refusal(error: ParseError) -> DropReason {
 }
 
 #[inline(always)]
-const fn is_extension(protocol: u8) -> bool {
+pub(crate) const fn is_extension(protocol: u8) -> bool {
     matches!(protocol, 0 | 43 | 44 | 51 | 60)
 }
 

@@ -18,6 +18,7 @@ mod message;
 mod meter;
 pub mod oracle;
 mod pipeline;
+mod shims;
 mod snapshot;
 pub mod standalone;
 mod step;

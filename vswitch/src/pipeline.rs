@@ -12,6 +12,8 @@ use crate::step::{ActionSet, Leaf, Step};
 const MAX_PROGRAMS: usize = 1 << 17;
 /// Set in the last element of a path that ended in a table miss.
 const MISS: u64 = 1 << 63;
+/// Set in the first element of a path that goes on where the program of this number ended.
+const RESUMED: u64 = 1 << 62;
 
 /// What to do with every frame of some microflows: a straight list.
 ///
@@ -32,6 +34,17 @@ pub(crate) struct Program {
     /// The tables it was looked up in: those of the entries, then the one that missed.
     pub tables: Box<[u8]>,
     path: Box<[u64]>,
+    /// Where the frame goes on when it was read again.
+    pub next: Option<Box<Resume>>,
+}
+
+/// How a program ends whose last entry exposes headers that its key does not know: the frame is read again, and goes on
+/// in the same epoch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resume {
+    table: u8,
+    metadata: u64,
+    set: ActionSet,
 }
 
 /// What frames of a program were counted since the last report.
@@ -42,12 +55,16 @@ pub(crate) struct Counts {
     pub last_used: Instant,
 }
 
-/// Walks the tables with `key`, and leaves the path in `path`: the stamp of each entry hit, then the table that
-/// missed, if one did. `key` ends as the last table saw it.
+/// Walks the tables from `table` with `key`, and adds the path to `path`: the stamp of each entry hit, then the table that
+/// missed, if one did. It ends at an entry behind which the frame must be read again. `key` ends as the last table saw
+/// it.
 #[inline]
-pub(crate) fn walk(snapshot: &Snapshot, key: &mut Key, path: &mut Vec<u64>, mut visit: impl FnMut(&Flow)) {
-    path.clear();
-    let mut table = 0;
+fn walk(
+    (snapshot, mut table): (&Snapshot, u8),
+    key: &mut Key,
+    path: &mut Vec<u64>,
+    mut visit: impl FnMut(&Flow),
+) {
     loop {
         let Some((flow, _)) = snapshot.tables.get(usize::from(table)).and_then(|t| t.lookup(key)) else {
             path.push(MISS | u64::from(table));
@@ -56,7 +73,7 @@ pub(crate) fn walk(snapshot: &Snapshot, key: &mut Key, path: &mut Vec<u64>, mut 
         visit(flow);
         let entry = &flow.value;
         path.push(entry.stamp);
-        let Some(next) = entry.goto else { return };
+        let Some(next) = entry.goto.filter(|_| !entry.rebuilds()) else { return };
         for step in &entry.apply {
             step.apply(key);
         }
@@ -66,11 +83,10 @@ pub(crate) fn walk(snapshot: &Snapshot, key: &mut Key, path: &mut Vec<u64>, mut 
     }
 }
 
-/// Puts the actions of a path together.
-fn assemble(flows: &[Flow], path: &[u64]) -> Program {
-    let mut set = ActionSet::default();
+/// Puts the actions of a path together that begins as `start` says.
+fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
+    let Resume { mut set, mut metadata, .. } = start;
     let mut steps = Vec::new();
-    let mut metadata = 0;
     let mut ends = Vec::with_capacity(flows.len());
     for flow in flows {
         steps.extend(flow.value.apply.iter().map(|step| step.with_metadata(metadata)));
@@ -84,11 +100,13 @@ fn assemble(flows: &[Flow], path: &[u64]) -> Program {
     }
     let miss = path.last().filter(|&&last| last & MISS != 0);
     // §5.4: a frame that misses without a table-miss entry is dropped, its action set with it.
-    if miss.is_none() {
+    let last = flows.last().filter(|flow| miss.is_none() && flow.value.rebuilds());
+    let next = last.and_then(|flow| flow.value.goto);
+    if miss.is_none() && next.is_none() {
         steps.extend(set.steps().map(|step| step.with_metadata(metadata)));
     }
     let only_output = match *steps {
-        [Step::Output(port)] => Some(port),
+        [Step::Output(port)] if next.is_none() => Some(port),
         _ => None,
     };
     Program {
@@ -100,6 +118,7 @@ fn assemble(flows: &[Flow], path: &[u64]) -> Program {
         tables: flows.iter().map(|flow| flow.value.table).chain(miss.map(|&last| last as u8)).collect(),
         path: path.into(),
         counts: Counts::default(),
+        next: next.map(|table| Box::new(Resume { table, metadata, set })),
     }
 }
 
@@ -224,13 +243,32 @@ impl Programs {
                 _ => self.learn_entry(snapshot, key, leaf),
             };
         }
-        self.classify_path(snapshot, key)
+        self.classify_path(snapshot, key, None)
+    }
+
+    /// The program for a frame that program `at` ended with, as it was read again.
+    pub(crate) fn resume(&mut self, snapshot: &Snapshot, key: &mut Key, at: u32) -> u32 {
+        key[key::METADATA] = self.start(Some(at)).metadata;
+        self.classify_path(snapshot, key, Some(at))
+    }
+
+    /// The tables that a frame was looked up in since the counts were taken, with the entry that matched.
+    pub(crate) fn visited(&self) -> impl Iterator<Item = (u8, Option<Index>)> + '_ {
+        self.used.iter().map(|&at| self.get(at)).flat_map(|program| {
+            let entries = program.entries.iter().copied().map(Some).chain(core::iter::repeat(None));
+            program.tables.iter().copied().zip(entries)
+        })
+    }
+
+    fn start(&self, prior: Option<u32>) -> Resume {
+        let next = prior.and_then(|at| self.get(at).next.as_deref());
+        next.cloned().unwrap_or_default()
     }
 
     /// Remembers the program of a path of one entry by that entry.
     #[cold]
     fn learn_entry(&mut self, snapshot: &Snapshot, key: &Key, leaf: Leaf) -> u32 {
-        let program = self.classify_path(snapshot, key);
+        let program = self.classify_path(snapshot, key, None);
         let slot = leaf.slot();
         if self.by_entry.len() <= slot {
             self.by_entry.resize(slot + 1, (Leaf(0), 0));
@@ -239,24 +277,34 @@ impl Programs {
         program
     }
 
-    fn classify_path(&mut self, snapshot: &Snapshot, key: &Key) -> u32 {
+    fn classify_path(&mut self, snapshot: &Snapshot, key: &Key, prior: Option<u32>) -> u32 {
         let mut path = core::mem::take(&mut self.path);
-        walk(snapshot, &mut key.clone(), &mut path, |_| {});
+        path.clear();
+        path.extend(prior.map(|at| RESUMED | u64::from(at)));
+        let table = prior.and_then(|at| self.get(at).next.as_deref()).map_or(0, |next| next.table);
+        walk((snapshot, table), &mut key.clone(), &mut path, |_| {});
         let name = self.secrets.map(|secret| secret.hash(&path));
         let known = self.by_path.get_array(name);
         let at = match known {
             Some(at) if is_same(&self.programs[at as usize].path, &path) => at,
-            _ => self.learn_path(snapshot, key, &mut path, name),
+            _ => self.learn_path((snapshot, prior), key, &path, name),
         };
         self.path = path;
         at
     }
 
     #[cold]
-    fn learn_path(&mut self, snapshot: &Snapshot, key: &Key, path: &mut Vec<u64>, name: [u64; 2]) -> u32 {
+    fn learn_path(
+        &mut self,
+        (snapshot, prior): (&Snapshot, Option<u32>),
+        key: &Key,
+        path: &[u64],
+        name: [u64; 2],
+    ) -> u32 {
+        let start = self.start(prior);
         let mut flows = Vec::new();
-        walk(snapshot, &mut key.clone(), path, |flow| flows.push(flow.clone()));
-        self.programs.push(assemble(&flows, path));
+        walk((snapshot, start.table), &mut key.clone(), &mut Vec::new(), |flow| flows.push(flow.clone()));
+        self.programs.push(assemble(&flows, path, start));
         let at = self.programs.len() as u32 - 1;
         self.by_path.insert(&name, at);
         at

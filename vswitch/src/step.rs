@@ -38,6 +38,22 @@ pub(crate) enum Step {
     PushVlan(u16),
     /// Take the outermost tag off, if there is one.
     PopVlan,
+    /// Push a shim with this Ethertype.
+    PushMpls(u16),
+    /// Take the outermost shim off, if there is one; the frame gets this Ethertype.
+    PopMpls(u16),
+    /// Push a service tag with this Ethertype.
+    PushPbb(u16),
+    /// Take the outermost service tag off, if there is one.
+    PopPbb,
+    /// Set the TTL of the outermost shim.
+    SetMplsTtl(u8),
+    /// Decrement the TTL of the outermost shim; a frame that cannot is dropped and may be punted.
+    DecMplsTtl(Punt),
+    /// Copy the TTL outwards.
+    CopyTtlOut,
+    /// Copy the TTL inwards.
+    CopyTtlIn,
     /// Set TTL or hop limit.
     SetTtl(u8),
     /// Decrement TTL or hop limit; a frame that cannot is dropped and may be punted.
@@ -73,10 +89,22 @@ pub(crate) struct Punt {
 impl Step {
     /// The same with the metadata a packet-in is to report.
     pub(crate) fn with_metadata(mut self, metadata: u64) -> Self {
-        if let Self::Punt(punt) | Self::DecTtl(punt) = &mut self {
+        if let Self::Punt(punt) | Self::DecTtl(punt) | Self::DecMplsTtl(punt) = &mut self {
             punt.metadata = metadata;
         }
         self
+    }
+
+    /// It moves or renames headers: the frame must be complete for it, and be read again before a later table sees it.
+    pub(crate) const fn rebuilds(&self) -> bool {
+        matches!(
+            self,
+            Self::PushMpls(_)
+                | Self::PopMpls(_)
+                | Self::PushPbb(_)
+                | Self::PopPbb
+                | Self::SetField(Field::EthType | Field::IpProto | Field::Icmpv6Type, _)
+        )
     }
 }
 
@@ -171,23 +199,6 @@ fn set_in_key(key: &mut Key, field: Field, value: u128) {
     }
 }
 
-/// Fields that set-field can write.
-pub(crate) const fn is_settable(field: Field) -> bool {
-    field.is_settable()
-        && !matches!(
-            field,
-            // What these announce would have to be read again: see docs/limits.md.
-            Field::EthType
-                | Field::IpProto
-                | Field::Icmpv6Type
-                | Field::MplsLabel
-                | Field::MplsTc
-                | Field::MplsBos
-                | Field::PbbIsid
-                | Field::PbbUca
-        )
-}
-
 /// What a list of actions is checked against.
 pub(crate) struct Checks<'a> {
     /// The match of the flow; none for packet-outs and groups, whose frames can be anything.
@@ -209,12 +220,23 @@ pub(crate) fn compile(
     origin: Origin,
     checks: &Checks<'_>,
 ) -> Result<Vec<Step>, ErrorKind> {
+    // What the frame is known to be; nothing is known once its headers are others.
+    let mut known = checks.matches.cloned();
     let mut tagged = checks.matches.is_none_or(|m| m.get(Field::VlanVid).is_none_or(|oxm| oxm.value != 0));
     let mut steps = Vec::with_capacity(actions.len());
     for action in actions {
         match action {
             Action::PushVlan(_) => tagged = true,
-            Action::SetField(oxm) => check_set_field(oxm, tagged, checks)?,
+            Action::PushMpls(ethertype) | Action::PushPbb(ethertype) => {
+                known = known.map(|_| Match::new().eth_type(*ethertype));
+            }
+            Action::PopMpls(_) | Action::PopPbb => (known, tagged) = (None, true),
+            Action::SetField(oxm) => {
+                check_set_field(oxm, tagged, known.as_ref())?;
+                if matches!(oxm.field, Field::EthType | Field::IpProto | Field::Icmpv6Type) {
+                    (known, tagged) = (None, true);
+                }
+            }
             _ => {}
         }
         steps.extend(compile_one(action, origin, checks)?);
@@ -238,6 +260,17 @@ fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<O
         Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => Step::PushVlan(tpid),
         Action::PushVlan(_) => return Err(BadAction::BadArgument.into()),
         Action::PopVlan => Step::PopVlan,
+        Action::PushMpls(ethertype @ (0x8847 | 0x8848)) => Step::PushMpls(ethertype),
+        Action::PushPbb(ethertype @ 0x88e7) => Step::PushPbb(ethertype),
+        Action::PushMpls(_) | Action::PushPbb(_) => return Err(BadAction::BadArgument.into()),
+        Action::PopMpls(ethertype) => Step::PopMpls(ethertype),
+        Action::PopPbb => Step::PopPbb,
+        Action::SetMplsTtl(ttl) => Step::SetMplsTtl(ttl),
+        Action::CopyTtlOut => Step::CopyTtlOut,
+        Action::CopyTtlIn => Step::CopyTtlIn,
+        Action::DecMplsTtl => Step::DecMplsTtl(
+            Origin { reason: PacketInReason::InvalidTtl, ..origin }.punt(openflow::NO_BUFFER_LEN),
+        ),
         Action::Group(group) if (checks.has_group)(group) => Step::Group(group),
         Action::Group(_) => return Err(BadAction::BadOutGroup.into()),
         Action::SetNwTtl(ttl) => Step::SetTtl(ttl),
@@ -252,9 +285,9 @@ fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<O
     }))
 }
 
-fn check_set_field(oxm: &Oxm, tagged: bool, checks: &Checks<'_>) -> Result<(), ErrorKind> {
+fn check_set_field(oxm: &Oxm, tagged: bool, known: Option<&Match>) -> Result<(), ErrorKind> {
     let field = oxm.field;
-    if !is_settable(field) || oxm.mask.is_some() {
+    if !field.is_settable() || oxm.mask.is_some() {
         return Err(BadAction::BadSetType.into());
     }
     let vid = u128::from(VID_PRESENT);
@@ -262,7 +295,7 @@ fn check_set_field(oxm: &Oxm, tagged: bool, checks: &Checks<'_>) -> Result<(), E
         return Err(BadAction::BadSetArgument.into());
     }
     // §7.2.5: the match must hold the prerequisites, or an action before it must make them.
-    let Some(matches) = checks.matches else { return Ok(()) };
+    let Some(matches) = known else { return Ok(()) };
     let consistent = match field {
         Field::VlanVid | Field::VlanPcp => tagged,
         _ => matches.get(field).is_some() || matches.with(Oxm::new(field, oxm.value)).is_ok(),
@@ -284,6 +317,13 @@ pub(crate) struct Entry {
     /// New bits and which.
     pub metadata: (u64, u64),
     pub goto: Option<u8>,
+}
+
+impl Entry {
+    /// Behind its steps the frame must be read again.
+    pub(crate) fn rebuilds(&self) -> bool {
+        self.apply.iter().any(Step::rebuilds)
+    }
 }
 
 /// An entry in one word, unlike that of any other entry: what a worker needs to know its program without touching the
@@ -383,9 +423,17 @@ pub(crate) struct ActionSet {
 /// The place of a step in an action set: order of §5.10, then what may be there once.
 fn place(step: &Step) -> (u8, u8) {
     match step {
+        Step::CopyTtlIn => (1, 0),
         Step::PopVlan => (2, 0),
+        Step::PopMpls(_) => (2, 1),
+        Step::PopPbb => (2, 2),
+        Step::PushMpls(_) => (3, 0),
+        Step::PushPbb(_) => (4, 0),
         Step::PushVlan(_) => (5, 0),
+        Step::CopyTtlOut => (6, 0),
         Step::DecTtl(_) => (7, 0),
+        Step::DecMplsTtl(_) => (7, 1),
+        Step::SetMplsTtl(_) => (8, u8::MAX - 1),
         Step::SetField(field, _) => (8, *field as u8),
         Step::SetTtl(_) => (8, u8::MAX),
         Step::Group(_) => (10, 0),

@@ -12,7 +12,6 @@ use crate::datapath::{Datapath, OrderKind, ReportKind};
 use crate::extract::extract;
 use crate::fdb::Learned;
 use crate::key::{self, Depth, N_WORDS};
-use crate::pipeline::walk;
 use crate::snapshot::Snapshot;
 use crate::{DropReason, Order};
 
@@ -87,13 +86,18 @@ pub(crate) fn trace(
         return this;
     };
     frame.meta.in_port = in_port;
-    this.visit_tables(snapshot, &frame, describe);
+    this.read(&frame);
     let mut worker = Datapath::new(snapshot.clone(), 0, snapshot.options.secret);
     let mut out = Vec::new();
     for &station in learned {
         worker.handle_order(now, Order(OrderKind::Learned(station)), &mut pool, &mut out);
     }
     worker.process(now, &mut vec![frame], &mut pool, &mut out);
+    this.tables = worker
+        .programs
+        .visited()
+        .map(|(table, entry)| TraceTable { table: TableId(table), entry: entry.and_then(describe) })
+        .collect();
     worker.handle_idle(now);
     let sent = out.iter().map(|(port, frame)| TraceOutcome::Output { port: *port, frame: frame.to_vec() });
     this.outcomes.extend(sent);
@@ -114,30 +118,10 @@ pub(crate) fn trace(
 }
 
 impl Trace {
-    fn visit_tables(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &Frame,
-        describe: &dyn Fn(Index) -> Option<TraceEntry>,
-    ) {
+    fn read(&mut self, frame: &Frame) {
         let mut key = [0; N_WORDS];
-        if extract(frame, self.in_port, Depth::All, &mut key).is_err() {
-            return;
-        }
-        self.fields = key::describe(&key, self.in_port);
-        let may_receive = snapshot.ports.get(self.in_port).is_some_and(|row| row.may_receive());
-        if !may_receive || snapshot.options.standalone {
-            return;
-        }
-        let mut next = Some(0);
-        walk(snapshot, &mut key, &mut Vec::new(), |flow| {
-            let table = TableId(flow.value.table);
-            self.tables.push(TraceTable { table, entry: describe(flow.value.id) });
-            next = flow.value.goto;
-        });
-        // A table that was to be next but is not there is the one that missed.
-        if let Some(table) = next {
-            self.tables.push(TraceTable { table: TableId(table), entry: None });
+        if extract(frame, self.in_port, Depth::All, &mut key).is_ok() {
+            self.fields = key::describe(&key, self.in_port);
         }
     }
 }

@@ -57,9 +57,22 @@ fn tags() -> impl Strategy<Value = Vec<u16>> {
     prop::collection::vec(select(vec![0u16, 5, 10, 0x6005, 0xe00a]), 0..3)
 }
 
+/// A frame with one or two shims in front of the packet, or as the customer frame of a provider's.
+fn behind_shims(bytes: &[u8], kind: u8, ttl: u8) -> Vec<u8> {
+    let (addresses, rest) = bytes.split_at(12);
+    let shim = |bottom: u8| [0, 1, 0x40 | bottom, ttl];
+    let front = match kind {
+        14 => [&[0x88, 0x47][..], &shim(1), &rest[2..]].concat(),
+        15 => [&[0x88, 0x47][..], &shim(0), &shim(1), &rest[2..]].concat(),
+        16 => [&[0x88, 0xe7, 0, 0, 0, 5][..], addresses, rest].concat(),
+        _ => [&[0x88, 0xa8, 0, 5, 0x88, 0xe7, 8, 0, 0, 5][..], addresses, rest].concat(),
+    };
+    [addresses, &front].concat()
+}
+
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let parts = (mac(), mac(), tags(), v4(), v4(), v6(), v6());
-    (parts, l4(), l4(), 0u8..14, select(vec![0u8, 1, 2, 64]), any::<Index>()).prop_map(
+    (parts, l4(), l4(), 0u8..18, select(vec![0u8, 1, 2, 64]), any::<Index>()).prop_map(
         |((src, dst, tags, s4, d4, s6, d6), sp, dp, kind, ttl, cut)| {
             let mut link = build::ethernet(src, dst);
             for tci in tags {
@@ -87,8 +100,13 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
                 10 => link.payload(EtherType(0x8847), &[0, 1, 0x41, 64, 0x45, 0]),
                 11 => link.payload(EtherType(40), &[0xaa; 50]),
                 12 => ip6.payload(IpProtocol(0), &[6, 0, 1, 4, 0, 0, 0, 0, 0, 22, 0, 80]),
-                _ => ip4.icmpv4(&icmpv4::Message::TimeExceeded { code: 0 }, &[0; 28]),
+                13 => ip4.icmpv4(&icmpv4::Message::TimeExceeded { code: 0 }, &[0; 28]),
+                n if n % 2 == 0 => ip4.tcp(&header, b"inner"),
+                _ => ip6.udp(sp, dp, b"inner"),
             };
+            if kind >= 14 {
+                bytes = behind_shims(&bytes, kind, ttl);
+            }
             // One frame in eight is cut.
             let at = cut.index(bytes.len() * 8);
             bytes.truncate(if at == 0 { 13 } else { at.max(13) });
@@ -111,7 +129,7 @@ fn matches() -> impl Strategy<Value = Match> {
         prop::option::weighted(0.2, 0u64..4),
     );
     let net = (
-        select(vec![0u16, 0x800, 0x800, 0x800, 0x86dd, 0x806]),
+        select(vec![0u16, 0x800, 0x800, 0x800, 0x86dd, 0x806, 0x8847, 0x88e7]),
         prop::option::weighted(0.3, (v4(), 0u32..33)),
         prop::option::weighted(0.4, (v4(), 0u32..33)),
         prop::option::weighted(0.3, (v6(), 0u32..129)),
@@ -150,12 +168,19 @@ fn matches() -> impl Strategy<Value = Match> {
             (Field::UdpDst, dp),
             (Field::SctpDst, dp),
             (Field::Icmpv4Type, sp.map(|p| p & 8)),
+            (Field::MplsLabel, sp.map(|p| p & 20)),
+            (Field::MplsBos, dp.map(|p| p & 1)),
+            (Field::PbbIsid, sp.map(|p| 5 - (p & 1))),
             (Field::ArpOp, dp.map(|p| p & 1)),
         ] {
             wanted.extend(p.map(|p| Oxm::new(f, p.into())));
         }
         wanted.into_iter().fold(Match::new(), |m, oxm| m.with(oxm).unwrap_or(m))
     })
+}
+
+fn ethertype() -> impl Strategy<Value = u16> {
+    select(vec![0x0800u16, 0x0800, 0x86dd, 0x86dd, 0x0806, 0x8847, 0x88e7, 0x8100, 40])
 }
 
 fn set_field() -> impl Strategy<Value = Oxm> {
@@ -179,6 +204,14 @@ fn set_field() -> impl Strategy<Value = Oxm> {
         mac().prop_map(|m| Oxm::mac(Field::ArpSha, m)),
         mac().prop_map(|m| Oxm::mac(Field::Ipv6NdSll, m)),
         (0u8..20).prop_map(|v| Oxm::new(Field::Icmpv4Type, v.into())),
+        select(vec![128u8, 135, 136]).prop_map(|v| Oxm::new(Field::Icmpv6Type, v.into())),
+        select(vec![6u8, 17, 0, 44, 1, 58]).prop_map(|v| Oxm::new(Field::IpProto, v.into())),
+        ethertype().prop_map(|v| Oxm::new(Field::EthType, v.into())),
+        select(vec![0u32, 20, 1 << 19]).prop_map(|v| Oxm::new(Field::MplsLabel, v.into())),
+        (0u8..8).prop_map(|v| Oxm::new(Field::MplsTc, v.into())),
+        (0u8..2).prop_map(|v| Oxm::new(Field::MplsBos, v.into())),
+        (0u32..9).prop_map(|v| Oxm::new(Field::PbbIsid, v.into())),
+        (0u8..2).prop_map(|v| Oxm::new(Field::PbbUca, v.into())),
     ]
 }
 
@@ -190,6 +223,12 @@ fn action() -> impl Strategy<Value = Action> {
         4 => set_field().prop_map(Action::SetField),
         1 => select(vec![0x8100u16, 0x88a8]).prop_map(Action::PushVlan),
         2 => Just(Action::PopVlan),
+        1 => select(vec![0x8847u16, 0x8848]).prop_map(Action::PushMpls),
+        2 => ethertype().prop_map(Action::PopMpls),
+        1 => Just(Action::PushPbb(0x88e7)),
+        1 => Just(Action::PopPbb),
+        1 => select(vec![Action::CopyTtlOut, Action::CopyTtlIn, Action::DecMplsTtl]),
+        1 => (0u8..3).prop_map(Action::SetMplsTtl),
         1 => Just(Action::DecNwTtl),
         1 => (0u8..3).prop_map(Action::SetNwTtl),
         1 => (1u32..4).prop_map(|g| Action::Group(GroupId(g))),

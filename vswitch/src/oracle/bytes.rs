@@ -7,9 +7,13 @@ use crate::DropReason;
 use crate::extract::{exthdr, refusal};
 
 /// Where the network header is, and what it is.
-fn network(bytes: &[u8]) -> Option<(EtherType, usize)> {
-    let tags = ethernet::View::parse(bytes).ok()?.tags().ok()?;
-    Some((tags.ethertype, tags.payload_at))
+pub(super) fn network(bytes: &[u8]) -> Option<(EtherType, usize)> {
+    let view = ethernet::View::parse(bytes).ok()?;
+    // What an action announced and is not there has no fields.
+    match view.tags() {
+        Ok(tags) if check(bytes).is_ok() => Some((tags.ethertype, tags.payload_at)),
+        _ => Some((EtherType(0), 14)),
+    }
 }
 
 /// Refuses what is no frame.
@@ -27,7 +31,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), DropReason> {
 }
 
 /// Protocol, and where its header is if this packet has one.
-fn transport(bytes: &[u8]) -> Option<(IpProtocol, Option<core::ops::Range<usize>>)> {
+pub(super) fn transport(bytes: &[u8]) -> Option<(IpProtocol, Option<core::ops::Range<usize>>)> {
     let (kind, at) = network(bytes)?;
     match kind {
         EtherType::IPV4 => {
@@ -122,7 +126,7 @@ fn option(bytes: &[u8], kind: u8, wanted: u8) -> Option<core::ops::Range<usize>>
     }
 }
 
-fn number(bytes: &[u8]) -> u128 {
+pub(super) fn number(bytes: &[u8]) -> u128 {
     bytes.iter().fold(0, |acc, &b| acc << 8 | u128::from(b))
 }
 
@@ -266,7 +270,7 @@ fn is_fragment(bytes: &[u8]) -> bool {
     }
 }
 
-fn mend(bytes: &mut [u8], at: usize, words: &[(u16, u16)], udp: bool) {
+pub(super) fn mend(bytes: &mut [u8], at: usize, words: &[(u16, u16)], udp: bool) {
     let old = number(&bytes[at..at + 2]) as u16;
     // RFC 768: zero is "no checksum", and a sum of zero is sent as ones.
     if udp && old == 0 {
@@ -277,8 +281,22 @@ fn mend(bytes: &mut [u8], at: usize, words: &[(u16, u16)], udp: bool) {
     bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
 }
 
+/// Sets a byte of an IPv4 header that begins at `start`, and mends its checksum.
+pub(super) fn set_byte_in_ipv4(bytes: &mut [u8], start: usize, at: usize, new: u8) {
+    let word = at - (at - start) % 2;
+    let old = number(&bytes[word..word + 2]) as u16;
+    bytes[at] = new;
+    let now = number(&bytes[word..word + 2]) as u16;
+    if old != now {
+        mend(bytes, start + 10, &[(old, now)], false);
+    }
+}
+
 /// Sets a field, if the frame has it (§5.12).
 pub(super) fn set_field(bytes: &mut [u8], field: Field, value: u128) {
+    if super::shims::set_field(bytes, field, value) {
+        return;
+    }
     let Some((kind, at)) = network(bytes) else { return };
     let tagged = at > 14;
     let all = value.to_be_bytes();

@@ -12,6 +12,7 @@ use openflow::{
 use crate::DropReason;
 
 mod bytes;
+mod shims;
 
 /// A flow entry (§5.2).
 #[derive(Clone, Debug)]
@@ -77,8 +78,17 @@ pub struct Oracle {
 struct Packet {
     bytes: Vec<u8>,
     in_port: PortNo,
+    /// Bytes it had when it was received.
+    received: usize,
     metadata: u64,
     set: Vec<(Action, Origin)>,
+}
+
+impl Packet {
+    /// What is pushed must fit the room that is kept in front of a received frame.
+    fn has_room(&self, n: usize) -> bool {
+        self.bytes.len() + n <= self.received + packet::HEADROOM
+    }
 }
 
 /// The flow an action belongs to.
@@ -182,9 +192,14 @@ impl Oracle {
 
     /// Returns why the frame is dropped if it went nowhere.
     fn pipeline(&self, in_port: PortNo, bytes: &[u8], progress: &mut Progress) -> DropReason {
-        let mut packet = Packet { bytes: bytes.to_vec(), in_port, metadata: 0, set: Vec::new() };
+        let mut packet =
+            Packet { bytes: bytes.to_vec(), in_port, received: bytes.len(), metadata: 0, set: Vec::new() };
         let mut table = TableId(0);
         loop {
+            // What actions announced must be there when a table is to look at it.
+            if let Err(reason) = bytes::check(&packet.bytes) {
+                return reason;
+            }
             progress.outcome.tables.push(table);
             let Some(at) = self.best(table, &packet) else { return DropReason::TableMiss };
             progress.outcome.hits.push(self.flows[at].id);
@@ -280,8 +295,14 @@ impl Oracle {
             Action::Output { port, .. } => self.output(*port, origin, packet, progress),
             Action::Group(group) => self.group(*group, packet, progress, depth),
             Action::SetField(oxm) => bytes::set_field(&mut packet.bytes, oxm.field, oxm.value),
-            Action::PushVlan(tpid) if bytes::push_vlan(&mut packet.bytes, *tpid) => {}
-            Action::PushVlan(_) => {
+            Action::PushVlan(tpid) if packet.has_room(4) && bytes::push_vlan(&mut packet.bytes, *tpid) => {}
+            Action::PushMpls(ethertype) if packet.has_room(4) => {
+                shims::push_mpls(&mut packet.bytes, *ethertype);
+            }
+            Action::PushPbb(ethertype) if packet.has_room(18) => {
+                shims::push_pbb(&mut packet.bytes, *ethertype);
+            }
+            Action::PushVlan(_) | Action::PushMpls(_) | Action::PushPbb(_) => {
                 progress.fail(DropReason::NoRoom);
                 return Err(Stopped);
             }
@@ -293,6 +314,19 @@ impl Oracle {
                     return Err(Stopped);
                 }
                 Some(ttl) => bytes::set_ttl(&mut packet.bytes, ttl - 1),
+                None => {}
+            },
+            Action::PopMpls(ethertype) => shims::pop_mpls(&mut packet.bytes, *ethertype),
+            Action::PopPbb => shims::pop_pbb(&mut packet.bytes),
+            Action::CopyTtlOut => shims::copy_ttl_out(&mut packet.bytes),
+            Action::CopyTtlIn => shims::copy_ttl_in(&mut packet.bytes),
+            Action::SetMplsTtl(ttl) => shims::set_ttl(&mut packet.bytes, *ttl),
+            Action::DecMplsTtl => match shims::ttl(&packet.bytes) {
+                Some(0 | 1) => {
+                    progress.fail(DropReason::Ttl);
+                    return Err(Stopped);
+                }
+                Some(ttl) => shims::set_ttl(&mut packet.bytes, ttl - 1),
                 None => {}
             },
             _ => {}
@@ -457,9 +491,17 @@ fn matches(flow: &Flow, packet: &Packet) -> bool {
 /// §5.10: the order of the action set, and which actions exclude each other.
 fn place(action: &Action) -> (u8, u8) {
     match action {
+        Action::CopyTtlIn => (1, 0),
         Action::PopVlan => (2, 0),
+        Action::PopMpls(_) => (2, 1),
+        Action::PopPbb => (2, 2),
+        Action::PushMpls(_) => (3, 0),
+        Action::PushPbb(_) => (4, 0),
         Action::PushVlan(_) => (5, 0),
+        Action::CopyTtlOut => (6, 0),
         Action::DecNwTtl => (7, 0),
+        Action::DecMplsTtl => (7, 1),
+        Action::SetMplsTtl(_) => (8, u8::MAX - 1),
         Action::SetField(oxm) => (8, oxm.field as u8),
         Action::SetNwTtl(_) => (8, u8::MAX),
         Action::SetQueue(_) => (9, 0),

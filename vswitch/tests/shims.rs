@@ -1,0 +1,137 @@
+//! MPLS and PBB, byte for byte.
+
+use openflow::{Action, Field, FlowMod, Instruction, Match, Oxm, PortNo, Priority, TableId};
+use packet::{CsumPartial, Gso, GsoKind, MacAddr, build, tcp};
+use vswitch::SwitchConfig;
+use vswitch::standalone::Standalone;
+
+const IPV4: u16 = 0x0800;
+const MPLS: u16 = 0x8847;
+const PBB: u16 = 0x88e7;
+
+fn switch() -> Standalone {
+    Standalone::new(SwitchConfig { seed: Some(7), ..SwitchConfig::default() }, 2)
+}
+
+fn flow(s: &mut Standalone, table: u8, matches: Match, actions: &[Action], next: Option<u8>) {
+    let mut instructions = vec![Instruction::ApplyActions(actions.to_vec())];
+    instructions.extend(next.map(|table| Instruction::GotoTable(TableId(table))));
+    s.flow(FlowMod::add(TableId(table), Priority(1), matches, instructions));
+}
+
+fn out() -> Action {
+    Action::output(PortNo(2))
+}
+
+fn link() -> build::Link {
+    build::ethernet(MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]))
+}
+
+fn segment(port: u16, payload: &[u8]) -> Vec<u8> {
+    let header = tcp::Header { src_port: 4242, dst_port: port, ..tcp::Header::default() };
+    link().ipv4([10, 0, 0, 1], [10, 0, 0, 2]).ttl(64).tcp(&header, payload)
+}
+
+/// `front` instead of the Ethertype.
+fn behind(bytes: &[u8], front: &[u8]) -> Vec<u8> {
+    [&bytes[..12], front, &bytes[14..]].concat()
+}
+
+fn sent(s: &mut Standalone, bytes: &[u8]) -> Vec<Vec<u8>> {
+    s.receive(PortNo(1), bytes).into_iter().map(|(_, bytes)| bytes).collect()
+}
+
+#[test]
+fn a_label_takes_the_ttl_of_the_packet_and_the_next_one_all_of_the_label() {
+    let mut s = switch();
+    let label = Action::SetField(Oxm::new(Field::MplsLabel, 100));
+    let push = Action::PushMpls(MPLS);
+    flow(&mut s, 0, Match::new().eth_type(IPV4), &[push.clone(), label, push, out()], None);
+    let bytes = segment(80, b"x");
+    let shims = [0x88, 0x47, 0, 0x06, 0x40, 64, 0, 0x06, 0x41, 64];
+    assert_eq!(sent(&mut s, &bytes), [behind(&bytes, &shims)]);
+}
+
+#[test]
+fn later_tables_match_what_a_pop_exposes() {
+    let mut s = switch();
+    let labelled = Match::new().eth_type(MPLS);
+    flow(&mut s, 0, labelled.clone(), &[Action::PopMpls(MPLS)], Some(1));
+    let inner = labelled.with(Oxm::new(Field::MplsLabel, 7)).expect("valid");
+    flow(&mut s, 1, inner, &[Action::PopMpls(IPV4)], Some(2));
+    let web = Match::new().ip_proto(6).with(Oxm::new(Field::TcpDst, 80)).expect("valid");
+    flow(&mut s, 2, web, &[Action::SetField(Oxm::new(Field::TcpDst, 8080)), out()], None);
+    let labels = [0x88, 0x47, 0, 0, 0x50, 9, 0, 0, 0x71, 9];
+    assert_eq!(sent(&mut s, &behind(&segment(80, b"x"), &labels)), [segment(8080, b"x")]);
+    assert!(sent(&mut s, &behind(&segment(81, b"x"), &labels)).is_empty());
+    let other = [0x88, 0x47, 0, 0, 0x50, 9, 0, 0, 0x81, 9];
+    assert!(sent(&mut s, &behind(&segment(80, b"x"), &other)).is_empty());
+}
+
+#[test]
+fn the_action_set_is_carried_over_a_pop() {
+    let mut s = switch();
+    let mut instructions = vec![Instruction::ApplyActions(vec![Action::PopMpls(IPV4)])];
+    instructions.push(Instruction::WriteActions(vec![Action::DecNwTtl, out()]));
+    instructions.push(Instruction::WriteMetadata { metadata: 5, mask: 7 });
+    instructions.push(Instruction::GotoTable(TableId(1)));
+    s.flow(FlowMod::add(TableId(0), Priority(1), Match::new().eth_type(MPLS), instructions));
+    flow(&mut s, 1, Match::new().with(Oxm::new(Field::Metadata, 5)).expect("valid"), &[], None);
+    let bytes = segment(80, b"x");
+    let header = tcp::Header { src_port: 4242, dst_port: 80, ..tcp::Header::default() };
+    let expected = link().ipv4([10, 0, 0, 1], [10, 0, 0, 2]).ttl(63).tcp(&header, b"x");
+    assert_eq!(sent(&mut s, &behind(&bytes, &[0x88, 0x47, 0, 0, 0x51, 9])), [expected]);
+}
+
+#[test]
+fn a_provider_header_comes_and_goes() {
+    let mut s = switch();
+    let instance = Action::SetField(Oxm::new(Field::PbbIsid, 0x01_0203));
+    flow(&mut s, 0, Match::new().eth_type(IPV4), &[Action::PushPbb(PBB), instance, out()], None);
+    flow(&mut s, 0, Match::new().eth_type(PBB), &[Action::PopPbb], Some(1));
+    flow(&mut s, 1, Match::new().ip_proto(6), &[out()], None);
+    let bytes = segment(80, b"x");
+    let provider = [&bytes[..12], &[0x88, 0xe7, 0, 1, 2, 3], &bytes[..]].concat();
+    assert_eq!(sent(&mut s, &bytes), [provider.clone()]);
+    assert_eq!(sent(&mut s, &provider), [bytes]);
+}
+
+#[test]
+fn ttls_are_copied_between_a_label_and_its_packet() {
+    let bytes = behind(&segment(80, b"x"), &[0x88, 0x47, 0, 0, 0x51, 9]);
+    for (action, label, packet) in [(Action::CopyTtlOut, 64, 64), (Action::CopyTtlIn, 9, 9)] {
+        let mut s = switch();
+        flow(&mut s, 0, Match::new().eth_type(MPLS), &[action, out()], None);
+        let sent = sent(&mut s, &bytes).remove(0);
+        assert_eq!((sent[17], sent[26]), (label, packet));
+        let sum = packet::checksum::Sum::new().bytes(&sent[18..38]).finish();
+        assert_eq!(sum, 0, "the header's checksum is right");
+    }
+}
+
+#[test]
+fn a_super_frame_is_cut_before_it_is_labelled() {
+    let mut s = switch();
+    flow(&mut s, 0, Match::new().eth_type(IPV4), &[Action::PushMpls(MPLS)], Some(1));
+    flow(&mut s, 1, Match::new().eth_type(MPLS), &[out()], None);
+    let bytes = segment(80, &[7; 2500]);
+    // 10.0.0.1 to 10.0.0.2, TCP, 2520 bytes: the pseudo header's sum is left for the device.
+    let pseudo = 0x0a00u16 + 1 + 0x0a00 + 2 + 6 + 2520;
+    let mut frame = packet::Pool::default().frame_from(&bytes).expect("it fits");
+    frame.head_mut()[50..52].copy_from_slice(&pseudo.to_be_bytes());
+    frame.meta.csum = Some(CsumPartial { start: 34, offset: 16 });
+    frame.meta.gso = Some(Gso { kind: GsoKind::Tcp4, size: 1000, ecn: false });
+    let sent = s.process_frames(0, PortNo(1), frame);
+    let lens: Vec<usize> = sent.iter().map(|(_, frame)| frame.len()).collect();
+    assert_eq!(lens, [1058, 1058, 558]);
+    for (_, frame) in sent {
+        assert!(frame.meta.gso.is_none() && frame.meta.csum.is_none());
+        assert_eq!(frame.head()[12..18], [0x88, 0x47, 0, 0, 1, 64]);
+        let bytes = frame.to_vec();
+        let plain = [&bytes[..14], &bytes[18..]].concat();
+        let segment = &plain[34..];
+        let pseudo = [&plain[26..34], &[0, 6], &(segment.len() as u16).to_be_bytes()[..]].concat();
+        let sum = packet::checksum::Sum::new().bytes(&pseudo).bytes(segment).finish();
+        assert_eq!(sum, 0, "the checksum is complete");
+    }
+}
