@@ -92,7 +92,7 @@ fn a_provider_header_comes_and_goes() {
     flow(&mut s, 1, Match::new().ip_proto(6), &[out()], None);
     let bytes = segment(80, b"x");
     let provider = [&bytes[..12], &[0x88, 0xe7, 0, 1, 2, 3], &bytes[..]].concat();
-    assert_eq!(sent(&mut s, &bytes), [provider.clone()]);
+    assert_eq!(sent(&mut s, &bytes), std::slice::from_ref(&provider));
     assert_eq!(sent(&mut s, &provider), [bytes]);
 }
 
