@@ -131,32 +131,39 @@ async fn a_peer_that_never_reads_does_not_hold_up_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn switch_and_controller_meet_over_a_pipe_and_again_over_tcp() {
-    let controller_spec = controllerd::ControllerSpec {
+async fn switch_and_controllers_meet_over_a_pipe_and_over_tcp_and_meet_again() {
+    // Two controllers: one that is connected to twice keeps the later connection of a switch only.
+    let piped = controllerd::start(controllerd::ControllerSpec::default()).await.expect("a controller");
+    let spoken_to = controllerd::ControllerSpec {
         openflow: Some("127.0.0.1:0".parse().expect("an address")),
         ..controllerd::ControllerSpec::default()
     };
-    let controller = controllerd::start(controller_spec.clone()).await.expect("a controller");
-    let addr = controller.openflow_addr().expect("it listens");
-    let controllers = vec![Target::Pipe(controller.connector()), Target::Tcp(addr)];
+    let far = controllerd::start(spoken_to.clone()).await.expect("a controller");
+    let addr = far.openflow_addr().expect("it listens");
+    let controllers = vec![Target::Pipe(piped.connector()), Target::Tcp(addr)];
     let spec = SwitchSpec { controllers, ..spec("t-pipe") };
     let handle = start(spec, Plane::start(1).expect("workers")).await.expect("a switch");
-    let connected = async |n: usize| {
+    let connected = async |wanted: &[&str]| {
+        let same = |peers: &[String]| {
+            peers.len() == wanted.len() && wanted.iter().all(|w| peers.iter().any(|p| p.starts_with(w)))
+        };
         within("the connections", async {
-            while handle.status().await.expect("running").peers.len() != n {
+            while !same(&handle.status().await.expect("running").peers) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
         .await;
     };
-    connected(2).await;
-    controller.stop().await;
-    connected(0).await;
-    let again = controllerd::ControllerSpec { openflow: Some(addr), ..controller_spec };
-    let controller = controllerd::start(again).await.expect("a controller");
-    connected(1).await;
+    connected(&["in process", "tcp:"]).await;
+    piped.stop().await;
+    connected(&["tcp:"]).await;
+    far.stop().await;
+    connected(&[]).await;
+    let again = controllerd::ControllerSpec { openflow: Some(addr), ..spoken_to };
+    let far = controllerd::start(again).await.expect("a controller");
+    connected(&["tcp:"]).await;
     handle.stop().await;
-    controller.stop().await;
+    far.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
