@@ -83,6 +83,27 @@ fn the_action_set_is_carried_over_a_pop() {
     assert_eq!(sent(&mut s, &behind(&bytes, &[0x88, 0x47, 0, 0, 0x51, 9])), [expected]);
 }
 
+/// What was written before the pop belongs to the way the frame came, not to the table it goes on to.
+#[test]
+fn two_ways_to_the_same_table_keep_their_action_sets() {
+    let mut s = switch();
+    for (label, ttl) in [(5, 1), (6, 2)] {
+        let labelled = Match::new().eth_type(MPLS).with(Oxm::new(Field::MplsLabel, label)).expect("valid");
+        let instructions = vec![
+            Instruction::ApplyActions(vec![Action::PopMpls(IPV4)]),
+            Instruction::WriteActions(vec![Action::SetNwTtl(ttl), out()]),
+            Instruction::GotoTable(TableId(1)),
+        ];
+        s.flow(FlowMod::add(TableId(0), Priority(1), labelled, instructions));
+    }
+    flow(&mut s, 1, Match::new().eth_type(IPV4), &[], None);
+    let bytes = segment(80, b"x");
+    for (label, ttl) in [(5, 1), (6, 2), (5, 1)] {
+        let sent = sent(&mut s, &behind(&bytes, &[0x88, 0x47, 0, 0, label << 4 | 1, 9]));
+        assert_eq!(sent.iter().map(|bytes| bytes[22]).collect::<Vec<_>>(), [ttl]);
+    }
+}
+
 #[test]
 fn a_provider_header_comes_and_goes() {
     let mut s = switch();
