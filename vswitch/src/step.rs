@@ -287,7 +287,8 @@ fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<O
 
 fn check_set_field(oxm: &Oxm, tagged: bool, known: Option<&Match>) -> Result<(), ErrorKind> {
     let field = oxm.field;
-    if !field.is_settable() || oxm.mask.is_some() {
+    // EthType: see docs/limits.md.
+    if !field.is_settable() || field == Field::EthType || oxm.mask.is_some() {
         return Err(BadAction::BadSetType.into());
     }
     let vid = u128::from(VID_PRESENT);

@@ -206,7 +206,6 @@ fn set_field() -> impl Strategy<Value = Oxm> {
         (0u8..20).prop_map(|v| Oxm::new(Field::Icmpv4Type, v.into())),
         select(vec![128u8, 135, 136]).prop_map(|v| Oxm::new(Field::Icmpv6Type, v.into())),
         select(vec![6u8, 17, 0, 44, 1, 58]).prop_map(|v| Oxm::new(Field::IpProto, v.into())),
-        ethertype().prop_map(|v| Oxm::new(Field::EthType, v.into())),
         select(vec![0u32, 20, 1 << 19]).prop_map(|v| Oxm::new(Field::MplsLabel, v.into())),
         (0u8..8).prop_map(|v| Oxm::new(Field::MplsTc, v.into())),
         (0u8..2).prop_map(|v| Oxm::new(Field::MplsBos, v.into())),
