@@ -65,7 +65,7 @@ macro_rules! errors {
             /// Every error of the standard.
             pub const ALL: &'static [Self] = &[$($(Self::$name($name::$code),)*)*];
 
-            /// Type and code on the wire, by the numbers of 1.3.5.
+            /// Type and code on the wire, by the numbers of 1.3.5 and, where it has none, of 1.4.
             pub const fn numbers(self) -> (u16, u16) {
                 match self {
                     $($(Self::$name($name::$code) => ($type, $value),)*)*
@@ -120,6 +120,8 @@ errors! {
         BadPort = 11, "BAD_PORT";
         BadPacket = 12, "BAD_PACKET";
         MultipartBufferOverflow = 13, "MULTIPART_BUFFER_OVERFLOW";
+        MultipartRequestTimeout = 14, "MULTIPART_REQUEST_TIMEOUT";
+        MultipartReplyTimeout = 15, "MULTIPART_REPLY_TIMEOUT";
     }
     /// An action is wrong.
     BadAction = 2, "OFPBAC" {
@@ -151,6 +153,7 @@ errors! {
         BadExpType = 6, "BAD_EXP_TYPE";
         BadLen = 7, "BAD_LEN";
         Eperm = 8, "EPERM";
+        DupInst = 9, "DUP_INST";
     }
     /// A match is wrong.
     BadMatch = 4, "OFPBMC" {
@@ -177,6 +180,9 @@ errors! {
         BadTimeout = 5, "BAD_TIMEOUT";
         BadCommand = 6, "BAD_COMMAND";
         BadFlags = 7, "BAD_FLAGS";
+        CantSync = 8, "CANT_SYNC";
+        BadPriority = 9, "BAD_PRIORITY";
+        IsSync = 10, "IS_SYNC";
     }
     /// A group modification failed.
     GroupModFailed = 6, "OFPGMFC" {
@@ -251,6 +257,54 @@ errors! {
         BadLen = 3, "BAD_LEN";
         BadArgument = 4, "BAD_ARGUMENT";
         Eperm = 5, "EPERM";
+    }
+    /// A property is wrong (1.4).
+    BadProperty = 14, "OFPBPC" {
+        BadType = 0, "BAD_TYPE";
+        BadLen = 1, "BAD_LEN";
+        BadValue = 2, "BAD_VALUE";
+        TooMany = 3, "TOO_MANY";
+        DupType = 4, "DUP_TYPE";
+        BadExperimenter = 5, "BAD_EXPERIMENTER";
+        BadExpType = 6, "BAD_EXP_TYPE";
+        BadExpValue = 7, "BAD_EXP_VALUE";
+        Eperm = 8, "EPERM";
+    }
+    /// An asynchronous configuration was refused (1.4).
+    AsyncConfigFailed = 15, "OFPACFC" {
+        Invalid = 0, "INVALID";
+        Unsupported = 1, "UNSUPPORTED";
+        Eperm = 2, "EPERM";
+    }
+    /// A flow monitor was refused (1.4).
+    FlowMonitorFailed = 16, "OFPMOFC" {
+        Unknown = 0, "UNKNOWN";
+        MonitorExists = 1, "MONITOR_EXISTS";
+        InvalidMonitor = 2, "INVALID_MONITOR";
+        UnknownMonitor = 3, "UNKNOWN_MONITOR";
+        BadCommand = 4, "BAD_COMMAND";
+        BadFlags = 5, "BAD_FLAGS";
+        BadTableId = 6, "BAD_TABLE_ID";
+        BadOut = 7, "BAD_OUT";
+    }
+    /// A bundle was refused (1.4).
+    BundleFailed = 17, "OFPBFC" {
+        Unknown = 0, "UNKNOWN";
+        Eperm = 1, "EPERM";
+        BadId = 2, "BAD_ID";
+        BundleExist = 3, "BUNDLE_EXIST";
+        BundleClosed = 4, "BUNDLE_CLOSED";
+        OutOfBundles = 5, "OUT_OF_BUNDLES";
+        BadType = 6, "BAD_TYPE";
+        BadFlags = 7, "BAD_FLAGS";
+        MsgBadLen = 8, "MSG_BAD_LEN";
+        MsgBadXid = 9, "MSG_BAD_XID";
+        MsgUnsup = 10, "MSG_UNSUP";
+        MsgConflict = 11, "MSG_CONFLICT";
+        MsgTooMany = 12, "MSG_TOO_MANY";
+        MsgFailed = 13, "MSG_FAILED";
+        Timeout = 14, "TIMEOUT";
+        BundleInProgress = 15, "BUNDLE_IN_PROGRESS";
     }
 }
 

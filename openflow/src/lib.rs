@@ -4,6 +4,7 @@
 //! a version writes it. Clauses cited are those of OpenFlow Switch Specification 1.3.5.
 
 mod action;
+mod bundle;
 pub mod codec;
 pub mod error;
 mod flow;
@@ -22,6 +23,7 @@ pub mod text;
 mod types;
 
 pub use action::{Action, Instruction};
+pub use bundle::{BundleAdd, BundleControl, BundleControlKind, BundleFlags};
 pub use error::{Error, ErrorKind};
 pub use flow::{FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason};
 pub use group::{
@@ -30,7 +32,8 @@ pub use group::{
 };
 pub use matches::{Match, MatchError};
 pub use message::{
-    AsyncConfig, Config, Features, FragMode, Hello, Message, Role, RoleRequest, SwitchCapabilities, Version,
+    AsyncChange, AsyncConfig, Config, Features, FragMode, Hello, Message, RequestForward, Role, RoleReason,
+    RoleRequest, RoleStatus, SwitchCapabilities, Version,
 };
 pub use meter::{
     Band, BandKind, BandStats, MeterConfig, MeterFeatures, MeterFlags, MeterMod, MeterModCommand, MeterStats,
@@ -46,5 +49,8 @@ pub use port::{
     QueueConfig, QueueStats, ports,
 };
 pub use session::{CloseReason, Event, Session, SessionConfig, SessionCounters, Side};
-pub use table::{TableFeature, TableFeatures, TableMod, TableStats};
+pub use table::{
+    TABLE_EVICTION, TABLE_VACANCY_EVENTS, TableDesc, TableFeature, TableFeatures, TableMod, TableReason,
+    TableStats, TableStatus, Vacancy,
+};
 pub use types::{BufferId, Cookie, Dpid, DpidError, GroupId, MeterId, Priority, QueueId, TableId, Xid};

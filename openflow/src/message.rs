@@ -2,8 +2,9 @@
 
 use crate::types::{flags, wire_enum};
 use crate::{
-    Dpid, Error, FlowMod, FlowRemoved, GroupMod, MeterMod, MultipartReply, MultipartRequest, PacketIn,
-    PacketOut, PortMod, PortNo, PortStatus, QueueConfig, TableMod,
+    BundleAdd, BundleControl, Dpid, Error, FlowMod, FlowRemoved, GroupMod, MeterMod, MultipartReply,
+    MultipartRequest, PacketIn, PacketOut, PortMod, PortNo, PortStatus, QueueConfig, TableMod, TableStatus,
+    Xid,
 };
 
 wire_enum! {
@@ -85,9 +86,19 @@ pub enum Message {
     /// Which asynchronous messages the controller gets.
     GetAsyncReply(AsyncConfig),
     /// Sets which asynchronous messages the controller gets.
-    SetAsync(AsyncConfig),
+    SetAsync(AsyncChange),
     /// Changes meters.
     MeterMod(MeterMod),
+    /// The controller's role changed without its doing (1.4).
+    RoleStatus(RoleStatus),
+    /// A table changed (1.4).
+    TableStatus(TableStatus),
+    /// What another controller asked for (1.4).
+    RequestForward(RequestForward),
+    /// Opens, closes, commits or discards a bundle (1.4).
+    BundleControl(BundleControl),
+    /// Puts a message into a bundle (1.4).
+    BundleAdd(BundleAdd),
 }
 
 /// First message of each side (§7.5.1).
@@ -193,11 +204,101 @@ pub struct AsyncConfig {
     pub port_status: [u32; 2],
     /// Reasons of [`crate::FlowRemovedReason`].
     pub flow_removed: [u32; 2],
+    /// Reasons of [`RoleReason`] (1.4).
+    pub role_status: [u32; 2],
+    /// Reasons of [`crate::TableReason`] (1.4).
+    pub table_status: [u32; 2],
+    /// Bit 0 for group modifications, bit 1 for meter modifications (1.4).
+    pub request_forward: [u32; 2],
+}
+
+/// What to change of an [`AsyncConfig`]; `None` leaves a mask as it is. 1.3 always sets the three that it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of AsyncConfig")]
+pub struct AsyncChange {
+    pub packet_in: [Option<u32>; 2],
+    pub port_status: [Option<u32>; 2],
+    pub flow_removed: [Option<u32>; 2],
+    pub role_status: [Option<u32>; 2],
+    pub table_status: [Option<u32>; 2],
+    pub request_forward: [Option<u32>; 2],
+}
+
+impl From<AsyncConfig> for AsyncChange {
+    /// Sets everything.
+    fn from(config: AsyncConfig) -> Self {
+        Self {
+            packet_in: config.packet_in.map(Some),
+            port_status: config.port_status.map(Some),
+            flow_removed: config.flow_removed.map(Some),
+            role_status: config.role_status.map(Some),
+            table_status: config.table_status.map(Some),
+            request_forward: config.request_forward.map(Some),
+        }
+    }
+}
+
+impl AsyncConfig {
+    /// Changes what `change` says.
+    pub fn apply(&mut self, change: &AsyncChange) {
+        let pairs = [
+            (&mut self.packet_in, change.packet_in),
+            (&mut self.port_status, change.port_status),
+            (&mut self.flow_removed, change.flow_removed),
+            (&mut self.role_status, change.role_status),
+            (&mut self.table_status, change.table_status),
+            (&mut self.request_forward, change.request_forward),
+        ];
+        for (mine, theirs) in pairs {
+            for (mask, new) in mine.iter_mut().zip(theirs) {
+                *mask = new.unwrap_or(*mask);
+            }
+        }
+    }
+}
+
+wire_enum! {
+    /// Why a role changed (ofp_controller_role_reason, 1.4).
+    RoleReason(u8) {
+        /// Another controller became master.
+        MasterRequest = 0,
+        /// The switch was configured so.
+        Config = 1,
+        /// An experimenter's data changed.
+        Experimenter = 2,
+    }
+}
+
+/// The controller's role changed without its doing (1.4 §7.4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleStatus {
+    /// The role it has now.
+    pub role: Role,
+    /// Why.
+    pub reason: RoleReason,
+    /// Number of the election.
+    pub generation: u64,
+}
+
+/// A group or meter modification of another controller (1.4 §7.4.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestForward {
+    /// Its transaction there.
+    pub xid: Xid,
+    /// The request.
+    pub request: Box<Message>,
 }
 
 impl Default for AsyncConfig {
     /// §6.3.6: everything but invalid-TTL packets for masters and equals, only port status for slaves.
     fn default() -> Self {
-        Self { packet_in: [0b11, 0], port_status: [0b111, 0b111], flow_removed: [0b1111, 0] }
+        Self {
+            packet_in: [0b11_1011, 0],
+            port_status: [0b111, 0b111],
+            flow_removed: [0b11_1111, 0],
+            role_status: [0b111, 0b111],
+            table_status: [0, 0],
+            request_forward: [0, 0],
+        }
     }
 }

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::{
     Cookie, FlowModFlags, GroupDesc, GroupFeatures, GroupId, GroupStats, Instruction, Match, MeterConfig,
-    MeterFeatures, MeterId, MeterStats, PortDesc, PortNo, PortStats, Priority, QueueId, QueueStats,
-    TableFeatures, TableId, TableStats,
+    MeterFeatures, MeterId, MeterStats, PacketQueue, PortDesc, PortNo, PortStats, Priority, QueueId,
+    QueueStats, TableDesc, TableFeatures, TableId, TableStats,
 };
 
 /// A request, or a part of one.
@@ -53,6 +53,15 @@ pub enum Request {
     TableFeatures(Vec<TableFeatures>),
     /// The ports.
     PortDesc,
+    /// The tables as configured (1.4).
+    TableDesc,
+    /// The queues as configured (1.4).
+    QueueDesc {
+        /// One port, or all.
+        port: Option<PortNo>,
+        /// One queue, or all.
+        queue: Option<QueueId>,
+    },
     /// A request of an experimenter.
     Experimenter {
         /// Who defined it.
@@ -91,6 +100,8 @@ pub enum Reply {
     MeterFeatures(MeterFeatures),
     TableFeatures(Vec<TableFeatures>),
     PortDesc(Vec<PortDesc>),
+    TableDesc(Vec<TableDesc>),
+    QueueDesc(Vec<PacketQueue>),
     Experimenter { experimenter: u32, kind: u32, data: Vec<u8> },
 }
 
@@ -110,6 +121,8 @@ impl Reply {
             (Self::MeterConfig(all), Self::MeterConfig(part)) => all.extend(part),
             (Self::TableFeatures(all), Self::TableFeatures(part)) => all.extend(part),
             (Self::PortDesc(all), Self::PortDesc(part)) => all.extend(part),
+            (Self::TableDesc(all), Self::TableDesc(part)) => all.extend(part),
+            (Self::QueueDesc(all), Self::QueueDesc(part)) => all.extend(part),
             _ => return false,
         }
         true

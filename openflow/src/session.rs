@@ -482,7 +482,15 @@ fn below(version: u8) -> u32 {
 
 /// Sent without being asked for (§6.1.2), so dropped first.
 fn is_asynchronous(message: &Message) -> bool {
-    matches!(message, Message::PacketIn(_) | Message::FlowRemoved(_) | Message::PortStatus(_))
+    matches!(
+        message,
+        Message::PacketIn(_)
+            | Message::FlowRemoved(_)
+            | Message::PortStatus(_)
+            | Message::RoleStatus(_)
+            | Message::TableStatus(_)
+            | Message::RequestForward(_)
+    )
 }
 
 #[cfg(test)]

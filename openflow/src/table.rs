@@ -1,6 +1,55 @@
 //! Flow tables (§7.3.3, §7.3.5.4, §7.3.5.5).
 
+use crate::types::wire_enum;
 use crate::{Field, TableId};
+
+/// The configuration bit of a table that evicts flows (OFPTC_EVICTION, 1.4).
+pub const TABLE_EVICTION: u32 = 1 << 2;
+/// The configuration bit of a table that tells how full it is (OFPTC_VACANCY_EVENTS, 1.4).
+pub const TABLE_VACANCY_EVENTS: u32 = 1 << 3;
+
+/// When a table tells how full it is (ofp_table_mod_prop_vacancy, 1.4). All in percent of free entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vacancy {
+    /// Tells when fewer are free.
+    pub down: u8,
+    /// Tells when more are free again.
+    pub up: u8,
+    /// Free now; zero in a table mod.
+    pub current: u8,
+}
+
+/// A table as configured (ofp_table_desc, 1.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableDesc {
+    /// Which table.
+    pub table: TableId,
+    /// Configuration bits.
+    pub config: u32,
+    /// How it evicts (ofp_table_mod_prop_eviction_flag).
+    pub eviction: Option<u32>,
+    /// When it tells how full it is.
+    pub vacancy: Option<Vacancy>,
+}
+
+wire_enum! {
+    /// What happened to a table (ofp_table_reason, 1.4).
+    TableReason(u8) {
+        /// Fewer entries are free than the lower threshold.
+        VacancyDown = 3,
+        /// More entries are free than the upper threshold.
+        VacancyUp = 4,
+    }
+}
+
+/// A table changed (1.4 §7.4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableStatus {
+    /// What happened.
+    pub reason: TableReason,
+    /// The table.
+    pub desc: TableDesc,
+}
 
 /// Configures a table (§7.3.3). In 1.3 no bit of `config` has a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +58,10 @@ pub struct TableMod {
     pub table: TableId,
     /// Configuration bits.
     pub config: u32,
+    /// How to evict flows (1.4; ofp_table_mod_prop_eviction_flag).
+    pub eviction: Option<u32>,
+    /// When to tell how full it is (1.4).
+    pub vacancy: Option<Vacancy>,
 }
 
 /// Counters of a table (§7.3.5.4).

@@ -1,4 +1,4 @@
-//! ovs-ofctl on a weft switch: every verb a newcomer tries, over TCP, in OpenFlow 1.3.
+//! ovs-ofctl on a weft switch: every verb a newcomer tries, over TCP, in OpenFlow 1.3 and 1.4.
 
 use std::process::Command;
 use std::time::Duration;
@@ -176,4 +176,59 @@ fn groups_split_and_are_listed() {
     assert_eq!(flows(), Vec::<String>::new(), "flows go with their group");
     drop(lab.h2);
     drop(lab.switch);
+}
+
+fn ofctl14(args: &[&str]) -> Finished {
+    run(Command::new("ovs-ofctl").args(["-O", "OpenFlow14", "--timeout=10"]).args(args))
+}
+
+#[test]
+fn it_speaks_14_beside_13() {
+    let lab = lab("ofctl-14");
+    let show = ofctl14(&["show", SWITCH]).success();
+    expect(
+        &show,
+        &["(OF1.4)", "dpid:000000000000002a", " 1(port1): addr:", " 2(port2): addr:", "frags=normal"],
+    );
+    expect(&ofctl14(&["dump-ports-desc", SWITCH]).success(), &["OF1.4", " 1(port1)", " 2(port2)", "LIVE"]);
+    expect(&ofctl14(&["dump-ports", SWITCH]).success(), &["2 ports", "port  1: rx pkts=", "duration="]);
+    expect(&ofctl14(&["dump-tables", SWITCH]).success(), &["table 0", "active=0"]);
+    expect(&ofctl14(&["dump-table-desc", SWITCH]).success(), &["OFPST_TABLE_DESC reply (OF1.4)", "table 1:"]);
+    expect(&ofctl14(&["queue-get-config", SWITCH]).success(), &["OFPST_QUEUE_DESC reply (OF1.4)"]);
+    expect(&ofctl14(&["queue-stats", SWITCH]).success(), &["0 queues"]);
+
+    ofctl14(&["add-flow", SWITCH, "importance=7,priority=9,tcp,actions=output:2"]).success();
+    ofctl14(&["add-flow", SWITCH, "table=1,priority=0,actions=CONTROLLER:65535"]).success();
+    let dump = || ofctl14(&["dump-flows", SWITCH]).success();
+    expect(&dump(), &["importance=7, priority=9,tcp actions=output:2", "table=1"]);
+    // The same flows over 1.3, which cannot say how important they are.
+    expect(&flows().join("\n"), &["priority=9,tcp actions=output:2"]);
+    assert!(!flows().join("\n").contains("importance"));
+    ofctl14(&["mod-flows", SWITCH, "tcp,actions=drop"]).success();
+    expect(&dump(), &["priority=9,tcp actions=drop"]);
+    ofctl14(&["--strict", "del-flows", SWITCH, "priority=9,tcp"]).success();
+    assert!(!dump().contains("tcp"));
+
+    ofctl14(&["mod-port", SWITCH, "2", "no-forward"]).success();
+    expect(&ofctl14(&["dump-ports-desc", SWITCH]).success(), &["config:     NO_FWD"]);
+    ofctl14(&["mod-port", SWITCH, "2", "forward"]).success();
+    let wire = lab.h2.enter(|| system_tests::RawSocket::open("eth0"));
+    let packet = format!("in_port=controller,packet={ARP},actions=output:2");
+    ofctl14(&["packet-out", SWITCH, &packet]).success();
+    wait_for(SOON, "the packet sent", || {
+        let frame = wire.receive(Duration::from_millis(200))?;
+        frame.starts_with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9]).then_some(())
+    });
+
+    for (args, error) in [
+        (&["mod-table", SWITCH, "1", "evict"][..], "OFPTMFC_BAD_CONFIG"),
+        (&["mod-table", SWITCH, "1", "vacancy:20,80"], "OFPBPC_BAD_TYPE"),
+        (&["--bundle", "add-flow", SWITCH, "actions=drop"], "OFPBFC_OUT_OF_BUNDLES"),
+        (&["add-flow", SWITCH, "actions=group:9"], "OFPBAC_BAD_OUT_GROUP"),
+    ] {
+        expect(&ofctl14(args).to_string(), &[error]);
+    }
+    ofctl14(&["del-flows", SWITCH]).success();
+    assert_eq!(flows(), Vec::<String>::new());
+    drop(lab);
 }

@@ -2,6 +2,7 @@
 
 mod reader;
 mod v13;
+mod v14;
 mod writer;
 
 use crate::error::BadRequest;
@@ -79,6 +80,7 @@ pub fn encode(version: Version, xid: Xid, message: &Message, out: &mut Vec<u8>) 
     let result = match (version, message) {
         (_, Message::Hello(hello)) => encode_hello(version, xid, hello, out),
         (Version::V13, _) => v13::encode(xid, message, out),
+        (Version::V14, _) => v14::encode(xid, message, out),
         (other, _) => Err(EncodeError::NoSuchMessage(other)),
     };
     if result.is_err() {
@@ -108,7 +110,8 @@ fn decode_body(version: Version, header: Header, bytes: &[u8]) -> Decoded<Messag
     match version {
         _ if header.version != version.number() => Err(BadRequest::BadVersion.into()),
         Version::V13 => v13::decode(header.kind, body),
-        Version::V10 | Version::V14 => Err(BadRequest::BadVersion.into()),
+        Version::V14 => v14::decode(header.kind, body),
+        Version::V10 => Err(BadRequest::BadVersion.into()),
     }
 }
 

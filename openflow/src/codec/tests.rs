@@ -305,10 +305,11 @@ fn mods() -> impl Strategy<Value = Message> {
             meter: MeterId(n),
             bands
         })),
-        (any::<[u32; 6]>()).prop_map(|m| Message::SetAsync(AsyncConfig {
-            packet_in: [m[0], m[1]],
-            port_status: [m[2], m[3]],
-            flow_removed: [m[4], m[5]]
+        (any::<[u32; 6]>()).prop_map(|m| Message::SetAsync(AsyncChange {
+            packet_in: [m[0], m[1]].map(Some),
+            port_status: [m[2], m[3]].map(Some),
+            flow_removed: [m[4], m[5]].map(Some),
+            ..AsyncChange::default()
         })),
         (0..4usize, any::<u64>())
             .prop_map(|(r, generation)| Message::RoleRequest(RoleRequest { role: Role::ALL[r], generation })),
@@ -316,9 +317,232 @@ fn mods() -> impl Strategy<Value = Message> {
 }
 
 fn round_trip(message: &Message) {
+    for version in [Version::V13, Version::V14] {
+        round_trip_in(version, message);
+    }
+}
+
+fn round_trip_in(version: Version, message: &Message) {
     let mut bytes = Vec::new();
-    encode(Version::V13, Xid(7), message, &mut bytes).expect("it can be written");
-    assert_eq!(decode(Version::V13, &bytes), Ok((Xid(7), message.clone())));
+    encode(version, Xid(7), message, &mut bytes).expect("it can be written");
+    assert_eq!(decode(version, &bytes), Ok((Xid(7), message.clone())), "{version:?}");
+}
+
+/// What only 1.4 can say.
+fn of_14() -> impl Strategy<Value = Message> {
+    let n = || any::<u32>();
+    prop_oneof![
+        (flow_mod(), any::<u16>()).prop_map(|(message, importance)| {
+            let Message::FlowMod(flow) = message else { unreachable!() };
+            Message::FlowMod(FlowMod { importance, ..flow })
+        }),
+        (flow_stats(), any::<u16>()).prop_map(|(stats, importance)| reply(Reply::Flow(vec![
+            FlowStats {
+                importance,
+                ..stats
+            };
+            2
+        ]))),
+        (a_match(), 0..FlowRemovedReason::ALL.len()).prop_map(|(matches, idx)| Message::FlowRemoved(
+            FlowRemoved {
+                cookie: Cookie(1),
+                priority: Priority(2),
+                reason: FlowRemovedReason::ALL[idx],
+                table: TableId(3),
+                duration: Duration::new(4, 5),
+                idle_timeout: 6,
+                hard_timeout: 7,
+                packets: 8,
+                bytes: 9,
+                matches,
+            }
+        )),
+        (0..PacketInReason::ALL.len(), n()).prop_map(|(idx, n)| Message::PacketIn(PacketIn {
+            buffer: None,
+            total_len: 9,
+            reason: PacketInReason::ALL[idx],
+            table: TableId(1),
+            cookie: Cookie(2),
+            matches: Match::new().in_port(PortNo(n)),
+            data: vec![3; 9],
+        })),
+        tables_and_queues(),
+        any::<[Option<u32>; 12]>().prop_map(|m| Message::SetAsync(AsyncChange {
+            packet_in: [m[0], m[1]],
+            port_status: [m[2], m[3]],
+            flow_removed: [m[4], m[5]],
+            role_status: [m[6], m[7]],
+            table_status: [m[8], m[9]],
+            request_forward: [m[10], m[11]],
+        })),
+        any::<[u32; 6]>().prop_map(|m| Message::GetAsyncReply(AsyncConfig {
+            packet_in: [m[0], m[1]],
+            port_status: [m[1], m[2]],
+            flow_removed: [m[2], m[3]],
+            role_status: [m[3], m[4]],
+            table_status: [m[4], m[5]],
+            request_forward: [m[5], m[0]],
+        })),
+        any::<u64>().prop_map(|generation| Message::RoleStatus(RoleStatus {
+            role: Role::Slave,
+            reason: RoleReason::Config,
+            generation
+        })),
+        (mods(), n()).prop_map(|(message, n)| Message::BundleAdd(BundleAdd {
+            bundle: n,
+            flags: BundleFlags::ATOMIC,
+            xid: Xid(n),
+            message: Box::new(message),
+        })),
+        (0..BundleControlKind::ALL.len(), n()).prop_map(|(idx, bundle)| Message::BundleControl(
+            BundleControl { bundle, kind: BundleControlKind::ALL[idx], flags: BundleFlags::ORDERED }
+        )),
+        vec(bucket(), 0..3).prop_map(|buckets| {
+            let (command, group_type, group) = (GroupModCommand::Add, GroupType::All, GroupId(1));
+            let request = Box::new(Message::GroupMod(GroupMod { command, group_type, group, buckets }));
+            Message::RequestForward(RequestForward { xid: Xid(4), request })
+        }),
+    ]
+}
+
+fn tables_and_queues() -> impl Strategy<Value = Message> {
+    let vacancy =
+        any::<Option<[u8; 3]>>().prop_map(|v| v.map(|[down, up, current]| Vacancy { down, up, current }));
+    let table = (any::<u8>(), any::<u32>(), any::<Option<u32>>(), vacancy);
+    let desc = table.prop_map(|(n, config, eviction, vacancy)| TableDesc {
+        table: TableId(n),
+        config,
+        eviction,
+        vacancy,
+    });
+    let queue = (any::<u32>(), proptest::option::of(0..=1000u16)).prop_map(|(n, rate)| PacketQueue {
+        queue: QueueId(n),
+        port: PortNo(n),
+        min_rate: rate,
+        max_rate: rate.filter(|r| r % 2 == 0),
+    });
+    prop_oneof![
+        vec(desc.clone(), 0..4).prop_map(|all| reply(Reply::TableDesc(all))),
+        desc.clone().prop_map(|d| Message::TableMod(TableMod {
+            table: d.table,
+            config: d.config,
+            eviction: d.eviction,
+            vacancy: d.vacancy
+        })),
+        desc.prop_map(|desc| Message::TableStatus(TableStatus { reason: TableReason::VacancyUp, desc })),
+        vec(queue, 0..4).prop_map(|all| reply(Reply::QueueDesc(all))),
+        Just(request(Request::TableDesc)),
+        any::<Option<u16>>().prop_map(|n| request(Request::QueueDesc {
+            port: n.map(|n| PortNo(n.into())),
+            queue: n.map(|n| QueueId(n.into()))
+        })),
+        any::<[u64; 4]>().prop_map(|c| reply(Reply::PortStats(vec![
+            PortStats {
+                port: PortNo(1),
+                rx_packets: c[0],
+                tx_packets: c[1],
+                rx_bytes: c[2],
+                tx_bytes: c[3],
+                rx_dropped: c[0],
+                tx_dropped: c[1],
+                rx_errors: c[2],
+                tx_errors: c[3],
+                rx_frame_err: c[0],
+                rx_over_err: c[1],
+                rx_crc_err: c[2],
+                collisions: c[3],
+                duration: Duration::new(3, 4),
+            };
+            2
+        ]))),
+        any::<[u64; 3]>().prop_map(|c| reply(Reply::Queue(vec![
+            QueueStats {
+                port: PortNo(1),
+                queue: QueueId(2),
+                tx_bytes: c[0],
+                tx_packets: c[1],
+                tx_errors: c[2],
+                duration: Duration::new(3, 4),
+            };
+            2
+        ]))),
+        any::<[u32; 4]>().prop_map(|n| Message::PortMod(PortMod {
+            port: PortNo(n[0]),
+            mac: MacAddr([2; 6]),
+            config: PortConfig(n[1]),
+            mask: PortConfig(n[2]),
+            advertise: PortFeatures(n[3]),
+        })),
+    ]
+}
+
+#[test]
+fn errors_round_trip_in_14_where_it_has_them() {
+    for &kind in ErrorKind::ALL {
+        let renamed = matches!(
+            kind,
+            ErrorKind::TableFeaturesFailed(
+                error::TableFeaturesFailed::BadType
+                    | error::TableFeaturesFailed::BadLen
+                    | error::TableFeaturesFailed::BadArgument
+            )
+        );
+        if !renamed {
+            round_trip_in(Version::V14, &Message::Error(Error { kind, data: vec![1, 2] }));
+        }
+    }
+}
+
+#[test]
+fn properties_are_checked() {
+    let table_mod = |properties: &[u8]| {
+        let mut bytes = vec![5, 17, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend(properties);
+        bytes[3] = bytes.len() as u8;
+        decode(Version::V14, &bytes).map_err(|e| e.error.kind)
+    };
+    use error::BadProperty::*;
+    assert!(table_mod(&[0, 2, 0, 8, 0, 0, 0, 1]).is_ok());
+    for (properties, expected) in [
+        (&[0, 9, 0, 8, 0, 0, 0, 1][..], BadType),
+        (&[0xff, 0xff, 0, 8, 0, 0, 0, 1], BadExperimenter),
+        (&[0, 2, 0, 8, 0, 0, 0, 1, 0, 2, 0, 8, 0, 0, 0, 1], DupType),
+        (&[0, 2, 0, 3, 0, 0, 0, 1], BadLen),
+        (&[0, 2, 0, 16, 0, 0, 0, 1], BadLen),
+        (&[0, 2, 0, 7, 0, 0, 0, 0], BadLen),
+        (&[0, 2], BadLen),
+    ] {
+        assert_eq!(table_mod(properties), Err(expected.into()), "{properties:?}");
+    }
+}
+
+#[test]
+fn what_a_version_lacks_is_not_written() {
+    let bundle = BundleControl { bundle: 1, kind: BundleControlKind::OpenRequest, flags: BundleFlags::NONE };
+    let lacking = [
+        (Version::V13, Message::BundleControl(bundle)),
+        (Version::V13, request(Request::TableDesc)),
+        (Version::V13, reply(Reply::QueueDesc(Vec::new()))),
+        (Version::V14, Message::QueueGetConfigRequest(None)),
+    ];
+    for (version, message) in lacking {
+        let mut out = vec![1];
+        assert_eq!(encode(version, Xid(1), &message, &mut out), Err(EncodeError::NoSuchMessage(version)));
+        assert_eq!(out, [1], "nothing is left behind");
+    }
+}
+
+#[test]
+fn a_bundle_holds_no_bundles() {
+    let mut bytes = vec![5, 34, 0, 8, 0, 0, 0, 1];
+    for depth in 1..200u16 {
+        let mut outer = vec![5, 34, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0];
+        outer.extend(&bytes);
+        outer[2..4].copy_from_slice(&(8 + depth * 16).to_be_bytes());
+        bytes = outer;
+    }
+    let refused = decode(Version::V14, &bytes).expect_err("a bundle in a bundle");
+    assert_eq!(refused.error.kind, error::BundleFailed::MsgUnsup.into());
 }
 
 proptest! {
@@ -340,6 +564,11 @@ proptest! {
     }
 
     #[test]
+    fn what_only_14_says_round_trips(message in of_14()) {
+        round_trip_in(Version::V14, &message);
+    }
+
+    #[test]
     fn flows_in_text_round_trip(flow in flow_mod()) {
         let Message::FlowMod(mut flow) = flow else { unreachable!() };
         flow.command = FlowModCommand::Add;
@@ -355,11 +584,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_an_error_or_a_message(kind in 0u8..32, body in vec(any::<u8>(), 0..200)) {
-        let mut bytes = vec![4, kind, 0, (body.len() + 8) as u8, 0, 0, 0, 1];
+    fn any_bytes_are_an_error_or_a_message(
+        v14: bool, kind in 0u8..36, body in vec(any::<u8>(), 0..200)
+    ) {
+        let version = if v14 { Version::V14 } else { Version::V13 };
+        let mut bytes = vec![version.number(), kind, 0, (body.len() + 8) as u8, 0, 0, 0, 1];
         bytes.extend(body);
-        if let Ok((_, message)) = decode(Version::V13, &bytes) {
-            encode(Version::V13, Xid(1), &message, &mut Vec::new()).expect("what was decoded can be encoded");
+        if let Ok((_, message)) = decode(version, &bytes) {
+            encode(version, Xid(1), &message, &mut Vec::new()).expect("what was decoded can be encoded");
         }
     }
 }

@@ -146,3 +146,18 @@ fn a_lying_length_ends_it() {
     switch.handle_bytes(NOW, &[4, 2, 0, 3, 0, 0, 0, 1]);
     assert_eq!(switch.poll_event(), Some(Event::Closed(CloseReason::Desynchronised(Desynchronised(3)))));
 }
+
+#[test]
+fn the_highest_version_in_common_is_spoken() {
+    let both = SessionConfig { versions: vec![Version::V13, Version::V14], ..SessionConfig::default() };
+    for (theirs, expected) in [(vec![Version::V13], Version::V13), (vec![Version::V14], Version::V14)] {
+        let mut switch = Session::new(NOW, Side::Switch, both.clone());
+        let theirs = SessionConfig { versions: theirs, ..SessionConfig::default() };
+        let mut controller = Session::new(NOW, Side::Controller, theirs);
+        assert_eq!(deliver(NOW, &mut switch, &mut controller), [Event::Established(expected)]);
+        assert_eq!(deliver(NOW, &mut controller, &mut switch), [Event::Established(expected)]);
+        let xid = controller.request(&Message::BarrierRequest).expect("established");
+        let events = deliver(NOW, &mut controller, &mut switch);
+        assert_eq!(events, [Event::Message { xid, message: Message::BarrierRequest }]);
+    }
+}

@@ -1,14 +1,14 @@
 //! Features, configuration, roles and asynchronous messages (§6.3, §7.3.1, §7.3.2, §7.3.9).
 
-use openflow::error::{BadRequest, RoleRequestFailed, SwitchConfigFailed, TableModFailed};
+use openflow::error::{BadProperty, BadRequest, RoleRequestFailed, SwitchConfigFailed, TableModFailed};
 use openflow::{
-    Config, ErrorKind, Features, FragMode, Message, PacketInReason, Role, RoleRequest, SwitchCapabilities,
-    TableId, TableMod, Xid,
+    Config, ErrorKind, Features, FragMode, Message, PacketInReason, Role, RoleReason, RoleRequest,
+    RoleStatus, SwitchCapabilities, TableId, TableMod, Xid,
 };
 
 use super::Switch;
 use crate::snapshot::{Op, Options};
-use crate::{ConnId, FailMode};
+use crate::{ConnId, Effect, FailMode};
 
 impl Switch {
     pub(super) fn features(&self) -> Features {
@@ -68,9 +68,7 @@ impl Switch {
             self.generation = Some(request.generation);
         }
         if request.role == Role::Master {
-            for c in self.conns.values_mut().filter(|c| c.role == Role::Master) {
-                c.role = Role::Slave;
-            }
+            self.demote_masters(conn, request.generation);
         }
         let Some(c) = self.conns.get_mut(&conn) else { return Err(BadRequest::Eperm.into()) };
         if request.role != Role::NoChange {
@@ -83,11 +81,27 @@ impl Switch {
         Ok(())
     }
 
-    /// In 1.3 a table mod has nothing to change (§7.3.3).
+    /// Another controller becomes master; those that were are told, if their version can say it (1.4 §7.4.4).
+    fn demote_masters(&mut self, successor: ConnId, generation: u64) {
+        let (role, reason) = (Role::Slave, RoleReason::MasterRequest);
+        let message = Message::RoleStatus(RoleStatus { role, reason, generation });
+        let bit = 1 << reason.number();
+        for (&conn, c) in self.conns.iter_mut().filter(|(_, c)| c.role == Role::Master) {
+            c.role = Role::Slave;
+            // The role it had decides: it is the one that is told of its end.
+            if conn != successor && c.wants.role_status[0] & bit != 0 {
+                self.effects.push_back(Effect::Send { conn, xid: Xid(0), message: message.clone() });
+            }
+        }
+    }
+
+    /// In 1.3 a table mod has nothing to change (§7.3.3); what 1.4 adds is not there.
     pub(super) fn table_mod(&mut self, table_mod: TableMod) -> Result<(), ErrorKind> {
         let known = table_mod.table == TableId::ALL || table_mod.table.0 < self.config.n_tables;
         if !known {
             Err(TableModFailed::BadTable.into())
+        } else if table_mod.eviction.is_some() || table_mod.vacancy.is_some() {
+            Err(BadProperty::BadType.into())
         } else if table_mod.config & !3 != 0 {
             Err(TableModFailed::BadConfig.into())
         } else {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use lookup::{Index, Secret};
-use openflow::error::BadRequest;
+use openflow::error::{BadRequest, BundleFailed};
 use openflow::{
-    AsyncConfig, Config, Error, ErrorKind, FragMode, Message, PacketIn, PortNo, Request, Role, Xid,
+    AsyncConfig, BundleControl, BundleControlKind, Config, Error, ErrorKind, FragMode, Message, PacketIn,
+    PortNo, Request, Role, Xid,
 };
 use openflow::{Match, Oxm};
 use packet::Instant;
@@ -202,11 +203,13 @@ impl Switch {
             }
             Message::SetAsync(wants) => {
                 if let Some(c) = self.conns.get_mut(&conn) {
-                    c.wants = wants;
+                    c.wants.apply(&wants);
                 }
                 self.connections_changed();
             }
             Message::MeterMod(meter_mod) => return self.meter_mod(now, meter_mod),
+            Message::BundleControl(control) => return Err(refuse_bundle(control).into()),
+            Message::BundleAdd(_) => return Err(BundleFailed::OutOfBundles.into()),
             Message::Experimenter { .. } => return Err(BadRequest::BadExperimenter.into()),
             _ => return Err(BadRequest::BadType.into()),
         }
@@ -397,6 +400,17 @@ impl Switch {
     fn publish_groups(&mut self) {
         let groups: Groups = self.groups.iter().map(|(&id, record)| (id, record.group.clone())).collect();
         self.publisher.push(Op::Groups(Arc::new(groups)));
+    }
+}
+
+/// There is never a bundle: none can be opened, so none is known.
+fn refuse_bundle(control: BundleControl) -> BundleFailed {
+    match control.kind {
+        BundleControlKind::OpenRequest => BundleFailed::OutOfBundles,
+        BundleControlKind::CloseRequest
+        | BundleControlKind::CommitRequest
+        | BundleControlKind::DiscardRequest => BundleFailed::BadId,
+        _ => BundleFailed::BadType,
     }
 }
 

@@ -3,7 +3,8 @@
 use openflow::error::{BadRequest, MeterModFailed};
 use openflow::{
     AggregateStats, ErrorKind, Field, FlowStats, GroupCapabilities, GroupFeatures, GroupId, Message, MeterId,
-    MultipartReply, MultipartRequest, Reply, Request, TableFeature, TableFeatures, TableId, TableStats, Xid,
+    MultipartReply, MultipartRequest, Reply, Request, TableDesc, TableFeature, TableFeatures, TableId,
+    TableStats, Xid,
 };
 use packet::Instant;
 
@@ -37,10 +38,14 @@ impl Switch {
             Request::PortStats(Some(port)) if !self.ports.contains_key(&port) => {
                 Err(BadRequest::BadPort.into())
             }
-            Request::Queue { port: Some(port), .. } if !self.ports.contains_key(&port) => {
+            Request::Queue { port: Some(port), .. } | Request::QueueDesc { port: Some(port), .. }
+                if !self.ports.contains_key(&port) =>
+            {
                 Err(openflow::error::QueueOpFailed::BadPort.into())
             }
-            Request::Queue { queue: Some(_), .. } => Err(openflow::error::QueueOpFailed::BadQueue.into()),
+            Request::Queue { queue: Some(_), .. } | Request::QueueDesc { queue: Some(_), .. } => {
+                Err(openflow::error::QueueOpFailed::BadQueue.into())
+            }
             Request::Meter(id) | Request::MeterConfig(id)
                 if id != MeterId::ALL && !self.meters.contains_key(&id) =>
             {
@@ -71,6 +76,13 @@ impl Switch {
                 Reply::PortStats(wanted.map(|(_, record)| record.stats(now)).collect())
             }
             Request::Queue { .. } => Reply::Queue(Vec::new()),
+            Request::QueueDesc { .. } => Reply::QueueDesc(Vec::new()),
+            // Nothing of a table can be configured.
+            Request::TableDesc => Reply::TableDesc(
+                (0..self.config.n_tables)
+                    .map(|n| TableDesc { table: TableId(n), config: 0, eviction: None, vacancy: None })
+                    .collect(),
+            ),
             Request::Group(group) => Reply::Group(self.group_stats(now, group)),
             Request::GroupDesc => {
                 Reply::GroupDesc(self.groups.values().map(|record| record.group.desc.clone()).collect())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dataplane::Clock;
-use openflow::{Event, Message, Session, SessionConfig, Side, Xid};
+use openflow::{Event, Message, Session, SessionConfig, Side, Version, Xid};
 use packet::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -30,12 +30,16 @@ pub struct Far {
     pub service: bool,
 }
 
+/// What a switch speaks; the session takes the highest that the peer speaks too.
+const VERSIONS: [Version; 2] = [Version::V13, Version::V14];
+
 /// Serves one connection to its end; tells whether the sides had agreed on a version.
 pub async fn serve<S>(stream: S, far: Far, owner: mpsc::Sender<Request>, clock: Clock) -> bool
 where
     S: AsyncRead + AsyncWrite,
 {
-    let session = Session::new(clock.now(), Side::Switch, SessionConfig::default());
+    let config = SessionConfig { versions: VERSIONS.to_vec(), ..SessionConfig::default() };
+    let session = Session::new(clock.now(), Side::Switch, config);
     let (reader, writer) = tokio::io::split(stream);
     tokio::pin!(reader, writer);
     let conn = super::owner::next_conn();

@@ -26,7 +26,7 @@ const POP_PBB: u16 = 27;
 const EXPERIMENTER: u16 = 0xffff;
 
 /// Actions until the end of `r`.
-pub(super) fn read_actions(r: &mut Reader<'_>) -> Decoded<Vec<Action>> {
+pub(in crate::codec) fn read_actions(r: &mut Reader<'_>) -> Decoded<Vec<Action>> {
     r.list(read_action)
 }
 
@@ -112,7 +112,7 @@ fn read_set_field(body: &mut Reader<'_>) -> Decoded<Oxm> {
     Ok(oxm)
 }
 
-pub(super) fn write_actions(out: &mut Vec<u8>, actions: &[Action]) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_actions(out: &mut Vec<u8>, actions: &[Action]) -> Result<(), EncodeError> {
     actions.iter().try_for_each(|action| write_action(out, action))
 }
 
@@ -148,7 +148,7 @@ fn write_action(out: &mut Vec<u8>, action: &Action) -> Result<(), EncodeError> {
 }
 
 /// The number of the action's type.
-pub(super) fn kind_of(action: &Action) -> u16 {
+pub(in crate::codec) fn kind_of(action: &Action) -> u16 {
     match action {
         Action::Output { .. } => OUTPUT,
         Action::CopyTtlOut => COPY_TTL_OUT,
@@ -179,13 +179,12 @@ const CLEAR_ACTIONS: u16 = 5;
 const METER: u16 = 6;
 
 /// Instructions until the end of `r`, each type at most once (§5.9).
-pub(super) fn read_instructions(r: &mut Reader<'_>) -> Decoded<Vec<Instruction>> {
+pub(in crate::codec) fn read_instructions(r: &mut Reader<'_>) -> Decoded<Vec<Instruction>> {
     let mut all: Vec<(u16, Instruction)> = Vec::new();
     while !r.is_empty() {
         let (kind, instruction) = read_instruction(r)?;
-        // 1.4 names this DUP_INST; 1.3 has no better code than this one.
         if kind != EXPERIMENTER && all.iter().any(|(k, _)| *k == kind) {
-            return Err(BadInstruction::UnsupInst.into());
+            return Err(BadInstruction::DupInst.into());
         }
         all.push((kind, instruction));
     }
@@ -229,7 +228,10 @@ fn read_instruction(r: &mut Reader<'_>) -> Decoded<(u16, Instruction)> {
     Ok((kind, instruction))
 }
 
-pub(super) fn write_instructions(out: &mut Vec<u8>, all: &[Instruction]) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_instructions(
+    out: &mut Vec<u8>,
+    all: &[Instruction],
+) -> Result<(), EncodeError> {
     all.iter().try_for_each(|instruction| write_instruction(out, instruction))
 }
 

@@ -9,7 +9,7 @@ use crate::codec::writer::Put;
 use crate::error::{BadAction, BadRequest, FlowModFailed};
 use crate::{
     BufferId, Cookie, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, GroupId,
-    PacketIn, PacketInReason, PacketOut, PortNo, Priority, TableId,
+    PacketIn, PacketInReason, PacketOut, PortNo, Priority, TableId, Version,
 };
 
 /// Not buffered (OFP_NO_BUFFER).
@@ -17,11 +17,11 @@ const NO_BUFFER: u32 = 0xffff_ffff;
 /// Any group (OFPG_ANY).
 const ANY_GROUP: u32 = 0xffff_ffff;
 
-pub(super) fn some_group(group: u32) -> Option<GroupId> {
+pub(in crate::codec) fn some_group(group: u32) -> Option<GroupId> {
     (group != ANY_GROUP).then_some(GroupId(group))
 }
 
-pub(super) fn any_group(group: Option<GroupId>) -> u32 {
+pub(in crate::codec) fn any_group(group: Option<GroupId>) -> u32 {
     group.map_or(ANY_GROUP, |g| g.0)
 }
 
@@ -33,7 +33,11 @@ fn no_buffer(buffer: Option<BufferId>) -> u32 {
     buffer.map_or(NO_BUFFER, |b| b.0)
 }
 
-pub(super) fn write_flow_mod(out: &mut Vec<u8>, m: &FlowMod) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_flow_mod(
+    version: Version,
+    out: &mut Vec<u8>,
+    m: &FlowMod,
+) -> Result<(), EncodeError> {
     out.u64(m.cookie.0);
     out.u64(m.cookie_mask);
     out.u8(m.table.0);
@@ -45,12 +49,12 @@ pub(super) fn write_flow_mod(out: &mut Vec<u8>, m: &FlowMod) -> Result<(), Encod
     out.u32(any_port(m.out_port));
     out.u32(any_group(m.out_group));
     out.u16(m.flags.0);
-    out.zeros(2);
+    out.u16(if version == Version::V14 { m.importance } else { 0 });
     write_match(out, &m.matches)?;
     write_instructions(out, &m.instructions)
 }
 
-pub(super) fn read_flow_mod(r: &mut Reader<'_>) -> Decoded<FlowMod> {
+pub(in crate::codec) fn read_flow_mod(version: Version, r: &mut Reader<'_>) -> Decoded<FlowMod> {
     let (cookie, cookie_mask) = (Cookie(r.u64()?), r.u64()?);
     let (table, command) = (TableId(r.u8()?), r.u8()?);
     let (idle_timeout, hard_timeout) = (r.u16()?, r.u16()?);
@@ -58,7 +62,8 @@ pub(super) fn read_flow_mod(r: &mut Reader<'_>) -> Decoded<FlowMod> {
     let buffer = some_buffer(r.u32()?);
     let (out_port, out_group) = (some_port(r.u32()?), some_group(r.u32()?));
     let flags = FlowModFlags(r.u16()?);
-    r.skip(2)?;
+    // Padding in 1.3.
+    let importance = Some(r.u16()?).filter(|_| version == Version::V14).unwrap_or(0);
     let command = FlowModCommand::from_number(command).ok_or(FlowModFailed::BadCommand)?;
     if flags.unknown() != 0 {
         return Err(FlowModFailed::BadFlags.into());
@@ -77,17 +82,22 @@ pub(super) fn read_flow_mod(r: &mut Reader<'_>) -> Decoded<FlowMod> {
         out_port,
         out_group,
         flags,
-        importance: 0,
+        importance,
         matches,
         instructions,
     })
 }
 
-pub(super) fn write_flow_removed(out: &mut Vec<u8>, m: &FlowRemoved) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_flow_removed(
+    version: Version,
+    out: &mut Vec<u8>,
+    m: &FlowRemoved,
+) -> Result<(), EncodeError> {
     out.u64(m.cookie.0);
     out.u16(m.priority.0);
     // Reasons that came after 1.3 are told as the deletion they amount to.
-    out.u8(m.reason.number().min(FlowRemovedReason::GroupDelete.number()));
+    let later = m.reason > FlowRemovedReason::GroupDelete && version != Version::V14;
+    out.u8(if later { FlowRemovedReason::Delete.number() } else { m.reason.number() });
     out.u8(m.table.0);
     write_duration(out, m.duration);
     out.u16(m.idle_timeout);
@@ -97,7 +107,7 @@ pub(super) fn write_flow_removed(out: &mut Vec<u8>, m: &FlowRemoved) -> Result<(
     write_match(out, &m.matches)
 }
 
-pub(super) fn read_flow_removed(r: &mut Reader<'_>) -> Decoded<FlowRemoved> {
+pub(in crate::codec) fn read_flow_removed(r: &mut Reader<'_>) -> Decoded<FlowRemoved> {
     Ok(FlowRemoved {
         cookie: Cookie(r.u64()?),
         priority: Priority(r.u16()?),
@@ -112,11 +122,16 @@ pub(super) fn read_flow_removed(r: &mut Reader<'_>) -> Decoded<FlowRemoved> {
     })
 }
 
-pub(super) fn write_packet_in(out: &mut Vec<u8>, m: &PacketIn) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_packet_in(
+    version: Version,
+    out: &mut Vec<u8>,
+    m: &PacketIn,
+) -> Result<(), EncodeError> {
     out.u32(no_buffer(m.buffer));
     out.u16(m.total_len);
     // Reasons that came after 1.3 are told as the action they amount to.
-    let reason = if m.reason > PacketInReason::InvalidTtl { PacketInReason::Action } else { m.reason };
+    let later = m.reason > PacketInReason::InvalidTtl && version != Version::V14;
+    let reason = if later { PacketInReason::Action } else { m.reason };
     out.u8(reason.number());
     out.u8(m.table.0);
     out.u64(m.cookie.0);
@@ -127,7 +142,7 @@ pub(super) fn write_packet_in(out: &mut Vec<u8>, m: &PacketIn) -> Result<(), Enc
     Ok(())
 }
 
-pub(super) fn read_packet_in(r: &mut Reader<'_>) -> Decoded<PacketIn> {
+pub(in crate::codec) fn read_packet_in(r: &mut Reader<'_>) -> Decoded<PacketIn> {
     let buffer = some_buffer(r.u32()?);
     let total_len = r.u16()?;
     let reason = PacketInReason::from_number(r.u8()?).ok_or(BadRequest::BadType)?;
@@ -137,7 +152,7 @@ pub(super) fn read_packet_in(r: &mut Reader<'_>) -> Decoded<PacketIn> {
     Ok(PacketIn { buffer, total_len, reason, table, cookie, matches, data: r.rest().to_vec() })
 }
 
-pub(super) fn write_packet_out(out: &mut Vec<u8>, m: &PacketOut) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_packet_out(out: &mut Vec<u8>, m: &PacketOut) -> Result<(), EncodeError> {
     out.u32(no_buffer(m.buffer));
     out.u32(m.in_port.0);
     let len_at = out.len();
@@ -149,7 +164,7 @@ pub(super) fn write_packet_out(out: &mut Vec<u8>, m: &PacketOut) -> Result<(), E
     Ok(())
 }
 
-pub(super) fn read_packet_out(r: &mut Reader<'_>) -> Decoded<PacketOut> {
+pub(in crate::codec) fn read_packet_out(r: &mut Reader<'_>) -> Decoded<PacketOut> {
     let (buffer, in_port) = (some_buffer(r.u32()?), PortNo(r.u32()?));
     let actions_len = usize::from(r.u16()?);
     r.skip(6)?;

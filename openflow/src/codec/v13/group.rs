@@ -13,7 +13,7 @@ use crate::{
     MeterMod, MeterModCommand, MeterStats,
 };
 
-pub(super) fn write_group_mod(out: &mut Vec<u8>, m: &GroupMod) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_group_mod(out: &mut Vec<u8>, m: &GroupMod) -> Result<(), EncodeError> {
     out.u16(m.command.number());
     out.u8(m.group_type.number());
     out.zeros(1);
@@ -21,7 +21,7 @@ pub(super) fn write_group_mod(out: &mut Vec<u8>, m: &GroupMod) -> Result<(), Enc
     write_buckets(out, &m.buckets)
 }
 
-pub(super) fn read_group_mod(r: &mut Reader<'_>) -> Decoded<GroupMod> {
+pub(in crate::codec) fn read_group_mod(r: &mut Reader<'_>) -> Decoded<GroupMod> {
     let (command, group_type) = (r.u16()?, r.u8()?);
     r.skip(1)?;
     let group = GroupId(r.u32()?);
@@ -58,7 +58,7 @@ fn read_buckets(r: &mut Reader<'_>) -> Decoded<Vec<Bucket>> {
     })
 }
 
-pub(super) fn write_group_stats(out: &mut Vec<u8>, s: &GroupStats) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_group_stats(out: &mut Vec<u8>, s: &GroupStats) -> Result<(), EncodeError> {
     let start = out.len();
     out.zeros(4);
     out.u32(s.group.0);
@@ -74,7 +74,7 @@ pub(super) fn write_group_stats(out: &mut Vec<u8>, s: &GroupStats) -> Result<(),
     out.patch_len(start, start)
 }
 
-pub(super) fn read_group_stats(r: &mut Reader<'_>) -> Decoded<GroupStats> {
+pub(in crate::codec) fn read_group_stats(r: &mut Reader<'_>) -> Decoded<GroupStats> {
     let len = usize::from(r.u16()?);
     let mut r = r.sub(len.checked_sub(2).ok_or(r.short())?, r.short())?;
     r.skip(2)?;
@@ -90,7 +90,7 @@ pub(super) fn read_group_stats(r: &mut Reader<'_>) -> Decoded<GroupStats> {
     })
 }
 
-pub(super) fn write_group_desc(out: &mut Vec<u8>, d: &GroupDesc) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_group_desc(out: &mut Vec<u8>, d: &GroupDesc) -> Result<(), EncodeError> {
     let start = out.len();
     out.u16(0);
     out.u8(d.group_type.number());
@@ -100,7 +100,7 @@ pub(super) fn write_group_desc(out: &mut Vec<u8>, d: &GroupDesc) -> Result<(), E
     out.patch_len(start, start)
 }
 
-pub(super) fn read_group_desc(r: &mut Reader<'_>) -> Decoded<GroupDesc> {
+pub(in crate::codec) fn read_group_desc(r: &mut Reader<'_>) -> Decoded<GroupDesc> {
     let len = usize::from(r.u16()?);
     let mut r = r.sub(len.checked_sub(2).ok_or(r.short())?, r.short())?;
     let group_type = GroupType::from_number(r.u8()?).ok_or(GroupModFailed::BadType)?;
@@ -108,26 +108,26 @@ pub(super) fn read_group_desc(r: &mut Reader<'_>) -> Decoded<GroupDesc> {
     Ok(GroupDesc { group_type, group: GroupId(r.u32()?), buckets: read_buckets(&mut r)? })
 }
 
-pub(super) fn write_group_features(out: &mut Vec<u8>, f: &GroupFeatures) {
+pub(in crate::codec) fn write_group_features(out: &mut Vec<u8>, f: &GroupFeatures) {
     out.u32(f.types);
     out.u32(f.capabilities.0);
     f.max_groups.iter().chain(&f.actions).for_each(|v| out.u32(*v));
 }
 
-pub(super) fn read_group_features(r: &mut Reader<'_>) -> Decoded<GroupFeatures> {
+pub(in crate::codec) fn read_group_features(r: &mut Reader<'_>) -> Decoded<GroupFeatures> {
     let (types, capabilities) = (r.u32()?, GroupCapabilities(r.u32()?));
     let mut four = || Ok::<_, crate::ErrorKind>([r.u32()?, r.u32()?, r.u32()?, r.u32()?]);
     Ok(GroupFeatures { types, capabilities, max_groups: four()?, actions: four()? })
 }
 
-pub(super) fn write_meter_mod(out: &mut Vec<u8>, m: &MeterMod) {
+pub(in crate::codec) fn write_meter_mod(out: &mut Vec<u8>, m: &MeterMod) {
     out.u16(m.command.number());
     out.u16(m.flags.0);
     out.u32(m.meter.0);
     write_bands(out, &m.bands);
 }
 
-pub(super) fn read_meter_mod(r: &mut Reader<'_>) -> Decoded<MeterMod> {
+pub(in crate::codec) fn read_meter_mod(r: &mut Reader<'_>) -> Decoded<MeterMod> {
     let (command, flags) = (r.u16()?, MeterFlags(r.u16()?));
     let meter = MeterId(r.u32()?);
     let command = MeterModCommand::from_number(command).ok_or(MeterModFailed::BadCommand)?;
@@ -177,7 +177,7 @@ fn read_bands(r: &mut Reader<'_>) -> Decoded<Vec<Band>> {
     })
 }
 
-pub(super) fn write_meter_stats(out: &mut Vec<u8>, s: &MeterStats) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_meter_stats(out: &mut Vec<u8>, s: &MeterStats) -> Result<(), EncodeError> {
     let start = out.len();
     out.u32(s.meter.0);
     out.zeros(8);
@@ -192,7 +192,7 @@ pub(super) fn write_meter_stats(out: &mut Vec<u8>, s: &MeterStats) -> Result<(),
     out.patch_len(start + 4, start)
 }
 
-pub(super) fn read_meter_stats(r: &mut Reader<'_>) -> Decoded<MeterStats> {
+pub(in crate::codec) fn read_meter_stats(r: &mut Reader<'_>) -> Decoded<MeterStats> {
     let (meter, len) = (MeterId(r.u32()?), usize::from(r.u16()?));
     let mut r = r.sub(len.checked_sub(6).ok_or(r.short())?, r.short())?;
     r.skip(6)?;
@@ -206,7 +206,7 @@ pub(super) fn read_meter_stats(r: &mut Reader<'_>) -> Decoded<MeterStats> {
     })
 }
 
-pub(super) fn write_meter_config(out: &mut Vec<u8>, c: &MeterConfig) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_meter_config(out: &mut Vec<u8>, c: &MeterConfig) -> Result<(), EncodeError> {
     let start = out.len();
     out.u16(0);
     out.u16(c.flags.0);
@@ -215,13 +215,13 @@ pub(super) fn write_meter_config(out: &mut Vec<u8>, c: &MeterConfig) -> Result<(
     out.patch_len(start, start)
 }
 
-pub(super) fn read_meter_config(r: &mut Reader<'_>) -> Decoded<MeterConfig> {
+pub(in crate::codec) fn read_meter_config(r: &mut Reader<'_>) -> Decoded<MeterConfig> {
     let len = usize::from(r.u16()?);
     let mut r = r.sub(len.checked_sub(2).ok_or(r.short())?, r.short())?;
     Ok(MeterConfig { flags: MeterFlags(r.u16()?), meter: MeterId(r.u32()?), bands: read_bands(&mut r)? })
 }
 
-pub(super) fn write_meter_features(out: &mut Vec<u8>, f: &MeterFeatures) {
+pub(in crate::codec) fn write_meter_features(out: &mut Vec<u8>, f: &MeterFeatures) {
     out.u32(f.max_meter);
     out.u32(f.band_types);
     out.u32(f.capabilities.0.into());
@@ -230,7 +230,7 @@ pub(super) fn write_meter_features(out: &mut Vec<u8>, f: &MeterFeatures) {
     out.zeros(2);
 }
 
-pub(super) fn read_meter_features(r: &mut Reader<'_>) -> Decoded<MeterFeatures> {
+pub(in crate::codec) fn read_meter_features(r: &mut Reader<'_>) -> Decoded<MeterFeatures> {
     let (max_meter, band_types, capabilities) = (r.u32()?, r.u32()?, r.u32()?);
     let (max_bands, max_color) = (r.u8()?, r.u8()?);
     r.skip(2)?;

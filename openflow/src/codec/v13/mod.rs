@@ -1,11 +1,11 @@
 //! OpenFlow 1.3.5.
 
 mod action;
-mod flow;
+pub(in crate::codec) mod flow;
 mod group;
-mod multipart;
+pub(in crate::codec) mod multipart;
 mod oxm;
-mod port;
+pub(in crate::codec) mod port;
 mod table;
 
 use core::time::Duration;
@@ -13,14 +13,14 @@ use core::time::Duration;
 use super::reader::{Decoded, Reader};
 use super::writer::Put;
 use super::{EncodeError, begin, finish};
-use crate::error::{BadRequest, RoleRequestFailed, SwitchConfigFailed};
+use crate::error::{BadInstruction, BadRequest, RoleRequestFailed, SwitchConfigFailed};
 use crate::{
-    AsyncConfig, Config, Dpid, Error, ErrorKind, Features, FragMode, Message, PortNo, Role, RoleRequest,
-    SwitchCapabilities, Version, Xid, ports,
+    AsyncChange, AsyncConfig, Config, Dpid, Error, ErrorKind, Features, FragMode, Message, PortNo, Role,
+    RoleRequest, SwitchCapabilities, Version, Xid, ports,
 };
 
 /// Message types (ofp_type).
-mod kind {
+pub(in crate::codec) mod kind {
     pub const ERROR: u8 = 1;
     pub const ECHO_REQUEST: u8 = 2;
     pub const ECHO_REPLY: u8 = 3;
@@ -55,17 +55,19 @@ mod kind {
 /// An error of an experimenter (OFPET_EXPERIMENTER).
 const ERROR_EXPERIMENTER: u16 = 0xffff;
 
-pub(super) fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub(in crate::codec) fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if let Message::MultipartReply(reply) = message {
         return multipart::write_reply(xid, reply, out);
     }
-    let start = begin(Version::V13, kind_of(message), xid, out);
+    let kind = kind_of(message).ok_or(EncodeError::NoSuchMessage(Version::V13))?;
+    let start = begin(Version::V13, kind, xid, out);
     encode_body(message, out)?;
     finish(out, start)
 }
 
-fn kind_of(message: &Message) -> u8 {
-    match message {
+/// `None` for what came after 1.3.
+pub(in crate::codec) fn kind_of(message: &Message) -> Option<u8> {
+    Some(match message {
         Message::Hello(_) => 0,
         Message::Error(_) => kind::ERROR,
         Message::EchoRequest(_) => kind::ECHO_REQUEST,
@@ -96,12 +98,17 @@ fn kind_of(message: &Message) -> u8 {
         Message::GetAsyncReply(_) => kind::GET_ASYNC_REPLY,
         Message::SetAsync(_) => kind::SET_ASYNC,
         Message::MeterMod(_) => kind::METER_MOD,
-    }
+        Message::RoleStatus(_)
+        | Message::TableStatus(_)
+        | Message::RequestForward(_)
+        | Message::BundleControl(_)
+        | Message::BundleAdd(_) => return None,
+    })
 }
 
-fn encode_body(message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub(in crate::codec) fn encode_body(message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     match message {
-        Message::Error(error) => write_error(out, error),
+        Message::Error(error) => write_error(out, named(error.kind), &error.data),
         Message::EchoRequest(data) | Message::EchoReply(data) => out.bytes(data),
         Message::Experimenter { experimenter, kind, data } => {
             out.u32(*experimenter);
@@ -113,10 +120,10 @@ fn encode_body(message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> 
             out.u16(config.frag.number());
             out.u16(config.miss_send_len);
         }
-        Message::PacketIn(m) => flow::write_packet_in(out, m)?,
-        Message::FlowRemoved(m) => flow::write_flow_removed(out, m)?,
+        Message::PacketIn(m) => flow::write_packet_in(Version::V13, out, m)?,
+        Message::FlowRemoved(m) => flow::write_flow_removed(Version::V13, out, m)?,
         Message::PacketOut(m) => flow::write_packet_out(out, m)?,
-        Message::FlowMod(m) => flow::write_flow_mod(out, m)?,
+        Message::FlowMod(m) => flow::write_flow_mod(Version::V13, out, m)?,
         Message::PortStatus(m) => port::write_status(out, m),
         Message::PortMod(m) => port::write_mod(out, m),
         Message::GroupMod(m) => group::write_group_mod(out, m)?,
@@ -133,11 +140,23 @@ fn encode_body(message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> 
             out.zeros(4);
             out.u64(m.generation);
         }
-        Message::GetAsyncReply(m) | Message::SetAsync(m) => {
+        Message::GetAsyncReply(m) => {
             let masks = [m.packet_in, m.port_status, m.flow_removed];
             masks.iter().flatten().for_each(|mask| out.u32(*mask));
         }
-        // Nothing but a header. Hellos and multipart replies are written elsewhere.
+        // What a change leaves as it is cannot be said: it gets the default.
+        Message::SetAsync(m) => {
+            let mut config = AsyncConfig::default();
+            config.apply(m);
+            let masks = [config.packet_in, config.port_status, config.flow_removed];
+            masks.iter().flatten().for_each(|mask| out.u32(*mask));
+        }
+        // Nothing but a header. Hellos, multipart replies and what came after 1.3 are written elsewhere.
+        Message::RoleStatus(_)
+        | Message::TableStatus(_)
+        | Message::RequestForward(_)
+        | Message::BundleControl(_)
+        | Message::BundleAdd(_) => {}
         Message::Hello(_)
         | Message::MultipartReply(_)
         | Message::FeaturesRequest
@@ -150,7 +169,7 @@ fn encode_body(message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> 
 }
 
 /// Reads the body of a message of type `kind`; `r` is all of it.
-pub(super) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> {
+pub(in crate::codec) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> {
     let r = &mut r;
     let message = match kind {
         kind::ERROR => Message::Error(read_error(r)?),
@@ -168,7 +187,7 @@ pub(super) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> {
         kind::FLOW_REMOVED => Message::FlowRemoved(flow::read_flow_removed(r)?),
         kind::PORT_STATUS => Message::PortStatus(port::read_status(r)?),
         kind::PACKET_OUT => Message::PacketOut(flow::read_packet_out(r)?),
-        kind::FLOW_MOD => Message::FlowMod(flow::read_flow_mod(r)?),
+        kind::FLOW_MOD => Message::FlowMod(flow::read_flow_mod(Version::V13, r)?),
         kind::GROUP_MOD => Message::GroupMod(group::read_group_mod(r)?),
         kind::PORT_MOD => Message::PortMod(port::read_mod(r)?),
         kind::TABLE_MOD => Message::TableMod(table::read_mod(r)?),
@@ -182,7 +201,15 @@ pub(super) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> {
         kind::ROLE_REPLY => Message::RoleReply(read_role(r)?),
         kind::GET_ASYNC_REQUEST => Message::GetAsyncRequest,
         kind::GET_ASYNC_REPLY => Message::GetAsyncReply(read_async(r)?),
-        kind::SET_ASYNC => Message::SetAsync(read_async(r)?),
+        kind::SET_ASYNC => {
+            let config = read_async(r)?;
+            Message::SetAsync(AsyncChange {
+                packet_in: config.packet_in.map(Some),
+                port_status: config.port_status.map(Some),
+                flow_removed: config.flow_removed.map(Some),
+                ..AsyncChange::default()
+            })
+        }
         kind::METER_MOD => Message::MeterMod(group::read_meter_mod(r)?),
         _ => return Err(BadRequest::BadType.into()),
     };
@@ -190,14 +217,22 @@ pub(super) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> {
     Ok(message)
 }
 
-fn write_error(out: &mut Vec<u8>, error: &Error) {
-    let (kind, code) = error.kind.numbers();
+/// 1.3 has no code for an instruction that is there twice.
+fn named(kind: ErrorKind) -> ErrorKind {
+    match kind {
+        ErrorKind::BadInstruction(BadInstruction::DupInst) => BadInstruction::UnsupInst.into(),
+        other => other,
+    }
+}
+
+pub(in crate::codec) fn write_error(out: &mut Vec<u8>, error: ErrorKind, data: &[u8]) {
+    let (kind, code) = error.numbers();
     out.u16(kind);
     out.u16(code);
-    if let ErrorKind::Experimenter { experimenter, .. } = error.kind {
+    if let ErrorKind::Experimenter { experimenter, .. } = error {
         out.u32(experimenter);
     }
-    out.bytes(&error.data);
+    out.bytes(data);
 }
 
 fn read_error(r: &mut Reader<'_>) -> Decoded<Error> {
@@ -243,33 +278,34 @@ fn read_role(r: &mut Reader<'_>) -> Decoded<RoleRequest> {
 
 fn read_async(r: &mut Reader<'_>) -> Decoded<AsyncConfig> {
     let mut pair = || Ok::<_, ErrorKind>([r.u32()?, r.u32()?]);
-    Ok(AsyncConfig { packet_in: pair()?, port_status: pair()?, flow_removed: pair()? })
+    let (packet_in, port_status, flow_removed) = (pair()?, pair()?, pair()?);
+    Ok(AsyncConfig { packet_in, port_status, flow_removed, ..AsyncConfig::default() })
 }
 
 /// A request about one port or all: number and padding.
-fn read_port_request(r: &mut Reader<'_>) -> Decoded<Option<PortNo>> {
+pub(in crate::codec) fn read_port_request(r: &mut Reader<'_>) -> Decoded<Option<PortNo>> {
     let port = r.u32()?;
     r.skip(4)?;
     Ok(some_port(port))
 }
 
 /// ANY on the wire is `None`.
-fn some_port(port: u32) -> Option<PortNo> {
+pub(in crate::codec) fn some_port(port: u32) -> Option<PortNo> {
     (port != ports::ANY.0).then_some(PortNo(port))
 }
 
-fn any_port(port: Option<PortNo>) -> u32 {
+pub(in crate::codec) fn any_port(port: Option<PortNo>) -> u32 {
     port.unwrap_or(ports::ANY).0
 }
 
 /// Seconds and nanoseconds beyond them.
-fn write_duration(out: &mut Vec<u8>, duration: Duration) {
+pub(in crate::codec) fn write_duration(out: &mut Vec<u8>, duration: Duration) {
     out.u32(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX));
     out.u32(duration.subsec_nanos());
 }
 
 /// A peer that says a billion nanoseconds or more is not believed: what is read must be writable.
-fn read_duration(r: &mut Reader<'_>) -> Decoded<Duration> {
+pub(in crate::codec) fn read_duration(r: &mut Reader<'_>) -> Decoded<Duration> {
     let (secs, nanos) = (r.u32()?, r.u32()?);
 
     Ok(Duration::new(secs.into(), nanos.min(999_999_999)))

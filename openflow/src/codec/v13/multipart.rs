@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Multipart types (ofp_multipart_type).
-mod kind {
+pub(in crate::codec) mod kind {
     pub const DESC: u16 = 0;
     pub const FLOW: u16 = 1;
     pub const AGGREGATE: u16 = 2;
@@ -35,21 +35,25 @@ mod kind {
 /// Another part follows (OFPMPF_REQ_MORE, OFPMPF_REPLY_MORE).
 const MORE: u16 = 1;
 
-fn read_header(r: &mut Reader<'_>) -> Decoded<(u16, bool)> {
+pub(in crate::codec) fn read_header(r: &mut Reader<'_>) -> Decoded<(u16, bool)> {
     let (kind, flags) = (r.u16()?, r.u16()?);
     r.skip(4)?;
     Ok((kind, flags & MORE != 0))
 }
 
-fn write_header(out: &mut Vec<u8>, kind: u16, more: bool) {
+pub(in crate::codec) fn write_header(out: &mut Vec<u8>, kind: u16, more: bool) {
     out.u16(kind);
     out.u16(if more { MORE } else { 0 });
     out.zeros(4);
 }
 
-pub(super) fn read_request(r: &mut Reader<'_>) -> Decoded<MultipartRequest> {
+pub(in crate::codec) fn read_request(r: &mut Reader<'_>) -> Decoded<MultipartRequest> {
     let (kind, more) = read_header(r)?;
-    let body = match kind {
+    Ok(MultipartRequest { more, body: read_request_body(kind, r)? })
+}
+
+pub(in crate::codec) fn read_request_body(kind: u16, r: &mut Reader<'_>) -> Decoded<Request> {
+    Ok(match kind {
         kind::DESC => Request::Desc,
         kind::FLOW => Request::Flow(read_flow_request(r)?),
         kind::AGGREGATE => Request::Aggregate(read_flow_request(r)?),
@@ -71,8 +75,7 @@ pub(super) fn read_request(r: &mut Reader<'_>) -> Decoded<MultipartRequest> {
             Request::Experimenter { experimenter: r.u32()?, kind: r.u32()?, data: r.rest().to_vec() }
         }
         _ => return Err(BadRequest::BadMultipart.into()),
-    };
-    Ok(MultipartRequest { more, body })
+    })
 }
 
 /// A number and padding.
@@ -82,7 +85,7 @@ fn read_id(r: &mut Reader<'_>) -> Decoded<u32> {
     Ok(id)
 }
 
-pub(super) fn write_request(out: &mut Vec<u8>, m: &MultipartRequest) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_request(out: &mut Vec<u8>, m: &MultipartRequest) -> Result<(), EncodeError> {
     let at = out.len();
     write_header(out, 0, m.more);
     let id = |out: &mut Vec<u8>, id: u32| {
@@ -123,6 +126,9 @@ pub(super) fn write_request(out: &mut Vec<u8>, m: &MultipartRequest) -> Result<(
             kind::TABLE_FEATURES
         }
         Request::PortDesc => kind::PORT_DESC,
+        Request::TableDesc | Request::QueueDesc { .. } => {
+            return Err(EncodeError::NoSuchMessage(Version::V13));
+        }
         Request::Experimenter { experimenter, kind, data } => {
             write_experimenter(out, *experimenter, *kind, data);
             kind::EXPERIMENTER
@@ -158,11 +164,15 @@ fn write_flow_request(out: &mut Vec<u8>, m: &FlowStatsRequest) -> Result<(), Enc
     write_match(out, &m.matches)
 }
 
-pub(super) fn read_reply(r: &mut Reader<'_>) -> Decoded<MultipartReply> {
+pub(in crate::codec) fn read_reply(r: &mut Reader<'_>) -> Decoded<MultipartReply> {
     let (kind, more) = read_header(r)?;
-    let body = match kind {
+    Ok(MultipartReply { more, body: read_reply_body(kind, r)? })
+}
+
+pub(in crate::codec) fn read_reply_body(kind: u16, r: &mut Reader<'_>) -> Decoded<Reply> {
+    Ok(match kind {
         kind::DESC => Reply::Desc(read_desc(r)?),
-        kind::FLOW => Reply::Flow(r.list(read_flow)?),
+        kind::FLOW => Reply::Flow(r.list(|r| read_flow(Version::V13, r))?),
         kind::AGGREGATE => Reply::Aggregate(read_aggregate(r)?),
         kind::TABLE => Reply::Table(r.list(table::read_stats)?),
         kind::PORT_STATS => Reply::PortStats(r.list(port::read_stats)?),
@@ -179,16 +189,16 @@ pub(super) fn read_reply(r: &mut Reader<'_>) -> Decoded<MultipartReply> {
             Reply::Experimenter { experimenter: r.u32()?, kind: r.u32()?, data: r.rest().to_vec() }
         }
         _ => return Err(BadRequest::BadMultipart.into()),
-    };
-    Ok(MultipartReply { more, body })
+    })
 }
 
 /// Writes the parts of one reply. Each starts a message; the last has the caller's `more`.
-struct Parts<'a> {
+pub(in crate::codec) struct Parts<'a> {
+    version: Version,
     xid: Xid,
     kind: u16,
     more: bool,
-    out: &'a mut Vec<u8>,
+    pub out: &'a mut Vec<u8>,
     /// Where the part being written starts.
     start: usize,
 }
@@ -196,9 +206,21 @@ struct Parts<'a> {
 /// Where the flags stand in a part.
 const FLAGS_AT: usize = 10;
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    /// Starts a reply of a kind, with the caller's `more`.
+    pub fn new(version: Version, xid: Xid, (kind, more): (u16, bool), out: &'a mut Vec<u8>) -> Self {
+        let mut parts = Self { version, xid, kind, more, out, start: 0 };
+        parts.open();
+        parts
+    }
+
+    /// Ends the last part.
+    pub fn close(self) -> Result<(), EncodeError> {
+        finish(self.out, self.start)
+    }
+
     fn open(&mut self) {
-        self.start = begin(Version::V13, super::kind::MULTIPART_REPLY, self.xid, self.out);
+        self.start = begin(self.version, super::kind::MULTIPART_REPLY, self.xid, self.out);
         write_header(self.out, self.kind, self.more);
     }
 
@@ -221,7 +243,7 @@ impl Parts<'_> {
         if self.out.len() - self.start <= MAX_LEN { Ok(()) } else { Err(EncodeError::TooLong) }
     }
 
-    fn each<T>(
+    pub fn each<T>(
         &mut self,
         all: &[T],
         write: impl Fn(&mut Vec<u8>, &T) -> Result<(), EncodeError>,
@@ -230,7 +252,7 @@ impl Parts<'_> {
     }
 
     /// As `each`, for entries that cannot be too long.
-    fn each_plain<T>(&mut self, all: &[T], write: impl Fn(&mut Vec<u8>, &T)) -> Result<(), EncodeError> {
+    pub fn each_plain<T>(&mut self, all: &[T], write: impl Fn(&mut Vec<u8>, &T)) -> Result<(), EncodeError> {
         self.each(all, |out, one| {
             write(out, one);
             Ok(())
@@ -238,19 +260,21 @@ impl Parts<'_> {
     }
 }
 
-pub(super) fn write_reply(xid: Xid, m: &MultipartReply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let kind = kind_of(&m.body);
-    let mut parts = Parts { xid, kind, more: m.more, out, start: 0 };
-    parts.open();
+pub(in crate::codec) fn write_reply(
+    xid: Xid,
+    m: &MultipartReply,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let kind = kind_of(&m.body).ok_or(EncodeError::NoSuchMessage(Version::V13))?;
+    let mut parts = Parts::new(Version::V13, xid, (kind, m.more), out);
     write_reply_body(&mut parts, &m.body)?;
-    let start = parts.start;
-    finish(out, start)
+    parts.close()
 }
 
-fn write_reply_body(parts: &mut Parts<'_>, body: &Reply) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_reply_body(parts: &mut Parts<'_>, body: &Reply) -> Result<(), EncodeError> {
     match body {
         Reply::Desc(desc) => write_desc(parts.out, desc),
-        Reply::Flow(all) => return parts.each(all, write_flow),
+        Reply::Flow(all) => return parts.each(all, |out, s| write_flow(Version::V13, out, s)),
         Reply::Aggregate(stats) => write_aggregate(parts.out, stats),
         Reply::Table(all) => return parts.each_plain(all, table::write_stats),
         Reply::PortStats(all) => return parts.each_plain(all, port::write_stats),
@@ -266,12 +290,14 @@ fn write_reply_body(parts: &mut Parts<'_>, body: &Reply) -> Result<(), EncodeErr
         Reply::Experimenter { experimenter, kind, data } => {
             write_experimenter(parts.out, *experimenter, *kind, data);
         }
+        Reply::TableDesc(_) | Reply::QueueDesc(_) => return Err(EncodeError::NoSuchMessage(Version::V13)),
     }
     Ok(())
 }
 
-fn kind_of(body: &Reply) -> u16 {
-    match body {
+/// `None` for what came after 1.3.
+pub(in crate::codec) fn kind_of(body: &Reply) -> Option<u16> {
+    Some(match body {
         Reply::Desc(_) => kind::DESC,
         Reply::Flow(_) => kind::FLOW,
         Reply::Aggregate(_) => kind::AGGREGATE,
@@ -287,7 +313,8 @@ fn kind_of(body: &Reply) -> u16 {
         Reply::TableFeatures(_) => kind::TABLE_FEATURES,
         Reply::PortDesc(_) => kind::PORT_DESC,
         Reply::Experimenter { .. } => kind::EXPERIMENTER,
-    }
+        Reply::TableDesc(_) | Reply::QueueDesc(_) => return None,
+    })
 }
 
 fn write_desc(out: &mut Vec<u8>, d: &SwitchDesc) {
@@ -308,7 +335,11 @@ fn read_desc(r: &mut Reader<'_>) -> Decoded<SwitchDesc> {
     })
 }
 
-fn write_flow(out: &mut Vec<u8>, s: &FlowStats) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_flow(
+    version: Version,
+    out: &mut Vec<u8>,
+    s: &FlowStats,
+) -> Result<(), EncodeError> {
     let start = out.len();
     out.u16(0);
     out.u8(s.table.0);
@@ -318,7 +349,8 @@ fn write_flow(out: &mut Vec<u8>, s: &FlowStats) -> Result<(), EncodeError> {
     out.u16(s.idle_timeout);
     out.u16(s.hard_timeout);
     out.u16(s.flags.0);
-    out.zeros(4);
+    out.u16(if version == Version::V14 { s.importance } else { 0 });
+    out.zeros(2);
     out.u64(s.cookie.0);
     out.u64(s.packets);
     out.u64(s.bytes);
@@ -327,7 +359,7 @@ fn write_flow(out: &mut Vec<u8>, s: &FlowStats) -> Result<(), EncodeError> {
     out.patch_len(start, start)
 }
 
-fn read_flow(r: &mut Reader<'_>) -> Decoded<FlowStats> {
+pub(in crate::codec) fn read_flow(version: Version, r: &mut Reader<'_>) -> Decoded<FlowStats> {
     let len = usize::from(r.u16()?);
     let mut r = r.sub(len.checked_sub(2).ok_or(r.short())?, r.short())?;
     let table = TableId(r.u8()?);
@@ -335,7 +367,9 @@ fn read_flow(r: &mut Reader<'_>) -> Decoded<FlowStats> {
     let duration = read_duration(&mut r)?;
     let (priority, idle_timeout, hard_timeout) = (Priority(r.u16()?), r.u16()?, r.u16()?);
     let flags = FlowModFlags(r.u16()?);
-    r.skip(4)?;
+    // Padding in 1.3.
+    let importance = Some(r.u16()?).filter(|_| version == Version::V14).unwrap_or(0);
+    r.skip(2)?;
     Ok(FlowStats {
         table,
         duration,
@@ -343,7 +377,7 @@ fn read_flow(r: &mut Reader<'_>) -> Decoded<FlowStats> {
         idle_timeout,
         hard_timeout,
         flags,
-        importance: 0,
+        importance,
         cookie: Cookie(r.u64()?),
         packets: r.u64()?,
         bytes: r.u64()?,

@@ -12,7 +12,7 @@ const MATCH_OXM: u16 = 1;
 
 /// What stands in front of a value: class, field and mask bit, length (§7.2.3.2).
 #[derive(Clone, Copy)]
-pub(super) struct OxmHeader {
+pub(in crate::codec) struct OxmHeader {
     class: u16,
     id: u8,
     pub has_mask: bool,
@@ -41,19 +41,19 @@ impl OxmHeader {
 
 /// How the caller wants errors named: a match and a set-field action have different codes.
 #[derive(Clone, Copy)]
-pub(super) struct OxmErrors {
+pub(in crate::codec) struct OxmErrors {
     pub unknown: ErrorKind,
     pub len: ErrorKind,
 }
 
 /// What one OXM turned out to be.
-pub(super) enum OxmRead {
+pub(in crate::codec) enum OxmRead {
     Known(Oxm),
     Unknown,
 }
 
 /// Reads one OXM with its value and mask, as it stands: widths and masks are not judged here.
-pub(super) fn read_oxm(r: &mut Reader<'_>, errors: OxmErrors) -> Decoded<OxmRead> {
+pub(in crate::codec) fn read_oxm(r: &mut Reader<'_>, errors: OxmErrors) -> Decoded<OxmRead> {
     let header = OxmHeader::read(r)?;
     let mut payload = r.sub(header.len, errors.len)?;
     let Some(field) = header.field(&mut payload)? else { return Ok(OxmRead::Unknown) };
@@ -76,11 +76,11 @@ fn put_header(out: &mut Vec<u8>, field: Field, has_mask: bool) {
 }
 
 /// The header alone, as table features list fields.
-pub(super) fn write_oxm_id(out: &mut Vec<u8>, field: Field, has_mask: bool) {
+pub(in crate::codec) fn write_oxm_id(out: &mut Vec<u8>, field: Field, has_mask: bool) {
     put_header(out, field, has_mask);
 }
 
-pub(super) fn write_oxm(out: &mut Vec<u8>, oxm: &Oxm) {
+pub(in crate::codec) fn write_oxm(out: &mut Vec<u8>, oxm: &Oxm) {
     put_header(out, oxm.field, oxm.mask.is_some());
     out.uint(oxm.value, oxm.field.bytes());
     if let Some(mask) = oxm.mask {
@@ -88,7 +88,7 @@ pub(super) fn write_oxm(out: &mut Vec<u8>, oxm: &Oxm) {
     }
 }
 
-pub(super) fn write_match(out: &mut Vec<u8>, matches: &Match) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_match(out: &mut Vec<u8>, matches: &Match) -> Result<(), EncodeError> {
     let start = out.len();
     out.u16(MATCH_OXM);
     out.u16(0);
@@ -124,7 +124,7 @@ const MATCH_ERRORS: OxmErrors = OxmErrors {
 };
 
 /// A match that must be one: of a request, or of a flow.
-pub(super) fn read_match(r: &mut Reader<'_>) -> Decoded<Match> {
+pub(in crate::codec) fn read_match(r: &mut Reader<'_>) -> Decoded<Match> {
     let fields = read_fields(r)?.list(|r| match read_oxm(r, MATCH_ERRORS)? {
         OxmRead::Known(oxm) => Ok(oxm),
         OxmRead::Unknown => Err(MATCH_ERRORS.unknown),
@@ -134,7 +134,7 @@ pub(super) fn read_match(r: &mut Reader<'_>) -> Decoded<Match> {
 
 /// A match that a switch reports. A packet-in has pipeline fields without their prerequisites, and a flow may have
 /// fields that we do not know, which are left out, or masks that the standard does not allow.
-pub(super) fn read_reported_match(r: &mut Reader<'_>) -> Decoded<Match> {
+pub(in crate::codec) fn read_reported_match(r: &mut Reader<'_>) -> Decoded<Match> {
     let fields = read_fields(r)?.list(|r| read_oxm(r, MATCH_ERRORS))?;
     Ok(Match::pipeline(fields.into_iter().filter_map(|oxm| match oxm {
         OxmRead::Known(oxm) => Some(oxm),

@@ -10,7 +10,7 @@ use crate::{
     PortStats, PortStatus, QueueConfig, QueueId, QueueStats,
 };
 
-pub(super) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) {
+pub(in crate::codec) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) {
     out.u32(p.port.0);
     out.zeros(4);
     out.bytes(&p.mac.0);
@@ -25,7 +25,7 @@ pub(super) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) {
     out.u32(p.max_speed);
 }
 
-pub(super) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
+pub(in crate::codec) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
     let port = PortNo(r.u32()?);
     r.skip(4)?;
     let mac = MacAddr(r.array()?);
@@ -45,19 +45,19 @@ pub(super) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
     })
 }
 
-pub(super) fn write_status(out: &mut Vec<u8>, m: &PortStatus) {
+pub(in crate::codec) fn write_status(out: &mut Vec<u8>, m: &PortStatus) {
     out.u8(m.reason.number());
     out.zeros(7);
     write_desc(out, &m.desc);
 }
 
-pub(super) fn read_status(r: &mut Reader<'_>) -> Decoded<PortStatus> {
+pub(in crate::codec) fn read_status(r: &mut Reader<'_>) -> Decoded<PortStatus> {
     let reason = PortReason::from_number(r.u8()?).ok_or(BadRequest::BadType)?;
     r.skip(7)?;
     Ok(PortStatus { reason, desc: read_desc(r)? })
 }
 
-pub(super) fn write_mod(out: &mut Vec<u8>, m: &PortMod) {
+pub(in crate::codec) fn write_mod(out: &mut Vec<u8>, m: &PortMod) {
     out.u32(m.port.0);
     out.zeros(4);
     out.bytes(&m.mac.0);
@@ -68,7 +68,7 @@ pub(super) fn write_mod(out: &mut Vec<u8>, m: &PortMod) {
     out.zeros(4);
 }
 
-pub(super) fn read_mod(r: &mut Reader<'_>) -> Decoded<PortMod> {
+pub(in crate::codec) fn read_mod(r: &mut Reader<'_>) -> Decoded<PortMod> {
     let port = PortNo(r.u32()?);
     r.skip(4)?;
     let mac = MacAddr(r.array()?);
@@ -79,7 +79,7 @@ pub(super) fn read_mod(r: &mut Reader<'_>) -> Decoded<PortMod> {
     Ok(PortMod { port, mac, config, mask, advertise })
 }
 
-pub(super) fn write_stats(out: &mut Vec<u8>, s: &PortStats) {
+pub(in crate::codec) fn write_stats(out: &mut Vec<u8>, s: &PortStats) {
     out.u32(s.port.0);
     out.zeros(4);
     let counters = [
@@ -100,7 +100,7 @@ pub(super) fn write_stats(out: &mut Vec<u8>, s: &PortStats) {
     write_duration(out, s.duration);
 }
 
-pub(super) fn read_stats(r: &mut Reader<'_>) -> Decoded<PortStats> {
+pub(in crate::codec) fn read_stats(r: &mut Reader<'_>) -> Decoded<PortStats> {
     let port = PortNo(r.u32()?);
     r.skip(4)?;
     Ok(PortStats {
@@ -121,7 +121,7 @@ pub(super) fn read_stats(r: &mut Reader<'_>) -> Decoded<PortStats> {
     })
 }
 
-pub(super) fn write_queue_stats(out: &mut Vec<u8>, s: &QueueStats) {
+pub(in crate::codec) fn write_queue_stats(out: &mut Vec<u8>, s: &QueueStats) {
     out.u32(s.port.0);
     out.u32(s.queue.0);
     out.u64(s.tx_bytes);
@@ -130,7 +130,7 @@ pub(super) fn write_queue_stats(out: &mut Vec<u8>, s: &QueueStats) {
     write_duration(out, s.duration);
 }
 
-pub(super) fn read_queue_stats(r: &mut Reader<'_>) -> Decoded<QueueStats> {
+pub(in crate::codec) fn read_queue_stats(r: &mut Reader<'_>) -> Decoded<QueueStats> {
     Ok(QueueStats {
         port: PortNo(r.u32()?),
         queue: QueueId(r.u32()?),
@@ -147,7 +147,7 @@ const MAX_RATE: u16 = 2;
 /// A rate above this is "not configured" (§7.2.2).
 const RATE_MAX: u16 = 1000;
 
-pub(super) fn write_queue_config(out: &mut Vec<u8>, m: &QueueConfig) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_queue_config(out: &mut Vec<u8>, m: &QueueConfig) -> Result<(), EncodeError> {
     out.u32(any_port(m.port));
     out.zeros(4);
     for queue in &m.queues {
@@ -168,7 +168,7 @@ pub(super) fn write_queue_config(out: &mut Vec<u8>, m: &QueueConfig) -> Result<(
     Ok(())
 }
 
-pub(super) fn read_queue_config(r: &mut Reader<'_>) -> Decoded<QueueConfig> {
+pub(in crate::codec) fn read_queue_config(r: &mut Reader<'_>) -> Decoded<QueueConfig> {
     let port = some_port(r.u32()?);
     r.skip(4)?;
     let queues = r.list(|r| {

@@ -7,19 +7,19 @@ use crate::codec::writer::Put;
 use crate::error::TableFeaturesFailed;
 use crate::{Field, TableFeature, TableFeatures, TableId, TableMod, TableStats};
 
-pub(super) fn write_mod(out: &mut Vec<u8>, m: &TableMod) {
+pub(in crate::codec) fn write_mod(out: &mut Vec<u8>, m: &TableMod) {
     out.u8(m.table.0);
     out.zeros(3);
     out.u32(m.config);
 }
 
-pub(super) fn read_mod(r: &mut Reader<'_>) -> Decoded<TableMod> {
+pub(in crate::codec) fn read_mod(r: &mut Reader<'_>) -> Decoded<TableMod> {
     let table = TableId(r.u8()?);
     r.skip(3)?;
-    Ok(TableMod { table, config: r.u32()? })
+    Ok(TableMod { table, config: r.u32()?, eviction: None, vacancy: None })
 }
 
-pub(super) fn write_stats(out: &mut Vec<u8>, s: &TableStats) {
+pub(in crate::codec) fn write_stats(out: &mut Vec<u8>, s: &TableStats) {
     out.u8(s.table.0);
     out.zeros(3);
     out.u32(s.active);
@@ -27,7 +27,7 @@ pub(super) fn write_stats(out: &mut Vec<u8>, s: &TableStats) {
     out.u64(s.matched);
 }
 
-pub(super) fn read_stats(r: &mut Reader<'_>) -> Decoded<TableStats> {
+pub(in crate::codec) fn read_stats(r: &mut Reader<'_>) -> Decoded<TableStats> {
     let table = TableId(r.u8()?);
     r.skip(3)?;
     Ok(TableStats { table, active: r.u32()?, lookups: r.u64()?, matched: r.u64()? })
@@ -44,7 +44,7 @@ const WILDCARDS: u16 = 10;
 const WRITE_SETFIELD: u16 = 12;
 const APPLY_SETFIELD: u16 = 14;
 
-pub(super) fn write_features(out: &mut Vec<u8>, t: &TableFeatures) -> Result<(), EncodeError> {
+pub(in crate::codec) fn write_features(out: &mut Vec<u8>, t: &TableFeatures) -> Result<(), EncodeError> {
     let start = out.len();
     out.u16(0);
     out.u8(t.table.0);
@@ -94,7 +94,7 @@ fn write_feature(out: &mut Vec<u8>, feature: &TableFeature) -> Result<(), Encode
     Ok(())
 }
 
-pub(super) fn read_features(r: &mut Reader<'_>) -> Decoded<TableFeatures> {
+pub(in crate::codec) fn read_features(r: &mut Reader<'_>) -> Decoded<TableFeatures> {
     let bad_len = TableFeaturesFailed::BadLen;
     let len = usize::from(r.u16()?);
     let rest = len.checked_sub(2).filter(|&n| n <= r.remaining()).ok_or(bad_len)?;
