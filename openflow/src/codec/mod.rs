@@ -1,5 +1,6 @@
 //! The bytes of messages (§7). One module for each version; everything else in this crate is the same in all.
 
+mod bundle;
 mod reader;
 mod v13;
 mod v14;

@@ -494,6 +494,26 @@ fn errors_round_trip_in_14_where_it_has_them() {
 }
 
 #[test]
+fn bundles_are_an_extension_in_13() {
+    let control =
+        BundleControl { bundle: 7, kind: BundleControlKind::CommitRequest, flags: BundleFlags::ATOMIC };
+    let mut bytes = Vec::new();
+    encode(Version::V13, Xid(1), &Message::BundleControl(control), &mut bytes).expect("it can be written");
+    // As ovs-ofctl writes it: experimenter 4f4e4600, type 2300, then as in 1.4.
+    assert_eq!(bytes, [4, 4, 0, 24, 0, 0, 0, 1, 0x4f, 0x4e, 0x46, 0, 0, 0, 8, 0xfc, 0, 0, 0, 7, 0, 4, 0, 1]);
+    round_trip_in(Version::V13, &Message::BundleControl(control));
+    for (error, number) in [(error::BundleFailed::Unknown, 2300), (error::BundleFailed::MsgFailed, 2313)] {
+        let message = Message::Error(Error { kind: error.into(), data: vec![1, 2] });
+        let mut bytes = Vec::new();
+        encode(Version::V13, Xid(1), &message, &mut bytes).expect("it can be written");
+        assert_eq!(bytes[8..12], [0xff, 0xff, (number >> 8) as u8, number as u8]);
+        round_trip_in(Version::V13, &message);
+    }
+    // Other messages of the same organisation are kept as they are.
+    round_trip_in(Version::V13, &Message::Experimenter { experimenter: oxm::ONF, kind: 2299, data: vec![1] });
+}
+
+#[test]
 fn properties_are_checked() {
     let table_mod = |properties: &[u8]| {
         let mut bytes = vec![5, 17, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0];
@@ -518,9 +538,9 @@ fn properties_are_checked() {
 
 #[test]
 fn what_a_version_lacks_is_not_written() {
-    let bundle = BundleControl { bundle: 1, kind: BundleControlKind::OpenRequest, flags: BundleFlags::NONE };
+    let forward = RequestForward { xid: Xid(1), request: Box::new(Message::BarrierRequest) };
     let lacking = [
-        (Version::V13, Message::BundleControl(bundle)),
+        (Version::V13, Message::RequestForward(forward)),
         (Version::V13, request(Request::TableDesc)),
         (Version::V13, reply(Reply::QueueDesc(Vec::new()))),
         (Version::V14, Message::QueueGetConfigRequest(None)),
@@ -543,6 +563,10 @@ fn a_bundle_holds_no_bundles() {
     }
     let refused = decode(Version::V14, &bytes).expect_err("a bundle in a bundle");
     assert_eq!(refused.error.kind, error::BundleFailed::MsgUnsup.into());
+    let inner = [4, 4, 0, 16, 0, 0, 0, 1, 0x4f, 0x4e, 0x46, 0, 0, 0, 8, 0xfd];
+    let head = [4, 4, 0, 40, 0, 0, 0, 1, 0x4f, 0x4e, 0x46, 0, 0, 0, 8, 0xfd, 0, 0, 0, 1, 0, 0, 0, 0];
+    let refused = decode(Version::V13, &[&head[..], &inner].concat()).expect_err("a bundle in a bundle");
+    assert_eq!(refused.error.kind, error::BundleFailed::MsgUnsup.into());
 }
 
 proptest! {
@@ -561,6 +585,13 @@ proptest! {
     #[test]
     fn mods_round_trip(message in mods()) {
         round_trip(&message);
+    }
+
+    #[test]
+    fn what_is_in_a_bundle_round_trips_in_13(message in mods(), n in any::<u32>()) {
+        let (bundle, flags) = (n, BundleFlags::ORDERED);
+        let message = Box::new(message);
+        round_trip_in(Version::V13, &Message::BundleAdd(BundleAdd { bundle, flags, xid: Xid(n), message }));
     }
 
     #[test]

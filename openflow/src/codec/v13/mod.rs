@@ -12,8 +12,11 @@ use core::time::Duration;
 
 use super::reader::{Decoded, Reader};
 use super::writer::Put;
-use super::{EncodeError, begin, finish};
-use crate::error::{BadInstruction, BadRequest, RoleRequestFailed, SwitchConfigFailed};
+use super::{EncodeError, begin, bundle, finish};
+use crate::error::{
+    BadInstruction, BadProperty, BadRequest, RoleRequestFailed, SwitchConfigFailed, TableFeaturesFailed,
+};
+use crate::oxm::ONF;
 use crate::{
     AsyncChange, AsyncConfig, Config, Dpid, Error, ErrorKind, Features, FragMode, Message, PortNo, Role,
     RoleRequest, SwitchCapabilities, Version, Xid, ports,
@@ -54,6 +57,8 @@ pub(in crate::codec) mod kind {
 
 /// An error of an experimenter (OFPET_EXPERIMENTER).
 const ERROR_EXPERIMENTER: u16 = 0xffff;
+/// A bundle was refused, as 1.4 says it (OFPET_BUNDLE_FAILED).
+const BUNDLE_FAILED: u16 = 17;
 
 pub(in crate::codec) fn encode(xid: Xid, message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     if let Message::MultipartReply(reply) = message {
@@ -72,7 +77,10 @@ pub(in crate::codec) fn kind_of(message: &Message) -> Option<u8> {
         Message::Error(_) => kind::ERROR,
         Message::EchoRequest(_) => kind::ECHO_REQUEST,
         Message::EchoReply(_) => kind::ECHO_REPLY,
-        Message::Experimenter { .. } => kind::EXPERIMENTER,
+        // Bundles are an extension.
+        Message::Experimenter { .. } | Message::BundleControl(_) | Message::BundleAdd(_) => {
+            kind::EXPERIMENTER
+        }
         Message::FeaturesRequest => kind::FEATURES_REQUEST,
         Message::FeaturesReply(_) => kind::FEATURES_REPLY,
         Message::GetConfigRequest => kind::GET_CONFIG_REQUEST,
@@ -98,11 +106,7 @@ pub(in crate::codec) fn kind_of(message: &Message) -> Option<u8> {
         Message::GetAsyncReply(_) => kind::GET_ASYNC_REPLY,
         Message::SetAsync(_) => kind::SET_ASYNC,
         Message::MeterMod(_) => kind::METER_MOD,
-        Message::RoleStatus(_)
-        | Message::TableStatus(_)
-        | Message::RequestForward(_)
-        | Message::BundleControl(_)
-        | Message::BundleAdd(_) => return None,
+        Message::RoleStatus(_) | Message::TableStatus(_) | Message::RequestForward(_) => return None,
     })
 }
 
@@ -152,11 +156,8 @@ pub(in crate::codec) fn encode_body(message: &Message, out: &mut Vec<u8>) -> Res
             masks.iter().flatten().for_each(|mask| out.u32(*mask));
         }
         // Nothing but a header. Hellos, multipart replies and what came after 1.3 are written elsewhere.
-        Message::RoleStatus(_)
-        | Message::TableStatus(_)
-        | Message::RequestForward(_)
-        | Message::BundleControl(_)
-        | Message::BundleAdd(_) => {}
+        Message::BundleControl(_) | Message::BundleAdd(_) => bundle::write_extension(out, message)?,
+        Message::RoleStatus(_) | Message::TableStatus(_) | Message::RequestForward(_) => {}
         Message::Hello(_)
         | Message::MultipartReply(_)
         | Message::FeaturesRequest
@@ -175,9 +176,7 @@ pub(in crate::codec) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> 
         kind::ERROR => Message::Error(read_error(r)?),
         kind::ECHO_REQUEST => Message::EchoRequest(r.rest().to_vec()),
         kind::ECHO_REPLY => Message::EchoReply(r.rest().to_vec()),
-        kind::EXPERIMENTER => {
-            Message::Experimenter { experimenter: r.u32()?, kind: r.u32()?, data: r.rest().to_vec() }
-        }
+        kind::EXPERIMENTER => read_experimenter(r)?,
         kind::FEATURES_REQUEST => Message::FeaturesRequest,
         kind::FEATURES_REPLY => Message::FeaturesReply(read_features(r)?),
         kind::GET_CONFIG_REQUEST => Message::GetConfigRequest,
@@ -217,9 +216,28 @@ pub(in crate::codec) fn decode(kind: u8, mut r: Reader<'_>) -> Decoded<Message> 
     Ok(message)
 }
 
-/// 1.3 has no code for an instruction that is there twice.
+fn read_experimenter(r: &mut Reader<'_>) -> Decoded<Message> {
+    let (experimenter, kind) = (r.u32()?, r.u32()?);
+    if experimenter == ONF
+        && let Some(message) = bundle::read_extension(kind, r)?
+    {
+        return Ok(message);
+    }
+    Ok(Message::Experimenter { experimenter, kind, data: r.rest().to_vec() })
+}
+
+/// What 1.3 calls errors that came later: it has no code for an instruction that is there twice, properties are those
+/// of table features, and bundles are an extension with errors of its own.
 fn named(kind: ErrorKind) -> ErrorKind {
     match kind {
+        ErrorKind::BundleFailed(_) => {
+            ErrorKind::Experimenter { kind: bundle::EXT_ERROR + kind.numbers().1, experimenter: ONF }
+        }
+        ErrorKind::BadProperty(
+            BadProperty::BadType | BadProperty::BadExperimenter | BadProperty::BadExpType,
+        ) => TableFeaturesFailed::BadType.into(),
+        ErrorKind::BadProperty(BadProperty::BadLen) => TableFeaturesFailed::BadLen.into(),
+        ErrorKind::BadProperty(_) => TableFeaturesFailed::BadArgument.into(),
         ErrorKind::BadInstruction(BadInstruction::DupInst) => BadInstruction::UnsupInst.into(),
         other => other,
     }
@@ -238,11 +256,21 @@ pub(in crate::codec) fn write_error(out: &mut Vec<u8>, error: ErrorKind, data: &
 fn read_error(r: &mut Reader<'_>) -> Decoded<Error> {
     let (kind, code) = (r.u16()?, r.u16()?);
     let kind = if kind == ERROR_EXPERIMENTER {
-        ErrorKind::Experimenter { kind: code, experimenter: r.u32()? }
+        unnamed(code, r.u32()?)
     } else {
         ErrorKind::from_numbers(kind, code)
     };
     Ok(Error { kind, data: r.rest().to_vec() })
+}
+
+/// The error of an experimenter, as a bundle's if it is one.
+fn unnamed(kind: u16, experimenter: u32) -> ErrorKind {
+    let code = kind.checked_sub(bundle::EXT_ERROR).filter(|_| experimenter == ONF);
+    let failed = code.map(|code| ErrorKind::from_numbers(BUNDLE_FAILED, code));
+    match failed {
+        Some(failed @ ErrorKind::BundleFailed(_)) => failed,
+        _ => ErrorKind::Experimenter { kind, experimenter },
+    }
 }
 
 fn write_features(out: &mut Vec<u8>, features: &Features) {

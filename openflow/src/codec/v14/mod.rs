@@ -1,21 +1,20 @@
 //! OpenFlow 1.4: what differs from 1.3.
 
-mod bundle;
 mod multipart;
 mod port;
-mod property;
+pub(in crate::codec) mod property;
 mod table;
 
 use super::reader::{Decoded, Reader};
 use super::v13::{self, flow};
 use super::writer::Put;
-use super::{EncodeError, begin, finish};
+use super::{EncodeError, begin, bundle, finish};
 use crate::error::{AsyncConfigFailed, BadProperty, BadRequest, TableFeaturesFailed};
 use crate::{AsyncChange, AsyncConfig, ErrorKind, Message, Role, RoleReason, RoleStatus, Version, Xid};
 use property::Checked;
 
 /// Message types (ofp_type): those of 1.3 but for two, and these.
-mod kind {
+pub(in crate::codec) mod kind {
     pub use crate::codec::v13::kind::*;
 
     pub const ROLE_STATUS: u8 = 30;
@@ -69,7 +68,7 @@ fn encode_body(message: &Message, out: &mut Vec<u8>) -> Result<(), EncodeError> 
         }
         Message::RequestForward(m) => super::encode(Version::V14, m.xid, &m.request, out)?,
         Message::BundleControl(m) => bundle::write_control(out, m),
-        Message::BundleAdd(m) => bundle::write_add(out, m)?,
+        Message::BundleAdd(m) => bundle::write_add(Version::V14, out, m)?,
         other => v13::encode_body(other, out)?,
     }
     Ok(())
@@ -111,7 +110,7 @@ fn decode_body(kind: u8, r: &mut Reader<'_>) -> Decoded<Message> {
         kind::ROLE_STATUS => Message::RoleStatus(read_role_status(r)?),
         kind::REQUEST_FORWARD => Message::RequestForward(bundle::read_forward(r)?),
         kind::BUNDLE_CONTROL => Message::BundleControl(bundle::read_control(r)?),
-        kind::BUNDLE_ADD => Message::BundleAdd(bundle::read_add(r)?),
+        kind::BUNDLE_ADD => Message::BundleAdd(bundle::read_add(Version::V14, r)?),
         other => return v13::decode(other, *r),
     };
     r.finish()?;

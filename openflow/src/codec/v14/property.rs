@@ -4,10 +4,10 @@ use crate::codec::reader::{Decoded, Reader};
 use crate::error::BadProperty;
 
 /// Type of the properties of experimenters.
-pub(super) const EXPERIMENTER: u16 = 0xffff;
+pub(in crate::codec) const EXPERIMENTER: u16 = 0xffff;
 
 /// How much of a property was looked at.
-pub(super) enum Checked {
+pub(in crate::codec) enum Checked {
     /// All of it: what is left is an error.
     Whole,
     /// As much as we know of it.
@@ -15,7 +15,7 @@ pub(super) enum Checked {
 }
 
 /// Reads properties until the end of `r`.
-pub(super) fn read(
+pub(in crate::codec) fn read(
     r: &mut Reader<'_>,
     mut one: impl FnMut(u16, &mut Reader<'_>) -> Decoded<Checked>,
 ) -> Decoded<()> {
@@ -34,11 +34,11 @@ pub(super) fn read(
 }
 
 /// Passes over properties, none of which matters.
-pub(super) fn skip(r: &mut Reader<'_>) -> Decoded<()> {
+pub(in crate::codec) fn skip(r: &mut Reader<'_>) -> Decoded<()> {
     read(r, |_, _| Ok(Checked::Part))
 }
 
 /// The error for a property that a request must not have.
-pub(super) fn unknown(kind: u16) -> BadProperty {
+pub(in crate::codec) fn unknown(kind: u16) -> BadProperty {
     if kind == EXPERIMENTER { BadProperty::BadExperimenter } else { BadProperty::BadType }
 }
