@@ -15,8 +15,12 @@ use packet::offload::WireSize;
 const NANO: u64 = 256;
 /// Burst of a band that names none, as a share of a second at its rate.
 const DEFAULT_BURST: Duration = Duration::from_millis(100);
-/// A burst holds at least this many bits or packets: one frame of full size.
-const LEAST_BITS: u64 = 1514 * 8;
+/// A burst that the band does not name holds at least this many frames of full size. With one alone a frame that comes
+/// an instant early finds the bucket too empty, and what has been saved up by the next one is lost: frames offered at
+/// three times the rate would pass at three quarters of it.
+const LEAST_FRAMES: u64 = 2;
+/// Bits of a frame of full size.
+const FRAME_BITS: u64 = 1514 * 8;
 
 /// A meter with its state.
 #[derive(Debug)]
@@ -111,17 +115,17 @@ impl Meter {
 impl Bucket {
     fn new(band: Band, in_packets: bool, with_burst: bool) -> Self {
         // kbit/s and kbit, or packets.
-        let (scale, least) = if in_packets { (1, 1) } else { (1000, LEAST_BITS) };
+        let (scale, frame) = if in_packets { (1, 1) } else { (1000, FRAME_BITS) };
         let rate = u64::from(band.rate.max(1)) * scale;
         let ticks_per_unit = 1e9 * NANO as f64 / rate as f64;
         let burst = match with_burst && band.burst != 0 {
-            true => u64::from(band.burst) * scale,
-            false => (rate as f64 * DEFAULT_BURST.as_secs_f64()) as u64,
+            true => (u64::from(band.burst) * scale).max(frame),
+            false => ((rate as f64 * DEFAULT_BURST.as_secs_f64()) as u64).max(LEAST_FRAMES * frame),
         };
         Self {
             band,
             ticks_per_unit,
-            burst: (burst.max(least) as f64 * ticks_per_unit) as u64,
+            burst: (burst as f64 * ticks_per_unit) as u64,
             empty_at: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -182,13 +186,21 @@ mod tests {
             let drop = meter(MeterFlags::KBPS, &[(kbps, BandKind::Drop)]);
             let bits = passed(&drop, pps, bytes) * bytes * 8;
             let expected = u64::from(kbps) * 10_000;
-            assert!(bits.abs_diff(expected) * 50 <= expected, "{kbps} kbit/s: {bits} of {expected} bits");
+            assert!(
+                is_near(bits - LEAST_FRAMES * FRAME_BITS, expected),
+                "{kbps} kbit/s: {bits} of {expected} bits"
+            );
         }
-        for rate in [100, 1_000, 20_000] {
+        for rate in [10, 100, 1_000, 20_000] {
             let drop = meter(MeterFlags::PKTPS, &[(rate, BandKind::Drop)]);
             let n = passed(&drop, u64::from(rate) * 3, 64);
-            assert!(n.abs_diff(u64::from(rate) * 10) * 50 <= u64::from(rate) * 10, "{rate} packets/s: {n}");
+            assert!(is_near(n - LEAST_FRAMES, u64::from(rate) * 10), "{rate} packets/s: {n}");
         }
+    }
+
+    /// Within two percent, the burst at the beginning apart.
+    fn is_near(measured: u64, expected: u64) -> bool {
+        measured.abs_diff(expected) * 50 <= expected
     }
 
     #[test]
@@ -205,8 +217,8 @@ mod tests {
         let both = meter(MeterFlags::PKTPS, &bands);
         let size = WireSize { n_frames: 1, bytes: 64, longest: 64 };
         let now = Instant::from_secs(1);
-        let seen = [0; 3].map(|_| both.measure(now, size));
-        assert_eq!(seen, [Measured::Pass, Measured::Drop, Measured::Drop]);
+        let seen = [0; 4].map(|_| both.measure(now, size));
+        assert_eq!(seen, [Measured::Pass, Measured::Pass, Measured::Drop, Measured::Drop]);
         let later = both.measure(Instant::from_millis(1_150), size);
         assert_eq!(later, Measured::Remark(1), "a tenth of a second refills the higher band only");
     }
