@@ -6,6 +6,7 @@
 mod budgets;
 mod claims;
 mod clock;
+mod conformance;
 mod edges;
 mod members;
 mod packages;
@@ -66,6 +67,9 @@ pub fn run() -> Result<()> {
     findings.extend(packages::check_duplicates(metadata.others()));
     findings.extend(members::check(metadata.members()));
     findings.extend(claims::check(&readme, &claims));
+    for path in ["docs/conformance.md", "docs/conformance-router.md"] {
+        findings.extend(conformance::check(path, &read(path)?, &sources));
+    }
     for source in &sources {
         findings.extend(unsafety::check(source));
         findings.extend(clock::check(source));
