@@ -4,7 +4,7 @@
 //! again, so that the steps behind find the headers where they are.
 
 use openflow::{Field, PortNo};
-use packet::Frame;
+use packet::{Frame, vlan};
 
 use crate::actions::{Expired, NoRoom, be16, copy, set_ipv4_word};
 use crate::extract::{Places, extract, is_extension};
@@ -17,10 +17,20 @@ const PBB_LEN: usize = 18;
 /// Bottom of stack, in a shim.
 const BOTTOM: u32 = 0x100;
 
-/// Finds the headers of a frame anew. One that cannot be read any more has none.
+/// Finds the headers of a frame anew. One that cannot be read any more has its VLAN tags and nothing else.
 pub(crate) fn reread(frame: &Frame, places: &mut Places) {
     let read = extract(frame, PortNo(0), Depth::Link, &mut [0; N_WORDS]);
-    *places = read.unwrap_or(Places { network_at: 14, ..Places::default() });
+    *places = read.unwrap_or_else(|_| tags_only(frame));
+}
+
+fn tags_only(frame: &Frame) -> Places {
+    let at = |n: usize| 14 + n * vlan::TAG_LEN;
+    let is_tag = |n: &usize| {
+        let there = frame.head().len() >= at(*n) + vlan::TAG_LEN;
+        there && matches!(be16(frame.head(), at(*n) - 2), 0x8100 | 0x88a8)
+    };
+    let n_tags = (0..vlan::MAX_TAGS).take_while(is_tag).count();
+    Places { n_tags: n_tags as u8, network_at: at(n_tags) as u16, ..Places::default() }
 }
 
 fn be32(frame: &Frame, at: usize) -> u32 {

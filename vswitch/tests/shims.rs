@@ -156,3 +156,16 @@ fn a_super_frame_is_cut_before_it_is_labelled() {
         assert_eq!(sum, 0, "the checksum is complete");
     }
 }
+
+#[test]
+fn the_tags_of_what_a_pop_made_unreadable_are_still_there() {
+    let mut s = switch();
+    let vid = |vid: u16| Action::SetField(Oxm::new(Field::VlanVid, (0x1000 | vid).into()));
+    let pop = Action::PopMpls(IPV4);
+    flow(&mut s, 0, Match::new(), &[pop, vid(9), out(), Action::PopVlan, out()], None);
+    // Behind the shim is no IPv4 packet.
+    let bytes = behind(&segment(80, b"x"), &[0x81, 0, 0x60, 5, 0x88, 0x47, 0, 0, 0x71, 9, 0xff]);
+    let (tagged, bare) = ([0x81, 0, 0x60, 9, 8, 0, 0xff], [8, 0, 0xff]);
+    let inside = segment(80, b"x");
+    assert_eq!(sent(&mut s, &bytes), [behind(&inside, &tagged), behind(&inside, &bare)]);
+}

@@ -9,11 +9,19 @@ use crate::extract::{exthdr, refusal};
 /// Where the network header is, and what it is.
 pub(super) fn network(bytes: &[u8]) -> Option<(EtherType, usize)> {
     let view = ethernet::View::parse(bytes).ok()?;
-    // What an action announced and is not there has no fields.
-    match view.tags() {
-        Ok(tags) if check(bytes).is_ok() => Some((tags.ethertype, tags.payload_at)),
-        _ => Some((EtherType(0), 14)),
+    if let Ok(tags) = view.tags()
+        && check(bytes).is_ok()
+    {
+        return Some((tags.ethertype, tags.payload_at));
     }
+    // What an action announced and is not there has no fields; the tags in front of it are there.
+    let mut at = 14;
+    while matches!(bytes[at - 2..], [0x81, 0, _, _, _, _, ..] | [0x88, 0xa8, _, _, _, _, ..])
+        && at < 14 + 4 * vlan::MAX_TAGS
+    {
+        at += 4;
+    }
+    Some((EtherType(0), at))
 }
 
 /// Refuses what is no frame.
