@@ -4,15 +4,23 @@
 //! table, cache or program with the fast path; only names (drop reasons) and, for select groups, the hash that says
 //! which bucket a flow takes, because the standard leaves that to the switch.
 
+use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use openflow::{
-    Action, Cookie, FlowMod, FlowModCommand, FlowModFlags, GroupDesc, GroupId, GroupType, Instruction, Match,
-    PacketInReason, PortConfig, PortDesc, PortNo, PortState, Priority, TableId, ports,
+    Action, Cookie, FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, GroupDesc, GroupId, GroupMod,
+    GroupModCommand, GroupType, Instruction, Match, MeterId, MeterMod, MeterModCommand, PacketInReason,
+    PortConfig, PortDesc, PortNo, PortState, Priority, TableId, ports,
 };
+use packet::Instant;
 
 use crate::DropReason;
 
 mod bytes;
+mod meter;
 mod shims;
+
+use meter::Meter;
 
 /// A flow entry (§5.2).
 #[derive(Clone, Debug)]
@@ -27,8 +35,44 @@ pub struct Flow {
     pub cookie: Cookie,
     /// What happens to them.
     pub instructions: Vec<Instruction>,
+    /// As added.
+    pub flags: FlowModFlags,
+    /// Seconds without a frame after which it goes; zero for never.
+    pub idle_timeout: u16,
+    /// Seconds after which it goes; zero for never.
+    pub hard_timeout: u16,
+    /// When it was added.
+    pub installed: Instant,
+    /// When a frame hit it last, or it was added. For whoever sends the frames to keep.
+    pub last_used: Instant,
     /// Names its counters: kept when it is modified, or replaced without a reset.
     pub id: u64,
+}
+
+impl Flow {
+    /// Whether it has expired (§5.5), and how.
+    fn expired(&self, now: Instant) -> Option<FlowRemovedReason> {
+        let end = |since: Instant, secs: u16| {
+            (secs != 0).then(|| since + Duration::from_secs(secs.into())).filter(|&end| end <= now)
+        };
+        let hard = end(self.installed, self.hard_timeout);
+        let idle = end(self.last_used, self.idle_timeout);
+        match (hard, idle) {
+            (None, None) => None,
+            (Some(hard), Some(idle)) if idle < hard => Some(FlowRemovedReason::IdleTimeout),
+            (None, Some(_)) => Some(FlowRemovedReason::IdleTimeout),
+            (Some(_), _) => Some(FlowRemovedReason::HardTimeout),
+        }
+    }
+
+    fn uses(&self, wanted: impl Fn(&Action) -> bool) -> bool {
+        self.instructions.iter().any(|instruction| match instruction {
+            Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
+                actions.iter().any(&wanted)
+            }
+            _ => false,
+        })
+    }
 }
 
 /// A packet for the controller.
@@ -70,6 +114,10 @@ pub struct Oracle {
     pub ports: Vec<PortDesc>,
     /// Every group.
     pub groups: Vec<GroupDesc>,
+    /// The time.
+    pub now: Instant,
+    /// Every meter.
+    meters: Vec<Arc<Mutex<Meter>>>,
     n_made: u64,
 }
 
@@ -121,8 +169,8 @@ impl Oracle {
         Self { ports, ..Self::default() }
     }
 
-    /// Changes flows (§6.4), as a switch that accepted the message would.
-    pub fn flow_mod(&mut self, m: &FlowMod) {
+    /// Changes flows (§6.4), as a switch that accepted the message would. Returns what it deleted.
+    pub fn flow_mod(&mut self, m: &FlowMod) -> Vec<Flow> {
         let reset = m.flags.contains(FlowModFlags::RESET_COUNTS);
         match m.command {
             FlowModCommand::Add => {
@@ -136,6 +184,11 @@ impl Oracle {
                     matches: m.matches.clone(),
                     cookie: m.cookie,
                     instructions: m.instructions.clone(),
+                    flags: m.flags,
+                    idle_timeout: m.idle_timeout,
+                    hard_timeout: m.hard_timeout,
+                    installed: self.now,
+                    last_used: self.now,
                     id,
                 });
             }
@@ -150,9 +203,47 @@ impl Oracle {
                 }
             }
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
-                self.flows.retain(|f| !(selects(m, f) && has_output(m, f)));
+                return self.take(|f| selects(m, f) && has_output(m, f));
             }
         }
+        Vec::new()
+    }
+
+    /// Changes groups (§6.5), as a switch that accepted the message would. Returns the flows that went.
+    pub fn group_mod(&mut self, m: &GroupMod) -> Vec<Flow> {
+        let concerned = |group: GroupId| m.group == GroupId::ALL || m.group == group;
+        if m.command == GroupModCommand::Delete {
+            self.groups.retain(|g| !concerned(g.group));
+            let gone = |a: &Action| matches!(a, Action::Group(group) if concerned(*group));
+            return self.take(|f| f.uses(gone));
+        }
+        self.groups.retain(|g| g.group != m.group);
+        let GroupMod { group_type, group, buckets, .. } = m.clone();
+        self.groups.push(GroupDesc { group_type, group, buckets });
+        Vec::new()
+    }
+
+    /// Changes meters (§6.6), as a switch that accepted the message would. Returns the flows that went.
+    pub fn meter_mod(&mut self, m: &MeterMod) -> Vec<Flow> {
+        let concerned = |meter: MeterId| m.meter == MeterId::ALL || m.meter == meter;
+        self.meters.retain(|meter| !concerned(lock(meter).id));
+        if m.command == MeterModCommand::Delete {
+            let gone = |i: &Instruction| matches!(i, Instruction::Meter(meter) if concerned(*meter));
+            return self.take(|f| f.instructions.iter().any(gone));
+        }
+        self.meters.push(Arc::new(Mutex::new(Meter::new(m, self.now))));
+        Vec::new()
+    }
+
+    /// Takes out what has expired (§5.5).
+    pub fn expire(&mut self) -> Vec<(Flow, FlowRemovedReason)> {
+        let now = self.now;
+        let gone = self.take(|f| f.expired(now).is_some());
+        gone.into_iter().filter_map(|f| f.expired(now).map(|reason| (f, reason))).collect()
+    }
+
+    fn take(&mut self, which: impl Fn(&Flow) -> bool) -> Vec<Flow> {
+        self.flows.extract_if(.., |f| which(f)).collect()
     }
 
     fn fresh(&mut self) -> u64 {
@@ -259,10 +350,21 @@ impl Oracle {
                     packet.metadata = packet.metadata & !mask | metadata & mask;
                 }
                 Instruction::GotoTable(table) => next = Some(table),
+                Instruction::Meter(meter) => self.measure(meter, packet, progress)?,
                 _ => {}
             }
         }
         Ok(next)
+    }
+
+    /// §5.7
+    fn measure(&self, id: MeterId, packet: &Packet, progress: &mut Progress) -> Result<(), Stopped> {
+        let meter = self.meters.iter().find(|meter| lock(meter).id == id);
+        if meter.is_none_or(|meter| lock(meter).drops(self.now, packet.bytes.len())) {
+            progress.fail(DropReason::Meter);
+            return Err(Stopped);
+        }
+        Ok(())
     }
 
     /// §5.10: the action set, in its order; a group makes outputs ignored.
@@ -431,6 +533,10 @@ impl Oracle {
     }
 }
 
+fn lock(meter: &Mutex<Meter>) -> std::sync::MutexGuard<'_, Meter> {
+    meter.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The bucket of a flow: its share of the hash space is its share of the weights.
 fn select(group: &GroupDesc, live: &[usize], bytes: &[u8]) -> Option<usize> {
     let weights: Vec<u64> = live.iter().map(|&at| u64::from(group.buckets[at].weight)).collect();
@@ -464,14 +570,8 @@ fn selects(m: &FlowMod, flow: &Flow) -> bool {
 
 /// §7.3.4.1: out_port and out_group restrict deletions.
 fn has_output(m: &FlowMod, flow: &Flow) -> bool {
-    let actions = || {
-        flow.instructions.iter().flat_map(|instruction| match instruction {
-            Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => actions.as_slice(),
-            _ => &[],
-        })
-    };
-    let port = |wanted| actions().any(|a| matches!(a, Action::Output { port, .. } if *port == wanted));
-    let group = |wanted| actions().any(|a| matches!(a, Action::Group(group) if *group == wanted));
+    let port = |wanted| flow.uses(|a| matches!(a, Action::Output { port, .. } if *port == wanted));
+    let group = |wanted| flow.uses(|a| matches!(a, Action::Group(group) if *group == wanted));
     m.out_port.is_none_or(port) && m.out_group.is_none_or(group)
 }
 

@@ -391,6 +391,11 @@ impl Switch {
         self.publisher.live().epoch
     }
 
+    /// Every change accepted so far is in the tables published last.
+    pub fn is_published(&self) -> bool {
+        !self.publisher.is_dirty()
+    }
+
     /// Frames dropped by all workers, as of their last reports.
     pub fn drops(&self) -> Drops {
         self.drops

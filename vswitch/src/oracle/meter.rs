@@ -1,0 +1,61 @@
+//! Meters as the standard describes them (§5.7): for each band a bucket of tokens, refilled at the band's rate.
+
+use openflow::{Band, BandKind, MeterFlags, MeterId, MeterMod};
+use packet::Instant;
+
+/// A meter. What it measured survives changes of flows, so all copies of an interpreter share it.
+#[derive(Clone, Debug)]
+pub(super) struct Meter {
+    pub id: MeterId,
+    in_packets: bool,
+    bands: Vec<Tokens>,
+}
+
+/// A band with the tokens it has, in billionths of a packet or bit.
+#[derive(Clone, Debug)]
+struct Tokens {
+    band: Band,
+    /// Units a second.
+    rate: u128,
+    most: u128,
+    left: u128,
+    since: Instant,
+}
+
+impl Meter {
+    pub(super) fn new(m: &MeterMod, now: Instant) -> Self {
+        let in_packets = m.flags.contains(MeterFlags::PKTPS);
+        let scale = if in_packets { 1 } else { 1000 };
+        let tokens = |&band: &Band| {
+            let rate = u128::from(band.rate) * scale;
+            // Without a burst the standard leaves it to the switch: a tenth of a second, and at least one frame.
+            let burst = match m.flags.contains(MeterFlags::BURST) && band.burst != 0 {
+                true => u128::from(band.burst) * scale,
+                false => rate / 10,
+            };
+            let most = burst.max(if in_packets { 1 } else { 1514 * 8 }) * 1_000_000_000;
+            Tokens { band, rate, most, left: most, since: now }
+        };
+        Self { id: m.meter, in_packets, bands: m.bands.iter().map(tokens).collect() }
+    }
+
+    /// Whether a frame of so many bytes is dropped. §5.7.1: of the bands it exceeds, the one with the highest rate
+    /// applies.
+    pub(super) fn drops(&mut self, now: Instant, size: usize) -> bool {
+        let units = if self.in_packets { 1 } else { size as u128 * 8 };
+        let mut applies: Option<Band> = None;
+        for tokens in &mut self.bands {
+            let passed = now.saturating_since(tokens.since).as_nanos();
+            tokens.since = now;
+            tokens.left = (tokens.left + passed * tokens.rate).min(tokens.most);
+            match tokens.left.checked_sub(units * 1_000_000_000) {
+                Some(left) => tokens.left = left,
+                None if applies.is_none_or(|band| band.rate <= tokens.band.rate) => {
+                    applies = Some(tokens.band);
+                }
+                None => {}
+            }
+        }
+        applies.is_some_and(|band| band.kind == BandKind::Drop)
+    }
+}
