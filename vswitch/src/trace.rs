@@ -53,6 +53,8 @@ pub enum TraceOutcome {
         reason: openflow::PacketInReason,
         /// The table whose flow sent it.
         table: TableId,
+        /// The frame as it is at that point.
+        frame: Vec<u8>,
     },
     /// Nowhere.
     Drop(DropReason),
@@ -106,6 +108,7 @@ pub(crate) fn trace(
             ReportKind::Punt(punted) => this.outcomes.push(TraceOutcome::Controller {
                 reason: punted.punt.reason,
                 table: TableId(punted.punt.table),
+                frame: punted.data,
             }),
             ReportKind::Counters(counted) => {
                 let dropped = counted.drops.iter().filter(|(_, n)| *n > 0);
@@ -149,7 +152,7 @@ impl fmt::Display for Trace {
                 TraceOutcome::Output { port, frame } => {
                     writeln!(f, "Output: port {port}, {} bytes", frame.len())?
                 }
-                TraceOutcome::Controller { reason, table } => {
+                TraceOutcome::Controller { reason, table, .. } => {
                     writeln!(f, "Output: controller, reason {reason:?}, table {table}")?;
                 }
                 TraceOutcome::Drop(reason) => writeln!(f, "Dropped: {reason}")?,

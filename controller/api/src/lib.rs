@@ -17,7 +17,7 @@ pub use intent::{
 pub use problem::Problem;
 pub use resource::{
     Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, Port, PortAdd, PortCounters, PortRole, State,
-    Status, Stored, Switch, SwitchStatus, TraceHop, TraceReply, TraceRequest, TraceStep,
+    Status, Stored, Switch, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep,
 };
 pub use router::{Binding, Connection, Neighbour, Route};
 pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, TextError};

@@ -367,6 +367,23 @@ pub struct TraceHop {
     pub steps: Vec<TraceStep>,
     /// Numbers of the ports it leaves by.
     pub outputs: Vec<u32>,
+    /// Every copy that leaves, with its bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<TraceCopy>,
+}
+
+/// A copy of the frame, as it leaves a switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraceCopy {
+    /// Number of the port; absent: the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u32>,
+    /// Why the controller gets it, as OpenFlow numbers the reasons of packet-ins, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<u8>,
+    /// Its bytes in hexadecimal, from the destination MAC address on, without FCS.
+    pub frame: String,
 }
 
 /// A table visited.

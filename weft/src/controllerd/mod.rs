@@ -26,7 +26,7 @@ pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal};
 pub(crate) use rest::{flow_of_request, flow_shape};
 pub use routers::{RouterChange, RouterSink};
-pub(crate) use trace::frame_of as frame_of_request;
+pub(crate) use trace::{frame_of as frame_of_request, hex_of};
 
 /// Bytes in flight on an in-memory connection of a switch.
 const PIPE_SIZE: usize = 256 << 10;

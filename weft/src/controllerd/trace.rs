@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use controller::At;
 use controller::interpret::{Walk, entries_of_stats, walk};
-use controller_api::{Problem, TraceHop, TraceReply, TraceRequest, TraceStep};
+use controller_api::{Problem, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep};
 use openflow::{Dpid, Field, FlowStats, FlowStatsRequest, Match, Reply, Request};
 use packet::{EtherType, MacAddr, PortNo, VlanId, build};
 
@@ -66,6 +66,7 @@ impl Tracer<'_> {
                 port: port.clone(),
                 steps: steps.collect(),
                 outputs: walk.outputs.iter().map(|(port, _)| port.0).collect(),
+                copies: copies_of(&walk),
             });
             self.reply.punted |= !walk.punts.is_empty();
             if walk.outputs.is_empty() && walk.punts.is_empty() {
@@ -83,6 +84,12 @@ impl Tracer<'_> {
         });
         Ok(())
     }
+}
+
+fn copies_of(walk: &Walk) -> Vec<TraceCopy> {
+    let copy = |port, frame: &[u8]| TraceCopy { port, reason: None, frame: hex_of(frame) };
+    let outputs = walk.outputs.iter().map(|(port, frame)| copy(Some(port.0), frame));
+    outputs.chain(walk.punts.iter().map(|(_, _, frame)| copy(None, frame))).collect()
 }
 
 fn why(walk: &Walk, flows: &[FlowStats]) -> String {
@@ -149,6 +156,14 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
         _ => None,
     };
     digits.chunks(2).map(byte).collect()
+}
+
+/// Bytes as digits.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A frame with the fields of a match; what the match leaves open is zero, or what hosts usually send.

@@ -6,7 +6,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use controller_api as api;
 use controller_api::{
-    Counter, Flow, FlowAdd, Health, PortAdd, PortRef, Problem, TraceHop, TraceReply, TraceStep,
+    Counter, Flow, FlowAdd, Health, PortAdd, PortRef, Problem, TraceCopy, TraceHop, TraceReply, TraceStep,
 };
 use openflow::{FlowMod, FlowModCommand};
 use packet::PortNo;
@@ -16,7 +16,7 @@ use vswitch::{Trace, TraceOutcome};
 
 use super::Client;
 use super::owner::{PortRow, Request};
-use crate::controllerd::{Body, Refusal, flow_of_request, flow_shape, frame_of_request};
+use crate::controllerd::{Body, Refusal, flow_of_request, flow_shape, frame_of_request, hex_of};
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -208,6 +208,7 @@ fn trace_shape(name: &str, trace: &Trace) -> TraceReply {
             port: PortRef::new(name, trace.in_port),
             steps: steps.collect(),
             outputs: vec![],
+            copies: vec![],
         }],
         delivered: Vec::new(),
         punted: false,
@@ -216,11 +217,17 @@ fn trace_shape(name: &str, trace: &Trace) -> TraceReply {
     };
     for outcome in &trace.outcomes {
         match outcome {
-            TraceOutcome::Output { port, .. } => {
+            TraceOutcome::Output { port, frame } => {
+                let copy = TraceCopy { port: Some(port.0), reason: None, frame: hex_of(frame) };
+                reply.hops[0].copies.push(copy);
                 reply.hops[0].outputs.push(port.0);
                 reply.delivered.push(PortRef::new(name, port));
             }
-            TraceOutcome::Controller { .. } => reply.punted = true,
+            TraceOutcome::Controller { reason, frame, .. } => {
+                let copy = TraceCopy { port: None, reason: Some(reason.number()), frame: hex_of(frame) };
+                reply.hops[0].copies.push(copy);
+                reply.punted = true;
+            }
             TraceOutcome::Drop(reason) => reply.drops.push(reason.to_string()),
         }
     }

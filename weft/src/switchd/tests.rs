@@ -200,6 +200,9 @@ async fn ports_come_and_go_over_the_unix_socket() {
     };
     let trace = client.trace(&request).await.expect("running");
     assert_eq!(trace.delivered, [controller_api::PortRef::new("t-ports", 2)], "{}", trace.text);
+    let copies = &trace.hops[0].copies;
+    assert_eq!(copies.iter().map(|copy| copy.port).collect::<Vec<_>>(), [Some(2)]);
+    assert!(copies[0].frame.starts_with("020000000002020000000001"), "{}", copies[0].frame);
     assert_eq!(client.delete_flows("t-ports", "in_port=2").await.expect("running"), 1);
 
     let taken = start(spec, Plane::start(1).expect("workers")).await.expect_err("the name is taken");
