@@ -10,8 +10,8 @@ use crate::PortNo;
 pub const HEAD_SIZE: usize = 2048;
 /// Bytes kept free in front of a frame as it is received, for pushed tags and headers.
 pub const HEADROOM: usize = 128;
-/// Size in bytes of a tail buffer: head and tail together hold 12 + 14 + 65,535 bytes and more.
-pub const TAIL_SIZE: usize = 65_536 + 64;
+/// Size in bytes of a tail buffer: head and tail together hold 12 + 14 + 65,535 bytes and more. Its lengths fit 16 bits.
+pub const TAIL_SIZE: usize = 65_536 - 64;
 /// Most frames in a batch.
 pub const MAX_BATCH: usize = 64;
 /// Engine-to-engine hops a frame may take before it is dropped.
@@ -84,7 +84,9 @@ pub struct Frame {
     start: u16,
     end: u16,
     tail: Option<TailBuf>,
-    tail_len: u32,
+    tail_len: u16,
+    /// Queue of the port it is to leave by, as an action of the present engine chose it; zero if none did.
+    pub queue: u16,
     /// Metadata.
     pub meta: Meta,
 }
@@ -107,7 +109,7 @@ impl Frame {
 
     fn in_buffer(head: HeadBuf) -> Self {
         let at = HEADROOM as u16;
-        Self { head, start: at, end: at, tail: None, tail_len: 0, meta: Meta::default() }
+        Self { head, start: at, end: at, tail: None, tail_len: 0, queue: 0, meta: Meta::default() }
     }
 
     fn fill(&mut self, bytes: &[u8], tail: impl FnOnce() -> TailBuf) -> bool {
@@ -123,7 +125,7 @@ impl Frame {
             let tail = self.tail.get_or_insert_with(tail);
             tail[..rest.len()].copy_from_slice(rest);
         }
-        self.tail_len = rest.len() as u32;
+        self.tail_len = rest.len() as u16;
         true
     }
 
@@ -201,7 +203,7 @@ impl Frame {
             self.end = self.start + len as u16;
             self.tail_len = 0;
         } else {
-            self.tail_len = self.tail_len.min((len - in_head) as u32);
+            self.tail_len = self.tail_len.min((len - in_head).min(TAIL_SIZE) as u16);
         }
     }
 
@@ -242,7 +244,8 @@ impl Frame {
         assert!(len - in_head <= room, "received {len} bytes into {}", HEAD_SIZE - HEADROOM + room);
         self.start = HEADROOM as u16;
         self.end = (HEADROOM + in_head) as u16;
-        self.tail_len = (len - in_head) as u32;
+        self.tail_len = (len - in_head) as u16;
+        self.queue = 0;
         self.meta = Meta::default();
     }
 }
@@ -363,8 +366,18 @@ impl Pool {
             copy.tail = Some(tail);
             copy.tail_len = frame.tail_len;
         }
-        copy.meta = frame.meta;
+        (copy.queue, copy.meta) = (frame.queue, frame.meta);
         copy
+    }
+
+    /// Takes a tail buffer that holds nothing back from a frame that is to be kept for a while.
+    pub fn take_unused_tail(&mut self, frame: &mut Frame) {
+        if frame.tail_len == 0
+            && let Some(tail) = frame.tail.take()
+            && self.tails.len() < self.config.n_tails
+        {
+            self.tails.push(tail);
+        }
     }
 
     /// Takes the buffers of `frame` back.
@@ -414,10 +427,24 @@ mod tests {
         pool.free(frame);
         pool.free(copy);
         let before = pool.stats();
-        let again = pool.alloc_with_tail();
+        let mut again = pool.alloc_with_tail();
+        pool.take_unused_tail(&mut again);
+        assert!(again.receive_buffers().1.is_empty());
         pool.free(again);
         assert_eq!(pool.stats(), before, "reused, not allocated");
         assert!(pool.frame_from(&vec![0; HEAD_SIZE + TAIL_SIZE]).is_none());
+    }
+
+    #[test]
+    fn a_frame_is_small_and_its_copies_go_to_the_same_queue() {
+        // It is moved from batch to batch: each word counts.
+        assert_eq!(size_of::<Frame>(), 40);
+        let mut pool = Pool::default();
+        let mut frame = pool.frame_from(&[1; 60]).expect("fits");
+        frame.queue = 7;
+        assert_eq!(pool.clone_frame(&frame).queue, 7);
+        frame.set_received(60);
+        assert_eq!(frame.queue, 0, "what comes from a device chose none");
     }
 
     #[test]

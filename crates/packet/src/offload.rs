@@ -168,7 +168,7 @@ impl Plan {
         let in_head = &head[from.min(head.len())..to.min(head.len())];
         let in_tail = &tail[from.saturating_sub(head.len())..to.saturating_sub(head.len())];
         let mut segment = pool.frame_from_parts(&[&head[..self.header_len], in_head, in_tail])?;
-        segment.meta = frame.meta;
+        (segment.queue, segment.meta) = (frame.queue, frame.meta);
         (segment.meta.csum, segment.meta.gso) = (None, None);
         Some(segment)
     }
