@@ -116,6 +116,17 @@ impl IndexMut<DropReason> for Drops {
     }
 }
 
+/// What the shell counted at a queue, for queue statistics (§7.3.5.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames dropped because the queue was full.
+    pub tx_errors: u64,
+}
+
 /// What the shell counted at a port, for port statistics (§7.3.5.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {

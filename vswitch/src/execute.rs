@@ -143,6 +143,7 @@ impl<'a> Execution<'a> {
             match *step {
                 Step::SetField(field, value) => actions::set_field(&mut frame, places, field, value.get()),
                 Step::PopVlan => actions::pop_vlan(&mut frame, places),
+                Step::SetQueue(queue) => frame.queue = queue,
                 Step::SetTtl(ttl) => actions::set_ttl(&mut frame, places, ttl),
                 Step::PushVlan(tpid) => {
                     if actions::push_vlan(&mut frame, places, tpid).is_err() {
@@ -287,6 +288,7 @@ impl<'a> Execution<'a> {
             Step::Group(group) => self.group(frame, group, depth),
             Step::Table
             | Step::Meter(_)
+            | Step::SetQueue(_)
             | Step::SetField(..)
             | Step::PushVlan(_)
             | Step::PopVlan

@@ -18,6 +18,7 @@ mod message;
 mod meter;
 pub mod oracle;
 mod pipeline;
+pub mod queue;
 mod shims;
 mod snapshot;
 pub mod standalone;
@@ -27,8 +28,9 @@ mod table;
 mod trace;
 
 pub use config::{FailMode, SwitchConfig};
-pub use counters::{DropReason, Drops, PortCounters};
+pub use counters::{DropReason, Drops, PortCounters, QueueCounters};
 pub use datapath::Datapath;
 pub use message::{ConnId, Effect, Order, Report};
+pub use queue::{PortQueues, QueueError, QueueSpec};
 pub use switch::Switch;
 pub use trace::{Trace, TraceEntry, TraceOutcome, TraceTable};

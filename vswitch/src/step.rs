@@ -6,10 +6,11 @@ use openflow::error::{BadAction, BadInstruction, FlowModFailed, MeterModFailed};
 use openflow::oxm::VID_PRESENT;
 use openflow::{
     Action, Cookie, ErrorKind, Field, GroupId, Instruction, Match, MeterId, Oxm, PacketInReason, PortNo,
-    Priority, ports,
+    Priority, QueueId, ports,
 };
 
 use crate::key::{self, Key};
+use crate::queue;
 
 /// One thing to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) enum Step {
     Table,
     /// Through a group.
     Group(GroupId),
+    /// Leave by this queue of whatever port.
+    SetQueue(u16),
     /// Measure; may drop the frame or remark it.
     Meter(MeterId),
     /// Change a field, if the frame has it.
@@ -278,8 +281,10 @@ fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<O
             Origin { reason: PacketInReason::InvalidTtl, ..origin }.punt(openflow::NO_BUFFER_LEN),
         ),
         Action::SetField(oxm) => Step::SetField(oxm.field, Value::new(oxm.value)),
-        // No queues are configured yet: every port has the one it needs.
-        Action::SetQueue(_) => return Ok(None),
+        // Which port it will be, and which queues that has then, is not known here: as with Open vSwitch, a queue that a
+        // port does not have is its queue 0.
+        Action::SetQueue(QueueId::ALL) => return Err(BadAction::BadQueue.into()),
+        Action::SetQueue(queue) => Step::SetQueue(queue::number(queue)),
         Action::Experimenter { .. } => return Err(BadAction::BadExperimenter.into()),
         _ => return Err(BadAction::BadType.into()),
     }))
@@ -441,6 +446,7 @@ fn place(step: &Step) -> (u8, u8) {
         Step::SetMplsTtl(_) => (8, u8::MAX - 1),
         Step::SetField(field, _) => (8, *field as u8),
         Step::SetTtl(_) => (8, u8::MAX),
+        Step::SetQueue(_) => (9, 0),
         Step::Group(_) => (10, 0),
         _ => (11, 0),
     }

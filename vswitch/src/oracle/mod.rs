@@ -95,6 +95,8 @@ pub struct Punt {
 pub struct Outcome {
     /// What left, in order.
     pub outputs: Vec<(PortNo, Vec<u8>)>,
+    /// The queue of each output.
+    pub queues: Vec<u16>,
     /// What went to the controller, in order.
     pub punts: Vec<Punt>,
     /// Why it went nowhere.
@@ -129,6 +131,7 @@ struct Packet {
     /// Bytes it had when it was received.
     received: usize,
     metadata: u64,
+    queue: u16,
     set: Vec<(Action, Origin)>,
 }
 
@@ -283,8 +286,14 @@ impl Oracle {
 
     /// Returns why the frame is dropped if it went nowhere.
     fn pipeline(&self, in_port: PortNo, bytes: &[u8], progress: &mut Progress) -> DropReason {
-        let mut packet =
-            Packet { bytes: bytes.to_vec(), in_port, received: bytes.len(), metadata: 0, set: Vec::new() };
+        let mut packet = Packet {
+            bytes: bytes.to_vec(),
+            in_port,
+            received: bytes.len(),
+            metadata: 0,
+            queue: 0,
+            set: Vec::new(),
+        };
         let mut table = TableId(0);
         loop {
             // What actions announced must be there when a table is to look at it.
@@ -408,6 +417,8 @@ impl Oracle {
                 progress.fail(DropReason::NoRoom);
                 return Err(Stopped);
             }
+            // §7.2.5: the queue is that of whatever port the packet is output to.
+            Action::SetQueue(queue) => packet.queue = crate::queue::number(*queue),
             Action::PopVlan => bytes::pop_vlan(&mut packet.bytes),
             Action::SetNwTtl(ttl) => bytes::set_ttl(&mut packet.bytes, *ttl),
             Action::DecNwTtl => match bytes::ttl(&packet.bytes) {
@@ -477,7 +488,10 @@ impl Oracle {
     fn send(&self, port: PortNo, packet: &Packet, progress: &mut Progress) {
         match self.port(port) {
             None => progress.fail(DropReason::NoPort),
-            Some(desc) if can_send(desc) => progress.outcome.outputs.push((port, packet.bytes.clone())),
+            Some(desc) if can_send(desc) => {
+                progress.outcome.outputs.push((port, packet.bytes.clone()));
+                progress.outcome.queues.push(packet.queue);
+            }
             Some(_) => progress.fail(DropReason::PortDown),
         }
     }

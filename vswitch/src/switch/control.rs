@@ -20,7 +20,8 @@ impl Switch {
             capabilities: SwitchCapabilities::FLOW_STATS
                 | SwitchCapabilities::TABLE_STATS
                 | SwitchCapabilities::PORT_STATS
-                | SwitchCapabilities::GROUP_STATS,
+                | SwitchCapabilities::GROUP_STATS
+                | SwitchCapabilities::QUEUE_STATS,
         }
     }
 

@@ -24,6 +24,7 @@ mod flows;
 mod groups;
 mod meters;
 mod ports;
+mod queues;
 mod stats;
 
 use flows::{Flows, Timer};

@@ -3,16 +3,16 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use openflow::error::{PortModFailed, QueueOpFailed};
+use openflow::error::PortModFailed;
 use openflow::{
     ErrorKind, Message, PortConfig, PortDesc, PortMod, PortNo, PortReason, PortState, PortStats, PortStatus,
-    QueueConfig, Xid,
 };
 use packet::Instant;
 
 use super::Switch;
+use super::queues::PortQueueRecords;
+use crate::PortCounters;
 use crate::snapshot::{Op, Ports};
-use crate::{ConnId, PortCounters};
 
 /// A port as the owner knows it.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(super) struct PortRecord {
     pub desc: PortDesc,
     since: Instant,
     counters: PortCounters,
+    pub queues: PortQueueRecords,
 }
 
 impl PortRecord {
@@ -32,7 +33,7 @@ impl PortRecord {
             rx_bytes: c.rx_bytes,
             tx_bytes: c.tx_bytes,
             rx_dropped: c.rx_dropped,
-            tx_dropped: c.tx_dropped,
+            tx_dropped: c.tx_dropped + self.queues.n_errors(),
             rx_errors: c.rx_errors,
             tx_errors: c.tx_errors,
             rx_frame_err: 0,
@@ -48,7 +49,12 @@ impl Switch {
     /// A port is there. Adding a number again replaces its description.
     pub fn add_port(&mut self, now: Instant, desc: PortDesc) {
         let port = desc.port;
-        let record = PortRecord { desc, since: now, counters: PortCounters::default() };
+        let record = PortRecord {
+            desc,
+            since: now,
+            counters: PortCounters::default(),
+            queues: PortQueueRecords::default(),
+        };
         let reason =
             if self.ports.insert(port, record).is_some() { PortReason::Modify } else { PortReason::Add };
         self.port_changed(port, reason);
@@ -113,20 +119,6 @@ impl Switch {
             record.desc.config = new;
             self.port_changed(port_mod.port, PortReason::Modify);
         }
-        Ok(())
-    }
-
-    /// No queues are configured yet.
-    pub(super) fn queue_config(
-        &mut self,
-        conn: ConnId,
-        xid: Xid,
-        port: Option<PortNo>,
-    ) -> Result<(), ErrorKind> {
-        if port.is_some_and(|port| !self.ports.contains_key(&port)) {
-            return Err(QueueOpFailed::BadPort.into());
-        }
-        self.send(conn, xid, Message::QueueGetConfigReply(QueueConfig { port, queues: Vec::new() }));
         Ok(())
     }
 }

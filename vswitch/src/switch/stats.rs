@@ -38,13 +38,10 @@ impl Switch {
             Request::PortStats(Some(port)) if !self.ports.contains_key(&port) => {
                 Err(BadRequest::BadPort.into())
             }
-            Request::Queue { port: Some(port), .. } | Request::QueueDesc { port: Some(port), .. }
-                if !self.ports.contains_key(&port) =>
-            {
-                Err(openflow::error::QueueOpFailed::BadPort.into())
-            }
-            Request::Queue { queue: Some(_), .. } | Request::QueueDesc { queue: Some(_), .. } => {
-                Err(openflow::error::QueueOpFailed::BadQueue.into())
+            Request::Queue { port, queue } | Request::QueueDesc { port, queue } => {
+                self.check_queues(port, queue)?;
+                self.answer(now, conn, xid, request.body);
+                Ok(())
             }
             Request::Meter(id) | Request::MeterConfig(id)
                 if id != MeterId::ALL && !self.meters.contains_key(&id) =>
@@ -75,8 +72,8 @@ impl Switch {
                 let wanted = self.ports.iter().filter(|(known, _)| port.is_none_or(|port| port == **known));
                 Reply::PortStats(wanted.map(|(_, record)| record.stats(now)).collect())
             }
-            Request::Queue { .. } => Reply::Queue(Vec::new()),
-            Request::QueueDesc { .. } => Reply::QueueDesc(Vec::new()),
+            Request::Queue { port, queue } => Reply::Queue(self.queue_stats(now, port, queue)),
+            Request::QueueDesc { port, queue } => Reply::QueueDesc(self.queue_descs(port, queue)),
             // Nothing of a table can be configured.
             Request::TableDesc => Reply::TableDesc(
                 (0..self.config.n_tables)

@@ -3,7 +3,7 @@
 use openflow::{
     Action, Band, BandKind, Bucket, Cookie, Field, FlowMod, FlowModCommand, FlowModFlags, GroupId, GroupMod,
     GroupModCommand, GroupType, Instruction, Match, MeterFlags, MeterId, MeterMod, MeterModCommand, Oxm,
-    PortConfig, PortMod, PortNo, Priority, TableId, ports,
+    PortConfig, PortMod, PortNo, Priority, QueueId, TableId, ports,
 };
 use packet::MacAddr;
 
@@ -140,7 +140,7 @@ pub fn set_field(dice: &mut Dice<'_>) -> Oxm {
 }
 
 fn action(dice: &mut Dice<'_>) -> Action {
-    match dice.below(28) {
+    match dice.below(29) {
         0..=4 => Action::output(PortNo(1 + u32::from(dice.below(N_PORTS as u16 + 1)))),
         5 => Action::output(dice.pick(&[ports::FLOOD, ports::ALL, ports::IN_PORT])),
         6 => Action::controller(0xffff),
@@ -162,6 +162,7 @@ fn action(dice: &mut Dice<'_>) -> Action {
         24 => Action::SetMplsTtl(dice.below(3) as u8),
         25 => Action::DecNwTtl,
         26 => Action::SetNwTtl(dice.below(3) as u8),
+        27 => Action::SetQueue(QueueId(dice.pick(&[0, 1, 7, 70_000]))),
         _ => Action::Group(GroupId(1 + u32::from(dice.below(3)))),
     }
 }

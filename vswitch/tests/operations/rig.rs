@@ -267,12 +267,15 @@ impl Rig {
         let (oracle, _) = self.epochs.get_mut(&epoch).ok_or("a worker is in an epoch never published")?;
         oracle.now = self.s.now;
         let expected = oracle.process(PortNo(port), bytes);
-        let outputs = self.s.process(worker, PortNo(port), Frame::from_bytes(bytes));
+        let sent = self.s.process_frames(worker, PortNo(port), Frame::from_bytes(bytes));
+        let queues: Vec<_> = sent.iter().map(|(_, frame)| frame.queue).collect();
+        let outputs: Vec<_> = sent.into_iter().map(|(port, frame)| (port, frame.to_vec())).collect();
         same!(
             outputs,
             expected.outputs,
             "worker {worker}, epoch {epoch}, frame {bytes:02x?} from port {port}"
         );
+        same!(queues, expected.queues, "queues of frame {bytes:02x?} from port {port}");
         for id in &expected.hits {
             let (packets, octets) = self.counts.entry(*id).or_default();
             *packets += 1;
