@@ -10,11 +10,12 @@ use std::thread::JoinHandle;
 use netio::{Port, PortCounters};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use packet::{PoolStats, PortNo};
+use vswitch::PortQueues;
 
 use crate::monitor::Monitor;
 use crate::table::{PortKey, Target};
-use crate::worker::{Command, NewPort, Setup, Sink, Waker, Worker, rings};
-use crate::{Clock, Drops, Engine, EngineId, Event, Order, PortFailure};
+use crate::worker::{Beyond, Command, NewPort, Setup, Shape, Sink, Waker, Worker, rings};
+use crate::{Clock, Drops, Engine, EngineId, Event, Order, PortFailure, QueueCounters};
 
 /// When workers look for frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +76,25 @@ pub enum Error {
 }
 
 enum PortEntry {
-    Device(PortKey),
-    Link { far: (EngineId, PortNo) },
+    /// Its device has queues on these workers; the first of them keeps its rates.
+    Device {
+        key: PortKey,
+        owners: Vec<usize>,
+    },
+    Link {
+        far: (EngineId, PortNo),
+        shaped: Option<PortKey>,
+    },
+}
+
+impl PortEntry {
+    /// The key of a link that has queues.
+    fn shaped(&self) -> Option<PortKey> {
+        match self {
+            Self::Device { .. } => None,
+            Self::Link { shaped, .. } => *shaped,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -84,6 +102,18 @@ struct Registry {
     next_engine: u32,
     next_key: u64,
     engines: BTreeMap<EngineId, BTreeMap<PortNo, PortEntry>>,
+}
+
+impl Registry {
+    fn new_key(&mut self) -> PortKey {
+        self.next_key += 1;
+        PortKey(self.next_key - 1)
+    }
+
+    fn port(&mut self, id: EngineId, port: PortNo) -> Result<&mut PortEntry, Error> {
+        let ports = self.engines.get_mut(&id).ok_or(Error::NoEngine(id))?;
+        ports.get_mut(&port).ok_or(Error::NoPort(id, port))
+    }
 }
 
 #[derive(Clone)]
@@ -258,13 +288,13 @@ impl Dataplane {
             return Err(Error::Count { what: "queues", expected: 1, given: 0 });
         };
         let mut registry = self.lock();
-        let key = PortKey(registry.next_key);
+        let key = registry.new_key();
         let ports = registry.engines.get_mut(&id).ok_or(Error::NoEngine(id))?;
         if ports.contains_key(&port) {
             return Err(Error::PortExists(id, port));
         }
-        ports.insert(port, PortEntry::Device(key));
-        registry.next_key += 1;
+        let owners = self.owners(key, queues.len());
+        ports.insert(port, PortEntry::Device { key, owners });
         let up = match &self.monitor {
             Some(monitor) => monitor.add(key, id, port, probe),
             None => Ok(true),
@@ -280,14 +310,17 @@ impl Dataplane {
     }
 
     /// Queue i goes to worker key + i, so that ports with one queue spread over the workers.
+    fn owners(&self, key: PortKey, n_queues: usize) -> Vec<usize> {
+        let n = self.workers.len();
+        (0..n_queues).map(|i| ((key.0 % n as u64) as usize + i) % n).collect()
+    }
+
     fn deal(&self, engine: EngineId, port: PortNo, key: PortKey, queues: Vec<Box<dyn Port>>) {
         let n = self.workers.len();
         let mut shares: Vec<Vec<Box<dyn Port>>> = (0..n).map(|_| Vec::new()).collect();
-        let mut owners = Vec::new();
-        for (i, queue) in queues.into_iter().enumerate() {
-            let worker = ((key.0 % n as u64) as usize + i) % n;
-            shares[worker].push(queue);
-            owners.push(worker);
+        let owners = self.owners(key, queues.len());
+        for (worker, queue) in owners.iter().zip(queues) {
+            shares[*worker].push(queue);
         }
         let failed = Arc::new(AtomicBool::new(false));
         for (at, (worker, queues)) in self.workers.iter().zip(shares).enumerate() {
@@ -313,7 +346,7 @@ impl Dataplane {
             }
         }
         for ((engine, port), far) in [(a, b), (b, a)] {
-            registry.engines.entry(engine).or_default().insert(port, PortEntry::Link { far });
+            registry.engines.entry(engine).or_default().insert(port, PortEntry::Link { far, shaped: None });
             let target = Some(Target::Link { engine: far.0, port: far.1 });
             self.tell_all(|| Command::SetTarget { engine, port, target });
         }
@@ -329,7 +362,7 @@ impl Dataplane {
         let mut registry = self.lock();
         let ports = registry.engines.get_mut(&engine).ok_or(Error::NoEngine(engine))?;
         match ports.remove(&port).ok_or(Error::NoPort(engine, port))? {
-            PortEntry::Device(key) => {
+            PortEntry::Device { key, .. } => {
                 if let Some(monitor) = &self.monitor {
                     monitor.remove(key);
                 }
@@ -338,16 +371,74 @@ impl Dataplane {
                 self.sync()?;
                 self.tell_all(|| Command::ClosePort(key));
             }
-            PortEntry::Link { far } => {
-                registry.engines.get_mut(&far.0).map(|ports| ports.remove(&far.1));
+            PortEntry::Link { far, shaped } => {
+                let other = registry.engines.get_mut(&far.0).and_then(|ports| ports.remove(&far.1));
                 for (engine, port) in [(engine, port), far] {
                     self.tell_all(|| Command::SetTarget { engine, port, target: None });
                 }
+                let other = other.and_then(|entry| entry.shaped());
+                shaped.into_iter().chain(other).for_each(|key| self.tell_all(|| Command::Unshape(key)));
                 // Whoever hears of it may call back.
                 drop(registry);
                 (self.sink)(Event::PortDown { engine: far.0, port: far.1, error: PortFailure::LinkEnd });
             }
         }
+        self.sync()
+    }
+
+    /// Lets frames leave a port by these queues from now on, or as they come if there are none. The configuration must
+    /// have passed [`PortQueues::check`]. It goes with the port.
+    ///
+    /// One worker keeps the rates; the others hand their frames over to it.
+    ///
+    /// # Errors
+    /// When there is no such port, and when a worker has died.
+    pub fn set_queues(&self, engine: EngineId, port: PortNo, queues: &PortQueues) -> Result<(), Error> {
+        let mut registry = self.lock();
+        let fresh = registry.new_key();
+        let entry = registry.port(engine, port)?;
+        let (key, owner, beyond) = match &mut *entry {
+            PortEntry::Device { key, owners } => (*key, owners.first().copied().unwrap_or(0), Beyond::Device),
+            PortEntry::Link { far, shaped } => {
+                let key = *shaped.get_or_insert(fresh);
+                (key, (key.0 % self.workers.len() as u64) as usize, Beyond::Link(far.0, far.1))
+            }
+        };
+        if queues.is_none() {
+            return self.unshape(entry, (engine, port, key), owner);
+        }
+        let shape = Shape { engine, port, key, beyond, queues: queues.clone() };
+        self.workers[owner].send(Command::Shape(Box::new(shape)));
+        self.sync()?;
+        for (_, worker) in self.workers.iter().enumerate().filter(|(at, _)| *at != owner) {
+            let target = Some(Target::Remote { worker: owner, key });
+            worker.send(Command::SetTarget { engine, port, target });
+        }
+        self.sync()
+    }
+
+    fn unshape(
+        &self,
+        entry: &mut PortEntry,
+        (engine, port, key): (EngineId, PortNo, PortKey),
+        owner: usize,
+    ) -> Result<(), Error> {
+        match entry {
+            PortEntry::Device { owners, .. } => {
+                for (at, worker) in self.workers.iter().enumerate() {
+                    let other = owners.get(at % owners.len().max(1)).copied().unwrap_or(owner);
+                    worker.send(Command::Unhand { engine, port, key, worker: other });
+                }
+            }
+            PortEntry::Link { far, shaped } => {
+                let target = Some(Target::Link { engine: far.0, port: far.1 });
+                self.tell_all(|| Command::SetTarget { engine, port, target });
+                *shaped = None;
+            }
+        }
+        // From here on nobody adds to what waits.
+        self.sync()?;
+        self.workers[owner].send(Command::Unshape(key));
         self.sync()
     }
 
@@ -379,6 +470,14 @@ impl Dataplane {
             *sums.entry(port).or_default() += counters;
         }
         sums.into_iter().collect()
+    }
+
+    /// What the queues of an engine's ports have counted, by port and number.
+    pub fn queue_counters(&self, engine: EngineId) -> BTreeMap<(PortNo, u16), QueueCounters> {
+        let ports = self.ask(|reply| Command::QueueCounters(engine, reply)).into_iter().flatten();
+        ports
+            .flat_map(|(port, all)| all.into_iter().map(move |(id, counters)| ((port, id), counters)))
+            .collect()
     }
 
     /// What the dataplane itself has dropped.

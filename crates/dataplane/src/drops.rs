@@ -28,6 +28,8 @@ drops! {
     LinkFull = "link-full",
     /// The worker that owns the output port does not keep up.
     RingFull = "ring-full",
+    /// The output port has a rate or queues, and the queue was full.
+    QueueFull = "queue-full",
     /// The engine named a port that has just been removed.
     NoPort = "no-port",
     /// The output port's device has failed.
@@ -49,7 +51,12 @@ pub struct Drops([u64; Drop::ALL.len()]);
 impl Drops {
     /// Counts one frame.
     pub(crate) fn count(&mut self, reason: Drop) {
-        self.0[reason as usize] += 1;
+        self.count_n(reason, 1);
+    }
+
+    /// Counts frames as they would be on the wire.
+    pub(crate) fn count_n(&mut self, reason: Drop, n: u64) {
+        self.0[reason as usize] += n;
     }
 
     /// Every reason with its count, zeros included.

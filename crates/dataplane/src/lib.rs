@@ -13,6 +13,7 @@ mod drops;
 mod engine;
 mod event;
 mod monitor;
+mod scheduler;
 mod table;
 mod worker;
 
@@ -21,3 +22,4 @@ pub use control::{Config, Dataplane, Error, Poll, boxed};
 pub use drops::{Drop, Drops};
 pub use engine::{Engine, Order, Report};
 pub use event::{EngineId, Event, PortFailure};
+pub use scheduler::QueueCounters;

@@ -17,6 +17,8 @@ pub(crate) enum Target {
     Local { slot: usize },
     /// Hand it to the worker that has a queue.
     Remote { worker: usize, key: PortKey },
+    /// Let it wait for its turn on this worker.
+    Shaped { at: usize },
     /// Hand it to another engine on this worker.
     Link { engine: EngineId, port: PortNo },
 }

@@ -20,6 +20,7 @@ impl Worker {
             self.now = self.setup.clock.now();
             for frame in &mut self.batch {
                 frame.meta.in_port = port;
+                frame.queue = 0;
                 // A memory port hands on what has been through engines already.
                 frame.meta.hops = frame.meta.hops.saturating_add(1);
             }
@@ -77,6 +78,7 @@ impl Worker {
                         self.drop_frame(frame, Drop::RingFull);
                     }
                 }
+                Some(Target::Shaped { at }) => self.hold(at, frame),
                 Some(Target::Link { engine, port: far }) => self.cross(id, port, (engine, far), frame),
                 None => self.drop_frame(frame, Drop::NoPort),
             }
@@ -84,7 +86,7 @@ impl Worker {
         self.out = out;
     }
 
-    fn queue_local(&mut self, at: usize, frame: Frame) {
+    pub(super) fn queue_local(&mut self, at: usize, frame: Frame) {
         let Some(slot) = self.ports.get(at) else { return self.drop_frame(frame, Drop::NoPort) };
         if slot.tx.is_empty() {
             self.ports.dirty.push(at);
@@ -96,7 +98,7 @@ impl Worker {
     }
 
     /// Takes a frame over a link into the inbox of the engine at its other end.
-    fn cross(&mut self, from: EngineId, port: PortNo, to: (EngineId, PortNo), mut frame: Frame) {
+    pub(super) fn cross(&mut self, from: EngineId, port: PortNo, to: (EngineId, PortNo), mut frame: Frame) {
         if frame.meta.hops >= MAX_HOPS {
             return self.drop_frame(frame, Drop::HopLimit);
         }
@@ -109,6 +111,7 @@ impl Worker {
         }
         frame.meta.hops += 1;
         frame.meta.in_port = to.1;
+        frame.queue = 0;
         if let Some((_, counters)) = slot.links.iter_mut().find(|(no, _)| *no == to.1) {
             counters.received(&frame);
         }
@@ -156,15 +159,16 @@ impl Worker {
                 if let Err(empty) = self.setup.inbound[at].give_back(empty) {
                     self.pool.free(empty);
                 }
-                match self.ports.slot_of(key) {
-                    Some(slot) => self.queue_local(slot, frame),
-                    None => self.drop_frame(frame, Drop::NoPort),
+                match (self.shapers.position(key), self.ports.slot_of(key)) {
+                    (Some(at), _) => self.hold(at, frame),
+                    (None, Some(slot)) => self.queue_local(slot, frame),
+                    (None, None) => self.drop_frame(frame, Drop::NoPort),
                 }
             }
         }
     }
 
-    fn drop_frame(&mut self, frame: Frame, reason: Drop) {
+    pub(super) fn drop_frame(&mut self, frame: Frame, reason: Drop) {
         self.drops.count(reason);
         self.pool.free(frame);
     }

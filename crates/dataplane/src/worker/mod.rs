@@ -6,6 +6,7 @@
 
 mod forward;
 mod ports;
+mod shape;
 mod wake;
 
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use packet::{Batch, Frame, Instant, MAX_BATCH, Outputs, Pool, PoolConfig, PoolStats, PortNo};
 
 use crate::table::{PortKey, Target, Targets};
-use crate::{Clock, Drops, Engine, EngineId, Event, Order, Poll};
+use crate::{Clock, Drops, Engine, EngineId, Event, Order, Poll, QueueCounters};
 
 pub(crate) use ports::NewPort;
+pub(crate) use shape::{Beyond, Shape};
 pub(crate) use wake::{Inbound, Outbound, Waker, rings};
 
 /// What one worker is told. Commands are obeyed in order.
@@ -43,14 +45,29 @@ pub(crate) enum Command {
     ClosePort(PortKey),
     /// The device is gone.
     FailPort(PortKey),
+    /// Lets a port's frames wait for their turn, or wait otherwise than before.
+    Shape(Box<Shape>),
+    /// Sends what waits for a port. After every other worker has stopped handing frames over, and been told otherwise.
+    Unshape(PortKey),
+    /// Sends to a port by a queue of this worker if there is one, else to the worker named.
+    Unhand {
+        engine: EngineId,
+        port: PortNo,
+        key: PortKey,
+        worker: usize,
+    },
     Order(EngineId, Order),
     Counters(EngineId, Sender<Vec<(PortNo, PortCounters)>>),
+    QueueCounters(EngineId, Sender<AllQueueCounters>),
     Drops(Sender<Drops>),
     PoolStats(Sender<PoolStats>),
     /// Answers when everything before it has been obeyed.
     Sync(Sender<()>),
     Stop,
 }
+
+/// What the queues of ports have counted, by port and number.
+pub(crate) type AllQueueCounters = Vec<(PortNo, Vec<(u16, QueueCounters)>)>;
 
 /// Where events go.
 pub(crate) type Sink = Arc<dyn Fn(Event) + Send + Sync>;
@@ -101,6 +118,7 @@ pub(crate) struct Worker {
     out: Outputs,
     engines: Vec<Option<EngineSlot>>,
     ports: ports::Ports,
+    shapers: shape::Shapers,
     drops: Drops,
     /// Frames wait in an inbox.
     backlog: bool,
@@ -121,6 +139,7 @@ impl Worker {
             out: Outputs::with_capacity(2 * MAX_BATCH),
             engines: Vec::new(),
             ports: ports::Ports::default(),
+            shapers: shape::Shapers::default(),
             drops: Drops::default(),
             backlog: false,
             idle_due: None,
@@ -172,7 +191,9 @@ impl Worker {
 
     fn timeout(&self) -> EpollTimeout {
         let timeouts = self.engines.iter().flatten().filter_map(|slot| slot.engine.poll_timeout());
-        let Some(due) = timeouts.chain(self.idle_due).min() else { return EpollTimeout::NONE };
+        let Some(due) = timeouts.chain(self.idle_due).chain(self.shapers.poll_timeout()).min() else {
+            return EpollTimeout::NONE;
+        };
         let nanos = due.saturating_since(self.setup.clock.now()).as_nanos();
         // Rounded up: a timeout that fires early would only be waited for again.
         let millis = nanos.div_ceil(1_000_000).min(60_000) as u16;
@@ -196,6 +217,7 @@ impl Worker {
                 self.stop_port(key);
             }
             Command::ClosePort(key) => {
+                self.unshape(key);
                 // Nobody adds to what is there for this port; each pass takes a share of each ring.
                 for _ in 0..N_CLOSE_PASSES {
                     self.take_rings();
@@ -204,11 +226,21 @@ impl Worker {
                 self.close_port(key);
             }
             Command::FailPort(key) => self.fail_port(key, netio::PortError::Gone),
+            Command::Shape(shape) => self.shape(*shape),
+            Command::Unshape(key) => self.unshape(key),
+            Command::Unhand { engine, port, key, worker } => {
+                let target = match self.ports.slot_of(key) {
+                    Some(slot) => Target::Local { slot },
+                    None => Target::Remote { worker, key },
+                };
+                self.set_target(engine, port, Some(target));
+            }
             Command::Order(engine, order) => self.obey_order(engine, order),
             Command::Counters(engine, reply) => {
                 // The one who asked may have gone away; so for the others below.
                 let _ = reply.send(self.counters(engine));
             }
+            Command::QueueCounters(engine, reply) => drop(reply.send(self.shapers.counters(engine))),
             Command::Drops(reply) => drop(reply.send(self.drops)),
             Command::PoolStats(reply) => drop(reply.send(self.pool.stats())),
             Command::Sync(reply) => drop(reply.send(())),
@@ -238,9 +270,12 @@ impl Worker {
     fn set_target(&mut self, engine: EngineId, port: PortNo, target: Option<Target>) {
         let Some(slot) = self.engines.get_mut(engine.0 as usize).and_then(Option::as_mut) else { return };
         slot.targets.set(port, target);
-        slot.links.retain(|(no, _)| *no != port);
-        if let Some(Target::Link { .. }) = target {
-            slot.links.push((port, PortCounters::default()));
+        // A link that is shaped goes on counting.
+        let known = slot.links.iter().any(|(no, _)| *no == port);
+        match target {
+            None => slot.links.retain(|(no, _)| *no != port),
+            Some(Target::Link { .. }) if !known => slot.links.push((port, PortCounters::default())),
+            Some(_) => {}
         }
     }
 

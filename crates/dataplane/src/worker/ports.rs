@@ -152,6 +152,7 @@ impl Worker {
 
     /// Sends what has been collected for ports, and wakes workers that were handed frames.
     pub(super) fn flush(&mut self) {
+        self.run_shapers();
         while let Some(at) = self.ports.dirty.pop() {
             let Some(slot) = self.ports.get(at) else { continue };
             let key = slot.key;

@@ -21,6 +21,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Clone, Default)]
 pub struct Patch {
     pub map: HashMap<u32, Vec<u32>>,
+    /// The queue that everything is sent by.
+    pub queue: u16,
     /// Calls of `handle_idle` on all workers.
     pub n_idle: Arc<AtomicU64>,
     /// Sends a frame out of this port at this time, once.
@@ -38,7 +40,9 @@ impl Engine for Patch {
     fn process(&mut self, _: packet::Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
         for frame in batch.drain(..) {
             for port in self.map.get(&frame.meta.in_port.0).into_iter().flatten() {
-                out.push((PortNo(*port), pool.clone_frame(&frame)));
+                let mut copy = pool.clone_frame(&frame);
+                copy.queue = self.queue;
+                out.push((PortNo(*port), copy));
             }
             pool.free(frame);
         }
