@@ -1,11 +1,60 @@
 //! Actions and instructions read from words.
 
-use super::TextError;
-use super::lex::{Word, words};
+use super::lex::Word;
 use super::names::field;
 use super::value::{exact, int, int_of, number, port};
+use super::{TextError, extension};
 use crate::oxm::VID_PRESENT;
 use crate::{Action, Field, GroupId, Instruction, MeterId, NO_BUFFER_LEN, Oxm, QueueId, TableId};
+
+/// The names of actions and instructions, for those who mistype one.
+const ACTIONS: &[&str] = &[
+    "output",
+    "controller",
+    "drop",
+    "all",
+    "flood",
+    "normal",
+    "local",
+    "in_port",
+    "table",
+    "group",
+    "set_queue",
+    "enqueue",
+    "set_field",
+    "push_vlan",
+    "pop_vlan",
+    "strip_vlan",
+    "push_mpls",
+    "pop_mpls",
+    "push_pbb",
+    "pop_pbb",
+    "dec_ttl",
+    "mod_nw_ttl",
+    "set_mpls_ttl",
+    "dec_mpls_ttl",
+    "copy_ttl_in",
+    "copy_ttl_out",
+    "mod_vlan_vid",
+    "mod_vlan_pcp",
+    "mod_dl_src",
+    "mod_dl_dst",
+    "mod_nw_src",
+    "mod_nw_dst",
+    "mod_nw_tos",
+    "mod_nw_ecn",
+    "mod_tp_src",
+    "mod_tp_dst",
+    "set_tunnel",
+    "set_mpls_label",
+    "set_mpls_tc",
+    "meter",
+    "goto_table",
+    "write_metadata",
+    "write_actions",
+    "apply_actions",
+    "clear_actions",
+];
 
 /// A list of actions being read.
 #[derive(Default)]
@@ -45,7 +94,7 @@ impl ActionList {
                 let bad = || word.value_error("PORT:QUEUE is expected");
                 let (to, queue) = word.need()?.split_once([':', ',']).ok_or_else(bad)?;
                 self.actions.push(Action::SetQueue(QueueId(int_of(queue).ok_or_else(bad)?)));
-                Action::output(port(to).ok_or_else(bad)?)
+                Action::output(port(to, word.names).ok_or_else(bad)?)
             }
             _ => simple(word)?,
         };
@@ -112,9 +161,10 @@ fn simple(word: &Word<'_>) -> Result<Action, TextError> {
         "pop_pbb" => bare(word, Action::PopPbb)?,
         "set_queue" => Action::SetQueue(QueueId(int(word)?)),
         "group" => Action::Group(GroupId(int(word)?)),
-        name => match port(name) {
+        name => match port(name, word.names) {
             Some(to) => bare(word, Action::output(to))?,
-            None => return Err(word.error("no such action")),
+            None if extension::is_action(name) => return Err(word.error(extension::UNSUPPORTED)),
+            None => return Err(word.unknown("no such action or port", ACTIONS.iter().copied())),
         },
     })
 }
@@ -133,7 +183,7 @@ fn one_of(word: &Word<'_>, allowed: &[u16]) -> Result<u16, TextError> {
 }
 
 fn value(word: &Word<'_>, field: Field) -> Result<u128, TextError> {
-    exact(field, word.need()?).map_err(|reason| word.value_error(reason))
+    exact(field, word.need()?, word.names).map_err(|reason| word.value_error(reason))
 }
 
 fn checked(word: &Word<'_>, field: Field, value: u128) -> Result<Oxm, TextError> {
@@ -150,10 +200,12 @@ fn output(word: &Word<'_>) -> Result<Action, TextError> {
         Some((name, len)) => (name, int_of(len)),
         None => (text, Some(NO_BUFFER_LEN)),
     };
-    match (port(name), max_len) {
+    match (port(name, word.names), max_len) {
         (Some(crate::ports::CONTROLLER), Some(max_len)) => Ok(Action::controller(max_len)),
         (Some(port), _) if !text.contains(':') => Ok(Action::output(port)),
-        _ => Err(word.value_error("no port")),
+        // A register, or a port with a length to cut to.
+        _ if text.contains(['[', '(']) || text.contains('=') => Err(word.value_error(extension::UNSUPPORTED)),
+        _ => Err(word.no_port("no port")),
     }
 }
 
@@ -165,10 +217,13 @@ fn controller(word: &Word<'_>) -> Result<Action, TextError> {
         return Ok(Action::controller(len));
     }
     let mut max_len = NO_BUFFER_LEN;
-    for option in words(text, word.value_pos())? {
+    for option in word.inner()? {
         match option.name {
             "max_len" => max_len = int(&option)?,
-            _ => return Err(option.error("only max_len can be given in OpenFlow 1.3")),
+            "reason" | "id" | "userdata" | "pause" | "meter_id" => {
+                return Err(option.error(extension::UNSUPPORTED));
+            }
+            _ => return Err(option.unknown("only max_len can be given", ["max_len"])),
         }
     }
     Ok(Action::controller(max_len))
@@ -186,14 +241,20 @@ fn set_field(word: &Word<'_>) -> Result<Action, TextError> {
         "nw_dst" => Some(Field::Ipv4Dst),
         _ => field(name),
     };
-    let field = field.ok_or_else(|| word.value_error(format!("no field \"{name}\"")))?;
+    let field = field.ok_or_else(|| match extension::is_field(name) {
+        true => word.value_error(extension::UNSUPPORTED),
+        false => {
+            let known = Field::ALL.iter().filter(|field| field.is_settable()).map(|field| field.name());
+            word.value_error(extension::unknown(&format!("no field \"{name}\""), name, known))
+        }
+    })?;
     if !field.is_settable() {
         return Err(word.value_error(format!("{field} cannot be set")));
     }
     if text.contains('/') {
-        return Err(word.value_error("OpenFlow 1.3 sets whole fields only"));
+        return Err(word.value_error("up to OpenFlow 1.4 a field is set as a whole, without a mask"));
     }
-    let value = exact(field, text).map_err(|reason| word.value_error(reason))?;
+    let value = exact(field, text, word.names).map_err(|reason| word.value_error(reason))?;
     Ok(Action::SetField(Oxm::new(field, value)))
 }
 
@@ -211,16 +272,16 @@ pub(super) fn read_instructions(
             "write_actions" => {
                 let mut list =
                     ActionList { tagged: apply.tagged, ip_proto: apply.ip_proto, ..ActionList::default() };
-                let inner = words(word.value.unwrap_or(""), word.value_pos())?;
-                inner.iter().try_for_each(|word| list.add(word))?;
+                word.inner()?.iter().try_for_each(|word| list.add(word))?;
                 Instruction::WriteActions(list.actions)
             }
             "write_metadata" => write_metadata(word)?,
-            "goto_table" => Instruction::GotoTable(TableId(int(word)?)),
+            "goto_table" => Instruction::GotoTable(match word.names.table(word.need()?) {
+                Some(table) => table,
+                None => TableId(int(word)?),
+            }),
             "apply_actions" => {
-                words(word.value.unwrap_or(""), word.value_pos())?
-                    .iter()
-                    .try_for_each(|word| apply.add(word))?;
+                word.inner()?.iter().try_for_each(|word| apply.add(word))?;
                 continue;
             }
             _ => {

@@ -3,8 +3,9 @@
 use super::TextError;
 use super::actions::{ActionList, read_instructions};
 use super::lex::{Word, words};
-use super::value::{int, int_of, port};
-use super::{lex, matches};
+use super::naming::{NO_NAMES, Names};
+use super::value::{int, int_of};
+use super::{lex, matches, names, whole};
 use crate::{
     Cookie, Field, FlowMod, FlowModCommand, FlowModFlags, FlowStatsRequest, GroupId, Priority, TableId,
 };
@@ -17,15 +18,23 @@ pub fn parse_flow(text: &str) -> Result<FlowMod, TextError> {
     parse_flow_mod(FlowModCommand::Add, text)
 }
 
-/// Reads a flow modification. Additions and modifications need `actions=`; deletions without `table=` are of
-/// every table.
+/// Reads a flow modification without names of ports and tables: see [`parse_flow_mod_with`].
 ///
 /// # Errors
 /// Names the word that is wrong and where it stands.
 pub fn parse_flow_mod(command: FlowModCommand, text: &str) -> Result<FlowMod, TextError> {
+    parse_flow_mod_with(command, text, &NO_NAMES)
+}
+
+/// Reads a flow modification. Additions and modifications need `actions=`; deletions without `table=` are of
+/// every table. Ports and tables may be called by `names`.
+///
+/// # Errors
+/// Names the word that is wrong and where it stands.
+pub fn parse_flow_mod_with(command: FlowModCommand, text: &str, names: &Names) -> Result<FlowMod, TextError> {
     let deletes = matches!(command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
     let (head, actions) = split_actions(text);
-    let words = words(head, 0)?;
+    let words = words(head, 0, names)?;
     let (matches, rest) = matches::read(&words)?;
     let table = if deletes { TableId::ALL } else { TableId(0) };
     let mut flow = FlowMod { command, table, matches, ..FlowMod::default() };
@@ -43,7 +52,7 @@ pub fn parse_flow_mod(command: FlowModCommand, text: &str) -> Result<FlowMod, Te
                 ip_proto: flow.matches.exact(Field::IpProto).and_then(|p| u8::try_from(p).ok()),
                 ..ActionList::default()
             };
-            flow.instructions = read_instructions(&lex::words(actions, at)?, list)?;
+            flow.instructions = read_instructions(&lex::words(actions, at, names)?, list)?;
         }
         None if deletes => {}
         None => return Err(whole(text, "actions= is missing")),
@@ -57,7 +66,15 @@ pub fn parse_flow_mod(command: FlowModCommand, text: &str) -> Result<FlowMod, Te
 /// # Errors
 /// Names the word that is wrong and where it stands.
 pub fn parse_flow_stats_request(text: &str) -> Result<FlowStatsRequest, TextError> {
-    let flow = parse_flow_mod(FlowModCommand::Delete, text)?;
+    parse_flow_stats_request_with(text, &NO_NAMES)
+}
+
+/// As [`parse_flow_stats_request`]; ports and tables may be called by `names`.
+///
+/// # Errors
+/// Names the word that is wrong and where it stands.
+pub fn parse_flow_stats_request_with(text: &str, names: &Names) -> Result<FlowStatsRequest, TextError> {
+    let flow = parse_flow_mod_with(FlowModCommand::Delete, text, names)?;
     Ok(FlowStatsRequest {
         table: flow.table,
         out_port: flow.out_port,
@@ -68,16 +85,8 @@ pub fn parse_flow_stats_request(text: &str) -> Result<FlowStatsRequest, TextErro
     })
 }
 
-fn whole(text: &str, reason: &str) -> TextError {
-    TextError {
-        token: text.trim().to_owned(),
-        position: text.len() - text.trim_start().len(),
-        reason: reason.to_owned(),
-    }
-}
-
 /// What stands before and behind `actions=`, the latter with its position.
-fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
+pub(super) fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
     let starts = |at: usize| at == 0 || text[..at].ends_with([',', ' ', '\t']);
     for name in ["actions=", "action="] {
         if let Some((at, _)) = text.match_indices(name).find(|(at, _)| starts(*at)) {
@@ -87,6 +96,23 @@ fn split_actions(text: &str) -> (&str, Option<(&str, usize)>) {
     }
     (text, None)
 }
+
+const PROPERTIES: &[&str] = &[
+    "table",
+    "priority",
+    "idle_timeout",
+    "hard_timeout",
+    "importance",
+    "cookie",
+    "out_port",
+    "out_group",
+    "actions",
+    "send_flow_rem",
+    "check_overlap",
+    "reset_counts",
+    "no_packet_counts",
+    "no_byte_counts",
+];
 
 fn property(flow: &mut FlowMod, word: &Word<'_>) -> Result<(), TextError> {
     let flag = FlowModFlags::NAMES.iter().find(|(_, name)| *name == word.name);
@@ -101,13 +127,14 @@ fn property(flow: &mut FlowMod, word: &Word<'_>) -> Result<(), TextError> {
         "hard_timeout" => flow.hard_timeout = int(word)?,
         "importance" => flow.importance = int(word)?,
         "cookie" => cookie(flow, word)?,
-        "out_port" => {
-            flow.out_port = Some(port(word.need()?).ok_or_else(|| word.value_error("no port"))?);
-        }
+        "out_port" => flow.out_port = Some(word.port()?),
         "out_group" => flow.out_group = Some(GroupId(int(word)?)),
         // What dump-flows prints beside the flow itself.
         "duration" | "n_packets" | "n_bytes" | "idle_age" | "hard_age" => {}
-        _ => return Err(word.error("no such match field or property of a flow")),
+        _ => {
+            let known = names::in_any_match().chain(PROPERTIES.iter().copied());
+            return Err(word.unknown("no such match field or property of a flow", known));
+        }
     }
     Ok(())
 }
@@ -115,7 +142,7 @@ fn property(flow: &mut FlowMod, word: &Word<'_>) -> Result<(), TextError> {
 fn table(word: &Word<'_>) -> Result<TableId, TextError> {
     match word.need()? {
         "all" | "ALL" => Ok(TableId::ALL),
-        _ => int(word).map(TableId),
+        name => word.names.table(name).map_or_else(|| int(word).map(TableId), Ok),
     }
 }
 

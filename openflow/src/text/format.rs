@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use super::actions::order;
 use super::names::{PROTOCOLS, TCP_FLAGS, in_match, in_set_field};
-use super::value::{PortName, Value};
+use super::naming::{NO_NAMES, Named, Names, PortName, TableName, Text, display_as_text};
+use super::value::Value;
 use crate::oxm::VID_PRESENT;
 use crate::{
     Action, Field, FlowMod, FlowModCommand, FlowModFlags, FlowStats, Instruction, Match, Oxm, Priority,
@@ -13,13 +14,18 @@ use crate::{
 };
 
 /// Writes items with commas between them.
-struct Commas<'a, 'f> {
-    f: &'a mut Formatter<'f>,
-    first: bool,
+pub(super) struct Commas<'a, 'f> {
+    pub f: &'a mut Formatter<'f>,
+    pub first: bool,
+    pub names: &'a Names,
 }
 
-impl Commas<'_, '_> {
-    fn item(&mut self, item: fmt::Arguments<'_>) -> fmt::Result {
+impl<'a, 'f> Commas<'a, 'f> {
+    pub fn new(f: &'a mut Formatter<'f>, names: &'a Names) -> Self {
+        Self { f, first: true, names }
+    }
+
+    pub fn item(&mut self, item: fmt::Arguments<'_>) -> fmt::Result {
         if !self.first {
             self.f.write_str(",")?;
         }
@@ -74,14 +80,16 @@ const MATCH_ORDER: &[Field] = &[
     Field::TcpFlags,
 ];
 
-impl Display for Match {
+impl Text for Match {
     /// Such as `tcp,in_port=1,nw_dst=10.0.0.0/8,tp_dst=80`; nothing if it matches everything.
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write_match(&mut Commas { f, first: true }, self)
+    fn write(&self, f: &mut Formatter<'_>, names: &Names) -> fmt::Result {
+        write_match(&mut Commas::new(f, names), self)
     }
 }
 
-fn write_match(out: &mut Commas<'_, '_>, matches: &Match) -> fmt::Result {
+display_as_text!(Match, Action, FlowMod, FlowStats, Actions<'_>, Instructions<'_>);
+
+pub(super) fn write_match(out: &mut Commas<'_, '_>, matches: &Match) -> fmt::Result {
     let eth_type = matches.exact(Field::EthType);
     let proto = matches.exact(Field::IpProto);
     let named = |with: Option<u128>| {
@@ -103,13 +111,14 @@ fn write_match(out: &mut Commas<'_, '_>, matches: &Match) -> fmt::Result {
 }
 
 fn write_field(out: &mut Commas<'_, '_>, matches: &Match, oxm: &Oxm) -> fmt::Result {
+    let names = out.names;
     match oxm.field {
         Field::VlanVid => write_vlan(out, matches, oxm),
         Field::IpDscp => out.item(format_args!("nw_tos={}", oxm.value << 2)),
         Field::TcpFlags => out.item(format_args!("tcp_flags={}", Flags(oxm))),
         Field::EthType => out.item(format_args!("dl_type=0x{:04x}", oxm.value)),
         Field::Ipv6Flabel if oxm.mask.is_none() => out.item(format_args!("ipv6_label=0x{:05x}", oxm.value)),
-        field => out.item(format_args!("{}={}", in_match(field), Value(oxm))),
+        field => out.item(format_args!("{}={}", in_match(field), Value(oxm, names))),
     }
 }
 
@@ -133,7 +142,7 @@ impl Display for Flags<'_> {
         let known = (1u128 << TCP_FLAGS.len()) - 1;
         let (value, mask) = (self.0.value, self.0.mask);
         if value & !known != 0 || mask.is_some_and(|m| m & !known != 0) || (mask.is_none() && value == 0) {
-            return Value(self.0).fmt(f);
+            return Value(self.0, &NO_NAMES).fmt(f);
         }
         let mut first = true;
         for (idx, name) in TCP_FLAGS.iter().enumerate() {
@@ -151,15 +160,15 @@ impl Display for Flags<'_> {
     }
 }
 
-impl Display for Action {
+impl Text for Action {
     /// Such as `output:2` or `set_field:10.0.0.1->ip_dst`.
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut Formatter<'_>, names: &Names) -> fmt::Result {
         match self {
             Self::Output { port: ports::CONTROLLER, max_len } => write!(f, "CONTROLLER:{max_len}"),
             Self::Output { port, .. } if ports::NAMES.iter().any(|(p, _)| p == port) => {
-                PortName(*port).fmt(f)
+                PortName(*port, names).fmt(f)
             }
-            Self::Output { port, .. } => write!(f, "output:{port}"),
+            Self::Output { port, .. } => write!(f, "output:{}", PortName(*port, names)),
             Self::CopyTtlOut => f.write_str("copy_ttl_out"),
             Self::CopyTtlIn => f.write_str("copy_ttl_in"),
             Self::SetMplsTtl(ttl) => write!(f, "set_mpls_ttl({ttl})"),
@@ -172,7 +181,7 @@ impl Display for Action {
             Self::Group(group) => write!(f, "group:{group}"),
             Self::SetNwTtl(ttl) => write!(f, "mod_nw_ttl:{ttl}"),
             Self::DecNwTtl => f.write_str("dec_ttl"),
-            Self::SetField(oxm) => write!(f, "set_field:{}->{}", Value(oxm), in_set_field(oxm.field)),
+            Self::SetField(oxm) => write!(f, "set_field:{}->{}", Value(oxm, names), in_set_field(oxm.field)),
             Self::PushPbb(ethertype) => write!(f, "push_pbb:0x{ethertype:04x}"),
             Self::PopPbb => f.write_str("pop_pbb"),
             Self::Experimenter { experimenter, data } => {
@@ -187,13 +196,13 @@ impl Display for Action {
 #[derive(Clone, Copy, Debug)]
 pub struct Actions<'a>(pub &'a [Action]);
 
-impl Display for Actions<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl Text for Actions<'_> {
+    fn write(&self, f: &mut Formatter<'_>, names: &Names) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str("drop");
         }
-        let mut out = Commas { f, first: true };
-        self.0.iter().try_for_each(|action| out.item(format_args!("{action}")))
+        let mut out = Commas::new(f, names);
+        self.0.iter().try_for_each(|action| out.item(format_args!("{}", Named(action, names))))
     }
 }
 
@@ -201,22 +210,24 @@ impl Display for Actions<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Instructions<'a>(pub &'a [Instruction]);
 
-impl Display for Instructions<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl Text for Instructions<'_> {
+    fn write(&self, f: &mut Formatter<'_>, names: &Names) -> fmt::Result {
         let mut sorted: Vec<_> = self.0.iter().collect();
         sorted.sort_by_key(|i| order(i));
         sorted.retain(|i| **i != Instruction::ApplyActions(Vec::new()));
         if sorted.is_empty() {
             return f.write_str("drop");
         }
-        let mut out = Commas { f, first: true };
+        let mut out = Commas::new(f, names);
         for instruction in sorted {
             match instruction {
                 Instruction::Meter(meter) => out.item(format_args!("meter:{meter}"))?,
-                Instruction::ApplyActions(actions) => out.item(format_args!("{}", Actions(actions)))?,
+                Instruction::ApplyActions(actions) => {
+                    out.item(format_args!("{}", Named(&Actions(actions), names)))?
+                }
                 Instruction::ClearActions => out.item(format_args!("clear_actions"))?,
                 Instruction::WriteActions(actions) => {
-                    out.item(format_args!("write_actions({})", Actions(actions)))?
+                    out.item(format_args!("write_actions({})", Named(&Actions(actions), names)))?
                 }
                 Instruction::WriteMetadata { metadata, mask: u64::MAX } => {
                     out.item(format_args!("write_metadata:{metadata:#x}"))?;
@@ -224,7 +235,9 @@ impl Display for Instructions<'_> {
                 Instruction::WriteMetadata { metadata, mask } => {
                     out.item(format_args!("write_metadata:{metadata:#x}/{mask:#x}"))?;
                 }
-                Instruction::GotoTable(table) => out.item(format_args!("goto_table:{table}"))?,
+                Instruction::GotoTable(table) => {
+                    out.item(format_args!("goto_table:{}", TableName(*table, names)))?;
+                }
                 Instruction::Experimenter { experimenter, data } => {
                     out.item(format_args!("experimenter({experimenter:#010x},{} bytes)", data.len()))?;
                 }
@@ -237,38 +250,53 @@ impl Display for Instructions<'_> {
     }
 }
 
-impl Display for FlowStats {
+impl Text for FlowStats {
     /// One line of `ovs-ofctl dump-flows`, without its leading space.
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cookie={:#x}, duration={}, table={}, ",
-            self.cookie.0,
-            Seconds(self.duration),
-            self.table
-        )?;
-        if self.packets != u64::MAX {
-            write!(f, "n_packets={}, ", self.packets)?;
-        }
-        if self.bytes != u64::MAX {
-            write!(f, "n_bytes={}, ", self.bytes)?;
-        }
-        for (name, value) in [
-            ("idle_timeout", self.idle_timeout),
-            ("hard_timeout", self.hard_timeout),
-            ("importance", self.importance),
-        ] {
-            if value != 0 {
-                write!(f, "{name}={value}, ")?;
-            }
-        }
-        write_flags(f, self.flags)?;
-        write_priority_match(f, self.priority, &self.matches)?;
-        write!(f, "actions={}", Instructions(&self.instructions))
+    fn write(&self, f: &mut Formatter<'_>, names: &Names) -> fmt::Result {
+        write_flow(f, self, names, true)
     }
 }
 
-fn write_flags(f: &mut Formatter<'_>, flags: FlowModFlags) -> fmt::Result {
+/// Writes a flow without what changes by itself: age and counters. A cookie or table of zero is left out, too.
+#[derive(Clone, Copy, Debug)]
+pub struct WithoutStats<'a>(pub &'a FlowStats);
+
+impl Text for WithoutStats<'_> {
+    fn write(&self, f: &mut Formatter<'_>, names: &Names) -> fmt::Result {
+        write_flow(f, self.0, names, false)
+    }
+}
+
+fn write_flow(f: &mut Formatter<'_>, flow: &FlowStats, names: &Names, stats: bool) -> fmt::Result {
+    if stats || flow.cookie.0 != 0 {
+        write!(f, "cookie={:#x}, ", flow.cookie.0)?;
+    }
+    if stats {
+        write!(f, "duration={}, ", Seconds(flow.duration))?;
+    }
+    if stats || flow.table.0 != 0 || names.table_name(flow.table).is_some() {
+        write!(f, "table={}, ", TableName(flow.table, names))?;
+    }
+    for (name, count) in [("n_packets", flow.packets), ("n_bytes", flow.bytes)] {
+        if stats && count != u64::MAX {
+            write!(f, "{name}={count}, ")?;
+        }
+    }
+    for (name, value) in [
+        ("idle_timeout", flow.idle_timeout),
+        ("hard_timeout", flow.hard_timeout),
+        ("importance", flow.importance),
+    ] {
+        if value != 0 {
+            write!(f, "{name}={value}, ")?;
+        }
+    }
+    write_flags(f, flow.flags)?;
+    write_priority_match(f, flow.priority, &flow.matches, names)?;
+    write!(f, "actions={}", Named(&Instructions(&flow.instructions), names))
+}
+
+pub(super) fn write_flags(f: &mut Formatter<'_>, flags: FlowModFlags) -> fmt::Result {
     FlowModFlags::NAMES
         .iter()
         .filter(|(flag, _)| flags.contains(*flag))
@@ -276,8 +304,13 @@ fn write_flags(f: &mut Formatter<'_>, flags: FlowModFlags) -> fmt::Result {
 }
 
 /// Priority and match with a space behind, nothing if there is nothing to say.
-fn write_priority_match(f: &mut Formatter<'_>, priority: Priority, matches: &Match) -> fmt::Result {
-    let mut out = Commas { f, first: true };
+pub(super) fn write_priority_match(
+    f: &mut Formatter<'_>,
+    priority: Priority,
+    matches: &Match,
+    names: &Names,
+) -> fmt::Result {
+    let mut out = Commas::new(f, names);
     if priority != Priority::DEFAULT {
         out.item(format_args!("priority={priority}"))?;
     }
@@ -285,24 +318,28 @@ fn write_priority_match(f: &mut Formatter<'_>, priority: Priority, matches: &Mat
     if out.first { Ok(()) } else { f.write_str(" ") }
 }
 
-/// Seconds with as many decimals as it takes.
-struct Seconds(Duration);
+/// Seconds with milliseconds, or with nanoseconds if there are any; `?` if they are not known.
+pub(super) struct Seconds(pub Duration);
 
 impl Display for Seconds {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let text = format!("{}.{:09}", self.0.as_secs(), self.0.subsec_nanos());
-        write!(f, "{}s", text.trim_end_matches('0').trim_end_matches('.'))
+        match (self.0.as_secs(), self.0.subsec_nanos()) {
+            (secs, _) if secs >= u32::MAX.into() => f.write_str("?"),
+            (secs, 0) => write!(f, "{secs}s"),
+            (secs, nanos) if nanos % 1_000_000 == 0 => write!(f, "{secs}.{:03}s", nanos / 1_000_000),
+            (secs, nanos) => write!(f, "{secs}.{}s", format!("{nanos:09}").trim_end_matches('0')),
+        }
     }
 }
 
-impl Display for FlowMod {
+impl Text for FlowMod {
     /// The flow as add-flow, mod-flows or del-flows take it.
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut Formatter<'_>, names: &Names) -> fmt::Result {
         let deletes = matches!(self.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
-        let mut out = Commas { f, first: true };
+        let mut out = Commas::new(f, names);
         let default_table = if deletes { TableId::ALL } else { TableId(0) };
         if self.table != default_table {
-            out.item(format_args!("table={}", self.table))?;
+            out.item(format_args!("table={}", TableName(self.table, names)))?;
         }
         match (self.command, self.cookie_mask) {
             (FlowModCommand::Add, _) if self.cookie.0 == 0 => {}
@@ -320,7 +357,7 @@ impl Display for FlowMod {
             }
         }
         if let Some(port) = self.out_port {
-            out.item(format_args!("out_port={}", PortName(port)))?;
+            out.item(format_args!("out_port={}", PortName(port, names)))?;
         }
         if let Some(group) = self.out_group {
             out.item(format_args!("out_group={group}"))?;
@@ -338,6 +375,6 @@ impl Display for FlowMod {
         if !out.first {
             f.write_str(" ")?;
         }
-        write!(f, "actions={}", Instructions(&self.instructions))
+        write!(f, "actions={}", Named(&Instructions(&self.instructions), names))
     }
 }

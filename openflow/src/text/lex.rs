@@ -1,6 +1,8 @@
 //! Words of a flow: `name`, `name=value`, `name:value`, `name(value)`, between commas and spaces.
 
-use super::TextError;
+use super::naming::{NO_NAMES, Names};
+use super::{TextError, extension};
+use crate::{PortNo, ports};
 
 /// One word. `pos` counts the bytes of the whole text before the name.
 #[derive(Clone, Copy, Debug)]
@@ -9,12 +11,19 @@ pub(super) struct Word<'a> {
     pub value: Option<&'a str>,
     pub pos: usize,
     value_pos: usize,
+    /// What the switch calls its ports and tables.
+    pub names: &'a Names,
 }
 
 impl<'a> Word<'a> {
     /// An error about the name.
     pub fn error(&self, reason: impl Into<String>) -> TextError {
         TextError { token: self.name.to_owned(), position: self.pos, reason: reason.into() }
+    }
+
+    /// The name is none of `known`.
+    pub fn unknown<'k>(&self, reason: &str, known: impl IntoIterator<Item = &'k str>) -> TextError {
+        self.error(extension::unknown(reason, self.name, known))
     }
 
     /// An error about the value.
@@ -40,20 +49,36 @@ impl<'a> Word<'a> {
             Some(_) => Err(self.value_error(format!("{} takes no value", self.name))),
         }
     }
+
+    /// The words that the value is made of.
+    pub fn inner(&self) -> Result<Vec<Word<'a>>, TextError> {
+        words(self.value.unwrap_or(""), self.value_pos, self.names)
+    }
+
+    /// The port that the value names.
+    pub fn port(&self) -> Result<PortNo, TextError> {
+        super::value::port(self.need()?, self.names).ok_or_else(|| self.no_port("no port"))
+    }
+
+    /// The value is no port.
+    pub fn no_port(&self, reason: &str) -> TextError {
+        let known = ports::NAMES.iter().map(|(_, name)| *name);
+        self.value_error(extension::unknown(reason, self.value.unwrap_or(""), known))
+    }
 }
 
 /// Splits a text whose first byte is the `base`th of the whole one.
-pub(super) fn words(text: &str, base: usize) -> Result<Vec<Word<'_>>, TextError> {
+pub(super) fn words<'a>(text: &'a str, base: usize, names: &'a Names) -> Result<Vec<Word<'a>>, TextError> {
     let mut all = Vec::new();
     let mut at = 0;
     while at < text.len() {
         let len = word_len(&text[at..]).ok_or_else(|| TextError {
             token: text[at..].trim().to_owned(),
             position: base + at,
-            reason: "the parentheses do not match".to_owned(),
+            reason: "the parentheses or quotes do not match".to_owned(),
         })?;
         if len > 0 {
-            all.push(word(&text[at..at + len], base + at));
+            all.push(word(&text[at..at + len], base + at, names));
         }
         at += len;
         at += text[at..].chars().next().map_or(0, char::len_utf8);
@@ -61,11 +86,23 @@ pub(super) fn words(text: &str, base: usize) -> Result<Vec<Word<'_>>, TextError>
     Ok(all)
 }
 
-/// Bytes until a separator outside parentheses; `None` if they do not match.
+/// Splits a whole text without names.
+pub(super) fn bare_words(text: &str) -> Result<Vec<Word<'_>>, TextError> {
+    words(text, 0, &NO_NAMES)
+}
+
+/// Bytes until a separator outside parentheses and quotes; `None` if they do not match.
 fn word_len(text: &str) -> Option<usize> {
     let mut depth = 0usize;
+    let (mut quoted, mut escaped) = (false, false);
     for (idx, c) in text.char_indices() {
+        if quoted {
+            quoted = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+            continue;
+        }
         match c {
+            '"' => quoted = true,
             '(' => depth += 1,
             ')' => depth = depth.checked_sub(1)?,
             ',' if depth == 0 => return Some(idx),
@@ -73,16 +110,17 @@ fn word_len(text: &str) -> Option<usize> {
             _ => {}
         }
     }
-    (depth == 0).then_some(text.len())
+    (depth == 0 && !quoted).then_some(text.len())
 }
 
-fn word(text: &str, pos: usize) -> Word<'_> {
-    let Some(at) = text.find(['=', ':', '(']) else {
-        return Word { name: text, value: None, pos, value_pos: pos };
+fn word<'a>(text: &'a str, pos: usize, names: &'a Names) -> Word<'a> {
+    let separator = text.find(['=', ':', '(']).filter(|_| !text.starts_with('"'));
+    let Some(at) = separator else {
+        return Word { name: text, value: None, pos, value_pos: pos, names };
     };
     let mut value = &text[at + 1..];
     if text[at..].starts_with('(') {
         value = value.strip_suffix(')').unwrap_or(value);
     }
-    Word { name: &text[..at], value: Some(value), pos, value_pos: pos + at + 1 }
+    Word { name: &text[..at], value: Some(value), pos, value_pos: pos + at + 1, names }
 }

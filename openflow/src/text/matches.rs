@@ -1,9 +1,9 @@
 //! Matches read from words.
 
-use super::TextError;
 use super::lex::Word;
 use super::names::{PROTOCOLS, TCP_FLAGS, field};
 use super::value::{int, number, oxm};
+use super::{TextError, extension};
 use crate::oxm::VID_PRESENT;
 use crate::{Field, Match, MatchError, Oxm};
 
@@ -66,8 +66,15 @@ impl<'w, 'a> MatchReader<'w, 'a> {
                 self.put(word, flags);
             }
             name => {
-                let Some(field) = self.resolve(name).or_else(|| field(name)) else { return Ok(false) };
-                let value = oxm(field, word.need()?).map_err(|reason| word.value_error(reason))?;
+                let Some(field) = self.resolve(name).or_else(|| field(name)) else {
+                    return if extension::is_field(name) {
+                        Err(word.error(extension::UNSUPPORTED))
+                    } else {
+                        Ok(false)
+                    };
+                };
+                let value =
+                    oxm(field, word.need()?, word.names).map_err(|reason| word.value_error(reason))?;
                 self.put(word, value);
             }
         }
@@ -185,7 +192,7 @@ impl<'w, 'a> MatchReader<'w, 'a> {
 fn tcp_flags(word: &Word<'_>) -> Result<Oxm, TextError> {
     let text = word.need()?;
     if text.starts_with(|c: char| c.is_ascii_digit()) {
-        return oxm(Field::TcpFlags, text).map_err(|reason| word.value_error(reason));
+        return oxm(Field::TcpFlags, text, word.names).map_err(|reason| word.value_error(reason));
     }
     let bit = |name: &str| {
         let idx = TCP_FLAGS.iter().position(|flag| *flag == name);

@@ -44,6 +44,15 @@ pub(super) fn field(name: &str) -> Option<Field> {
         .or_else(|| ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, field)| *field))
 }
 
+/// Every name that a match may have: protocols, fields, aliases and those that are written in a way of their own.
+pub(super) fn in_any_match() -> impl Iterator<Item = &'static str> {
+    const OTHERS: &[&str] =
+        &["dl_vlan", "vlan_tci", "nw_tos", "nw_src", "nw_dst", "tp_src", "tp_dst", "icmp_type", "icmp_code"];
+    let protocols = PROTOCOLS.iter().map(|(name, ..)| *name);
+    let fields = Field::ALL.iter().map(|field| field.name());
+    protocols.chain(fields).chain(ALIASES.iter().map(|(name, _)| *name)).chain(OTHERS.iter().copied())
+}
+
 /// How a match names a field. VLAN, DSCP and TCP flags are written differently altogether.
 pub(super) const fn in_match(field: Field) -> &'static str {
     match field {

@@ -43,12 +43,15 @@ fn errors_name_the_word_and_its_place() {
         assert_eq!((error.position, error.token.as_str()), (position, token), "{text}: {error}");
     }
     let error = parse_flow("tcp,tp_dstt=80,actions=drop").expect_err("unknown");
-    assert_eq!(error.to_string(), "column 5: \"tp_dstt\": no such match field or property of a flow");
+    assert_eq!(
+        error.to_string(),
+        "column 5: \"tp_dstt\": no such match field or property of a flow; did you mean \"tp_dst\"?"
+    );
 }
 
 #[test]
 fn a_dumped_line_reads_again() {
-    let line = " cookie=0x5, duration=12.5s, table=3, n_packets=7, n_bytes=420, idle_timeout=30, send_flow_rem \
+    let line = " cookie=0x5, duration=12.500s, table=3, n_packets=7, n_bytes=420, idle_timeout=30, send_flow_rem \
                 priority=10,arp,in_port=2 actions=CONTROLLER:65535";
     let flow = parse_flow(line).expect("a line of dump-flows");
     assert_eq!((flow.table, flow.cookie.0, flow.idle_timeout), (TableId(3), 5, 30));
