@@ -45,6 +45,10 @@ pub(crate) fn pop_vlan(frame: &mut Frame, places: &mut Places) {
     if places.n_tags == 0 || frame.pop_vlan().is_none() {
         return;
     }
+    if places.is_unreadable() {
+        // What it is may be told by the tag that was one too many.
+        return shims::reread(frame, places);
+    }
     places.n_tags -= 1;
     places.network_at -= vlan::TAG_LEN as u16;
     places.transport_at = places.transport_at.saturating_sub(vlan::TAG_LEN as u16);

@@ -18,7 +18,7 @@ const NOT_AN_ETHERTYPE: u16 = 0x05ff;
 /// Where the headers of a frame are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Places {
-    /// The Ethertype after the tags.
+    /// The Ethertype after the tags (§7.2.3.7); zero if what follows them is not that, which only actions can bring about.
     pub ethertype: u16,
     /// VLAN tags.
     pub n_tags: u8,
@@ -32,6 +32,13 @@ pub(crate) struct Places {
     pub protocol: u8,
     /// Any fragment.
     pub is_fragment: bool,
+}
+
+impl Places {
+    /// Actions left something behind the tags that is not what the frame says it is.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.ethertype == 0
+    }
 }
 
 #[inline(always)]

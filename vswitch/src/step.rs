@@ -290,14 +290,9 @@ fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<O
     }))
 }
 
-/// Fields that set-field may write: those of the standard but the type of a frame, see docs/limits.md.
-pub(crate) fn is_settable(field: Field) -> bool {
-    field.is_settable() && field != Field::EthType
-}
-
 fn check_set_field(oxm: &Oxm, tagged: bool, known: Option<&Match>) -> Result<(), ErrorKind> {
     let field = oxm.field;
-    if !is_settable(field) || oxm.mask.is_some() {
+    if !field.is_settable() || oxm.mask.is_some() {
         return Err(BadAction::BadSetType.into());
     }
     let vid = u128::from(VID_PRESENT);

@@ -169,3 +169,30 @@ fn the_tags_of_what_a_pop_made_unreadable_are_still_there() {
     let inside = segment(80, b"x");
     assert_eq!(sent(&mut s, &bytes), [behind(&inside, &tagged), behind(&inside, &bare)]);
 }
+
+/// §7.2.3.7: the type that a match sees and a set-field writes is the one behind the tags.
+#[test]
+fn the_type_of_a_frame_is_behind_its_tags() {
+    let mut s = switch();
+    let set = |ethertype: u16| Action::SetField(Oxm::new(Field::EthType, ethertype.into()));
+    let vid = Action::SetField(Oxm::new(Field::VlanVid, 0x1005));
+    let push = |tpid| [Action::PushVlan(tpid), vid.clone()];
+    let actions = [&push(0x8100)[..], &push(0x88a8), &[set(0x88b5)]].concat();
+    flow(&mut s, 0, Match::new().eth_type(IPV4), &actions, Some(1));
+    flow(&mut s, 1, Match::new().eth_type(0x88b5), &[out()], None);
+    let bytes = segment(80, b"x");
+    let tags = [0x88, 0xa8, 0, 5, 0x81, 0, 0, 5, 0x88, 0xb5];
+    assert_eq!(sent(&mut s, &bytes), [behind(&bytes, &tags)]);
+}
+
+/// What follows the tags is not what its type says: the tags are there all the same.
+#[test]
+fn a_frame_of_a_wrong_type_keeps_its_tags() {
+    let mut s = switch();
+    let set = |ethertype: u16| Action::SetField(Oxm::new(Field::EthType, ethertype.into()));
+    let actions =
+        [set(0x86dd), Action::PushVlan(0x8100), Action::PushVlan(0x8100), Action::PopVlan, set(IPV4), out()];
+    flow(&mut s, 0, Match::new().eth_type(IPV4), &actions, None);
+    let bytes = segment(80, b"x");
+    assert_eq!(sent(&mut s, &bytes), [behind(&bytes, &[0x81, 0, 0, 0, 8, 0])]);
+}

@@ -11,7 +11,6 @@ use packet::Instant;
 use super::meters::meter_features;
 use super::{Deferred, Switch};
 use crate::ConnId;
-use crate::step::is_settable;
 
 impl Switch {
     pub(super) fn multipart(
@@ -110,7 +109,7 @@ impl Switch {
         const INSTRUCTIONS: [u16; 6] = [1, 2, 3, 4, 5, 6];
         const ACTIONS: [u16; 16] = [0, 11, 12, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27];
         let last = table + 1 == self.config.n_tables;
-        let settable: Vec<Field> = Field::ALL.iter().copied().filter(|f| is_settable(*f)).collect();
+        let settable: Vec<Field> = Field::ALL.iter().copied().filter(|f| f.is_settable()).collect();
         let mut features = Vec::new();
         for miss in [false, true] {
             let types = INSTRUCTIONS.into_iter().filter(|&t| t != 1 || !last).collect();

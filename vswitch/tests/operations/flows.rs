@@ -106,10 +106,14 @@ fn network(bits: u8, dice: &mut Dice<'_>, wanted: &mut Vec<Oxm>) {
     }
 }
 
+fn ethertype(dice: &mut Dice<'_>) -> u16 {
+    dice.pick(&[0x0800, 0x0800, 0x86dd, 0x86dd, 0x0806, 0x8847, 0x88e7, 0x8100, 40])
+}
+
 /// A field and what to set it to.
 pub fn set_field(dice: &mut Dice<'_>) -> Oxm {
     let oxm = |field, value: u16| Oxm::new(field, value.into());
-    match dice.below(26) {
+    match dice.below(27) {
         0 => Oxm::mac(Field::EthDst, mac(dice)),
         1 => Oxm::mac(Field::EthSrc, mac(dice)),
         2 => oxm(Field::VlanVid, 0x1000 | dice.pick(&[5u16, 10, 99])),
@@ -135,7 +139,8 @@ pub fn set_field(dice: &mut Dice<'_>) -> Oxm {
         22 => oxm(Field::MplsTc, dice.below(8)),
         23 => oxm(Field::MplsBos, dice.below(2)),
         24 => oxm(Field::PbbIsid, dice.below(9)),
-        _ => oxm(Field::PbbUca, dice.below(2)),
+        25 => oxm(Field::PbbUca, dice.below(2)),
+        _ => oxm(Field::EthType, ethertype(dice)),
     }
 }
 
@@ -148,10 +153,7 @@ fn action(dice: &mut Dice<'_>) -> Action {
         15 => Action::PushVlan(dice.pick(&[0x8100, 0x88a8])),
         16..=17 => Action::PopVlan,
         18 => Action::PushMpls(dice.pick(&[0x8847, 0x8848])),
-        19..=20 => {
-            let ethertypes = [0x0800, 0x0800, 0x86dd, 0x86dd, 0x0806, 0x8847, 0x88e7, 0x8100, 40];
-            Action::PopMpls(dice.pick(&ethertypes))
-        }
+        19..=20 => Action::PopMpls(ethertype(dice)),
         21 => Action::PushPbb(0x88e7),
         22 => Action::PopPbb,
         23 => match dice.below(3) {
