@@ -28,12 +28,14 @@ impl Meter {
         let scale = if in_packets { 1 } else { 1000 };
         let tokens = |&band: &Band| {
             let rate = u128::from(band.rate) * scale;
-            // Without a burst the standard leaves it to the switch: a tenth of a second, and at least one frame.
+            // Without a burst the standard leaves it to the switch: a tenth of a second, and at least two frames of
+            // full size.
+            let frame = if in_packets { 1 } else { 1514 * 8 };
             let burst = match m.flags.contains(MeterFlags::BURST) && band.burst != 0 {
-                true => u128::from(band.burst) * scale,
-                false => rate / 10,
+                true => (u128::from(band.burst) * scale).max(frame),
+                false => (rate / 10).max(2 * frame),
             };
-            let most = burst.max(if in_packets { 1 } else { 1514 * 8 }) * 1_000_000_000;
+            let most = burst * 1_000_000_000;
             Tokens { band, rate, most, left: most, since: now }
         };
         Self { id: m.meter, in_packets, bands: m.bands.iter().map(tokens).collect() }

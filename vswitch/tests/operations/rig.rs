@@ -6,6 +6,7 @@ use openflow::{
     Dpid, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStats, FlowStatsRequest, Message,
     MultipartRequest, PacketInReason, PortConfig, PortDesc, PortNo, Reply, Request, TableStats,
 };
+use packet::offload::complete_checksum;
 use packet::{Frame, MacAddr};
 use vswitch::oracle::{Flow, Oracle, Outcome};
 use vswitch::standalone::Standalone;
@@ -97,7 +98,7 @@ impl Rig {
         match op {
             Op::Mod(_) | Op::Group(_) | Op::Meter(_) | Op::Port(_) => self.change(op),
             Op::Frame { worker, port, bytes, repeat } => {
-                (0..repeat).try_for_each(|_| self.frame(worker, port, &bytes).map(drop))
+                (0..repeat).try_for_each(|_| self.frame(worker, port, &bytes))
             }
             Op::Barrier => {
                 self.barriers.push_back(self.n_changes);
@@ -262,24 +263,47 @@ impl Rig {
     ///
     /// # Errors
     /// With what leaves otherwise than the oracle says.
-    pub fn frame(&mut self, worker: usize, port: u32, bytes: &[u8]) -> Result<Outcome, Mismatch> {
+    pub fn frame(&mut self, worker: usize, port: u32, bytes: &[u8]) -> Result<(), Mismatch> {
+        self.offloaded((worker, port), bytes, Frame::from_bytes(bytes))
+    }
+
+    /// As [`frame`](Self::frame) with `frame` being `bytes` when its checksum is complete.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn offloaded(
+        &mut self,
+        (worker, port): (usize, u32),
+        bytes: &[u8],
+        frame: Frame,
+    ) -> Result<(), Mismatch> {
         let epoch = self.s.workers[worker].epoch();
         let (oracle, _) = self.epochs.get_mut(&epoch).ok_or("a worker is in an epoch never published")?;
         oracle.now = self.s.now;
         let expected = oracle.process(PortNo(port), bytes);
-        let sent = self.s.process_frames(worker, PortNo(port), Frame::from_bytes(bytes));
-        let queues: Vec<_> = sent.iter().map(|(_, frame)| frame.queue).collect();
-        let outputs: Vec<_> = sent.into_iter().map(|(port, frame)| (port, frame.to_vec())).collect();
+        let with = frame.meta.csum;
+        let (mut outputs, mut queues) = (Vec::new(), Vec::new());
+        for (to, mut frame) in self.s.process_frames(worker, PortNo(port), frame) {
+            complete_checksum(&mut frame).map_err(|e| format!("what left by port {to:?}: {e:?}"))?;
+            outputs.push((to, frame.to_vec()));
+            queues.push(frame.queue);
+        }
         same!(
             outputs,
             expected.outputs,
-            "worker {worker}, epoch {epoch}, frame {bytes:02x?} from port {port}"
+            "worker {worker}, epoch {epoch}, frame {bytes:02x?} from port {port}, checksum {with:?}"
         );
         same!(queues, expected.queues, "queues of frame {bytes:02x?} from port {port}");
+        self.expect(port, bytes.len(), &expected);
+        Ok(())
+    }
+
+    /// What the counters must become by a frame of `len` bytes.
+    fn expect(&mut self, port: u32, len: usize, expected: &Outcome) {
         for id in &expected.hits {
             let (packets, octets) = self.counts.entry(*id).or_default();
             *packets += 1;
-            *octets += bytes.len() as u64;
+            *octets += len as u64;
             if let Some(flow) = self.oracle.flows.iter_mut().find(|f| f.id == *id) {
                 flow.last_used = self.s.now;
             }
@@ -296,7 +320,6 @@ impl Rig {
             let (table, cookie) = (p.table.0, p.cookie.0);
             self.punted.push((p.reason.number(), table, cookie, port, p.metadata, p.data.clone()));
         }
-        Ok(expected)
     }
 
     fn ask(&mut self, body: Request) -> Result<(), Mismatch> {
@@ -332,6 +355,8 @@ impl Rig {
         self.punted.sort();
         self.punts_seen.sort();
         same!(self.punts_seen, self.punted, "packet-ins");
+        self.punts_seen.clear();
+        self.punted.clear();
         if !self.removed.is_empty() {
             return Err(format!("removals never told: {:?}", self.removed));
         }
