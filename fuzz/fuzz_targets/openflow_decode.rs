@@ -1,4 +1,4 @@
 #![no_main]
-//! See `weft_fuzz::openflow_decode`.
+//! See `weft_fuzz::codec`.
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| weft_fuzz::openflow_decode(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| weft_fuzz::codec(data));

@@ -1,5 +1,10 @@
-//! Frames: no bytes and no metadata make a parser panic or an offload lie.
+//! Frames: no bytes and no metadata make a parser panic or an offload lie, and a switch with many flows does with them
+//! what the oracle says.
 
+use std::cell::RefCell;
+
+use openflow::FlowMod;
+use openflow::{FlowModCommand, PortNo};
 use packet::layout::Layout;
 use packet::offload::{check_meta, complete_checksum, segment, wire_size};
 use packet::{
@@ -7,10 +12,13 @@ use packet::{
     ipv6, nd, tcp, udp,
 };
 
-/// The first eight bytes are the metadata, the rest is the frame.
+use crate::operations::{self, Dice, N_PORTS, OP_SIZE, Op, Rig};
+
+/// The first eight bytes are the metadata, the port and which flows there are; the rest is the frame.
 pub fn frames(data: &[u8]) {
     let Some((meta, bytes)) = data.split_first_chunk::<8>() else { return };
     read(bytes);
+    switched(meta, bytes);
     let mut pool = Pool::default();
     let Some(mut frame) = pool.frame_from(bytes) else { return };
     frame.meta = metadata(meta);
@@ -104,4 +112,83 @@ fn offload(pool: &mut Pool, frame: Frame) {
             assert!(matches!(transport.protocol, IpProtocol::TCP | IpProtocol::UDP));
         }
     }
+}
+
+/// Sets of flows.
+const N_SETS: usize = 4;
+/// Flow mods of a set; about half are refused or replace others.
+const N_MODS: usize = 160;
+
+/// A switch held to the oracle, and one that is given metadata that lies.
+struct Switches {
+    judged: Rig,
+    robust: Rig,
+}
+
+impl Switches {
+    fn new(set: usize) -> Self {
+        let [judged, robust] = [(); 2].map(|()| with_flows(set as u64));
+        Self { judged, robust }
+    }
+}
+
+/// A switch without a cache, so that a finding does not depend on the frames before it, and flows made by dice.
+fn with_flows(set: u64) -> Rig {
+    let mut rig = Rig::new(0);
+    let mut state = set + 1;
+    let mut number = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    for n in 0..N_MODS {
+        let bytes: Vec<u8> = (0..OP_SIZE).map(|_| number()).collect();
+        let op = if n < 6 {
+            Op::Group(operations::group_mod(&mut Dice::new(&bytes)))
+        } else {
+            let m = operations::flow_mod(&mut Dice::new(&bytes));
+            // Flows that stay, and one for every frame.
+            let command = FlowModCommand::Add;
+            Op::Mod(FlowMod { command, idle_timeout: 0, hard_timeout: 0, ..m })
+        };
+        rig.run(op).expect("no frame has come yet");
+    }
+    rig.settle().expect("nothing is told yet");
+    rig
+}
+
+thread_local! {
+    static SWITCHES: RefCell<[Option<Switches>; N_SETS]> = const { RefCell::new([const { None }; N_SETS]) };
+}
+
+fn switched(meta: &[u8; 8], bytes: &[u8]) {
+    let port = 1 + u32::from(meta[6]) % (N_PORTS + 1);
+    let set = usize::from(meta[7]) % N_SETS;
+    SWITCHES.with_borrow_mut(|switches| {
+        let Switches { judged, robust } = switches[set].get_or_insert_with(|| Switches::new(set));
+        let judge = |rig: &mut Rig| {
+            rig.frame(0, port, bytes)?;
+            if let Some(partial) = operations::partial(bytes) {
+                rig.offloaded((0, port), bytes, partial)?;
+            }
+            rig.check_counters()
+        };
+        if let Err(mismatch) = judge(judged) {
+            // The next input must find a switch that is as it was.
+            switches[set] = None;
+            panic!("{mismatch}");
+        }
+        let mut frame = Frame::from_bytes(bytes);
+        frame.meta = metadata(meta);
+        for (_, mut frame) in robust.s.process_frames(0, PortNo(port), frame) {
+            let _ = check_meta(&frame);
+            let _ = complete_checksum(&mut frame);
+        }
+        robust.s.idle();
+        robust.s.messages();
+    });
+}
+
+pub fn describe(data: &[u8]) -> String {
+    let Some((meta, bytes)) = data.split_first_chunk::<8>() else { return "nothing".to_owned() };
+    format!("{:?}, port {}, flows {}, {bytes:02x?}", metadata(meta), meta[6], meta[7])
 }

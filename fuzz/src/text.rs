@@ -15,3 +15,7 @@ pub fn flow_text(data: &[u8]) {
         assert_eq!(parse_flow(&written).as_ref(), Ok(&flow), "{text:?} was written {written:?}");
     }
 }
+
+pub fn describe(data: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(data))
+}
