@@ -27,6 +27,8 @@ pub struct SwitchConfig {
     pub fail_mode: FailMode,
     /// Most flows of one table.
     pub max_flows: u32,
+    /// Most bytes that messages in bundles may take before these are committed, in all connections together.
+    pub max_bundle_bytes: usize,
     /// Entries of each worker's microflow cache, rounded up to a power of two; zero for no cache.
     pub cache_entries: u32,
     /// Seed of the hash secrets; `None` takes a random one.
@@ -55,6 +57,7 @@ impl Default for SwitchConfig {
             },
             fail_mode: FailMode::Secure,
             max_flows: 1_000_000,
+            max_bundle_bytes: 512 << 20,
             cache_entries: 1 << 15,
             seed: None,
         }

@@ -216,6 +216,16 @@ impl Publisher {
         self.pending.push(op);
     }
 
+    /// How many changes are not published.
+    pub(crate) fn n_pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Forgets the changes beyond the first `n` that are not published.
+    pub(crate) fn forget_pending(&mut self, n: usize) {
+        self.pending.truncate(n);
+    }
+
     /// There are changes that are not published.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.pending.is_empty()

@@ -103,6 +103,11 @@ impl Standalone {
         }
     }
 
+    /// The transaction that the next message will have.
+    pub fn upcoming_xid(&self) -> Xid {
+        Xid(self.next_xid)
+    }
+
     /// Hands a message over without carrying anything.
     pub fn submit(&mut self, message: Message) -> Xid {
         let xid = Xid(self.next_xid);

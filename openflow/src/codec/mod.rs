@@ -100,6 +100,17 @@ pub fn decode(version: Version, bytes: &[u8]) -> Result<(Xid, Message), DecodeEr
     Ok((header.xid, message))
 }
 
+/// Of the start of a message that puts another into a bundle, what is the start of that other: an error about it quotes
+/// that (1.4 §7.3.9.7). Of 1.4, or of the extension of 1.3.
+pub fn bundled(bytes: &[u8]) -> &[u8] {
+    const OF_EXPERIMENTER: u8 = 4;
+    let start = match Header::parse(bytes) {
+        Some(Header { kind: OF_EXPERIMENTER, .. }) => HEADER_LEN + 16,
+        _ => HEADER_LEN + 8,
+    };
+    bytes.get(start..).unwrap_or_default()
+}
+
 fn decode_body(version: Version, header: Header, bytes: &[u8]) -> Decoded<Message> {
     if usize::from(header.len) != bytes.len() {
         return Err(BadRequest::BadLen.into());

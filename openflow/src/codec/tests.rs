@@ -697,3 +697,17 @@ fn errors_have_the_codes_of_the_standard() {
         }
     }
 }
+
+#[test]
+fn what_a_bundled_message_starts_with_is_found() {
+    let inner = Message::FlowMod(FlowMod::default());
+    let add =
+        BundleAdd { bundle: 1, flags: BundleFlags::ATOMIC, xid: Xid(5), message: Box::new(inner.clone()) };
+    for version in [Version::V13, Version::V14] {
+        let (mut outer, mut expected) = (Vec::new(), Vec::new());
+        encode(version, Xid(5), &Message::BundleAdd(add.clone()), &mut outer).expect("it fits");
+        encode(version, Xid(5), &inner, &mut expected).expect("it fits");
+        assert!(bundled(&outer).starts_with(&expected), "{version:?}");
+        assert_eq!(bundled(&outer[..10]), []);
+    }
+}

@@ -1,4 +1,4 @@
-//! Flow modifications, timeouts and removals (§5.5, §6.4, §7.3.4.1, §7.4.2).
+//! The flows of every table, as the owner knows them (§5.2).
 
 use core::cmp::Ordering;
 use core::time::Duration;
@@ -6,42 +6,50 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lookup::{Index, Rule, Slab};
-use openflow::error::{BadRequest, FlowModFailed};
 use openflow::{
-    Action, Cookie, ErrorKind, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason,
-    FlowStats, FlowStatsRequest, GroupId, Instruction, Match, Message, PortNo, Priority, TableId, TableStats,
+    Action, Cookie, FlowModFlags, FlowRemovedReason, FlowStats, FlowStatsRequest, GroupId, Instruction,
+    Match, PortNo, Priority, TableId, TableStats,
 };
 use packet::Instant;
 
-use super::{Deferred, Switch};
 use crate::datapath::Counted;
-use crate::key::{self, Key, N_WORDS};
-use crate::snapshot::{Flow, Layout, Op};
-use crate::step::{Body, Checks, Entry, check_flags, compile_body};
+use crate::key;
+use crate::snapshot::Flow;
+use crate::step::{Body, Entry};
 use crate::trace::TraceEntry;
 
 /// A flow as the owner knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FlowRecord {
-    table: TableId,
-    priority: Priority,
-    cookie: Cookie,
-    matches: Arc<Match>,
-    instructions: Vec<Instruction>,
-    flags: FlowModFlags,
-    importance: u16,
-    idle_timeout: u16,
-    hard_timeout: u16,
-    installed: Instant,
-    last_used: Instant,
-    packets: u64,
-    bytes: u64,
+    pub table: TableId,
+    pub priority: Priority,
+    pub cookie: Cookie,
+    pub matches: Arc<Match>,
+    pub instructions: Vec<Instruction>,
+    pub flags: FlowModFlags,
+    pub importance: u16,
+    pub idle_timeout: u16,
+    pub hard_timeout: u16,
+    pub installed: Instant,
+    pub last_used: Instant,
+    /// When a timer will look at it.
+    pub armed: Option<Instant>,
+    pub packets: u64,
+    pub bytes: u64,
     /// Higher for older flows; zero until it is first in the tables.
-    age: u64,
+    pub age: u64,
     /// In the tables; none if no frame can match it.
-    rule: Option<Flow>,
+    pub rule: Option<Flow>,
     /// It is gone, and only waits for its last counts.
-    removed: Option<(Instant, FlowRemovedReason)>,
+    pub removed: Option<Removal>,
+}
+
+/// How a flow went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removal {
+    pub at: Instant,
+    /// None if nobody is to be told: another flow has its place.
+    pub reason: Option<FlowRemovedReason>,
 }
 
 /// When to look at a flow.
@@ -69,7 +77,6 @@ impl PartialOrd for Timer {
 pub(super) struct Flows {
     records: Slab<FlowRecord>,
     tables: Vec<TableRecord>,
-    needs: Needs,
     /// Counts flows and stamps.
     n_made: u64,
 }
@@ -79,67 +86,6 @@ struct TableRecord {
     by_match: HashMap<(Priority, Arc<Match>), Index>,
     lookups: u64,
     matched: u64,
-}
-
-/// Which bits of a key the flows look at. It only grows, until no flow is left: a smaller layout would gain little and
-/// empty the caches.
-#[derive(Debug, Default)]
-struct Needs {
-    first_table: Key,
-    later_tables: Key,
-    /// What steps write, and what decides what they write.
-    rewrites: Vec<(Key, Key)>,
-    metadata: u64,
-    generation: u64,
-}
-
-impl Needs {
-    /// Notes a flow; returns the layout if it is another now.
-    fn add(&mut self, flow: &Flow) -> Option<Layout> {
-        let before = (self.needed(), self.rewritten());
-        let table = if flow.value.table == 0 { &mut self.first_table } else { &mut self.later_tables };
-        for cond in &flow.conds {
-            table[usize::from(cond.word)] |= cond.mask;
-        }
-        self.metadata |= flow.value.metadata.1;
-        for step in flow.value.apply.iter() {
-            let (mut writes, mut reads) = ([0; N_WORDS], [0; N_WORDS]);
-            step.writes(&mut writes);
-            step.reads(&mut reads);
-            if writes != [0; N_WORDS] && !self.rewrites.contains(&(writes, reads)) {
-                self.rewrites.push((writes, reads));
-            }
-        }
-        let after = (self.needed(), self.rewritten());
-        if before == after {
-            return None;
-        }
-        self.generation += 1;
-        Some(Layout::new(&after.0, after.1, self.generation))
-    }
-
-    fn needed(&self) -> Key {
-        let mut needed = self.first_table;
-        or(&mut needed, &self.later_tables);
-        // What a step reads only counts if a later table looks at what it writes.
-        for (writes, reads) in &self.rewrites {
-            if writes.iter().zip(&self.later_tables).any(|(w, l)| w & l != 0) {
-                or(&mut needed, reads);
-            }
-        }
-        needed
-    }
-
-    fn rewritten(&self) -> Key {
-        let mut rewritten = [0; N_WORDS];
-        self.rewrites.iter().for_each(|(writes, _)| or(&mut rewritten, writes));
-        rewritten[key::METADATA] |= self.metadata;
-        rewritten
-    }
-}
-
-fn or(to: &mut Key, from: &Key) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to |= from);
 }
 
 fn outputs_to(instructions: &[Instruction], wanted: impl Fn(&Action) -> bool) -> bool {
@@ -169,14 +115,14 @@ impl FlowRecord {
     }
 
     /// When it expires, as far as is known.
-    fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let after = |since: Instant, secs: u16| (secs != 0).then(|| since + Duration::from_secs(secs.into()));
         let hard = after(self.installed, self.hard_timeout);
         let idle = after(self.last_used, self.idle_timeout);
         hard.into_iter().chain(idle).min()
     }
 
-    fn stats(&self, now: Instant) -> FlowStats {
+    pub(super) fn stats(&self, now: Instant) -> FlowStats {
         let hidden = |flag: FlowModFlags| self.flags.contains(flag);
         FlowStats {
             table: self.table,
@@ -196,14 +142,15 @@ impl FlowRecord {
 }
 
 /// Which flows a request speaks of.
-struct Filter<'a> {
-    table: TableId,
-    matches: &'a Match,
+#[derive(Debug)]
+pub(super) struct Filter<'a> {
+    pub table: TableId,
+    pub matches: &'a Match,
     /// Also exactly this priority and match.
-    strict: Option<Priority>,
-    cookie: (Cookie, u64),
-    out_port: Option<PortNo>,
-    out_group: Option<GroupId>,
+    pub strict: Option<Priority>,
+    pub cookie: (Cookie, u64),
+    pub out_port: Option<PortNo>,
+    pub out_group: Option<GroupId>,
 }
 
 impl Flows {
@@ -211,7 +158,6 @@ impl Flows {
         Self {
             records: Slab::new(),
             tables: (0..n_tables).map(|_| TableRecord::default()).collect(),
-            needs: Needs::default(),
             n_made: 0,
         }
     }
@@ -243,7 +189,7 @@ impl Flows {
     }
 
     /// The flows a filter selects, in ascending order of tables, then by descending priority.
-    fn select(&self, filter: &Filter<'_>) -> Vec<Index> {
+    pub(super) fn select(&self, filter: &Filter<'_>) -> Vec<Index> {
         let tables = match filter.table {
             TableId::ALL => &self.tables[..],
             TableId(table) => self.tables.get(usize::from(table)..usize::from(table) + 1).unwrap_or(&[]),
@@ -288,8 +234,91 @@ impl Flows {
         live.filter(|(_, r)| r.instructions.iter().any(&uses)).map(|(flow, _)| flow).collect()
     }
 
+    /// A flow that is in its table.
+    pub(super) fn get(&self, flow: Index) -> Option<&FlowRecord> {
+        self.records.get(flow).filter(|record| record.removed.is_none())
+    }
+
+    /// How many flows a table has.
+    pub(super) fn n_flows(&self, table: TableId) -> usize {
+        self.tables.get(usize::from(table.0)).map_or(0, |t| t.by_match.len())
+    }
+
+    /// No table has any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.iter().all(|t| t.by_match.is_empty())
+    }
+
+    /// The one flow with this table, priority and match.
+    pub(super) fn find(&self, table: TableId, priority: Priority, matches: &Arc<Match>) -> Option<Index> {
+        self.tables.get(usize::from(table.0))?.by_match.get(&(priority, matches.clone())).copied()
+    }
+
+    /// Some flow of this table and priority overlaps.
+    pub(super) fn overlaps(&self, table: TableId, priority: Priority, matches: &Match) -> bool {
+        let overlaps = |(p, m): &(Priority, Arc<Match>)| *p == priority && m.overlaps(matches);
+        self.tables.get(usize::from(table.0)).is_some_and(|t| t.by_match.keys().any(overlaps))
+    }
+
+    /// When a timer is to look at a flow, if none does early enough.
+    pub(super) fn arm(&mut self, flow: Index) -> Option<Timer> {
+        let record = self.records.get_mut(flow).filter(|record| record.removed.is_none())?;
+        let at = record.deadline()?;
+        if record.armed.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        record.armed = Some(at);
+        Some(Timer { at, flow })
+    }
+
+    /// Whether a timer that has come is the last that was armed; the flow has none then.
+    pub(super) fn disarm(&mut self, timer: Timer) -> bool {
+        let record = self.records.get_mut(timer.flow);
+        record.is_some_and(|record| record.armed.take_if(|at| *at == timer.at).is_some())
+    }
+
+    /// Adds a flow whose table, priority and match no other has.
+    pub(super) fn insert(&mut self, record: FlowRecord) -> Index {
+        let (table, key) = (record.table, (record.priority, record.matches.clone()));
+        let flow = self.records.insert(record);
+        self.tables[usize::from(table.0)].by_match.insert(key, flow);
+        flow
+    }
+
+    /// Puts another record with the same table, priority and match in the place of a flow's; returns the old one.
+    pub(super) fn swap(&mut self, flow: Index, record: FlowRecord) -> Option<FlowRecord> {
+        self.records.get_mut(flow).map(|place| core::mem::replace(place, record))
+    }
+
+    /// Takes a flow out of its table; the record stays, for its last counts.
+    pub(super) fn unlink(&mut self, flow: Index, removal: Removal) -> Option<&FlowRecord> {
+        let record = self.records.get_mut(flow).filter(|record| record.removed.is_none())?;
+        record.removed = Some(removal);
+        let table = &mut self.tables[usize::from(record.table.0)];
+        table.by_match.remove(&(record.priority, record.matches.clone()));
+        Some(record)
+    }
+
+    /// Brings a flow back that was taken out of its table.
+    pub(super) fn relink(&mut self, flow: Index) {
+        let Some(record) = self.records.get_mut(flow) else { return };
+        record.removed = None;
+        let key = (record.priority, record.matches.clone());
+        self.tables[usize::from(record.table.0)].by_match.insert(key, flow);
+    }
+
+    /// Forgets a flow, whether it is in its table or not.
+    pub(super) fn forget(&mut self, flow: Index) -> Option<FlowRecord> {
+        let record = self.records.remove(flow)?;
+        if record.removed.is_none() {
+            let table = &mut self.tables[usize::from(record.table.0)];
+            table.by_match.remove(&(record.priority, record.matches.clone()));
+        }
+        Some(record)
+    }
+
     /// The rule of a flow; none if no frame can match.
-    fn rule(&mut self, flow: Index, body: Body) -> Option<Flow> {
+    fn compile(&mut self, flow: Index, body: Body) -> Option<Flow> {
         self.n_made += 1;
         let (record, stamp) = (self.records.get_mut(flow)?, self.n_made);
         let conds = key::conds(&record.matches)?.into_boxed_slice();
@@ -309,274 +338,11 @@ impl Flows {
         };
         Some(Arc::new(Rule { rank: u64::from(record.priority.0) << 48 | record.age, conds, value: entry }))
     }
-}
 
-impl Switch {
-    pub(super) fn flow_mod(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
-        check_flags(flow_mod.flags)?;
-        let deletes = matches!(flow_mod.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
-        let table_ok = flow_mod.table.0 < self.config.n_tables || deletes && flow_mod.table == TableId::ALL;
-        if !table_ok {
-            return Err(FlowModFailed::BadTableId.into());
-        }
-        match flow_mod.command {
-            _ if flow_mod.buffer.is_some() && !deletes => Err(BadRequest::BufferUnknown.into()),
-            FlowModCommand::Add => self.add_flow(now, flow_mod),
-            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.modify_flows(now, &flow_mod),
-            FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
-                for flow in self.selected(&flow_mod, flow_mod.out_port, flow_mod.out_group) {
-                    self.remove_flow(now, flow, FlowRemovedReason::Delete);
-                }
-                Ok(())
-            }
-        }
+    /// Gives a flow its rule; returns the one it had, and the new one. None if no frame can match.
+    pub(super) fn enact(&mut self, flow: Index, body: Body) -> (Option<Flow>, Option<Flow>) {
+        let rule = self.compile(flow, body);
+        let Some(record) = self.records.get_mut(flow) else { return (None, None) };
+        (core::mem::replace(&mut record.rule, rule.clone()), rule)
     }
-
-    fn selected(
-        &self,
-        flow_mod: &FlowMod,
-        out_port: Option<PortNo>,
-        out_group: Option<GroupId>,
-    ) -> Vec<Index> {
-        let strict = matches!(flow_mod.command, FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict);
-        self.flows.select(&Filter {
-            table: flow_mod.table,
-            matches: &flow_mod.matches,
-            strict: strict.then_some(flow_mod.priority),
-            cookie: (flow_mod.cookie, flow_mod.cookie_mask),
-            out_port,
-            out_group,
-        })
-    }
-
-    fn compile(
-        &self,
-        flow_mod: &FlowMod,
-        table: TableId,
-        cookie: Cookie,
-        matches: &Match,
-    ) -> Result<Body, ErrorKind> {
-        let has_group = |group| self.groups.contains_key(&group);
-        let has_meter = |meter| self.meters.contains_key(&meter);
-        let checks = Checks {
-            matches: Some(matches),
-            has_group: &has_group,
-            has_meter: &has_meter,
-            table_port: false,
-        };
-        let place = (table.0, self.config.n_tables);
-        compile_body(&flow_mod.instructions, place, (flow_mod.priority, cookie), &checks)
-    }
-
-    /// §6.4: an entry with the same match and priority is replaced, its counters kept unless they are to be reset.
-    fn add_flow(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
-        let body = self.compile(&flow_mod, flow_mod.table, flow_mod.cookie, &flow_mod.matches)?;
-        let table = &self.flows.tables[usize::from(flow_mod.table.0)];
-        let matches = Arc::new(flow_mod.matches);
-        let old = table.by_match.get(&(flow_mod.priority, matches.clone())).copied();
-        if flow_mod.flags.contains(FlowModFlags::CHECK_OVERLAP) {
-            let overlaps = |(priority, m): &(Priority, Arc<Match>)| {
-                *priority == flow_mod.priority && m.overlaps(&matches)
-            };
-            if table.by_match.keys().any(overlaps) {
-                return Err(FlowModFailed::Overlap.into());
-            }
-        }
-        if old.is_none() && table.by_match.len() >= self.config.max_flows as usize {
-            return Err(FlowModFailed::TableFull.into());
-        }
-        let record = FlowRecord {
-            table: flow_mod.table,
-            priority: flow_mod.priority,
-            cookie: flow_mod.cookie,
-            matches,
-            instructions: flow_mod.instructions,
-            flags: flow_mod.flags,
-            importance: flow_mod.importance,
-            idle_timeout: flow_mod.idle_timeout,
-            hard_timeout: flow_mod.hard_timeout,
-            installed: now,
-            last_used: now,
-            packets: 0,
-            bytes: 0,
-            age: 0,
-            rule: None,
-            removed: None,
-        };
-        match old {
-            Some(old) if !flow_mod.flags.contains(FlowModFlags::RESET_COUNTS) => {
-                self.replace(old, record, body)
-            }
-            Some(old) => {
-                self.retire(old);
-                self.install(record, body);
-            }
-            None => self.install(record, body),
-        }
-        Ok(())
-    }
-
-    /// Takes a flow out without a word: another has its place.
-    fn retire(&mut self, flow: Index) {
-        let Some(record) = self.flows.records.get_mut(flow) else { return };
-        record.flags = record.flags.with(FlowModFlags::SEND_FLOW_REM, false);
-        self.remove_flow(Instant::ZERO, flow, FlowRemovedReason::Delete);
-    }
-
-    fn install(&mut self, record: FlowRecord, body: Body) {
-        let (table, priority, matches) = (record.table, record.priority, record.matches.clone());
-        let flow = self.flows.records.insert(record);
-        self.flows.tables[usize::from(table.0)].by_match.insert((priority, matches), flow);
-        self.enact(flow, body);
-    }
-
-    /// Puts a record in the place of another, which keeps its name and counters.
-    fn replace(&mut self, flow: Index, record: FlowRecord, body: Body) {
-        let Some(place) = self.flows.records.get_mut(flow) else { return };
-        let old = core::mem::replace(place, record);
-        place.packets = old.packets;
-        place.bytes = old.bytes;
-        if let Some(rule) = old.rule {
-            self.publisher.push(Op::Remove(rule));
-        }
-        self.enact(flow, body);
-    }
-
-    /// Brings a flow into the tables, in place of what it was there.
-    fn enact(&mut self, flow: Index, body: Body) {
-        let rule = self.flows.rule(flow, body);
-        let Some(record) = self.flows.records.get_mut(flow) else { return };
-        let old = core::mem::replace(&mut record.rule, rule.clone());
-        if let Some(at) = record.deadline() {
-            self.timers.push(Timer { at, flow });
-        }
-        if let Some(old) = old {
-            self.publisher.push(Op::Remove(old));
-        }
-        if let Some(rule) = rule {
-            if let Some(layout) = self.flows.needs.add(&rule) {
-                self.publisher.push(Op::Layout(Arc::new(layout)));
-            }
-            self.publisher.push(Op::Insert(rule));
-        }
-    }
-
-    /// §6.4: instructions change; cookie, timeouts, flags and counters stay.
-    fn modify_flows(&mut self, now: Instant, flow_mod: &FlowMod) -> Result<(), ErrorKind> {
-        let flows = self.selected(flow_mod, None, None);
-        // All or nothing: what suits one flow's table and match may not suit another's.
-        let mut bodies = Vec::with_capacity(flows.len());
-        for &flow in &flows {
-            let Some(record) = self.flows.records.get(flow) else { continue };
-            let as_was = FlowMod { priority: record.priority, ..flow_mod.clone() };
-            bodies.push(self.compile(&as_was, record.table, record.cookie, &record.matches)?);
-        }
-        if flows.is_empty() {
-            self.compile(flow_mod, flow_mod.table, flow_mod.cookie, &flow_mod.matches)?;
-        }
-        for (flow, body) in flows.into_iter().zip(bodies) {
-            let reset = flow_mod.flags.contains(FlowModFlags::RESET_COUNTS);
-            self.modify_flow(now, flow, body, &flow_mod.instructions, reset);
-        }
-        Ok(())
-    }
-
-    fn modify_flow(
-        &mut self,
-        _now: Instant,
-        flow: Index,
-        body: Body,
-        instructions: &[Instruction],
-        reset: bool,
-    ) {
-        let Some(record) = self.flows.records.get_mut(flow) else { return };
-        record.instructions = instructions.to_vec();
-        if !reset {
-            return self.enact(flow, body);
-        }
-        // Counts on their way under the old name must not be added: the flow gets a new one.
-        let fresh = FlowRecord {
-            matches: record.matches.clone(),
-            instructions: instructions.to_vec(),
-            packets: 0,
-            bytes: 0,
-            rule: None,
-            removed: None,
-            ..*record
-        };
-        self.retire(flow);
-        self.install(fresh, body);
-    }
-
-    /// Takes a flow out of the tables. Its record stays until its last counts have come.
-    pub(super) fn remove_flow(&mut self, now: Instant, flow: Index, reason: FlowRemovedReason) {
-        let Some(record) = self.flows.records.get_mut(flow).filter(|r| r.removed.is_none()) else { return };
-        record.removed = Some((now, reason));
-        let table = &mut self.flows.tables[usize::from(record.table.0)];
-        table.by_match.remove(&(record.priority, record.matches.clone()));
-        if let Some(rule) = record.rule.take() {
-            self.publisher.push(Op::Remove(rule));
-        }
-        self.tickets.flush = true;
-        self.tickets.wait(Deferred::Removed { flow });
-        if self.flows.tables.iter().all(|t| t.by_match.is_empty()) {
-            let generation = self.flows.needs.generation + 1;
-            self.flows.needs = Needs { generation, ..Needs::default() };
-            let layout = Layout::new(&[0; N_WORDS], [0; N_WORDS], generation);
-            self.publisher.push(Op::Layout(Arc::new(layout)));
-        }
-    }
-
-    /// The last counts of a flow have come.
-    pub(super) fn bury(&mut self, flow: Index) {
-        let Some(record) = self.flows.records.remove(flow) else { return };
-        let Some((at, reason)) = record.removed else { return };
-        if !record.flags.contains(FlowModFlags::SEND_FLOW_REM) {
-            return;
-        }
-        let stats = record.stats(at);
-        let message = Message::FlowRemoved(FlowRemoved {
-            cookie: record.cookie,
-            priority: record.priority,
-            reason,
-            table: record.table,
-            duration: stats.duration,
-            idle_timeout: record.idle_timeout,
-            hard_timeout: record.hard_timeout,
-            packets: stats.packets,
-            bytes: stats.bytes,
-            matches: stats.matches,
-        });
-        self.tell(&message, |wants| wants.flow_removed, reason.number().into());
-    }
-
-    /// A timer of a flow has come.
-    pub(super) fn timer(&mut self, now: Instant, flow: Index) {
-        let Some(record) = self.flows.records.get(flow).filter(|r| r.removed.is_none()) else { return };
-        match record.deadline() {
-            None => {}
-            Some(at) if at > now => self.timers.push(Timer { at, flow }),
-            Some(_) if is_over(record.installed, record.hard_timeout, now) => {
-                self.remove_flow(now, flow, FlowRemovedReason::HardTimeout);
-            }
-            Some(_) => {
-                self.tickets.flush = true;
-                self.wait(now, Deferred::Idle { flow });
-            }
-        }
-    }
-
-    /// Every worker has reported: is the flow idle indeed?
-    pub(super) fn expire_if_idle(&mut self, now: Instant, flow: Index) {
-        let Some(record) = self.flows.records.get(flow).filter(|r| r.removed.is_none()) else { return };
-        if is_over(record.last_used, record.idle_timeout, now) {
-            self.remove_flow(now, flow, FlowRemovedReason::IdleTimeout);
-        } else if let Some(at) = record.deadline() {
-            self.timers.push(Timer { at, flow });
-        }
-    }
-}
-
-fn is_over(since: Instant, secs: u16, now: Instant) -> bool {
-    secs != 0 && now.saturating_since(since) >= Duration::from_secs(secs.into())
 }

@@ -11,6 +11,7 @@ use openflow::{
 use packet::Instant;
 
 use super::Switch;
+use super::undo::Undo;
 use crate::datapath::GroupCount;
 use crate::group::{Group, MAX_DEPTH};
 use crate::step::{Checks, Origin, as_set, compile};
@@ -64,7 +65,8 @@ impl Switch {
         let group = Arc::new(self.compile_group(group_mod)?);
         // §6.5: a modified group keeps nothing; its counters begin again.
         let since = self.groups.get(&id).map_or(now, |old| old.since);
-        self.groups.insert(id, GroupRecord { group, since, count: GroupCount::default() });
+        let old = self.groups.insert(id, GroupRecord { group, since, count: GroupCount::default() });
+        self.note(|| Undo::Group(id, old));
         self.publish_groups();
         Ok(())
     }
@@ -109,11 +111,12 @@ impl Switch {
         if chained {
             return Err(GroupModFailed::ChainedGroup.into());
         }
-        for group in &gone {
-            self.groups.remove(group);
+        for &group in &gone {
+            let old = self.groups.remove(&group);
+            self.note(|| Undo::Group(group, old));
         }
         for flow in self.flows.using(|i| uses_groups(i, &gone)) {
-            self.remove_flow(now, flow, FlowRemovedReason::GroupDelete);
+            self.remove_flow(now, flow, Some(FlowRemovedReason::GroupDelete));
         }
         if !gone.is_empty() {
             self.publish_groups();

@@ -10,6 +10,7 @@ use openflow::{
 use packet::Instant;
 
 use super::Switch;
+use super::undo::Undo;
 use crate::meter::Meter;
 use crate::snapshot::{Meters, Op};
 
@@ -50,19 +51,22 @@ impl Switch {
             Some(old) => MeterRecord { meter: Arc::new(old.meter.reconfigured(config)), since: old.since },
             None => MeterRecord { meter: Arc::new(Meter::new(config)), since: now },
         };
-        self.meters.insert(id, record);
+        let old = self.meters.insert(id, record);
+        self.note(|| Undo::Meter(id, old));
         self.publish_meters();
         Ok(())
     }
 
     /// §6.6: the flows that use a deleted meter go with it; deleting none is no error.
     fn delete_meter(&mut self, now: Instant, id: MeterId) -> Result<(), ErrorKind> {
-        let n_before = self.meters.len();
-        self.meters.retain(|known, _| id != MeterId::ALL && *known != id);
-        if self.meters.len() != n_before {
-            let gone = |known: MeterId| !self.meters.contains_key(&known);
-            for flow in self.flows.using(|i| matches!(i, Instruction::Meter(m) if gone(*m))) {
-                self.remove_flow(now, flow, FlowRemovedReason::MeterDelete);
+        let gone: Vec<MeterId> = self.meters_like(id).map(|(&known, _)| known).collect();
+        for &meter in &gone {
+            let old = self.meters.remove(&meter);
+            self.note(|| Undo::Meter(meter, old));
+        }
+        if !gone.is_empty() {
+            for flow in self.flows.using(|i| matches!(i, Instruction::Meter(m) if gone.contains(m))) {
+                self.remove_flow(now, flow, Some(FlowRemovedReason::MeterDelete));
             }
             self.publish_meters();
         }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use lookup::{Index, Secret};
-use openflow::error::{BadRequest, BundleFailed};
+use openflow::error::BadRequest;
 use openflow::{
-    AsyncConfig, BundleControl, BundleControlKind, Config, Error, ErrorKind, FragMode, Message, PacketIn,
-    PortNo, Request, Role, Xid,
+    AsyncConfig, BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PacketIn, PortNo,
+    Request, Role, Xid,
 };
 use openflow::{Match, Oxm};
 use packet::Instant;
@@ -19,16 +19,23 @@ use crate::snapshot::{Groups, Op, Options, Publisher};
 use crate::step::{Checks, Origin, compile};
 use crate::{ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};
 
+mod bundles;
 mod control;
+mod flow_mods;
 mod flows;
 mod groups;
 mod meters;
+mod needs;
 mod ports;
 mod queues;
 mod stats;
+mod undo;
 
+use bundles::{Bundles, Quote};
 use flows::{Flows, Timer};
+use needs::Needs;
 use ports::PortRecord;
+use undo::Journal;
 
 /// The owner of a switch: flows, ports, controllers and timers. Lives in one task of the shell.
 #[derive(Debug)]
@@ -38,6 +45,7 @@ pub struct Switch {
     options: Options,
     publisher: Publisher,
     flows: Flows,
+    needs: Needs,
     timers: BinaryHeap<Timer>,
     groups: BTreeMap<openflow::GroupId, groups::GroupRecord>,
     meters: BTreeMap<openflow::MeterId, meters::MeterRecord>,
@@ -51,6 +59,11 @@ pub struct Switch {
     learned: VecDeque<Learned>,
     effects: VecDeque<Effect>,
     tickets: Tickets,
+    bundles: Bundles,
+    /// There while changes may have to be taken back.
+    journal: Option<Journal>,
+    /// Packet-outs that wait for changes made before them to be published.
+    injections: VecDeque<Injection>,
 }
 
 /// A session.
@@ -68,6 +81,12 @@ enum Deferred {
     Barrier {
         conn: ConnId,
         xid: Xid,
+    },
+    /// A bundle takes effect.
+    Commit {
+        conn: ConnId,
+        xid: Xid,
+        reply: BundleControl,
     },
     Stats {
         conn: ConnId,
@@ -127,6 +146,7 @@ impl Switch {
             options,
             publisher: Publisher::new(n_tables, options),
             flows: Flows::new(n_tables),
+            needs: Needs::default(),
             timers: BinaryHeap::new(),
             groups: BTreeMap::new(),
             meters: BTreeMap::new(),
@@ -138,6 +158,9 @@ impl Switch {
             learned: VecDeque::new(),
             effects: VecDeque::new(),
             tickets: Tickets::default(),
+            bundles: Bundles::default(),
+            journal: None,
+            injections: VecDeque::new(),
             config: SwitchConfig { n_tables, ..config },
         }
     }
@@ -166,6 +189,7 @@ impl Switch {
     /// A controller's session is gone.
     pub fn handle_disconnected(&mut self, _now: Instant, conn: ConnId) {
         self.conns.remove(&conn);
+        self.bundles.forget(conn);
         self.connections_changed();
     }
 
@@ -175,6 +199,17 @@ impl Switch {
             return;
         }
         if let Err(kind) = self.dispatch(now, conn, xid, message) {
+            self.send(conn, xid, Message::Error(Error::new(kind)));
+        }
+    }
+
+    /// A message came that puts another into a bundle; `quote` is the start of that other, for an error reply to it
+    /// when the bundle is committed (1.4 §7.3.9.7).
+    pub fn handle_bundle_add(&mut self, now: Instant, conn: ConnId, xid: Xid, add: BundleAdd, quote: &[u8]) {
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
+        if let Err(kind) = self.bundle_add(now, (conn, xid), add, quote.into()) {
             self.send(conn, xid, Message::Error(Error::new(kind)));
         }
     }
@@ -209,8 +244,8 @@ impl Switch {
                 self.connections_changed();
             }
             Message::MeterMod(meter_mod) => return self.meter_mod(now, meter_mod),
-            Message::BundleControl(control) => return Err(refuse_bundle(control).into()),
-            Message::BundleAdd(_) => return Err(BundleFailed::OutOfBundles.into()),
+            Message::BundleControl(control) => return self.bundle_control(now, (conn, xid), control),
+            Message::BundleAdd(add) => return self.bundle_add(now, (conn, xid), add, Quote::default()),
             Message::Experimenter { .. } => return Err(BadRequest::BadExperimenter.into()),
             _ => return Err(BadRequest::BadType.into()),
         }
@@ -285,6 +320,13 @@ impl Switch {
     }
 
     fn packet_out(&mut self, packet_out: openflow::PacketOut) -> Result<(), ErrorKind> {
+        let injection = self.injection(packet_out)?;
+        self.inject(injection);
+        Ok(())
+    }
+
+    /// What a packet-out asks of a worker.
+    fn injection(&self, packet_out: openflow::PacketOut) -> Result<Injection, ErrorKind> {
         if packet_out.buffer.is_some() {
             return Err(BadRequest::BufferUnknown.into());
         }
@@ -294,13 +336,24 @@ impl Switch {
         let has_group = |group| self.groups.contains_key(&group);
         let checks = Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: true };
         let steps = compile(&packet_out.actions, Origin::NONE, &checks)?;
-        let injection = Injection { in_port: packet_out.in_port, data: packet_out.data, steps: steps.into() };
-        // What was asked before must be in force: the worker sees orders in their order.
+        Ok(Injection { in_port: packet_out.in_port, data: packet_out.data, steps: steps.into() })
+    }
+
+    /// Orders a packet-out. What was asked before must be in force: the worker sees orders in their order.
+    fn inject(&mut self, injection: Injection) {
+        self.injections.push_back(injection);
         self.order();
-        let order = Order(OrderKind::PacketOut(Arc::new(injection)));
-        self.effects.push_back(Effect::Order { worker: Some(0), order });
-        self.tickets.loose = true;
-        Ok(())
+        if !self.publisher.is_dirty() {
+            self.inject_all();
+        }
+    }
+
+    fn inject_all(&mut self) {
+        for injection in self.injections.drain(..) {
+            let order = Order(OrderKind::PacketOut(Arc::new(injection)));
+            self.effects.push_back(Effect::Order { worker: Some(0), order });
+            self.tickets.loose = true;
+        }
     }
 
     /// Does something once all workers have done what was ordered so far.
@@ -333,6 +386,7 @@ impl Switch {
         self.tickets.flush = false;
         self.tickets.loose = false;
         self.effects.push_back(Effect::Order { worker: None, order: Order(kind) });
+        self.inject_all();
     }
 
     /// Does what waited for acknowledgements that have come.
@@ -347,23 +401,28 @@ impl Switch {
     fn finish(&mut self, now: Instant, deferred: Deferred) {
         match deferred {
             Deferred::Barrier { conn, xid } => self.send(conn, xid, Message::BarrierReply),
+            Deferred::Commit { conn, xid, reply } => {
+                self.send(conn, xid, Message::BundleControl(reply));
+            }
             Deferred::Stats { conn, xid, request } => self.answer(now, conn, xid, request),
             Deferred::Removed { flow } => self.bury(flow),
             Deferred::Idle { flow } => self.expire_if_idle(now, flow),
         }
     }
 
-    /// Time has come: expires flows.
+    /// Time has come: expires flows and bundles.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_bundles(now);
         while let Some(timer) = self.timers.peek().copied().filter(|timer| timer.at <= now) {
             self.timers.pop();
-            self.timer(now, timer.flow);
+            self.timer(now, timer);
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.peek().map(|timer| timer.at)
+        let flows = self.timers.peek().map(|timer| timer.at);
+        flows.into_iter().chain(self.bundles.poll_timeout()).min()
     }
 
     /// What is to be done, until there is nothing left. To be called after every other call.
@@ -409,17 +468,6 @@ impl Switch {
     }
 }
 
-/// There is never a bundle: none can be opened, so none is known.
-fn refuse_bundle(control: BundleControl) -> BundleFailed {
-    match control.kind {
-        BundleControlKind::OpenRequest => BundleFailed::OutOfBundles,
-        BundleControlKind::CloseRequest
-        | BundleControlKind::CommitRequest
-        | BundleControlKind::DiscardRequest => BundleFailed::BadId,
-        _ => BundleFailed::BadType,
-    }
-}
-
 /// Whether only masters and equals may send it (§6.3.4).
 fn is_change(message: &Message) -> bool {
     matches!(
@@ -431,5 +479,7 @@ fn is_change(message: &Message) -> bool {
             | Message::TableMod(_)
             | Message::MeterMod(_)
             | Message::SetConfig(_)
+            | Message::BundleControl(_)
+            | Message::BundleAdd(_)
     )
 }

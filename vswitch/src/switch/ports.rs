@@ -11,6 +11,7 @@ use packet::Instant;
 
 use super::Switch;
 use super::queues::PortQueueRecords;
+use super::undo::Undo;
 use crate::PortCounters;
 use crate::snapshot::{Op, Ports};
 
@@ -117,6 +118,7 @@ impl Switch {
         let new = PortConfig(old.0 & !port_mod.mask.0 | port_mod.config.0 & port_mod.mask.0);
         if new != old {
             record.desc.config = new;
+            self.note(|| Undo::Port(port_mod.port, old));
             self.port_changed(port_mod.port, PortReason::Modify);
         }
         Ok(())

@@ -8,7 +8,7 @@ use dataplane::{Clock, EngineId, Event};
 use netio::{PortKind, PortSpec};
 use openflow::{
     AsyncConfig, FlowMod, FlowStats, FlowStatsRequest, Message, MultipartReply, MultipartRequest, PortDesc,
-    Reply, Xid, ports,
+    Reply, Xid, codec, ports,
 };
 use packet::{MacAddr, PortNo};
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +20,8 @@ use crate::plane::{Events, Plane, PortRequest};
 
 /// Requests that may wait for the owner.
 pub const INBOX: usize = 64;
+/// Bytes that are kept of each message in a bundle, to be quoted when it fails: what the standard wants (§7.4.4).
+const QUOTE: usize = 64;
 /// Longest name of a port that OpenFlow carries.
 const MAX_NAME: usize = 15;
 
@@ -290,8 +292,15 @@ impl Owner {
             if matches!(message, Message::PacketOut(_)) {
                 self.carry_out();
             }
+            let now = self.clock.now();
+            if let Message::BundleAdd(add) = message {
+                let quote = codec::bundled(&head);
+                let quote = &quote[..quote.len().min(QUOTE)];
+                self.switch.handle_bundle_add(now, conn, xid, add, quote);
+            } else {
+                self.switch.handle_message(now, conn, xid, message);
+            }
             self.heads.push((conn, xid, head));
-            self.switch.handle_message(self.clock.now(), conn, xid, message);
             if is_barrier {
                 self.carry_out();
             }

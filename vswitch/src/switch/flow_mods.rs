@@ -1,0 +1,268 @@
+//! Flow modifications, timeouts and removals (§5.5, §6.4, §7.3.4.1, §7.4.2).
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use lookup::Index;
+use openflow::error::{BadRequest, FlowModFailed};
+use openflow::{
+    Cookie, ErrorKind, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, GroupId,
+    Instruction, Match, Message, PortNo, TableId,
+};
+use packet::Instant;
+
+use super::flows::{Filter, FlowRecord, Removal, Timer};
+use super::undo::Undo;
+use super::{Deferred, Switch};
+use crate::snapshot::Op;
+use crate::step::{Body, Checks, check_flags, compile_body};
+
+impl Switch {
+    pub(super) fn flow_mod(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
+        check_flags(flow_mod.flags)?;
+        let deletes = matches!(flow_mod.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
+        let table_ok = flow_mod.table.0 < self.config.n_tables || deletes && flow_mod.table == TableId::ALL;
+        if !table_ok {
+            return Err(FlowModFailed::BadTableId.into());
+        }
+        match flow_mod.command {
+            _ if flow_mod.buffer.is_some() && !deletes => Err(BadRequest::BufferUnknown.into()),
+            FlowModCommand::Add => self.add_flow(now, flow_mod),
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.modify_flows(&flow_mod),
+            FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
+                for flow in self.selected(&flow_mod, flow_mod.out_port, flow_mod.out_group) {
+                    self.remove_flow(now, flow, Some(FlowRemovedReason::Delete));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn selected(
+        &self,
+        flow_mod: &FlowMod,
+        out_port: Option<PortNo>,
+        out_group: Option<GroupId>,
+    ) -> Vec<Index> {
+        let strict = matches!(flow_mod.command, FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict);
+        self.flows.select(&Filter {
+            table: flow_mod.table,
+            matches: &flow_mod.matches,
+            strict: strict.then_some(flow_mod.priority),
+            cookie: (flow_mod.cookie, flow_mod.cookie_mask),
+            out_port,
+            out_group,
+        })
+    }
+
+    fn compile(
+        &self,
+        flow_mod: &FlowMod,
+        table: TableId,
+        cookie: Cookie,
+        matches: &Match,
+    ) -> Result<Body, ErrorKind> {
+        let has_group = |group| self.groups.contains_key(&group);
+        let has_meter = |meter| self.meters.contains_key(&meter);
+        let checks = Checks {
+            matches: Some(matches),
+            has_group: &has_group,
+            has_meter: &has_meter,
+            table_port: false,
+        };
+        let place = (table.0, self.config.n_tables);
+        compile_body(&flow_mod.instructions, place, (flow_mod.priority, cookie), &checks)
+    }
+
+    /// §6.4: an entry with the same match and priority is replaced, its counters kept unless they are to be reset.
+    fn add_flow(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
+        let body = self.compile(&flow_mod, flow_mod.table, flow_mod.cookie, &flow_mod.matches)?;
+        let (table, priority) = (flow_mod.table, flow_mod.priority);
+        if flow_mod.flags.contains(FlowModFlags::CHECK_OVERLAP)
+            && self.flows.overlaps(table, priority, &flow_mod.matches)
+        {
+            return Err(FlowModFailed::Overlap.into());
+        }
+        let matches = Arc::new(flow_mod.matches);
+        let old = self.flows.find(table, priority, &matches);
+        if old.is_none() && self.flows.n_flows(table) >= self.config.max_flows as usize {
+            return Err(FlowModFailed::TableFull.into());
+        }
+        let record = FlowRecord {
+            table,
+            priority,
+            cookie: flow_mod.cookie,
+            matches,
+            instructions: flow_mod.instructions,
+            flags: flow_mod.flags,
+            importance: flow_mod.importance,
+            idle_timeout: flow_mod.idle_timeout,
+            hard_timeout: flow_mod.hard_timeout,
+            installed: now,
+            last_used: now,
+            armed: None,
+            packets: 0,
+            bytes: 0,
+            age: 0,
+            rule: None,
+            removed: None,
+        };
+        match old {
+            Some(old) if !flow_mod.flags.contains(FlowModFlags::RESET_COUNTS) => {
+                self.replace(old, record, body);
+            }
+            Some(old) => {
+                // No flow-removed: another has its place.
+                self.remove_flow(now, old, None);
+                self.install(record, body);
+            }
+            None => self.install(record, body),
+        }
+        Ok(())
+    }
+
+    fn install(&mut self, record: FlowRecord, body: Body) {
+        let flow = self.flows.insert(record);
+        self.note(|| Undo::Installed(flow));
+        self.enact(flow, body);
+    }
+
+    /// Puts a record in the place of another, which keeps its name, its counters and what is in the tables until the
+    /// new one is.
+    fn replace(&mut self, flow: Index, record: FlowRecord, body: Body) {
+        let Some(old) = self.flows.get(flow) else { return };
+        let (packets, bytes, armed, rule) = (old.packets, old.bytes, old.armed, old.rule.clone());
+        if let Some(old) = self.flows.swap(flow, FlowRecord { packets, bytes, armed, rule, ..record }) {
+            self.note(|| Undo::Changed(flow, Box::new(old)));
+        }
+        self.enact(flow, body);
+    }
+
+    /// Brings a flow into the tables, in place of what it was there.
+    fn enact(&mut self, flow: Index, body: Body) {
+        let (old, new) = self.flows.enact(flow, body);
+        self.arm(flow);
+        if let Some(old) = old {
+            self.publisher.push(Op::Remove(old));
+        }
+        if let Some(rule) = new {
+            if let Some(layout) = self.needs.add(&rule) {
+                self.publisher.push(Op::Layout(Arc::new(layout)));
+            }
+            self.publisher.push(Op::Insert(rule));
+        }
+    }
+
+    /// §6.4: instructions change; cookie, timeouts, flags and counters stay.
+    fn modify_flows(&mut self, flow_mod: &FlowMod) -> Result<(), ErrorKind> {
+        let flows = self.selected(flow_mod, None, None);
+        // All or nothing: what suits one flow's table and match may not suit another's.
+        let mut bodies = Vec::with_capacity(flows.len());
+        for &flow in &flows {
+            let Some(record) = self.flows.get(flow) else { continue };
+            let as_was = FlowMod { priority: record.priority, ..flow_mod.clone() };
+            bodies.push(self.compile(&as_was, record.table, record.cookie, &record.matches)?);
+        }
+        if flows.is_empty() {
+            self.compile(flow_mod, flow_mod.table, flow_mod.cookie, &flow_mod.matches)?;
+        }
+        let reset = flow_mod.flags.contains(FlowModFlags::RESET_COUNTS);
+        for (flow, body) in flows.into_iter().zip(bodies) {
+            self.modify_flow(flow, body, &flow_mod.instructions, reset);
+        }
+        Ok(())
+    }
+
+    fn modify_flow(&mut self, flow: Index, body: Body, instructions: &[Instruction], reset: bool) {
+        let Some(old) = self.flows.get(flow) else { return };
+        let mut fresh = FlowRecord { instructions: instructions.to_vec(), ..old.clone() };
+        if !reset {
+            if let Some(old) = self.flows.swap(flow, fresh) {
+                self.note(|| Undo::Changed(flow, Box::new(old)));
+            }
+            return self.enact(flow, body);
+        }
+        // Counts on their way under the old name must not be added: the flow gets a new one.
+        (fresh.packets, fresh.bytes, fresh.armed, fresh.rule) = (0, 0, None, None);
+        self.remove_flow(fresh.installed, flow, None);
+        self.install(fresh, body);
+    }
+
+    /// Takes a flow out of the tables. Its record stays until its last counts have come; then whoever wants it is told,
+    /// if there is a reason.
+    pub(super) fn remove_flow(&mut self, now: Instant, flow: Index, reason: Option<FlowRemovedReason>) {
+        let Some(record) = self.flows.unlink(flow, Removal { at: now, reason }) else { return };
+        if let Some(rule) = record.rule.clone() {
+            self.publisher.push(Op::Remove(rule));
+        }
+        self.note(|| Undo::Removed(flow));
+        self.tickets.flush = true;
+        self.tickets.wait(Deferred::Removed { flow });
+        if self.flows.is_empty() {
+            let layout = self.needs.reset();
+            self.publisher.push(Op::Layout(Arc::new(layout)));
+        }
+    }
+
+    /// The last counts of a flow have come.
+    pub(super) fn bury(&mut self, flow: Index) {
+        let Some(record) = self.flows.forget(flow) else { return };
+        let Some(Removal { at, reason: Some(reason) }) = record.removed else { return };
+        if !record.flags.contains(FlowModFlags::SEND_FLOW_REM) {
+            return;
+        }
+        let stats = record.stats(at);
+        let message = Message::FlowRemoved(FlowRemoved {
+            cookie: record.cookie,
+            priority: record.priority,
+            reason,
+            table: record.table,
+            duration: stats.duration,
+            idle_timeout: record.idle_timeout,
+            hard_timeout: record.hard_timeout,
+            packets: stats.packets,
+            bytes: stats.bytes,
+            matches: stats.matches,
+        });
+        self.tell(&message, |wants| wants.flow_removed, reason.number().into());
+    }
+
+    /// Sees to it that a timer looks at the flow when it may have to go.
+    fn arm(&mut self, flow: Index) {
+        self.timers.extend(self.flows.arm(flow));
+    }
+
+    /// A timer of a flow has come.
+    pub(super) fn timer(&mut self, now: Instant, timer: Timer) {
+        let flow = timer.flow;
+        if !self.flows.disarm(timer) {
+            return;
+        }
+        let Some(record) = self.flows.get(flow) else { return };
+        match record.deadline() {
+            None => {}
+            Some(at) if at > now => self.arm(flow),
+            Some(_) if is_over(record.installed, record.hard_timeout, now) => {
+                self.remove_flow(now, flow, Some(FlowRemovedReason::HardTimeout));
+            }
+            Some(_) => {
+                self.tickets.flush = true;
+                self.wait(now, Deferred::Idle { flow });
+            }
+        }
+    }
+
+    /// Every worker has reported: is the flow idle indeed?
+    pub(super) fn expire_if_idle(&mut self, now: Instant, flow: Index) {
+        let Some(record) = self.flows.get(flow) else { return };
+        if is_over(record.last_used, record.idle_timeout, now) {
+            self.remove_flow(now, flow, Some(FlowRemovedReason::IdleTimeout));
+        } else {
+            self.arm(flow);
+        }
+    }
+}
+
+fn is_over(since: Instant, secs: u16, now: Instant) -> bool {
+    secs != 0 && now.saturating_since(since) >= Duration::from_secs(secs.into())
+}
