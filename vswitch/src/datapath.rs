@@ -247,7 +247,13 @@ impl Datapath {
         out: &mut Outputs,
     ) {
         if self.snapshot.options.standalone {
-            let source = Source { now, snapshot: &self.snapshot, places, in_port: frame.meta.in_port };
+            let source = Source {
+                now,
+                snapshot: &self.snapshot,
+                places,
+                in_port: frame.meta.in_port,
+                received: frame.len(),
+            };
             Execution::new(source, &mut self.side, pool, out).run(frame, &[Step::Normal], DropReason::Flow);
             return;
         }
@@ -265,7 +271,13 @@ impl Datapath {
             out.push((port, frame));
             return;
         }
-        let source = Source { now, snapshot: &self.snapshot, places, in_port: frame.meta.in_port };
+        let source = Source {
+            now,
+            snapshot: &self.snapshot,
+            places,
+            in_port: frame.meta.in_port,
+            received: frame.len(),
+        };
         let stopped =
             Execution::new(source, &mut self.side, pool, out).run(frame, &program.steps, program.drop);
         if let Some(step) = stopped {
@@ -285,7 +297,7 @@ impl Datapath {
         out: &mut Outputs,
     ) {
         let in_port = frame.meta.in_port;
-        let size = wire_size(&frame);
+        let (received, size) = (frame.len(), wire_size(&frame));
         let mut reason = DropReason::Flow;
         let mut progress = Progress::default();
         let mut waiting = VecDeque::from([(frame, places, at, size)]);
@@ -293,7 +305,7 @@ impl Datapath {
             let program = self.programs.get(at);
             reason = program.drop;
             let more = program.next.is_some();
-            let source = Source { now, snapshot: &self.snapshot, places, in_port };
+            let source = Source { now, snapshot: &self.snapshot, places, in_port, received };
             let execution = Execution::new(source, &mut self.side, pool, out);
             let done = execution.run_on(frame, &program.steps, (progress, more));
             progress = done.progress;
@@ -422,14 +434,26 @@ impl Datapath {
         };
         // TABLE is done first and alone: the frame then goes through the tables as it is at that point.
         let Some(at) = injection.steps.iter().position(|step| *step == Step::Table) else {
-            let source = Source { now, snapshot: &self.snapshot, places, in_port: injection.in_port };
+            let source = Source {
+                now,
+                snapshot: &self.snapshot,
+                places,
+                in_port: injection.in_port,
+                received: injection.data.len(),
+            };
             let mut execution = Execution::new(source, &mut self.side, pool, out);
             execution.run(frame, &injection.steps, DropReason::Flow);
             return;
         };
         let copy = pool.clone_frame(&frame);
         let (before, after) = (&injection.steps[..at], &injection.steps[at + 1..]);
-        let source = Source { now, snapshot: &self.snapshot, places, in_port: injection.in_port };
+        let source = Source {
+            now,
+            snapshot: &self.snapshot,
+            places,
+            in_port: injection.in_port,
+            received: injection.data.len(),
+        };
         let changed = Execution::new(source, &mut self.side, pool, out).run_and_keep(copy, before);
         if let Some(changed) = changed {
             self.through_tables(now, changed, pool, out);

@@ -2,7 +2,7 @@
 
 use openflow::{Field, GroupId, MeterId, PacketInReason, PortConfig, PortNo, ports};
 use packet::offload::{complete_checksum, segment, wire_size};
-use packet::{Frame, Instant, Outputs, Pool};
+use packet::{Frame, Instant, Outputs, Pool, ethernet};
 
 use crate::DropReason;
 use crate::actions::{self, NoRoom};
@@ -20,6 +20,8 @@ pub(crate) struct Source<'a> {
     pub snapshot: &'a Snapshot,
     pub places: Places,
     pub in_port: PortNo,
+    /// Bytes the frame had when it was received.
+    pub received: usize,
 }
 
 /// One frame on its way through its steps.
@@ -351,9 +353,18 @@ impl<'a> Execution<'a> {
         self.pool.free(frame);
     }
 
-    fn output(&mut self, frame: Frame, port: PortNo) {
+    /// What actions made shorter than the minimum of IEEE 802.3 has it again when it leaves; a frame that came shorter
+    /// leaves as it is (docs/decisions/0004).
+    fn pad(&self, frame: &mut Frame) {
+        if frame.len() < ethernet::MIN_LEN && self.source.received >= ethernet::MIN_LEN {
+            frame.pad_to(ethernet::MIN_LEN);
+        }
+    }
+
+    fn output(&mut self, mut frame: Frame, port: PortNo) {
         match self.source.snapshot.ports.get(port) {
             Some(row) if row.may_send() => {
+                self.pad(&mut frame);
                 self.progress.n_sent += 1;
                 self.out.push((port, frame));
             }
@@ -363,7 +374,8 @@ impl<'a> Execution<'a> {
     }
 
     /// To every port that `may` but the one it came by.
-    fn flood(&mut self, frame: Frame, may: impl Fn(&PortRow) -> bool) {
+    fn flood(&mut self, mut frame: Frame, may: impl Fn(&PortRow) -> bool) {
+        self.pad(&mut frame);
         let snapshot = self.source.snapshot;
         let mut previous: Option<PortNo> = None;
         for row in snapshot.ports.iter().filter(|row| row.port != self.source.in_port && may(row)) {
@@ -422,7 +434,8 @@ impl<'a> Execution<'a> {
         }
     }
 
-    fn punt_one(&mut self, frame: Frame, punt: Punt) {
+    fn punt_one(&mut self, mut frame: Frame, punt: Punt) {
+        self.pad(&mut frame);
         // §7.3.4.4: one virtual meter is for everything sent to the controller.
         if let Some(meter) = self.source.snapshot.meters.get(&MeterId::CONTROLLER)
             && meter.measure(self.source.now, wire_size(&frame)) == Measured::Drop

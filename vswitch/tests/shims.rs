@@ -8,6 +8,8 @@ use vswitch::standalone::Standalone;
 const IPV4: u16 = 0x0800;
 const MPLS: u16 = 0x8847;
 const PBB: u16 = 0x88e7;
+/// Enough that no frame is padded.
+const DATA: &[u8] = b"payload";
 
 fn switch() -> Standalone {
     Standalone::new(SwitchConfig { seed: Some(7), ..SwitchConfig::default() }, 2)
@@ -47,7 +49,7 @@ fn a_label_takes_the_ttl_of_the_packet_and_the_next_one_all_of_the_label() {
     let label = Action::SetField(Oxm::new(Field::MplsLabel, 100));
     let push = Action::PushMpls(MPLS);
     flow(&mut s, 0, Match::new().eth_type(IPV4), &[push.clone(), label, push, out()], None);
-    let bytes = segment(80, b"x");
+    let bytes = segment(80, DATA);
     let shims = [0x88, 0x47, 0, 0x06, 0x40, 64, 0, 0x06, 0x41, 64];
     assert_eq!(sent(&mut s, &bytes), [behind(&bytes, &shims)]);
 }
@@ -62,10 +64,10 @@ fn later_tables_match_what_a_pop_exposes() {
     let web = Match::new().ip_proto(6).with(Oxm::new(Field::TcpDst, 80)).expect("valid");
     flow(&mut s, 2, web, &[Action::SetField(Oxm::new(Field::TcpDst, 8080)), out()], None);
     let labels = [0x88, 0x47, 0, 0, 0x50, 9, 0, 0, 0x71, 9];
-    assert_eq!(sent(&mut s, &behind(&segment(80, b"x"), &labels)), [segment(8080, b"x")]);
-    assert!(sent(&mut s, &behind(&segment(81, b"x"), &labels)).is_empty());
+    assert_eq!(sent(&mut s, &behind(&segment(80, DATA), &labels)), [segment(8080, DATA)]);
+    assert!(sent(&mut s, &behind(&segment(81, DATA), &labels)).is_empty());
     let other = [0x88, 0x47, 0, 0, 0x50, 9, 0, 0, 0x81, 9];
-    assert!(sent(&mut s, &behind(&segment(80, b"x"), &other)).is_empty());
+    assert!(sent(&mut s, &behind(&segment(80, DATA), &other)).is_empty());
 }
 
 #[test]
@@ -77,9 +79,9 @@ fn the_action_set_is_carried_over_a_pop() {
     instructions.push(Instruction::GotoTable(TableId(1)));
     s.flow(FlowMod::add(TableId(0), Priority(1), Match::new().eth_type(MPLS), instructions));
     flow(&mut s, 1, Match::new().with(Oxm::new(Field::Metadata, 5)).expect("valid"), &[], None);
-    let bytes = segment(80, b"x");
+    let bytes = segment(80, DATA);
     let header = tcp::Header { src_port: 4242, dst_port: 80, ..tcp::Header::default() };
-    let expected = link().ipv4([10, 0, 0, 1], [10, 0, 0, 2]).ttl(63).tcp(&header, b"x");
+    let expected = link().ipv4([10, 0, 0, 1], [10, 0, 0, 2]).ttl(63).tcp(&header, DATA);
     assert_eq!(sent(&mut s, &behind(&bytes, &[0x88, 0x47, 0, 0, 0x51, 9])), [expected]);
 }
 
@@ -97,7 +99,7 @@ fn two_ways_to_the_same_table_keep_their_action_sets() {
         s.flow(FlowMod::add(TableId(0), Priority(1), labelled, instructions));
     }
     flow(&mut s, 1, Match::new().eth_type(IPV4), &[], None);
-    let bytes = segment(80, b"x");
+    let bytes = segment(80, DATA);
     for (label, ttl) in [(5, 1), (6, 2), (5, 1)] {
         let sent = sent(&mut s, &behind(&bytes, &[0x88, 0x47, 0, 0, label << 4 | 1, 9]));
         assert_eq!(sent.iter().map(|bytes| bytes[22]).collect::<Vec<_>>(), [ttl]);
@@ -111,7 +113,7 @@ fn a_provider_header_comes_and_goes() {
     flow(&mut s, 0, Match::new().eth_type(IPV4), &[Action::PushPbb(PBB), instance, out()], None);
     flow(&mut s, 0, Match::new().eth_type(PBB), &[Action::PopPbb], Some(1));
     flow(&mut s, 1, Match::new().ip_proto(6), &[out()], None);
-    let bytes = segment(80, b"x");
+    let bytes = segment(80, DATA);
     let provider = [&bytes[..12], &[0x88, 0xe7, 0, 1, 2, 3], &bytes[..]].concat();
     assert_eq!(sent(&mut s, &bytes), std::slice::from_ref(&provider));
     assert_eq!(sent(&mut s, &provider), [bytes]);
@@ -119,7 +121,7 @@ fn a_provider_header_comes_and_goes() {
 
 #[test]
 fn ttls_are_copied_between_a_label_and_its_packet() {
-    let bytes = behind(&segment(80, b"x"), &[0x88, 0x47, 0, 0, 0x51, 9]);
+    let bytes = behind(&segment(80, DATA), &[0x88, 0x47, 0, 0, 0x51, 9]);
     for (action, label, packet) in [(Action::CopyTtlOut, 64, 64), (Action::CopyTtlIn, 9, 9)] {
         let mut s = switch();
         flow(&mut s, 0, Match::new().eth_type(MPLS), &[action, out()], None);
@@ -164,9 +166,9 @@ fn the_tags_of_what_a_pop_made_unreadable_are_still_there() {
     let pop = Action::PopMpls(IPV4);
     flow(&mut s, 0, Match::new(), &[pop, vid(9), out(), Action::PopVlan, out()], None);
     // Behind the shim is no IPv4 packet.
-    let bytes = behind(&segment(80, b"x"), &[0x81, 0, 0x60, 5, 0x88, 0x47, 0, 0, 0x71, 9, 0xff]);
+    let bytes = behind(&segment(80, DATA), &[0x81, 0, 0x60, 5, 0x88, 0x47, 0, 0, 0x71, 9, 0xff]);
     let (tagged, bare) = ([0x81, 0, 0x60, 9, 8, 0, 0xff], [8, 0, 0xff]);
-    let inside = segment(80, b"x");
+    let inside = segment(80, DATA);
     assert_eq!(sent(&mut s, &bytes), [behind(&inside, &tagged), behind(&inside, &bare)]);
 }
 
@@ -180,7 +182,7 @@ fn the_type_of_a_frame_is_behind_its_tags() {
     let actions = [&push(0x8100)[..], &push(0x88a8), &[set(0x88b5)]].concat();
     flow(&mut s, 0, Match::new().eth_type(IPV4), &actions, Some(1));
     flow(&mut s, 1, Match::new().eth_type(0x88b5), &[out()], None);
-    let bytes = segment(80, b"x");
+    let bytes = segment(80, DATA);
     let tags = [0x88, 0xa8, 0, 5, 0x81, 0, 0, 5, 0x88, 0xb5];
     assert_eq!(sent(&mut s, &bytes), [behind(&bytes, &tags)]);
 }
@@ -193,6 +195,37 @@ fn a_frame_of_a_wrong_type_keeps_its_tags() {
     let actions =
         [set(0x86dd), Action::PushVlan(0x8100), Action::PushVlan(0x8100), Action::PopVlan, set(IPV4), out()];
     flow(&mut s, 0, Match::new().eth_type(IPV4), &actions, None);
-    let bytes = segment(80, b"x");
+    let bytes = segment(80, DATA);
     assert_eq!(sent(&mut s, &bytes), [behind(&bytes, &[0x81, 0, 0, 0, 8, 0])]);
+}
+
+#[test]
+fn a_pop_leaves_no_frame_shorter_than_a_wire_would_carry() {
+    let mut s = switch();
+    let bytes = segment(80, b"");
+    let ways = [out(), Action::output(openflow::ports::FLOOD), Action::controller(0xffff)];
+    // Read again on the way, and padded once: the tag is not in addition to padding.
+    flow(
+        &mut s,
+        0,
+        Match::new().with(Oxm::new(Field::VlanVid, 0x1005)).expect("valid"),
+        &[Action::PopVlan, Action::PopMpls(IPV4)],
+        Some(1),
+    );
+    flow(&mut s, 0, Match::new().eth_type(MPLS), &[&[Action::PopMpls(IPV4)][..], &ways].concat(), None);
+    flow(&mut s, 1, Match::new().eth_type(IPV4), &[Action::PushVlan(0x8100), out()], None);
+    let label = [0x88, 0x47, 0, 0, 0x51, 64];
+    let full = [behind(&bytes, &label), vec![0; 2]].concat();
+    assert_eq!((bytes.len(), full.len()), (54, 60));
+    let padded = [&bytes[..], &[0; 6]].concat();
+    assert_eq!(sent(&mut s, &full), [padded.clone(), padded.clone()]);
+    let punts: Vec<_> = s.messages().into_iter().collect();
+    let [openflow::Message::PacketIn(punt)] = &punts[..] else { panic!("{punts:?}") };
+    assert_eq!(punt.data, padded);
+    // What came shorter leaves as the actions made it.
+    assert_eq!(sent(&mut s, &behind(&bytes, &label))[0], bytes);
+    let tagged = behind(&behind(&bytes, &label), &[0x81, 0, 0, 5, 0x88, 0x47]);
+    assert_eq!(tagged.len(), 62);
+    let expected = [&behind(&bytes, &[0x81, 0, 0, 0, 8, 0])[..], &[0; 2]].concat();
+    assert_eq!(sent(&mut s, &tagged), [expected]);
 }

@@ -7,6 +7,8 @@ use crate::{EmitError, EtherType, Layer, MacAddr, ParseError};
 
 /// Size in bytes of the header without tags.
 pub const HEADER_LEN: usize = 14;
+/// Least size in bytes of a frame on a wire (minFrameSize of IEEE 802.3 §4.4.2, less the frame check sequence).
+pub const MIN_LEN: usize = 60;
 
 /// The header and what follows it.
 #[derive(Clone, Copy, Debug)]

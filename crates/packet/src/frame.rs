@@ -196,6 +196,29 @@ impl Frame {
         Ok(())
     }
 
+    /// Appends zeros until the frame has `len` bytes; more than it has: unchanged.
+    ///
+    /// # Panics
+    /// If `len` exceeds [`ethernet::MIN_LEN`](crate::ethernet::MIN_LEN), for which there is always room.
+    pub fn pad_to(&mut self, len: usize) {
+        assert!(len <= crate::ethernet::MIN_LEN, "padding is for short frames");
+        let n = len.saturating_sub(self.len());
+        if let Some(tail) = self.tail.as_mut().filter(|_| self.tail_len != 0) {
+            tail[usize::from(self.tail_len)..][..n].fill(0);
+            self.tail_len += n as u16;
+            return;
+        }
+        let (start, end) = (usize::from(self.start), usize::from(self.end));
+        if end + n > HEAD_SIZE {
+            self.head.copy_within(start..end, HEADROOM);
+            self.start = HEADROOM as u16;
+            self.end = (HEADROOM + end - start) as u16;
+        }
+        let end = usize::from(self.end);
+        self.head[end..end + n].fill(0);
+        self.end += n as u16;
+    }
+
     /// Cuts the frame to its first `len` bytes; longer than it is: unchanged.
     pub fn truncate(&mut self, len: usize) {
         let in_head = self.head().len();
@@ -445,6 +468,27 @@ mod tests {
         assert_eq!(pool.clone_frame(&frame).queue, 7);
         frame.set_received(60);
         assert_eq!(frame.queue, 0, "what comes from a device chose none");
+    }
+
+    #[test]
+    fn short_frames_are_padded_wherever_they_lie() {
+        let padded = |mut frame: Frame| {
+            frame.pad_to(60);
+            frame.pad_to(10);
+            frame.to_vec()
+        };
+        let bytes = |n: usize| [vec![7; n], vec![0; 60 - n]].concat();
+        let mut pool = Pool::default();
+        let mut dirty = pool.frame_from(&[7; 60]).expect("fits");
+        dirty.truncate(14);
+        assert_eq!(padded(dirty), bytes(14));
+        // All of the buffer is used, nearly all of it popped again.
+        let mut late = pool.frame_from(&[7; HEAD_SIZE - HEADROOM]).expect("fits");
+        late.pop_front(HEAD_SIZE - HEADROOM - 20);
+        assert_eq!(padded(late), bytes(20));
+        let mut tailed = pool.frame_from(&[7; HEAD_SIZE - HEADROOM + 5]).expect("fits");
+        tailed.pop_front(HEAD_SIZE - HEADROOM - 20);
+        assert_eq!(padded(tailed), bytes(25));
     }
 
     #[test]

@@ -140,6 +140,13 @@ impl Packet {
     fn has_room(&self, n: usize) -> bool {
         self.bytes.len() + n <= self.received + packet::HEADROOM
     }
+
+    /// As it leaves: never below the minimum of IEEE 802.3 if it was not received so.
+    fn wire(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        bytes.resize(bytes.len().max(if self.received < 60 { 0 } else { 60 }), 0);
+        bytes
+    }
 }
 
 /// The flow an action belongs to.
@@ -464,7 +471,7 @@ impl Oracle {
                     table: origin.table,
                     cookie: origin.cookie,
                     metadata: packet.metadata,
-                    data: packet.bytes.clone(),
+                    data: packet.wire(),
                 });
             }
             ports::IN_PORT => self.send(packet.in_port, packet, progress),
@@ -489,7 +496,7 @@ impl Oracle {
         match self.port(port) {
             None => progress.fail(DropReason::NoPort),
             Some(desc) if can_send(desc) => {
-                progress.outcome.outputs.push((port, packet.bytes.clone()));
+                progress.outcome.outputs.push((port, packet.wire()));
                 progress.outcome.queues.push(packet.queue);
             }
             Some(_) => progress.fail(DropReason::PortDown),

@@ -302,9 +302,11 @@ fn service_cases() -> Vec<Case> {
     let pbb = Match::new().eth_type(0x88e7);
     let plain = v4(Encap::Plain, Values::default());
     let provider = v4(Encap::Pbb, Values::default());
-    // §5.12.1: addresses are copied, the instance is zero; popping restores the customer's frame.
+    // §5.12.1: addresses are copied, the instance is zero; popping restores the customer's frame, which keeps the 60 bytes
+    // that the provider's had.
     let pushed = [&plain[..12], &[0x88, 0xe7, 0, 0, 0, 0], &plain[..]].concat();
-    let popped = provider[18..].to_vec();
+    let mut popped = provider[18..].to_vec();
+    popped.resize(60, 0);
     vec![
         ("push_pbb", any, vec![Action::PushPbb(0x88e7)], plain, pushed),
         ("pop_pbb", pbb, vec![Action::PopPbb], provider, popped),
