@@ -87,6 +87,11 @@ pub enum CloseReason {
     /// The first message was no hello.
     #[error("the peer's first message is not a hello")]
     NoHello,
+    /// Its first bytes are those of TLS.
+    #[error(
+        "the peer speaks TLS, but plain OpenFlow is spoken here: give it tcp: or ptcp:, or this side ssl: or pssl:"
+    )]
+    Tls,
     /// No hello in time.
     #[error("the peer sent no hello in time")]
     HelloTimeout,
@@ -191,6 +196,10 @@ impl Session {
         if self.state != State::Closed && !bytes.is_empty() {
             self.last_rx = now;
             self.echo_sent = None;
+            // A handshake or alert record of TLS (RFC 8446 §5.1); a hello has type 0, never 3.
+            if matches!((self.state, bytes), (State::Hello(_), [0x15 | 0x16, 3, ..])) {
+                return self.close(CloseReason::Tls);
+            }
             self.framer.push(bytes);
         }
     }

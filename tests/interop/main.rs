@@ -3,3 +3,4 @@
 mod controller;
 mod ofctl;
 mod ovs;
+mod tls;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod bench;
+mod channel;
 mod controllerd;
 mod functiond;
 mod lab;

@@ -75,6 +75,15 @@ fn no_hello_in_time() {
 }
 
 #[test]
+fn tls_where_plain_text_is_spoken_is_told_apart() {
+    for record in [&[0x16, 3, 1, 2, 0, 1, 0][..], &[0x15, 3, 3, 0, 2, 2, 70]] {
+        let (mut switch, _) = pair();
+        switch.handle_bytes(NOW, record);
+        assert_eq!(switch.poll_event(), Some(Event::Closed(CloseReason::Tls)));
+    }
+}
+
+#[test]
 fn garbage_first_ends_it() {
     let (mut switch, _) = pair();
     switch.handle_bytes(NOW, b"GET / HTTP/1.1\r\n\r\n");

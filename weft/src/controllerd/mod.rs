@@ -20,6 +20,7 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::channel::{self, Listen, Listener, Tls, TlsFiles};
 use crate::service::{bind_unix, daemon_name, log_to_stderr, run_dir, serve, signals};
 
 pub use hub::Hub;
@@ -30,13 +31,18 @@ pub(crate) use trace::{frame_of as frame_of_request, hex_of};
 
 /// Bytes in flight on an in-memory connection of a switch.
 const PIPE_SIZE: usize = 256 << 10;
+/// Most switches that one listener serves at a time.
+const MAX_SWITCHES: usize = 4096;
 
 /// The controller as a daemon: OpenFlow southbound, REST northbound.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where switches connect: `tcp:ADDRESS:PORT` (`ptcp:PORT[:ADDRESS]` as ovs-vsctl writes it works, too).
+    /// Where switches connect: `tcp:ADDRESS:PORT` or, as ovs-vsctl writes it, `ptcp:[PORT][:ADDRESS]`; with TLS
+    /// `ssl:ADDRESS:PORT` or `pssl:[PORT][:ADDRESS]`. May be given several times.
     #[arg(long, value_name = "TARGET", default_value = "tcp:127.0.0.1:6653")]
-    openflow: String,
+    openflow: Vec<Listen>,
+    #[command(flatten)]
+    tls: TlsFiles,
     /// Where the REST API is served.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     rest: SocketAddr,
@@ -53,8 +59,10 @@ pub struct Args {
 pub struct ControllerSpec {
     /// Its name.
     pub name: String,
-    /// Where switches connect; port 0 takes a free one. None: only by [`Connector`].
-    pub openflow: Option<SocketAddr>,
+    /// Where switches connect; port 0 takes a free one. Empty: only by [`Connector`].
+    pub openflow: Vec<Listen>,
+    /// Keys, for places that need them.
+    pub tls: Option<Arc<Tls>>,
     /// Where the REST API is served over TCP.
     pub rest: Option<SocketAddr>,
     /// Where the REST API is served on a unix socket.
@@ -66,7 +74,7 @@ pub struct ControllerSpec {
 /// A running controller. Dropping it stops it.
 pub struct ControllerHandle {
     hub: Arc<Hub>,
-    openflow: Option<SocketAddr>,
+    openflow: Vec<Listen>,
     rest: Option<SocketAddr>,
     unix: Option<PathBuf>,
     tasks: Vec<JoinHandle<()>>,
@@ -97,13 +105,20 @@ impl Connector {
 /// An address or path that cannot be listened on, or a store that cannot be read.
 pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
     let hub = Hub::new(spec.name.clone(), spec.store.clone())?;
-    let mut handle =
-        ControllerHandle { hub: hub.clone(), openflow: None, rest: None, unix: None, tasks: Vec::new() };
+    let mut handle = ControllerHandle {
+        hub: hub.clone(),
+        openflow: Vec::new(),
+        rest: None,
+        unix: None,
+        tasks: Vec::new(),
+    };
     handle.tasks.push(tokio::spawn(hub.clone().keep_time()));
-    if let Some(addr) = spec.openflow {
-        let listener = bind(addr).await?;
-        handle.openflow = Some(listener.local_addr()?);
-        handle.tasks.push(tokio::spawn(accept(hub.clone(), listener)));
+    for listen in spec.openflow {
+        let listener = Listener::bind(listen, spec.tls.as_ref()).await?;
+        handle.openflow.push(listener.place()?);
+        let hub = hub.clone();
+        let serve = move |stream, peer| connection::serve(hub.clone(), stream, peer);
+        handle.tasks.push(tokio::spawn(channel::accept(listener, MAX_SWITCHES, serve)));
     }
     let router = rest::router(hub);
     if let Some(addr) = spec.rest {
@@ -123,23 +138,6 @@ async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))
 }
 
-async fn accept(hub: Arc<Hub>, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Barriers and packet-outs are small and waited for.
-                let _ = stream.set_nodelay(true);
-                tokio::spawn(connection::serve(hub.clone(), stream, peer.to_string()));
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: those connected go on.
-                tracing::warn!(%error, "cannot accept a switch");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
 impl ControllerHandle {
     /// Connects switches of this process.
     pub fn connector(&self) -> Connector {
@@ -147,8 +145,8 @@ impl ControllerHandle {
     }
 
     /// Where switches connect.
-    pub fn openflow_addr(&self) -> Option<SocketAddr> {
-        self.openflow
+    pub fn openflow(&self) -> &[Listen] {
+        &self.openflow
     }
 
     /// Where the REST API is served.
@@ -191,7 +189,8 @@ impl Drop for ControllerHandle {
 /// What keeps it from starting or running.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let spec = ControllerSpec {
-        openflow: Some(listen_addr(&args.openflow)?),
+        openflow: args.openflow,
+        tls: args.tls.load()?,
         rest: Some(args.rest),
         unix: Some(run_dir()?.join(format!("{}.sock", args.name))),
         name: args.name,
@@ -203,24 +202,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Before anything is made: a signal that comes early finds us ready to clean up.
         let told_to_stop = signals()?;
         let handle = start(spec).await?;
-        if let (Some(openflow), Some(rest)) = (handle.openflow_addr(), handle.rest_addr()) {
-            println!("switches connect to tcp:{openflow}, REST is served on http://{rest}/api/v1");
+        if let Some(rest) = handle.rest_addr() {
+            let places: Vec<_> = handle.openflow().iter().map(Listen::to_string).collect();
+            println!("switches connect to {}, REST is served on http://{rest}/api/v1", places.join(", "));
         }
         told_to_stop.await;
         handle.stop().await;
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// `tcp:127.0.0.1:6653`, `ptcp:6653`, `ptcp:6653:127.0.0.1`, or the bare address.
-fn listen_addr(target: &str) -> anyhow::Result<SocketAddr> {
-    let wrong = || format!("{target:?} is no place to listen: tcp:ADDRESS:PORT is expected");
-    if let Some(passive) = target.strip_prefix("ptcp:") {
-        let (port, addr) = passive.split_once(':').unwrap_or((passive, "127.0.0.1"));
-        let addr = addr.trim_matches(['[', ']']).parse().with_context(wrong)?;
-        return Ok(SocketAddr::new(addr, port.parse().with_context(wrong)?));
-    }
-    target.strip_prefix("tcp:").unwrap_or(target).parse().with_context(wrong)
 }
 
 #[cfg(test)]

@@ -342,11 +342,3 @@ async fn the_document_describes_every_resource() {
         "controller/api/openapi.json is not what is served: run this test with WEFT_BLESS=1"
     );
 }
-
-#[test]
-fn targets_are_read_as_people_write_them() {
-    for target in ["tcp:127.0.0.1:6653", "ptcp:6653", "ptcp:6653:127.0.0.1", "127.0.0.1:6653"] {
-        assert_eq!(listen_addr(target).unwrap().to_string(), "127.0.0.1:6653", "{target}");
-    }
-    assert!(listen_addr("tcp:nowhere").unwrap_err().to_string().contains("tcp:ADDRESS:PORT"));
-}

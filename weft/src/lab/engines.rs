@@ -32,7 +32,8 @@ impl Engines {
     pub async fn start(name: &str, dir: &Path, rest: &[SocketAddr]) -> anyhow::Result<Self> {
         let spec = |rest| ControllerSpec {
             name: name.to_owned(),
-            openflow: None,
+            openflow: Vec::new(),
+            tls: None,
             rest,
             unix: Some(dir.join("api.sock")),
             store: None,

@@ -1,20 +1,17 @@
 //! `weft switch`: one switch as a daemon.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use netio::PortSpec;
 use openflow::Dpid;
 use packet::PortNo;
 use vswitch::FailMode;
 
 use super::{SwitchHandle, SwitchSpec, Target, start};
+use crate::channel::{self, TlsFiles};
 use crate::plane::{Plane, default_workers};
 use crate::service::{daemon_name, log_to_stderr, run_dir, signals, worker_count};
-
-/// Where OpenFlow is spoken if no port is given (IANA).
-const OPENFLOW_PORT: u16 = 6653;
 
 /// One switch as a daemon.
 #[derive(Debug, clap::Args)]
@@ -28,12 +25,15 @@ pub struct Args {
     /// A port: NUMBER=WHAT, such as 1=tap:t1, 2=afpacket:eth1, 3=netns:NS/eth0. Without NUMBER= the next free one.
     #[arg(long = "port", value_name = "[NUMBER=]WHAT", value_parser = port_arg)]
     ports: Vec<PortArg>,
-    /// A controller to connect to: `tcp:ADDRESS[:PORT]`.
-    #[arg(long = "controller", value_name = "TARGET", value_parser = controller_arg)]
-    controllers: Vec<SocketAddr>,
-    /// Listen for controllers and tools: `ptcp:PORT[:ADDRESS]`, on the loopback unless told otherwise.
-    #[arg(long = "listen", value_name = "TARGET", value_parser = listen_arg)]
-    listen: Vec<SocketAddr>,
+    /// A controller to connect to: `tcp:HOST[:PORT]`, or `ssl:HOST[:PORT]` with TLS.
+    #[arg(long = "controller", value_name = "TARGET")]
+    controllers: Vec<channel::Target>,
+    /// Listen for controllers and tools: `ptcp:[PORT][:ADDRESS]`, or `pssl:[PORT][:ADDRESS]` with TLS; on the loopback
+    /// unless told otherwise.
+    #[arg(long = "listen", value_name = "TARGET")]
+    listen: Vec<channel::Listen>,
+    #[command(flatten)]
+    tls: TlsFiles,
     /// Without a controller: secure keeps to the flows there are, standalone learns and forwards by itself.
     #[arg(long, value_enum, default_value = "secure")]
     fail_mode: FailModeArg,
@@ -77,34 +77,6 @@ pub fn port_arg(text: &str) -> anyhow::Result<PortArg> {
     }
 }
 
-/// `tcp:ADDRESS[:PORT]`.
-fn controller_arg(text: &str) -> anyhow::Result<SocketAddr> {
-    let Some(addr) = text.strip_prefix("tcp:") else {
-        bail!("\"{text}\" is no controller: tcp:ADDRESS[:PORT] is expected");
-    };
-    socket_addr(addr).with_context(|| format!("\"{text}\" is no controller: tcp:ADDRESS[:PORT] is expected"))
-}
-
-/// `ptcp:[PORT][:ADDRESS]`, as ovs-vsctl writes it.
-fn listen_arg(text: &str) -> anyhow::Result<SocketAddr> {
-    let wrong = || format!("\"{text}\" is no place to listen: ptcp:PORT[:ADDRESS] is expected");
-    let rest = text.strip_prefix("ptcp:").with_context(wrong)?;
-    let (port, addr) = match rest.split_once(':') {
-        Some((port, addr)) => (port, addr.trim_matches(['[', ']']).parse().with_context(wrong)?),
-        None => (rest, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-    };
-    let port = if port.is_empty() { OPENFLOW_PORT } else { port.parse().with_context(wrong)? };
-    Ok(SocketAddr::new(addr, port))
-}
-
-fn socket_addr(text: &str) -> anyhow::Result<SocketAddr> {
-    if let Ok(addr) = text.parse() {
-        return Ok(addr);
-    }
-    let addr: IpAddr = text.trim_matches(['[', ']']).parse()?;
-    Ok(SocketAddr::new(addr, OPENFLOW_PORT))
-}
-
 /// Runs until told to stop.
 ///
 /// # Errors
@@ -120,8 +92,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             name: args.name,
             dpid: args.dpid,
             fail_mode: args.fail_mode.into(),
-            controllers: args.controllers.into_iter().map(Target::Tcp).collect(),
+            controllers: args.controllers.into_iter().map(Target::Net).collect(),
             listen: args.listen,
+            tls: args.tls.load()?,
             run_dir: Some(run_dir()?),
         };
         let plane = Plane::start_daemon(args.workers.unwrap_or_else(default_workers))?;
@@ -159,28 +132,13 @@ async fn add_ports(handle: &SwitchHandle, ports: &[PortArg]) -> anyhow::Result<(
 /// One line for people and scripts once everything is there.
 fn announce(handle: &SwitchHandle) {
     let listening: Vec<_> =
-        handle.listening().iter().map(|addr| format!(", listening on tcp:{addr}")).collect();
+        handle.listening().iter().map(|place| format!(", listening on {place}")).collect();
     println!("switch {} with dpid {} is ready{}", handle.name(), handle.dpid(), listening.concat());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets_are_read_as_open_vswitch_writes_them() {
-        assert_eq!(listen_arg("ptcp:6654").expect("valid").to_string(), "127.0.0.1:6654");
-        assert_eq!(listen_arg("ptcp:6654:[::1]").expect("valid").to_string(), "[::1]:6654");
-        assert_eq!(listen_arg("ptcp:").expect("valid").to_string(), "127.0.0.1:6653");
-        assert_eq!(controller_arg("tcp:10.0.0.1").expect("valid").to_string(), "10.0.0.1:6653");
-        assert_eq!(controller_arg("tcp:[::1]:7").expect("valid").to_string(), "[::1]:7");
-        for bad in ["tcp:6654", "ptcp:x", "ptcp:70000", "6654"] {
-            assert!(listen_arg(bad).is_err(), "{bad}");
-        }
-        for bad in ["10.0.0.1:6653", "tcp:localhost", "ssl:10.0.0.1"] {
-            assert!(controller_arg(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn ports_may_have_a_number() {

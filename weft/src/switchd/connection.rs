@@ -46,7 +46,7 @@ where
     let mut connection = Connection { session, conn, owner, clock, far, outbox: None };
     match connection.run(&mut reader, &mut writer).await {
         Ok(()) => tracing::debug!(peer = connection.far.name, "the peer closed the connection"),
-        Err(error) => tracing::debug!(peer = connection.far.name, "connection ended: {error:#}"),
+        Err(error) => tracing::info!(peer = connection.far.name, "connection ended: {error:#}"),
     }
     // What is left to say, an error perhaps; the peer may not be there to hear it.
     if let Some(rest) = connection.session.poll_transmit() {

@@ -12,19 +12,20 @@ mod connect;
 mod connection;
 mod owner;
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::bail;
 use netio::PortSpec;
 use openflow::{Dpid, FlowStats};
 use packet::PortNo;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use vswitch::{FailMode, Trace};
 
+use crate::channel::{Listen, Listener, Tls, Transport};
 use crate::controllerd::Connector;
 use crate::plane::Plane;
 
@@ -44,7 +45,9 @@ pub struct SwitchSpec {
     /// Controllers to connect to, again and again.
     pub controllers: Vec<Target>,
     /// Where controllers and tools may connect; port 0 takes a free one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+    /// Keys, for controllers and places that need them.
+    pub tls: Option<Arc<Tls>>,
     /// Where its unix socket `NAME.sock` is made; none for no socket.
     pub run_dir: Option<PathBuf>,
 }
@@ -58,6 +61,7 @@ impl SwitchSpec {
             fail_mode: FailMode::Secure,
             controllers: Vec::new(),
             listen: Vec::new(),
+            tls: None,
             run_dir: None,
         }
     }
@@ -66,8 +70,8 @@ impl SwitchSpec {
 /// A controller to connect to.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// By TCP.
-    Tcp(SocketAddr),
+    /// By TCP or TLS.
+    Net(crate::channel::Target),
     /// In this process.
     Pipe(Connector),
 }
@@ -79,7 +83,7 @@ pub struct SwitchHandle {
     /// Ended by hand: the owner ends by itself when asked to.
     tasks: Vec<AbortHandle>,
     owner: Option<JoinHandle<()>>,
-    listening: Vec<SocketAddr>,
+    listening: Vec<Listen>,
     socket: Option<PathBuf>,
 }
 
@@ -105,12 +109,13 @@ impl Client {
 /// Starts a switch without ports.
 ///
 /// # Errors
-/// An address or path that cannot be listened on, or a name that is taken. Nothing is left behind.
+/// An address or path that cannot be listened on, a name that is taken, keys that are missing, or a controller that is
+/// named twice. Nothing is left behind.
 pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandle> {
+    check_controllers(&spec)?;
     let mut listeners = Vec::new();
-    for &addr in &spec.listen {
-        let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
-        listeners.push(listener);
+    for &listen in &spec.listen {
+        listeners.push(Listener::bind(listen, spec.tls.as_ref()).await?);
     }
     let socket = spec.run_dir.as_ref().map(|dir| dir.join(format!("{}.sock", spec.name)));
     let unix = match &socket {
@@ -131,18 +136,34 @@ pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandl
     let owner = owner::Owner::new(&spec, plane)?;
     handle.owner = Some(tokio::spawn(owner.run(inbox)));
     for listener in listeners {
-        handle.listening.push(listener.local_addr()?);
+        handle.listening.push(listener.place()?);
         let task = connect::accept(listener, handle.client.requests.clone(), clock);
         handle.tasks.push(tokio::spawn(task).abort_handle());
     }
     for target in spec.controllers.clone() {
-        let task = connect::keep_connected(target, handle.client.requests.clone(), clock);
+        let task = connect::keep_connected(target, spec.tls.clone(), handle.client.requests.clone(), clock);
         handle.tasks.push(tokio::spawn(task).abort_handle());
     }
     if let Some(unix) = unix {
         handle.serve(unix);
     }
     Ok(handle)
+}
+
+/// Each controller is connected to once (§6.3.5): a second connection would be taken for a second controller by the
+/// switch, and for a switch that came back by the controller.
+fn check_controllers(spec: &SwitchSpec) -> anyhow::Result<()> {
+    let mut seen = HashSet::new();
+    for target in &spec.controllers {
+        let Target::Net(target) = target else { continue };
+        if target.transport == Transport::Tls {
+            Tls::needed(spec.tls.as_ref(), target)?;
+        }
+        if !seen.insert((&target.host, target.port)) {
+            bail!("the controller {}:{} is named twice: name it once", target.host, target.port);
+        }
+    }
+    Ok(())
 }
 
 impl SwitchHandle {
@@ -228,7 +249,7 @@ impl SwitchHandle {
     }
 
     /// Where controllers and tools may connect.
-    pub fn listening(&self) -> &[SocketAddr] {
+    pub fn listening(&self) -> &[Listen] {
         &self.listening
     }
 

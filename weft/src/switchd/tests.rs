@@ -10,7 +10,7 @@ use crate::controllerd;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn spec(name: &str) -> SwitchSpec {
-    let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    let listen = vec!["ptcp:0".parse().expect("an address")];
     SwitchSpec { listen, ..SwitchSpec::new(name, Dpid(7)) }
 }
 
@@ -27,7 +27,7 @@ struct Tool {
 
 impl Tool {
     async fn connect(handle: &SwitchHandle) -> Self {
-        let stream = TcpStream::connect(handle.listening()[0]).await.expect("the switch listens");
+        let stream = TcpStream::connect(handle.listening()[0].addr).await.expect("the switch listens");
         let clock = dataplane::Clock::start();
         let session = Session::new(clock.now(), Side::Controller, SessionConfig::default());
         let mut tool = Self { stream, session, clock };
@@ -98,7 +98,7 @@ async fn garbage_and_silence_cost_their_connection_only() {
     let handle = start(spec("t-garbage"), Plane::start(1).expect("workers")).await.expect("a switch");
     let mut tool = Tool::connect(&handle).await;
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 70_000], &[4, 0, 0, 3, 0, 0, 0, 0], &[]] {
-        let mut stream = TcpStream::connect(handle.listening()[0]).await.expect("the switch listens");
+        let mut stream = TcpStream::connect(handle.listening()[0].addr).await.expect("the switch listens");
         // It may be closed before all of it is written.
         let _ = stream.write_all(garbage).await;
         let _ = stream.shutdown().await;
@@ -135,12 +135,13 @@ async fn switch_and_controllers_meet_over_a_pipe_and_over_tcp_and_meet_again() {
     // Two controllers: one that is connected to twice keeps the later connection of a switch only.
     let piped = controllerd::start(controllerd::ControllerSpec::default()).await.expect("a controller");
     let spoken_to = controllerd::ControllerSpec {
-        openflow: Some("127.0.0.1:0".parse().expect("an address")),
+        openflow: vec!["ptcp:0".parse().expect("a place")],
         ..controllerd::ControllerSpec::default()
     };
     let far = controllerd::start(spoken_to.clone()).await.expect("a controller");
-    let addr = far.openflow_addr().expect("it listens");
-    let controllers = vec![Target::Pipe(piped.connector()), Target::Tcp(addr)];
+    let addr = far.openflow()[0].addr;
+    let controllers =
+        vec![Target::Pipe(piped.connector()), Target::Net(format!("tcp:{addr}").parse().expect("a target"))];
     let spec = SwitchSpec { controllers, ..spec("t-pipe") };
     let handle = start(spec, Plane::start(1).expect("workers")).await.expect("a switch");
     let connected = async |wanted: &[&str]| {
@@ -159,7 +160,7 @@ async fn switch_and_controllers_meet_over_a_pipe_and_over_tcp_and_meet_again() {
     connected(&["tcp:"]).await;
     far.stop().await;
     connected(&[]).await;
-    let again = controllerd::ControllerSpec { openflow: Some(addr), ..spoken_to };
+    let again = controllerd::ControllerSpec { openflow: vec![addr.into()], ..spoken_to };
     let far = controllerd::start(again).await.expect("a controller");
     connected(&["tcp:"]).await;
     handle.stop().await;

@@ -59,6 +59,8 @@ pub const LICENCES: &[&str] = &[
 
 /// Crates of others that may be there in more than one version, with the reason.
 pub const DUPLICATES: &[(&str, &str)] = &[
+    ("bit-vec", "proptest uses 0.10, rcgen 0.9; both in tests only"),
+    ("getrandom", "ring 0.17 uses 0.2, rand 0.10 uses 0.4"),
     ("hashbrown", "petgraph 0.8 uses 0.15, everything else 0.17"),
     ("syn", "derive macros are between 2 and 3; it runs at build time only"),
 ];
