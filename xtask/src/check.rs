@@ -35,16 +35,18 @@ pub fn stages_of_check(
         let args = ["doc", "--workspace", "--no-deps", "--locked"];
         shell::run(cargo(&args).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
-    if shell::root().join("fuzz/Cargo.toml").exists() {
-        stages.run("fuzz targets compile", fuzz_compiles)?;
-    }
-    Ok(())
+    stages.run("fuzz targets compile, seeds pass", || fuzz_seeds(summaries))
 }
 
 /// The fuzz crate is a workspace of its own, so that its lock file does not bind ours. Without its default feature it
 /// needs no C++ compiler.
-fn fuzz_compiles() -> Result<()> {
-    shell::run(cargo(&["check", "--locked", "--no-default-features"]).current_dir(shell::root().join("fuzz")))
+fn fuzz_seeds(summaries: &mut Vec<String>) -> Result<()> {
+    let dir = shell::root().join("fuzz");
+    let flags = ["--locked", "--no-default-features"];
+    let mut check = cargo(&["check", "--bins", "--examples"]);
+    shell::run(check.args(flags).current_dir(&dir))?;
+    let mut tests = cargo(&["test", "--lib"]);
+    shell::run_keeping(tests.args(flags).current_dir(&dir), is_summary, summaries)
 }
 
 fn unit_tests(summaries: &mut Vec<String>, env: &[(String, String)]) -> Result<()> {

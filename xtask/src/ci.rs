@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 use crate::check::{SYSTEM_TESTS, has_nextest, is_summary, stages_of_check};
 use crate::metadata::Metadata;
 use crate::shell::{self, Stages, cargo};
-use crate::{debian, vm_image};
+use crate::{debian, fuzz, vm_image};
+
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u64 = 30;
 
 /// What to leave out.
 #[derive(Debug, clap::Args)]
@@ -40,6 +43,7 @@ fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> 
     stages.keep_going = true;
     if !args.no_check {
         stages_of_check(stages, summaries, &env)?;
+        stages.run("fuzz targets", || fuzz::run_briefly(FUZZ_SECONDS))?;
     }
     stages.run("system tests", || system_tests(args, summaries, &env))
 }

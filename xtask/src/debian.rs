@@ -9,6 +9,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("busybox-static", "the VM's userland; ping and nc in the namespaces of tests"),
     ("cpio", "packs the VM's initrd"),
     ("curl", "asks the REST API as the README does"),
+    ("g++", "links libFuzzer"),
     ("iperf3", "measures TCP between namespaces"),
     ("iproute2", "makes the namespaces of tests"),
     ("openvswitch-switch", "peer of the interop tests"),

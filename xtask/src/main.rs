@@ -1,4 +1,4 @@
-//! The project's own tooling: `cargo xtask check|tidy|bench|cert|ci|vm-image`.
+//! The project's own tooling: `cargo xtask check|tidy|bench|cert|fuzz|ci|vm-image`.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ mod cert;
 mod check;
 mod ci;
 mod debian;
+mod fuzz;
 mod metadata;
 mod shell;
 mod tidy;
@@ -31,6 +32,8 @@ enum Command {
     Bench(bench::Args),
     /// The OpenFlow certification cases of os-ken, with weft as switch under test and as tester.
     Cert(cert::Args),
+    /// Run the fuzz targets, each for a while, or hunt for planted bugs.
+    Fuzz(fuzz::Args),
     /// Install what the tests need, then check and the system tests with the release binary.
     Ci(ci::Args),
     /// Make kernel and initrd of the test VM in build/vm from Debian packages.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench(args) => bench::run(&args),
         Command::Cert(args) => cert::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Ci(args) => ci::run(&args),
         Command::VmImage => vm_image::run(),
     };
