@@ -8,5 +8,6 @@ mod function;
 mod harness;
 mod lab;
 mod openflow;
+mod queues;
 mod router;
 mod vm;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use controller_api::{Chain, Cidr, Function, Network, Router};
+use controller_api::{Chain, Cidr, Function, Network, PortQueues, Router};
 use packet::MacAddr;
 
 pub use crate::spec::{BuiltIn, Expect, FailMode};
@@ -215,6 +215,8 @@ pub struct Link {
     pub b: End,
     /// Largest IP packet in bytes.
     pub mtu: u32,
+    /// How frames leave the ports of switches at its ends.
+    pub queues: PortQueues,
 }
 
 impl Link {

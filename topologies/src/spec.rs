@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use controller_api::{Chain, Cidr, Dpid, Mac, Network, PortRef, Router};
+use controller_api::{Chain, Cidr, Dpid, Mac, Network, PortRef, Queue, Rate, Router};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -184,6 +184,12 @@ pub struct LinkSpec {
     #[serde(default)]
     #[schemars(range(min = 68, max = 65535))]
     pub mtu: Option<u32>,
+    /// Most bits a second that a switch at either end sends over it, such as 20M; absent: as many as it can.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Queues of the ports of switches at its ends; flows choose them by `set_queue`.
+    #[serde(default)]
+    pub queues: Vec<Queue>,
 }
 
 /// Something that must hold. Write one key: `- ping: {from: h1, to: h2}`.

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::{
-    Chain, Flow, FlowAdd, Function, Health, Host, Link, Network, Port, PortAdd, Problem, Router, Stored,
-    Switch, TraceReply, TraceRequest,
+    Chain, Flow, FlowAdd, Function, Health, Host, Link, Network, Port, PortAdd, PortQueues, Problem, Router,
+    Stored, Switch, TraceReply, TraceRequest,
 };
 
 /// Longest answer that is read, in bytes.
@@ -303,6 +303,11 @@ impl Client {
     /// `DELETE /api/v1/switches/{switch}/ports/{number}`; only a switch itself offers this.
     pub async fn delete_port(&self, switch: &str, number: u32) -> Result<()> {
         self.delete(&format!("/api/v1/switches/{}/ports/{number}", escape(switch))).await
+    }
+
+    /// `PUT /api/v1/switches/{switch}/ports/{number}/queues`: instead of what was there; only a switch itself offers this.
+    pub async fn set_queues(&self, switch: &str, number: u32, queues: &PortQueues) -> Result<Port> {
+        self.put(&format!("/api/v1/switches/{}/ports/{number}/queues", escape(switch)), queues).await
     }
 
     /// `GET /api/v1/switches/{switch}/flows`.

@@ -6,6 +6,7 @@
 pub mod client;
 mod intent;
 mod problem;
+mod queue;
 mod resource;
 mod router;
 mod text;
@@ -15,9 +16,10 @@ pub use intent::{
     RouteType, Router, RouterInterface, StaticRoute,
 };
 pub use problem::Problem;
+pub use queue::{PortQueues, Queue, QueueState, QueueTextError};
 pub use resource::{
     Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, Port, PortAdd, PortCounters, PortRole, State,
     Status, Stored, Switch, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep,
 };
 pub use router::{Binding, Connection, Neighbour, Route};
-pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, TextError};
+pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, Rate, TextError};

@@ -10,7 +10,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::text::{Dpid, Mac, PortRef};
+use crate::queue::QueueState;
+use crate::text::{Dpid, Mac, PortRef, Rate};
 
 /// `GET /api/v1/health` of every daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -80,6 +81,12 @@ pub struct Port {
     /// Counters, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<PortCounters>,
+    /// Most bits a second that leave it, if a switch answers and there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Its queues, if a switch answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<QueueState>,
 }
 
 /// What the controller takes a port for.

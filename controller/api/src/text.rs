@@ -102,6 +102,41 @@ impl fmt::Display for Mac {
 
 text_value!(Mac, "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$", "02:00:00:00:00:01", "a MAC address");
 
+/// Bits a second, written `500M`, `2.5G` or `64000` (powers of 1000).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rate(pub u64);
+
+const UNITS: [(&str, u64); 3] = [("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)];
+
+impl FromStr for Rate {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let wrong = || TextError::new("bits a second such as 500M, 2.5G or 64000", text);
+        let unit = UNITS.iter().find_map(|(name, factor)| Some((text.strip_suffix(name)?, *factor)));
+        let (digits, factor) = unit.unwrap_or((text, 1));
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let number = |part: &str| -> Result<u64, TextError> {
+            let digits = !part.is_empty() && part.len() <= 12 && part.bytes().all(|b| b.is_ascii_digit());
+            if digits { part.parse().map_err(|_| wrong()) } else { Err(wrong()) }
+        };
+        let whole = number(whole)?.checked_mul(factor).ok_or_else(wrong)?;
+        let part = u128::from(number(fraction)?) * u128::from(factor) / 10u128.pow(fraction.len() as u32);
+        Ok(Self(whole.checked_add(part as u64).ok_or_else(wrong)?))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor));
+        match unit {
+            Some((name, factor)) => write!(f, "{}{name}", self.0 / factor),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+text_value!(Rate, "^[0-9]+(\\.[0-9]+)?[kMG]?$", "20M", "bits a second such as 20M");
+
 /// An address with the length of its prefix, `10.1.0.1/24`. Host bits are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cidr(pub IpNet);

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use controller_api::PortQueues;
+
 use super::nodes::{MTU, check_interface_name, check_mtu, mac};
 use super::{Context, check_name};
 use crate::diagnostics::Diagnostic;
@@ -41,7 +43,13 @@ pub(super) fn resolve(c: &mut Context<'_>, nodes: &mut [Node]) -> Vec<Link> {
         }
         if let [a, b] = ends.as_slice() {
             check_pair(c, nodes, &path, &thing, (a, b));
-            links.push(Link { a: a.clone(), b: b.clone(), mtu });
+            let queues = PortQueues { rate: spec.rate, queues: spec.queues.clone() };
+            let shaped = |end: &End| matches!(nodes[end.node].kind, NodeKind::Switch(_));
+            if !queues.is_empty() && !shaped(a) && !shaped(b) {
+                let at = c.value(&path);
+                c.wrong(at, thing, "rates and queues are kept by switches, and none is at its ends");
+            }
+            links.push(Link { a: a.clone(), b: b.clone(), mtu, queues });
         }
     }
     if c.found.is_empty() {

@@ -16,6 +16,8 @@ use crate::{ConnId, PortQueues, QueueCounters, QueueSpec};
 pub(super) struct PortQueueRecords {
     rate: Option<u64>,
     queues: Vec<QueueRecord>,
+    /// Dropped by queue 0 of a port that has a rate or queues, but no queue 0 of its own.
+    implied_errors: u64,
 }
 
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl QueueRecord {
 impl PortQueueRecords {
     /// Frames that queues dropped; they count as dropped by the port.
     pub(super) fn n_errors(&self) -> u64 {
-        self.queues.iter().map(|queue| queue.counters.tx_errors).sum()
+        self.implied_errors + self.queues.iter().map(|queue| queue.counters.tx_errors).sum::<u64>()
     }
 
     fn describe(&self, queue: &QueueRecord, desc: &PortDesc) -> PacketQueue {
@@ -67,14 +69,17 @@ impl Switch {
             })
             .collect();
         all.sort_by_key(|queue| queue.spec.id);
-        record.queues = PortQueueRecords { rate: queues.rate, queues: all };
+        let implied_errors = record.queues.implied_errors;
+        record.queues = PortQueueRecords { rate: queues.rate, queues: all, implied_errors };
     }
 
     /// What the shell has counted at a queue.
     pub fn set_queue_counters(&mut self, port: PortNo, queue: u16, counters: QueueCounters) {
-        let queues = self.ports.get_mut(&port).map(|record| &mut record.queues.queues);
-        if let Some(record) = queues.into_iter().flatten().find(|record| record.spec.id == queue) {
-            record.counters = counters;
+        let Some(record) = self.ports.get_mut(&port) else { return };
+        match record.queues.queues.iter_mut().find(|record| record.spec.id == queue) {
+            Some(queue) => queue.counters = counters,
+            None if queue == 0 => record.queues.implied_errors = counters.tx_errors,
+            None => {}
         }
     }
 

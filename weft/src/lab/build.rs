@@ -22,6 +22,7 @@ use super::process::ProcessId;
 use super::report::Event;
 use super::split;
 use super::vm::{self, Agent};
+use crate::switchd::queues_of_request;
 
 /// How a lab is made.
 #[derive(Debug, Clone)]
@@ -60,6 +61,12 @@ pub fn check(model: &Model) -> anyhow::Result<()> {
         if let NodeKind::Vm(vm) = &node.kind {
             vm::check(&node.name, vm)?;
         }
+    }
+    for link in &model.links {
+        queues_of_request(&link.queues).check().with_context(|| {
+            let end = |end: &topology::End| format!("{}:{}", model.nodes[end.node].name, end.port);
+            format!("link {} -- {}", end(&link.a), end(&link.b))
+        })?;
     }
     let existing = Namespace::list().context("cannot list the network namespaces")?;
     for node in model.nodes.iter().filter(|node| node.has_namespace()) {
@@ -144,6 +151,7 @@ impl Lab {
             step(operation.to_string());
             self.carry_out(plan, operation).await.with_context(|| format!("cannot {operation}"))?;
         }
+        self.set_queues(&plan.model).await?;
         let client = self.client();
         let waits = async {
             step("wait for the switches".to_owned());
@@ -162,6 +170,21 @@ impl Lab {
         self.check_children()?;
         self.state.phase = Phase::Running;
         self.state.save(&self.dir)
+    }
+
+    /// Tells each switch the rates and queues of its ports; once both ends of every link are there.
+    async fn set_queues(&self, model: &Model) -> anyhow::Result<()> {
+        for link in model.links.iter().filter(|link| !link.queues.is_empty()) {
+            for end in [&link.a, &link.b] {
+                let node = &model.nodes[end.node];
+                if let (NodeKind::Switch(_), Some(number)) = (&node.kind, end.number) {
+                    let client = Client::unix(self.dir.join(split::socket(&node.name)));
+                    let set = client.set_queues(&node.name, number, &link.queues).await;
+                    set.with_context(|| format!("cannot set the queues of {}:{number}", node.name))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A client of the lab's own API.

@@ -7,14 +7,15 @@
 
 mod links;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
-use dataplane::{Clock, Config, Dataplane, Drops, Engine, EngineId, Event, PortFailure};
+use dataplane::{Clock, Config, Dataplane, Drops, Engine, EngineId, Event, PortFailure, QueueCounters};
 use netio::{OpenOptions, PortCounters, PortInfo, PortKind, PortSpec};
 use packet::PortNo;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use vswitch::PortQueues;
 
 use links::Links;
 
@@ -223,6 +224,19 @@ impl Plane {
     /// What the ports of an engine have counted, exact at this moment.
     pub async fn port_counters(&self, id: EngineId) -> anyhow::Result<Vec<(PortNo, PortCounters)>> {
         self.blocking(move |inner| Ok(inner.dataplane.port_counters(id))).await
+    }
+
+    /// Lets frames leave a port by these queues from now on.
+    pub async fn set_queues(&self, id: EngineId, port: PortNo, queues: PortQueues) -> anyhow::Result<()> {
+        self.blocking(move |inner| Ok(inner.dataplane.set_queues(id, port, &queues)?)).await
+    }
+
+    /// What the queues of an engine's ports have counted, by port and number.
+    pub async fn queue_counters(
+        &self,
+        id: EngineId,
+    ) -> anyhow::Result<BTreeMap<(PortNo, u16), QueueCounters>> {
+        self.blocking(move |inner| Ok(inner.dataplane.queue_counters(id))).await
     }
 
     /// What was dropped between engines and ports.

@@ -276,6 +276,8 @@ impl RouterHandle {
                 role: api::PortRole::Edge,
                 spec: Some(p.spec.to_string()),
                 peer: None,
+                rate: None,
+                queues: Vec::new(),
                 counters: counted.map(|(_, c)| shown_counters(c)),
             }
         };

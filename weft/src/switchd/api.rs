@@ -16,6 +16,7 @@ use vswitch::{Trace, TraceOutcome};
 
 use super::Client;
 use super::owner::{PortRow, Request};
+use super::queues::{queue_states, queues_of_request, queues_shape};
 use crate::controllerd::{Body, Refusal, flow_of_request, flow_shape, frame_of_request, hex_of};
 
 /// Longest body of a request, in bytes.
@@ -32,6 +33,7 @@ pub fn router(client: Client) -> Router {
         .route(one, get(switch))
         .route(&format!("{one}/ports"), get(ports).post(add_port))
         .route(&format!("{one}/ports/{{number}}"), delete(del_port))
+        .route(&format!("{one}/ports/{{number}}/queues"), get(queues).put(set_queues).delete(del_queues))
         .route(&format!("{one}/flows"), get(flows).post(add_flow).delete(del_flows))
         .route(&format!("{one}/drops"), get(drops))
         .route("/api/v1/trace", post(trace))
@@ -113,6 +115,32 @@ async fn del_port(State(client): State<Client>, Path((name, number)): Path<(Stri
     Ok(Json(()))
 }
 
+async fn queues(
+    State(client): State<Client>,
+    Path((name, number)): Path<(String, u32)>,
+) -> Answer<api::PortQueues> {
+    client.named(&name)?;
+    let rows = client.ask(Request::Ports).await?;
+    let row = rows.iter().find(|row| row.number == PortNo(number));
+    let row = row.ok_or_else(|| Problem::not_found(format!("port {number} on switch {name}")))?;
+    Ok(Json(queues_shape(&row.queues)))
+}
+
+async fn set_queues(
+    State(client): State<Client>,
+    Path((name, number)): Path<(String, u32)>,
+    Body(wanted): Body<api::PortQueues>,
+) -> Answer<api::Port> {
+    client.named(&name)?;
+    let (number, queues) = (PortNo(number), queues_of_request(&wanted));
+    let row = client.ask(|reply| Request::SetQueues { number, queues, reply }).await?;
+    Ok(Json(port_shape(&row)))
+}
+
+async fn del_queues(client: State<Client>, path: Path<(String, u32)>) -> Answer<api::Port> {
+    set_queues(client, path, Body(api::PortQueues::default())).await
+}
+
 fn port_shape(row: &PortRow) -> api::Port {
     api::Port {
         number: row.number.0,
@@ -129,9 +157,12 @@ fn port_shape(row: &PortRow) -> api::Port {
             rx_errors: 0,
             tx_frames: row.counters.tx_frames,
             tx_bytes: row.counters.tx_bytes,
-            tx_dropped: row.counters.tx_dropped(),
+            tx_dropped: row.counters.tx_dropped()
+                + row.queue_counters.values().map(|q| q.tx_errors).sum::<u64>(),
             tx_errors: 0,
         }),
+        rate: row.queues.rate.map(api::Rate),
+        queues: queue_states(row),
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use controller_api::client::{Client, Server};
-use controller_api::{Port, PortAdd, PortRef, TraceRequest};
+use controller_api::{Port, PortAdd, PortQueues, PortRef, Queue, Rate, TraceRequest};
 use serde::Serialize;
 
 use super::command::port_arg;
@@ -14,7 +14,7 @@ use crate::service::run_dir;
 /// Commands that talk to a running switch (or to all of a lab).
 #[derive(Debug, clap::Subcommand)]
 pub enum ClientCommand {
-    /// Add, remove and list ports.
+    /// Add, remove, shape and list ports.
     Port {
         #[command(subcommand)]
         command: PortCommand,
@@ -60,6 +60,26 @@ pub enum PortCommand {
         /// Its number or name.
         port: String,
     },
+    /// Let what leaves a port keep to a rate, or to queues with rates; without either, as it comes.
+    Set {
+        #[command(flatten)]
+        which: Which,
+        /// Its number or name.
+        port: String,
+        /// Most bits a second that leave the port, such as 20M.
+        #[arg(long, value_name = "RATE")]
+        rate: Option<Rate>,
+        /// A queue: ID, what it is guaranteed, its highest rate and its share of the rest, such as 1,min=5M,max=10M.
+        #[arg(long = "queue", value_name = "ID[,min=RATE][,max=RATE][,weight=N]")]
+        queues: Vec<Queue>,
+    },
+    /// Show a port with its queues and counters.
+    Show {
+        #[command(flatten)]
+        which: Which,
+        /// Its number or name.
+        port: String,
+    },
     /// List the ports with their counters.
     List {
         #[command(flatten)]
@@ -90,6 +110,13 @@ struct Found {
 }
 
 impl Found {
+    /// Its port of this number or name.
+    async fn port(&self, wanted: &str) -> anyhow::Result<Port> {
+        let ports = self.client.ports(&self.name).await?;
+        let named = |p: &Port| p.name == wanted || p.number.to_string() == wanted;
+        ports.into_iter().find(named).with_context(|| format!("switch {} has no port {wanted}", self.name))
+    }
+
     /// The name, with the lab's where several of `all` have it.
     fn label(&self, all: &[Self]) -> String {
         match &self.lab {
@@ -208,14 +235,23 @@ async fn run_port(command: PortCommand) -> anyhow::Result<()> {
         }
         PortCommand::Del { which, port } => {
             let found = which.one().await?;
-            let ports = found.client.ports(&found.name).await?;
-            let named = |p: &&Port| p.name == port || p.number.to_string() == port;
-            let number = ports.iter().find(named).map(|p| p.number);
-            let number = number.with_context(|| format!("switch {} has no port {port}", found.name))?;
+            let number = found.port(&port).await?.number;
             found.client.delete_port(&found.name, number).await?;
             if !which.json {
                 println!("port {number} removed from {}", found.name);
             }
+        }
+        PortCommand::Set { which, port, rate, queues } => {
+            let found = which.one().await?;
+            let number = found.port(&port).await?.number;
+            let wanted = PortQueues { rate, queues };
+            let port = found.client.set_queues(&found.name, number, &wanted).await?;
+            if which.json { print_json(&port)? } else { print_port(&found.name, &port) }
+        }
+        PortCommand::Show { which, port } => {
+            let found = which.one().await?;
+            let port = found.port(&port).await?;
+            if which.json { print_json(&port)? } else { print_port(&found.name, &port) }
         }
         PortCommand::List { which } => {
             let found = which.all().await?;
@@ -232,10 +268,45 @@ async fn run_port(command: PortCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn print_port(switch: &str, port: &Port) {
+    print_ports(&[(switch.to_owned(), vec![port.clone()])]);
+    if port.queues.is_empty() {
+        return;
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["QUEUE", "MIN", "MAX", "WEIGHT", "TX FRAMES", "TX BYTES", "DROPPED"]);
+    for state in &port.queues {
+        let rate = |rate: Option<Rate>| rate.map(|rate| rate.to_string()).unwrap_or_default();
+        table.add_row([
+            state.queue.id.to_string(),
+            rate(state.queue.min),
+            rate(state.queue.max),
+            state.queue.weight.unwrap_or(1).to_string(),
+            state.tx_frames.to_string(),
+            state.tx_bytes.to_string(),
+            state.tx_errors.to_string(),
+        ]);
+    }
+    println!("{table}");
+}
+
 fn print_ports(all: &[(String, Vec<Port>)]) {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["SWITCH", "PORT", "NAME", "LINK", "WHAT", "MAC", "RX FRAMES", "TX FRAMES", "DROPPED"]);
+    table.set_header([
+        "SWITCH",
+        "PORT",
+        "NAME",
+        "LINK",
+        "WHAT",
+        "MAC",
+        "RX FRAMES",
+        "TX FRAMES",
+        "DROPPED",
+        "RATE",
+        "QUEUES",
+    ]);
     for (switch, ports) in all {
         for port in ports {
             let counters = port.counters.unwrap_or_default();
@@ -249,6 +320,8 @@ fn print_ports(all: &[(String, Vec<Port>)]) {
                 counters.rx_frames.to_string(),
                 counters.tx_frames.to_string(),
                 (counters.rx_dropped + counters.tx_dropped).to_string(),
+                port.rate.map(|rate| rate.to_string()).unwrap_or_default(),
+                port.queues.iter().map(|state| state.queue.id.to_string()).collect::<Vec<_>>().join(","),
             ]);
         }
     }

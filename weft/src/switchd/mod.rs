@@ -11,6 +11,7 @@ mod command;
 mod connect;
 mod connection;
 mod owner;
+mod queues;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use crate::plane::Plane;
 pub use client::{ClientCommand, run_client};
 pub use command::{Args, run};
 pub use owner::{PortRow, Status};
+pub use queues::queues_of_request;
 
 /// What a switch is started with.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use openflow::{
 };
 use packet::{MacAddr, PortNo};
 use tokio::sync::{mpsc, oneshot};
-use vswitch::{ConnId, Effect, PortCounters, Switch, SwitchConfig, Trace};
+use vswitch::{ConnId, Effect, PortCounters, PortQueues, QueueCounters, Switch, SwitchConfig, Trace};
 
 use super::connection::sleep_until;
 use super::{Answer, SwitchSpec};
@@ -57,6 +57,8 @@ pub enum Request {
     },
     /// Detach a port.
     DelPort { number: PortNo, reply: oneshot::Sender<Answer<()>> },
+    /// Let frames leave a port by other queues.
+    SetQueues { number: PortNo, queues: PortQueues, reply: oneshot::Sender<Answer<PortRow>> },
     /// The ports.
     Ports(oneshot::Sender<Answer<Vec<PortRow>>>),
     /// The flows.
@@ -90,6 +92,10 @@ pub struct PortRow {
     pub note: Option<String>,
     /// What it has counted.
     pub counters: netio::PortCounters,
+    /// Its rate and queues.
+    pub queues: PortQueues,
+    /// What its queues have counted, by number.
+    pub queue_counters: BTreeMap<u16, QueueCounters>,
 }
 
 /// How a switch goes.
@@ -121,15 +127,15 @@ pub struct Peer {
 
 /// Owns the switch.
 pub struct Owner {
-    name: String,
-    switch: Switch,
+    pub(super) name: String,
+    pub(super) switch: Switch,
     n_tables: u8,
-    plane: Plane,
-    clock: Clock,
-    engine: EngineId,
+    pub(super) plane: Plane,
+    pub(super) clock: Clock,
+    pub(super) engine: EngineId,
     events: Events,
     peers: HashMap<ConnId, Peer>,
-    ports: BTreeMap<PortNo, PortRow>,
+    pub(super) ports: BTreeMap<PortNo, PortRow>,
     /// First bytes of the messages handled since effects were last carried out: errors quote them.
     heads: Vec<(ConnId, Xid, Box<[u8]>)>,
     /// Connections that exist only until a request is answered.
@@ -226,7 +232,12 @@ impl Owner {
             Event::PortLink { port, up, .. } => {
                 if let Some(row) = self.ports.get_mut(&port) {
                     row.up = up;
+                    let queued = !row.queues.is_none();
                     self.switch.set_port_link(now, port, up);
+                    // Both ends of a link are new when it comes up again.
+                    if up && queued {
+                        self.apply_queues(port).await;
+                    }
                 }
             }
             Event::PortDown { port, error, .. } => {
@@ -250,6 +261,9 @@ impl Owner {
             }
             Request::DelPort { number, reply } => {
                 let _ = reply.send(self.del_port(number).await);
+            }
+            Request::SetQueues { number, queues, reply } => {
+                let _ = reply.send(self.set_queues(number, queues).await);
             }
             Request::Ports(reply) => {
                 self.count_ports().await;
@@ -380,6 +394,8 @@ impl Owner {
             spec,
             note: added.info.note,
             counters: netio::PortCounters::default(),
+            queues: PortQueues::default(),
+            queue_counters: BTreeMap::new(),
         };
         self.ports.insert(number, row.clone());
         Ok(row)
@@ -414,6 +430,7 @@ impl Owner {
 
     /// Fetches what the workers have counted.
     async fn count_ports(&mut self) {
+        self.count_queues().await;
         let Ok(counted) = self.plane.port_counters(self.engine).await else { return };
         for (number, counters) in counted {
             if let Some(row) = self.ports.get_mut(&number) {
@@ -450,10 +467,8 @@ fn refused(error: &anyhow::Error) -> Problem {
 }
 
 fn is_port_stats(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::MultipartRequest(MultipartRequest { body: openflow::Request::PortStats(_), .. })
-    )
+    use openflow::Request::{PortStats, Queue};
+    matches!(message, Message::MultipartRequest(MultipartRequest { body: PortStats(_) | Queue { .. }, .. }))
 }
 
 /// The interface's own name where the port is one, else one that tells its number.

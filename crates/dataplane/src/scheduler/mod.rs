@@ -195,9 +195,11 @@ impl Scheduler {
         })
     }
 
-    /// What the queues that were configured have counted, by number.
+    /// What the queues have counted: those that were configured by number, then queue 0 if it was not.
     pub fn counters(&self) -> impl Iterator<Item = (u16, QueueCounters)> + '_ {
-        self.queues.iter().filter(|q| !q.implied).map(|queue| (queue.spec.id, queue.counters))
+        let (configured, implied) = (self.queues.iter(), self.queues.iter());
+        let all = configured.filter(|q| !q.implied).chain(implied.filter(|q| q.implied));
+        all.map(|queue| (queue.spec.id, queue.counters))
     }
 }
 

@@ -100,6 +100,8 @@ fn ports_of(core: &controller::Controller, dpid: Dpid, stats: &[PortStats]) -> V
             },
             spec: None,
             peer: view.links.get(&at).map(|peer| port_ref(view, *peer)),
+            rate: None,
+            queues: Vec::new(),
             counters: stats.iter().find(|stats| stats.port == number).map(counters_of),
         }
     };
