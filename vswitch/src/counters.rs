@@ -127,6 +127,29 @@ pub struct QueueCounters {
     pub tx_errors: u64,
 }
 
+/// How often the cache was asked, and knew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounters {
+    /// Frames looked up; those of tables that are asked directly are not among them.
+    pub lookups: u64,
+    /// Frames whose program it knew without a check.
+    pub hits: u64,
+}
+
+impl core::ops::AddAssign for CacheCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.lookups += other.lookups;
+        self.hits += other.hits;
+    }
+}
+
+impl core::ops::Sub for CacheCounters {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self { lookups: self.lookups - other.lookups, hits: self.hits - other.hits }
+    }
+}
+
 /// What the shell counted at a port, for port statistics (§7.3.5.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {

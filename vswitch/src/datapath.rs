@@ -16,7 +16,7 @@ use crate::key::{self, Depth, Key, N_WORDS};
 use crate::pipeline::Programs;
 use crate::snapshot::Snapshot;
 use crate::step::{Punt, Step};
-use crate::{DropReason, Drops, Order, Report};
+use crate::{CacheCounters, DropReason, Drops, Order, Report};
 
 #[derive(Clone, Debug)]
 pub(crate) enum OrderKind {
@@ -58,6 +58,7 @@ pub(crate) struct Counted {
     pub tables: Vec<(u64, u64)>,
     pub groups: BTreeMap<GroupId, GroupCount>,
     pub drops: Drops,
+    pub cache: CacheCounters,
 }
 
 /// Frames that hit an entry.
@@ -98,7 +99,9 @@ pub struct Datapath {
     pub(crate) programs: Programs,
     pub(crate) side: Side,
     scratch: Scratch,
-    hits: u64,
+    asked: CacheCounters,
+    /// The part of `asked` that was reported.
+    reported: CacheCounters,
 }
 
 /// What the stages hand on to each other, frame by frame. Kept from batch to batch for its memory.
@@ -161,7 +164,8 @@ impl Datapath {
                 n_punts: 0,
             },
             scratch: Scratch::default(),
-            hits: 0,
+            asked: CacheCounters::default(),
+            reported: CacheCounters::default(),
         }
     }
 
@@ -224,6 +228,9 @@ impl Datapath {
 
     /// Second stage: which program each frame runs.
     fn classify_all(&mut self, scratch: &mut Scratch) {
+        if !self.direct {
+            self.asked.lookups += scratch.visits.len() as u64;
+        }
         for (key, visit) in scratch.keys.iter().zip(&mut scratch.visits) {
             if visit.read.is_ok() {
                 visit.program = self.classify(key);
@@ -355,7 +362,7 @@ impl Datapath {
         let epoch = self.snapshot.epoch;
         match self.cache.find(&reduced) {
             Some((_, program, checked)) if checked == epoch as u32 => {
-                self.hits += 1;
+                self.asked.hits += 1;
                 program
             }
             Some((slot, program, checked)) => self.recheck(key, (slot, program, checked)),
@@ -515,6 +522,8 @@ impl Datapath {
         });
         counted.groups = core::mem::take(&mut self.side.groups);
         counted.drops = core::mem::take(&mut self.side.drops);
+        counted.cache = self.asked - self.reported;
+        self.reported = self.asked;
         if !counted.entries.is_empty()
             || !counted.tables.is_empty()
             || !counted.groups.is_empty()
@@ -531,7 +540,7 @@ impl Datapath {
 
     /// Frames whose program came from the cache without a check.
     pub fn cache_hits(&self) -> u64 {
-        self.hits
+        self.asked.hits
     }
 }
 

@@ -28,7 +28,7 @@ mod table;
 mod trace;
 
 pub use config::{FailMode, SwitchConfig};
-pub use counters::{DropReason, Drops, PortCounters, QueueCounters};
+pub use counters::{CacheCounters, DropReason, Drops, PortCounters, QueueCounters};
 pub use datapath::Datapath;
 pub use message::{ConnId, Effect, Order, Report};
 pub use queue::{PortQueues, QueueError, QueueSpec};

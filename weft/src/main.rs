@@ -14,6 +14,9 @@ mod routerd;
 mod service;
 mod switchd;
 
+#[global_allocator]
+static ALLOCATOR: netio::alloc::Counting = netio::alloc::Counting;
+
 /// A virtual networking stack: userspace OpenFlow switch, virtual routers, central controller, topologies in YAML.
 #[derive(Debug, Parser)]
 #[command(name = "weft", version, propagate_version = true)]

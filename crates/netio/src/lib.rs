@@ -6,6 +6,8 @@
 //! It must never know tables, engines, workers or what a frame is for.
 
 mod afpacket;
+pub mod alloc;
+pub mod clock;
 mod counters;
 pub mod link;
 pub mod mem;

@@ -17,7 +17,7 @@ use crate::execute::is_packet_out_source;
 use crate::fdb::Learned;
 use crate::snapshot::{Groups, Op, Options, Publisher};
 use crate::step::{Checks, Origin, compile};
-use crate::{ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};
+use crate::{CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};
 
 mod bundles;
 mod control;
@@ -55,6 +55,7 @@ pub struct Switch {
     generation: Option<u64>,
     settings: Config,
     drops: Drops,
+    cache: CacheCounters,
     /// Stations NORMAL has learned, for traces.
     learned: VecDeque<Learned>,
     effects: VecDeque<Effect>,
@@ -155,6 +156,7 @@ impl Switch {
             generation: None,
             settings: Config::default(),
             drops: Drops::default(),
+            cache: CacheCounters::default(),
             learned: VecDeque::new(),
             effects: VecDeque::new(),
             tickets: Tickets::default(),
@@ -271,6 +273,7 @@ impl Switch {
         self.flows.count(counted);
         self.count_groups(&counted.groups);
         self.drops.add(&counted.drops);
+        self.cache += counted.cache;
     }
 
     /// Tells the other workers where a station is.
@@ -459,6 +462,11 @@ impl Switch {
     /// Frames dropped by all workers, as of their last reports.
     pub fn drops(&self) -> Drops {
         self.drops
+    }
+
+    /// What the caches of all workers were asked, as of their last reports.
+    pub fn cache_counters(&self) -> CacheCounters {
+        self.cache
     }
 
     /// The groups as workers see them.

@@ -1,15 +1,22 @@
 //! Benches that anyone can run: what they measure stands in docs/claims.md.
 
+mod datapath;
 mod engines;
 mod hosts;
+mod judge;
 mod path;
 mod probes;
+mod replay;
+mod rig;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Commands under `weft bench`.
 #[derive(Debug, clap::Subcommand)]
 pub enum BenchCommand {
+    /// Frames of a capture, from memory, through the tables of one worker; held to the oracle.
+    Datapath(datapath::Args),
     /// TCP throughput, round trips and small UDP between two namespaces through one switch.
     Path(path::Args),
 }
@@ -20,6 +27,32 @@ pub enum BenchCommand {
 /// Without privilege, and when the path carries nothing.
 pub fn run(command: BenchCommand) -> anyhow::Result<ExitCode> {
     match command {
+        BenchCommand::Datapath(args) => datapath::run(&args),
         BenchCommand::Path(args) => path::run(&args),
     }
+}
+
+/// A time on the command line.
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    if (0.1..=3600.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("0.1 to 3600 seconds are expected".to_owned())
+    }
+}
+
+/// Processor time of the worker threads.
+///
+/// The first number of `schedstat` is nanoseconds on a processor (Documentation/scheduler/sched-stats.rst).
+fn worker_cpu() -> anyhow::Result<Duration> {
+    let mut nanos = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        if std::fs::read_to_string(task.join("comm"))?.starts_with("weft-worker") {
+            let stat = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+            nanos += stat.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(Duration::from_nanos(nanos))
 }

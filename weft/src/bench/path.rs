@@ -18,7 +18,7 @@ use crate::plane::default_workers;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Seconds of each measurement, after half a second to warm up.
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 3.0, value_parser = super::seconds)]
     seconds: f64,
     /// TCP connections at the same time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -41,15 +41,6 @@ pub struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
-    if (0.1..=3600.0).contains(&value) {
-        Ok(value)
-    } else {
-        Err("0.1 to 3600 seconds are expected".to_owned())
-    }
 }
 
 /// What was measured.
@@ -125,25 +116,12 @@ struct WorkerCpu {
 impl WorkerCpu {
     #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
     fn start() -> anyhow::Result<Self> {
-        Ok(Self { since: std::time::Instant::now(), used: worker_cpu()? })
+        Ok(Self { since: std::time::Instant::now(), used: super::worker_cpu()? })
     }
 
     fn cores(&self) -> anyhow::Result<f64> {
-        Ok((worker_cpu()? - self.used).as_secs_f64() / self.since.elapsed().as_secs_f64())
+        Ok((super::worker_cpu()? - self.used).as_secs_f64() / self.since.elapsed().as_secs_f64())
     }
-}
-
-/// The first number of `schedstat` is nanoseconds on a processor (Documentation/scheduler/sched-stats.rst).
-fn worker_cpu() -> anyhow::Result<Duration> {
-    let mut nanos = 0;
-    for task in std::fs::read_dir("/proc/self/task")? {
-        let task = task?.path();
-        if std::fs::read_to_string(task.join("comm"))?.starts_with("weft-worker") {
-            let stat = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-            nanos += stat.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-        }
-    }
-    Ok(Duration::from_nanos(nanos))
 }
 
 /// What the ports and workers dropped so far.

@@ -1,0 +1,192 @@
+//! `weft bench datapath`: the frames of a capture from memory, through one worker, into ports that only count.
+//!
+//! Nothing is left out that a real port has but the device: each frame is copied into a fresh pooled buffer, flow and
+//! port counters run, the worker sleeps and wakes as it does elsewhere. Before and after the timing one pass over all
+//! frames is held to the oracle, byte for byte and counter for counter.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use openflow::text::parse_flow;
+use openflow::{Action, FlowMod, Instruction, PortNo};
+use serde::Serialize;
+
+use super::judge::Judge;
+use super::replay::Frames;
+use super::rig::{Rig, Sample};
+
+/// Arguments of `weft bench datapath`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The frames: a classic capture file. They come in by port 1.
+    #[arg(long)]
+    pcap: PathBuf,
+    /// The flows, one a line as ovs-ofctl writes them.
+    #[arg(long)]
+    flows: PathBuf,
+    /// Seconds between the first measurement, right after the start, and the second.
+    #[arg(long, default_value_t = 2.0, value_parser = super::seconds)]
+    warm: f64,
+    /// Seconds of each of the two measurements.
+    #[arg(long, default_value_t = 3.0, value_parser = super::seconds)]
+    seconds: f64,
+    /// Classify every frame by the tables.
+    #[arg(long)]
+    no_cache: bool,
+    /// The worker looks for frames all the time, as a poll-mode driver would.
+    #[arg(long)]
+    spin: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    case: String,
+    frames: usize,
+    flows: usize,
+    /// Frames a second of wall time, in millions, after the warm-up.
+    mpps: f64,
+    /// The same right after the start.
+    cold_mpps: f64,
+    /// Processor time of the worker.
+    ns_per_frame: f64,
+    /// The same in ticks of the time-stamp counter.
+    cycles_per_frame: f64,
+    /// Share of the frames whose program came from the cache; absent where the tables are asked directly.
+    cache_hit_share: Option<f64>,
+    /// Allocations while it was measured, of all threads.
+    allocations: u64,
+    /// Frames compared with the oracle, all alike.
+    compared: usize,
+}
+
+/// Reads, compares, measures, compares again, prints.
+///
+/// # Errors
+/// When a file cannot be read, when a flow is refused, and when fast path and oracle differ.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    netio::alloc::count_allocations();
+    let frames = Frames::load(&args.pcap)?;
+    let flows = read_flows(&args.flows)?;
+    let ports = ports_of(&flows);
+    let cache_entries = if args.no_cache { Some(0) } else { None };
+    let judge = Judge::new(&flows, &ports, &frames);
+    let start = || Rig::start(&flows, &ports, &frames, (cache_entries, args.spin));
+
+    let mut rig = start()?;
+    let mut compared = judge.compare(&mut rig).context("before the measurement")?;
+    drop(rig);
+
+    let mut rig = start()?;
+    let time = Duration::from_secs_f64(args.seconds);
+    rig.replay(true)?;
+    let cold = rig.measure(time)?;
+    std::thread::sleep(Duration::from_secs_f64(args.warm));
+    let steady = rig.measure(time)?;
+    rig.replay(false)?;
+    compared += judge.compare(&mut rig).context("after the measurement")?;
+
+    let outcome = outcome(args, (&frames, &flows), (&cold, &steady), compared);
+    print(args, &outcome)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn outcome(
+    args: &Args,
+    (frames, flows): (&Frames, &[FlowMod]),
+    (cold, steady): (&Sample, &Sample),
+    compared: usize,
+) -> Outcome {
+    let name = args.pcap.file_stem().unwrap_or_default();
+    Outcome {
+        case: name.to_string_lossy().into_owned(),
+        frames: frames.len(),
+        flows: flows.len(),
+        mpps: steady.mpps(),
+        cold_mpps: cold.mpps(),
+        ns_per_frame: steady.ns_per_frame(),
+        cycles_per_frame: steady.cycles_per_frame(),
+        cache_hit_share: steady.cache_hit_share(),
+        allocations: steady.allocations,
+        compared,
+    }
+}
+
+fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
+    if args.json {
+        anstream::println!("{}", serde_json::to_string(outcome)?);
+        return Ok(());
+    }
+    let cache = match outcome.cache_hit_share {
+        Some(share) => format!("{:.1} % from the cache", share * 100.0),
+        None => "the tables asked directly".to_owned(),
+    };
+    anstream::println!(
+        "{}: {:.2} Mpps, {:.2} right after the start; {:.1} ns or {:.0} cycles a frame, {cache}, {} allocations",
+        outcome.case,
+        outcome.mpps,
+        outcome.cold_mpps,
+        outcome.ns_per_frame,
+        outcome.cycles_per_frame,
+        outcome.allocations,
+    );
+    anstream::println!(
+        "{} frames through {} flows; {} compared with the oracle, no difference",
+        outcome.frames,
+        outcome.flows,
+        outcome.compared
+    );
+    Ok(())
+}
+
+/// Flows of a file; comments and empty lines are skipped.
+fn read_flows(path: &Path) -> anyhow::Result<Vec<FlowMod>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines =
+        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let flows: anyhow::Result<Vec<_>> = lines
+        .map(|(n, line)| parse_flow(line).with_context(|| format!("{}:{}", path.display(), n + 1)))
+        .collect();
+    let flows = flows?;
+    ensure!(!flows.is_empty(), "{} has no flow", path.display());
+    Ok(flows)
+}
+
+/// Ports 1 to 4, and every other that a flow sends to.
+fn ports_of(flows: &[FlowMod]) -> Vec<PortNo> {
+    let instructions = flows.iter().flat_map(|flow| &flow.instructions);
+    let actions = instructions.flat_map(|instruction| match instruction {
+        Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => actions.as_slice(),
+        _ => &[],
+    });
+    let named = actions.filter_map(|action| match action {
+        Action::Output { port, .. } if port.0 < 0xffff_ff00 => Some(*port),
+        _ => None,
+    });
+    let all: BTreeMap<PortNo, ()> = (1..=4).map(PortNo).chain(named).map(|port| (port, ())).collect();
+    all.into_keys().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_that_cannot_be_read_is_named() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("x.flows");
+        std::fs::write(&path, "# comment\n\npriority=1,actions=output:9\nnonsense=1,actions=drop\n")
+            .expect("written");
+        let error = format!("{:#}", read_flows(&path).expect_err("line 4 is wrong"));
+        assert!(error.contains("x.flows:4") && error.contains("nonsense"), "{error}");
+        std::fs::write(&path, "priority=1,actions=output:9\n").expect("written");
+        let flows = read_flows(&path).expect("it is right now");
+        assert_eq!(ports_of(&flows), [1, 2, 3, 4, 9].map(PortNo));
+    }
+}
