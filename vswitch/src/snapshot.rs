@@ -115,8 +115,8 @@ pub(crate) struct Snapshot {
     pub epoch: u64,
     pub tables: Vec<Table>,
     pub ports: Arc<Ports>,
-    pub groups: Arc<Groups>,
-    pub meters: Arc<Meters>,
+    pub groups: Groups,
+    pub meters: Meters,
     pub layout: Arc<Layout>,
     pub options: Options,
     /// The latest changes of flows, oldest first.
@@ -148,8 +148,10 @@ pub(crate) enum Op {
     Insert(Flow),
     Remove(Flow),
     Ports(Arc<Ports>),
-    Groups(Arc<Groups>),
-    Meters(Arc<Meters>),
+    /// None takes it away.
+    Group(GroupId, Option<Arc<Group>>),
+    /// None takes it away.
+    Meter(MeterId, Option<Arc<Meter>>),
     Layout(Arc<Layout>),
     Options(Options),
 }
@@ -160,8 +162,8 @@ impl Snapshot {
             epoch: 0,
             tables: (0..n_tables).map(|_| Table::new(options.secret)).collect(),
             ports: Arc::new(Ports::new([].into_iter(), options.secret)),
-            groups: Arc::default(),
-            meters: Arc::default(),
+            groups: Groups::new(),
+            meters: Meters::new(),
             layout: Arc::new(Layout::new(&[0; N_WORDS], [0; N_WORDS], 0)),
             options,
             changes: Vec::new(),
@@ -174,8 +176,10 @@ impl Snapshot {
             Op::Insert(flow) => self.tables[usize::from(flow.value.table)].insert(flow.clone()),
             Op::Remove(flow) => self.tables[usize::from(flow.value.table)].remove(flow),
             Op::Ports(ports) => self.ports = ports.clone(),
-            Op::Groups(groups) => self.groups = groups.clone(),
-            Op::Meters(meters) => self.meters = meters.clone(),
+            Op::Group(group, Some(new)) => drop(self.groups.insert(*group, new.clone())),
+            Op::Group(group, None) => drop(self.groups.remove(group)),
+            Op::Meter(meter, Some(new)) => drop(self.meters.insert(*meter, new.clone())),
+            Op::Meter(meter, None) => drop(self.meters.remove(meter)),
             Op::Layout(layout) => self.layout = layout.clone(),
             Op::Options(options) => self.options = *options,
         }
@@ -253,11 +257,14 @@ impl Publisher {
 
 /// Keeps the latest changes, or says that there were too many.
 fn note_changes(changes: &mut Vec<Change>, tested_from: &mut u64, epoch: u64, ops: &[Op]) {
-    for op in ops {
+    // Of more than are kept, one more: that some are forgotten.
+    let is_flow = |op: &&Op| matches!(op, Op::Insert(_) | Op::Remove(_));
+    let n_flows = ops.iter().filter(is_flow).count();
+    for op in ops.iter().filter(is_flow).skip(n_flows.saturating_sub(MAX_CHANGES + 1)) {
         match op {
             Op::Insert(flow) | Op::Remove(flow) => changes.push(Change { epoch, flow: flow.clone() }),
             // A layout of its own flushes the caches, the others are looked up each time.
-            Op::Layout(_) | Op::Ports(_) | Op::Groups(_) | Op::Meters(_) | Op::Options(_) => {}
+            Op::Layout(_) | Op::Ports(_) | Op::Group(..) | Op::Meter(..) | Op::Options(_) => {}
         }
     }
     if changes.len() > MAX_CHANGES {

@@ -98,7 +98,10 @@ impl Standalone {
             let obeyed = (0..self.workers.len()).any(|n| self.obey_one(n));
             let reported = self.report_one();
             if !obeyed && !reported {
-                return;
+                match self.switch.poll_timeout().filter(|&at| at <= self.now) {
+                    Some(_) => self.switch.handle_timeout(self.now),
+                    None => return,
+                }
             }
         }
     }

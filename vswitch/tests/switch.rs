@@ -316,3 +316,63 @@ fn a_trace_tells_tables_and_outcome() {
     assert_eq!(trace.outcomes, [TraceOutcome::Output { port: PortNo(2), frame: udp() }]);
     assert!(trace.to_string().contains("Output: port 2"), "{trace}");
 }
+
+/// Part by part, other connections served between, and a barrier behind the last part.
+#[test]
+fn a_long_reply_keeps_nobody_waiting() {
+    let mut s = switch();
+    let n = 3_000;
+    for at in 0..n {
+        s.submit(Message::FlowMod(flow(
+            1,
+            Match::new().eth_dst(MacAddr::from_u64(at)),
+            apply(vec![output(1)]),
+        )));
+    }
+    s.settle();
+    let other = vswitch::ConnId(9);
+    s.switch.handle_connected(s.now, other);
+    let request = MultipartRequest { more: false, body: Request::Flow(FlowStatsRequest::default()) };
+    s.submit(Message::MultipartRequest(request));
+    s.submit(Message::BarrierRequest);
+    s.carry_effects();
+    while (0..2).any(|worker| s.obey_one(worker)) || s.report_one() {
+        s.carry_effects();
+    }
+    s.switch.handle_message(s.now, other, openflow::Xid(7), Message::EchoRequest(vec![]));
+    // Time has come at once for the rest.
+    assert!(s.switch.poll_timeout().is_some_and(|at| at <= s.now));
+    let mut seen = Vec::new();
+    let mut turns = 0;
+    loop {
+        while let Some(effect) = s.switch.poll_effect() {
+            match effect {
+                vswitch::Effect::Send { message, conn, .. } if conn == other => seen.push((message, turns)),
+                vswitch::Effect::Send { message, .. } => seen.push((message, turns)),
+                vswitch::Effect::Order { .. } => {}
+            }
+        }
+        if s.switch.poll_timeout().is_none() {
+            break;
+        }
+        turns += 1;
+        s.switch.handle_timeout(s.now);
+    }
+    let mut messages = s.messages();
+    messages.extend(seen.iter().map(|(message, _)| message.clone()));
+    let parts = messages.iter().filter_map(|m| match m {
+        Message::MultipartReply(reply) => match &reply.body {
+            Reply::Flow(flows) => Some((reply.more, flows.len())),
+            _ => None,
+        },
+        _ => None,
+    });
+    let parts: Vec<_> = parts.collect();
+    assert!(parts.len() > 4 && parts.iter().all(|&(_, len)| len < 1_000), "{parts:?}");
+    assert_eq!(parts.iter().map(|(_, len)| *len).sum::<usize>(), n as usize);
+    let more: Vec<bool> = parts.iter().map(|(more, _)| *more).collect();
+    assert_eq!(more.iter().position(|more| !more), Some(more.len() - 1), "only the last says that it is");
+    assert_eq!(messages.last(), Some(&Message::BarrierReply));
+    let echo = seen.iter().find(|(message, _)| *message == Message::EchoReply(vec![]));
+    assert!(echo.is_some_and(|&(_, turn)| turn == 0) && turns > 3, "answered before the rest of the reply");
+}

@@ -8,6 +8,9 @@ pub struct Index {
 }
 
 impl Index {
+    /// No index is less.
+    pub const FIRST: Self = Self { slot: 0, generation: 0 };
+
     /// The slot: dense, reused.
     pub const fn slot(self) -> usize {
         self.slot as usize
@@ -51,13 +54,19 @@ impl<T> Slab<T> {
 
     /// Puts a value in.
     pub fn insert(&mut self, value: T) -> Index {
+        self.insert_with(|_| value)
+    }
+
+    /// Puts a value in that is made with the index it will have.
+    pub fn insert_with(&mut self, value: impl FnOnce(Index) -> T) -> Index {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, value: None });
             u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 values fit in memory")
         });
         let at = &mut self.slots[slot as usize];
-        at.value = Some(value);
-        Index { slot, generation: at.generation }
+        let index = Index { slot, generation: at.generation };
+        at.value = Some(value(index));
+        index
     }
 
     /// Takes a value out; none if the index is stale.

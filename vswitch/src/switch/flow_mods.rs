@@ -7,11 +7,11 @@ use lookup::Index;
 use openflow::error::{BadRequest, FlowModFailed};
 use openflow::{
     Cookie, ErrorKind, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, GroupId,
-    Instruction, Match, Message, PortNo, TableId,
+    Instruction, Match, Message, PortNo, Priority, TableId,
 };
 use packet::Instant;
 
-use super::flows::{Filter, FlowRecord, Removal, Timer};
+use super::flows::{Filter, FlowRecord, Key, Removal, Timer};
 use super::undo::Undo;
 use super::{Deferred, Switch};
 use crate::snapshot::Op;
@@ -39,7 +39,7 @@ impl Switch {
     }
 
     fn selected(
-        &self,
+        &mut self,
         flow_mod: &FlowMod,
         out_port: Option<PortNo>,
         out_group: Option<GroupId>,
@@ -57,9 +57,8 @@ impl Switch {
 
     fn compile(
         &self,
-        flow_mod: &FlowMod,
-        table: TableId,
-        cookie: Cookie,
+        instructions: &[Instruction],
+        (priority, table, cookie): (Priority, TableId, Cookie),
         matches: &Match,
     ) -> Result<Body, ErrorKind> {
         let has_group = |group| self.groups.contains_key(&group);
@@ -70,87 +69,63 @@ impl Switch {
             has_meter: &has_meter,
             table_port: false,
         };
-        let place = (table.0, self.config.n_tables);
-        compile_body(&flow_mod.instructions, place, (flow_mod.priority, cookie), &checks)
+        compile_body(instructions, (table.0, self.config.n_tables), (priority, cookie), &checks)
     }
 
     /// §6.4: an entry with the same match and priority is replaced, its counters kept unless they are to be reset.
     fn add_flow(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
-        let body = self.compile(&flow_mod, flow_mod.table, flow_mod.cookie, &flow_mod.matches)?;
         let (table, priority) = (flow_mod.table, flow_mod.priority);
+        let place = (priority, table, flow_mod.cookie);
+        let body = self.compile(&flow_mod.instructions, place, &flow_mod.matches)?;
         if flow_mod.flags.contains(FlowModFlags::CHECK_OVERLAP)
             && self.flows.overlaps(table, priority, &flow_mod.matches)
         {
             return Err(FlowModFailed::Overlap.into());
         }
-        let matches = Arc::new(flow_mod.matches);
-        let old = self.flows.find(table, priority, &matches);
+        let key = Key::of(&flow_mod.matches);
+        let old = self.flows.find(table, priority, &flow_mod.matches, &key);
         if old.is_none() && self.flows.n_flows(table) >= self.config.max_flows as usize {
             return Err(FlowModFailed::TableFull.into());
         }
-        let record = FlowRecord {
-            table,
-            priority,
-            cookie: flow_mod.cookie,
-            matches,
-            instructions: flow_mod.instructions,
-            flags: flow_mod.flags,
-            importance: flow_mod.importance,
-            idle_timeout: flow_mod.idle_timeout,
-            hard_timeout: flow_mod.hard_timeout,
-            installed: now,
-            last_used: now,
-            armed: None,
-            packets: 0,
-            bytes: 0,
-            age: 0,
-            rule: None,
-            removed: None,
-        };
         match old {
             Some(old) if !flow_mod.flags.contains(FlowModFlags::RESET_COUNTS) => {
-                self.replace(old, record, body);
+                if let Some(record) = self.flows.renewed(now, old, flow_mod, body) {
+                    self.replace(old, record);
+                }
+                return Ok(());
             }
-            Some(old) => {
-                // No flow-removed: another has its place.
-                self.remove_flow(now, old, None);
-                self.install(record, body);
-            }
-            None => self.install(record, body),
+            // No flow-removed: another has its place.
+            Some(old) => self.remove_flow(now, old, None),
+            None => {}
         }
+        let flow = self.flows.add(now, flow_mod, key, body);
+        self.enact(flow);
         Ok(())
     }
 
-    fn install(&mut self, record: FlowRecord, body: Body) {
-        let flow = self.flows.insert(record);
+    /// Puts a record in the place of another.
+    fn replace(&mut self, flow: Index, record: FlowRecord) {
+        let Some(old) = self.flows.swap(flow, record) else { return };
+        if old.impossible.is_none() {
+            self.publisher.push(Op::Remove(old.rule.clone()));
+        }
+        self.note(|| Undo::Changed(flow, Box::new(old)));
+        self.publish_flow(flow);
+    }
+
+    /// Brings a flow into force that was added.
+    fn enact(&mut self, flow: Index) {
         self.note(|| Undo::Installed(flow));
-        self.enact(flow, body);
+        self.publish_flow(flow);
     }
 
-    /// Puts a record in the place of another, which keeps its name, its counters and what is in the tables until the
-    /// new one is.
-    fn replace(&mut self, flow: Index, record: FlowRecord, body: Body) {
-        let Some(old) = self.flows.get(flow) else { return };
-        let (packets, bytes, armed, rule) = (old.packets, old.bytes, old.armed, old.rule.clone());
-        if let Some(old) = self.flows.swap(flow, FlowRecord { packets, bytes, armed, rule, ..record }) {
-            self.note(|| Undo::Changed(flow, Box::new(old)));
-        }
-        self.enact(flow, body);
-    }
-
-    /// Brings a flow into the tables, in place of what it was there.
-    fn enact(&mut self, flow: Index, body: Body) {
-        let (old, new) = self.flows.enact(flow, body);
+    fn publish_flow(&mut self, flow: Index) {
         self.arm(flow);
-        if let Some(old) = old {
-            self.publisher.push(Op::Remove(old));
+        let Some(record) = self.flows.get(flow).filter(|record| record.impossible.is_none()) else { return };
+        if let Some(layout) = self.needs.add(&record.rule) {
+            self.publisher.push(Op::Layout(Arc::new(layout)));
         }
-        if let Some(rule) = new {
-            if let Some(layout) = self.needs.add(&rule) {
-                self.publisher.push(Op::Layout(Arc::new(layout)));
-            }
-            self.publisher.push(Op::Insert(rule));
-        }
+        self.publisher.push(Op::Insert(record.rule.clone()));
     }
 
     /// §6.4: instructions change; cookie, timeouts, flags and counters stay.
@@ -160,40 +135,41 @@ impl Switch {
         let mut bodies = Vec::with_capacity(flows.len());
         for &flow in &flows {
             let Some(record) = self.flows.get(flow) else { continue };
-            let as_was = FlowMod { priority: record.priority, ..flow_mod.clone() };
-            bodies.push(self.compile(&as_was, record.table, record.cookie, &record.matches)?);
+            let place = (record.priority, record.table, record.cookie);
+            bodies.push(self.compile(&flow_mod.instructions, place, &record.matches())?);
         }
         if flows.is_empty() {
-            self.compile(flow_mod, flow_mod.table, flow_mod.cookie, &flow_mod.matches)?;
+            let place = (flow_mod.priority, flow_mod.table, flow_mod.cookie);
+            self.compile(&flow_mod.instructions, place, &flow_mod.matches)?;
         }
         let reset = flow_mod.flags.contains(FlowModFlags::RESET_COUNTS);
+        let instructions: Arc<[Instruction]> = flow_mod.instructions.as_slice().into();
         for (flow, body) in flows.into_iter().zip(bodies) {
-            self.modify_flow(flow, body, &flow_mod.instructions, reset);
+            self.modify_flow(flow, body, instructions.clone(), reset);
         }
         Ok(())
     }
 
-    fn modify_flow(&mut self, flow: Index, body: Body, instructions: &[Instruction], reset: bool) {
-        let Some(old) = self.flows.get(flow) else { return };
-        let mut fresh = FlowRecord { instructions: instructions.to_vec(), ..old.clone() };
+    fn modify_flow(&mut self, flow: Index, body: Body, instructions: Arc<[Instruction]>, reset: bool) {
         if !reset {
-            if let Some(old) = self.flows.swap(flow, fresh) {
-                self.note(|| Undo::Changed(flow, Box::new(old)));
+            if let Some(record) = self.flows.changed(flow, instructions, body) {
+                self.replace(flow, record);
             }
-            return self.enact(flow, body);
+            return;
         }
         // Counts on their way under the old name must not be added: the flow gets a new one.
-        (fresh.packets, fresh.bytes, fresh.armed, fresh.rule) = (0, 0, None, None);
-        self.remove_flow(fresh.installed, flow, None);
-        self.install(fresh, body);
+        let Some(old) = self.flows.get(flow).cloned() else { return };
+        self.remove_flow(old.installed, flow, None);
+        let fresh = self.flows.add_again(&old, instructions, body);
+        self.enact(fresh);
     }
 
     /// Takes a flow out of the tables. Its record stays until its last counts have come; then whoever wants it is told,
     /// if there is a reason.
     pub(super) fn remove_flow(&mut self, now: Instant, flow: Index, reason: Option<FlowRemovedReason>) {
         let Some(record) = self.flows.unlink(flow, Removal { at: now, reason }) else { return };
-        if let Some(rule) = record.rule.clone() {
-            self.publisher.push(Op::Remove(rule));
+        if record.impossible.is_none() {
+            self.publisher.push(Op::Remove(record.rule.clone()));
         }
         self.note(|| Undo::Removed(flow));
         self.tickets.flush = true;

@@ -1,31 +1,40 @@
 //! The flows of every table, as the owner knows them (§5.2).
 
-use core::cmp::Ordering;
+use core::cmp::{Ordering, Reverse};
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lookup::{Index, Rule, Slab};
+use lookup::{Cond, Index, Rule, Secret, Slab};
 use openflow::{
-    Action, Cookie, FlowModFlags, FlowRemovedReason, FlowStats, FlowStatsRequest, GroupId, Instruction,
-    Match, PortNo, Priority, TableId, TableStats,
+    Action, Cookie, FlowMod, FlowModFlags, FlowRemovedReason, FlowStats, FlowStatsRequest, GroupId,
+    Instruction, Match, MeterId, PortNo, Priority, TableId, TableStats,
 };
 use packet::Instant;
 
+use super::index::{TableIndex, Wanted};
+use super::pattern::{FieldSet, Pattern};
 use crate::datapath::Counted;
 use crate::key;
 use crate::snapshot::Flow;
 use crate::step::{Body, Entry};
 use crate::trace::TraceEntry;
 
+/// Every record, those of removed flows that wait for their last counts among them.
+pub(super) type Records = Slab<FlowRecord>;
+
 /// A flow as the owner knows it.
 #[derive(Clone, Debug)]
 pub(super) struct FlowRecord {
-    pub table: TableId,
+    /// What the tables hold; they hold nothing of a flow that is `impossible`.
+    pub rule: Flow,
+    pub fields: FieldSet,
     pub priority: Priority,
+    pub table: TableId,
+    /// The match, if no frame can satisfy it: its rule does not say it.
+    pub impossible: Option<Box<Match>>,
     pub cookie: Cookie,
-    pub matches: Arc<Match>,
-    pub instructions: Vec<Instruction>,
+    pub instructions: Arc<[Instruction]>,
     pub flags: FlowModFlags,
     pub importance: u16,
     pub idle_timeout: u16,
@@ -36,10 +45,6 @@ pub(super) struct FlowRecord {
     pub armed: Option<Instant>,
     pub packets: u64,
     pub bytes: u64,
-    /// Higher for older flows; zero until it is first in the tables.
-    pub age: u64,
-    /// In the tables; none if no frame can match it.
-    pub rule: Option<Flow>,
     /// It is gone, and only waits for its last counts.
     pub removed: Option<Removal>,
 }
@@ -72,46 +77,76 @@ impl PartialOrd for Timer {
     }
 }
 
+/// What a flow uses that can be deleted under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Used {
+    Group(GroupId),
+    Meter(MeterId),
+}
+
 /// Every flow of every table.
 #[derive(Debug)]
 pub(super) struct Flows {
-    records: Slab<FlowRecord>,
+    records: Records,
     tables: Vec<TableRecord>,
+    users: BTreeSet<(Used, Index)>,
     /// Counts flows and stamps.
     n_made: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TableRecord {
-    by_match: HashMap<(Priority, Arc<Match>), Index>,
+    index: TableIndex,
     lookups: u64,
     matched: u64,
 }
 
-fn outputs_to(instructions: &[Instruction], wanted: impl Fn(&Action) -> bool) -> bool {
-    instructions.iter().any(|instruction| match instruction {
-        Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
-            actions.iter().any(&wanted)
-        }
-        _ => false,
-    })
+/// A match with its words, as the tables compare it.
+#[derive(Debug)]
+pub(super) struct Key {
+    fields: FieldSet,
+    /// None if no frame can satisfy it.
+    conds: Option<Box<[Cond]>>,
+}
+
+impl Key {
+    pub(super) fn of(matches: &Match) -> Self {
+        Self { fields: FieldSet::of(matches), conds: key::conds(matches).map(Vec::into_boxed_slice) }
+    }
+
+    fn pattern(&self) -> Option<Pattern<'_>> {
+        self.conds.as_deref().map(|conds| Pattern { fields: self.fields, conds })
+    }
 }
 
 impl FlowRecord {
+    /// The bits it looks at; none of a flow that is impossible.
+    pub(super) fn conds(&self) -> &[Cond] {
+        &self.rule.conds
+    }
+
+    pub(super) fn pattern(&self) -> Pattern<'_> {
+        Pattern { fields: self.fields, conds: self.conds() }
+    }
+
+    pub(super) fn matches(&self) -> Match {
+        self.impossible.as_deref().cloned().unwrap_or_else(|| self.pattern().to_match())
+    }
+
     fn describe(&self) -> TraceEntry {
         TraceEntry {
             priority: self.priority,
             cookie: self.cookie,
-            matches: (*self.matches).clone(),
-            instructions: self.instructions.clone(),
+            matches: self.matches(),
+            instructions: self.instructions.to_vec(),
         }
     }
 
     fn has_outputs(&self, port: Option<PortNo>, group: Option<GroupId>) -> bool {
         let to_port = |a: &Action| matches!(a, Action::Output { port: p, .. } if Some(*p) == port);
         let to_group = |a: &Action| matches!(a, Action::Group(g) if Some(*g) == group);
-        (port.is_none() || outputs_to(&self.instructions, to_port))
-            && (group.is_none() || outputs_to(&self.instructions, to_group))
+        (port.is_none() || does(&self.instructions, to_port))
+            && (group.is_none() || does(&self.instructions, to_group))
     }
 
     /// When it expires, as far as is known.
@@ -135,8 +170,34 @@ impl FlowRecord {
             cookie: self.cookie,
             packets: if hidden(FlowModFlags::NO_PKT_COUNTS) { u64::MAX } else { self.packets },
             bytes: if hidden(FlowModFlags::NO_BYT_COUNTS) { u64::MAX } else { self.bytes },
-            matches: (*self.matches).clone(),
-            instructions: self.instructions.clone(),
+            matches: self.matches(),
+            instructions: self.instructions.to_vec(),
+        }
+    }
+}
+
+fn does(instructions: &[Instruction], wanted: impl Fn(&Action) -> bool) -> bool {
+    instructions.iter().any(|instruction| match instruction {
+        Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
+            actions.iter().any(&wanted)
+        }
+        _ => false,
+    })
+}
+
+/// What instructions use that can be deleted under them.
+fn uses(instructions: &[Instruction], mut used: impl FnMut(Used)) {
+    for instruction in instructions {
+        match instruction {
+            Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
+                for action in actions {
+                    if let Action::Group(group) = action {
+                        used(Used::Group(*group));
+                    }
+                }
+            }
+            Instruction::Meter(meter) => used(Used::Meter(*meter)),
+            _ => {}
         }
     }
 }
@@ -153,11 +214,26 @@ pub(super) struct Filter<'a> {
     pub out_group: Option<GroupId>,
 }
 
+impl<'a> From<&'a FlowStatsRequest> for Filter<'a> {
+    fn from(wanted: &'a FlowStatsRequest) -> Self {
+        Self {
+            table: wanted.table,
+            matches: &wanted.matches,
+            strict: None,
+            cookie: (wanted.cookie, wanted.cookie_mask),
+            out_port: wanted.out_port,
+            out_group: wanted.out_group,
+        }
+    }
+}
+
 impl Flows {
-    pub(super) fn new(n_tables: u8) -> Self {
+    pub(super) fn new(n_tables: u8, secret: Secret) -> Self {
+        let table = |_| TableRecord { index: TableIndex::new(secret), lookups: 0, matched: 0 };
         Self {
             records: Slab::new(),
-            tables: (0..n_tables).map(|_| TableRecord::default()).collect(),
+            tables: (0..n_tables).map(table).collect(),
+            users: BTreeSet::new(),
             n_made: 0,
         }
     }
@@ -184,54 +260,77 @@ impl Flows {
         let (active, lookups, matched) = self
             .tables
             .get(usize::from(table.0))
-            .map_or((0, 0, 0), |t| (t.by_match.len() as u32, t.lookups, t.matched));
+            .map_or((0, 0, 0), |t| (t.index.len() as u32, t.lookups, t.matched));
         TableStats { table, active, lookups, matched }
     }
 
     /// The flows a filter selects, in ascending order of tables, then by descending priority.
-    pub(super) fn select(&self, filter: &Filter<'_>) -> Vec<Index> {
-        let tables = match filter.table {
-            TableId::ALL => &self.tables[..],
-            TableId(table) => self.tables.get(usize::from(table)..usize::from(table) + 1).unwrap_or(&[]),
+    pub(super) fn select(&mut self, filter: &Filter<'_>) -> Vec<Index> {
+        let mut found = match filter.strict {
+            Some(priority) => self.named(filter, priority),
+            None => self.covered(filter),
         };
-        let suits = |record: &FlowRecord| {
-            (record.cookie.0 ^ filter.cookie.0.0) & filter.cookie.1 == 0
-                && record.has_outputs(filter.out_port, filter.out_group)
-        };
-        let mut found = Vec::new();
-        for table in tables {
-            if let Some(priority) = filter.strict {
-                let key = (priority, Arc::new(filter.matches.clone()));
-                found.extend(table.by_match.get(&key).copied());
-            } else {
-                let covered = table.by_match.iter().filter(|((_, m), _)| filter.matches.covers(m));
-                found.extend(covered.map(|(_, &flow)| flow));
-            }
-        }
-        found.retain(|&flow| self.records.get(flow).is_some_and(suits));
-        found.sort_by_key(|&flow| {
-            self.records.get(flow).map(|r| (r.table, core::cmp::Reverse(r.priority), flow))
+        let cookie = filter.cookie;
+        found.retain(|&flow| {
+            self.records.get(flow).is_some_and(|record| {
+                (record.cookie.0 ^ cookie.0.0) & cookie.1 == 0
+                    && record.has_outputs(filter.out_port, filter.out_group)
+            })
         });
+        if found.len() > 1 {
+            found.sort_by_cached_key(|&flow| {
+                self.records.get(flow).map(|r| (r.table, Reverse(r.priority), flow))
+            });
+        }
         found
     }
 
-    pub(super) fn stats(&self, now: Instant, wanted: &FlowStatsRequest) -> Vec<FlowStats> {
-        let filter = Filter {
-            table: wanted.table,
-            matches: &wanted.matches,
-            strict: None,
-            cookie: (wanted.cookie, wanted.cookie_mask),
-            out_port: wanted.out_port,
-            out_group: wanted.out_group,
-        };
-        let selected = self.select(&filter).into_iter();
-        selected.filter_map(|flow| self.records.get(flow)).map(|record| record.stats(now)).collect()
+    fn tables_of(&self, table: TableId) -> core::ops::Range<usize> {
+        match table {
+            TableId::ALL => 0..self.tables.len(),
+            TableId(table) => {
+                usize::from(table).min(self.tables.len())..(usize::from(table) + 1).min(self.tables.len())
+            }
+        }
     }
 
-    /// The flows with an instruction that `uses` something.
-    pub(super) fn using(&self, uses: impl Fn(&Instruction) -> bool) -> Vec<Index> {
-        let live = self.records.iter().filter(|(_, r)| r.removed.is_none());
-        live.filter(|(_, r)| r.instructions.iter().any(&uses)).map(|(flow, _)| flow).collect()
+    /// The flows with exactly the filter's match and this priority.
+    fn named(&self, filter: &Filter<'_>, priority: Priority) -> Vec<Index> {
+        let key = Key::of(filter.matches);
+        let tables = self.tables_of(filter.table);
+        tables.filter_map(|table| self.find(TableId(table as u8), priority, filter.matches, &key)).collect()
+    }
+
+    /// The flows that the filter's match covers.
+    fn covered(&mut self, filter: &Filter<'_>) -> Vec<Index> {
+        let key = Key::of(filter.matches);
+        let pattern = key.pattern();
+        let covers = |record: &FlowRecord| match (pattern, &record.impossible) {
+            _ if filter.matches.is_empty() => true,
+            (Some(pattern), None) => pattern.covers(record.pattern()),
+            _ => filter.matches.covers(&record.matches()),
+        };
+        let mut found = match filter.out_group {
+            Some(group) => self.using(Used::Group(group)),
+            None => {
+                let cookie = (filter.cookie.0.0, filter.cookie.1);
+                let wanted = Wanted { pattern, cookie, out_port: filter.out_port };
+                let mut found = Vec::new();
+                for table in self.tables_of(filter.table) {
+                    found.append(&mut self.tables[table].index.candidates(&self.records, &wanted));
+                }
+                found
+            }
+        };
+        let in_table = |record: &FlowRecord| filter.table == TableId::ALL || record.table == filter.table;
+        found.retain(|&flow| self.records.get(flow).is_some_and(|r| in_table(r) && covers(r)));
+        found
+    }
+
+    /// The flows that use a group or meter, each once.
+    pub(super) fn using(&self, used: Used) -> Vec<Index> {
+        let range = self.users.range((used, Index::FIRST)..).take_while(|(u, _)| *u == used);
+        range.map(|&(_, flow)| flow).collect()
     }
 
     /// A flow that is in its table.
@@ -241,23 +340,42 @@ impl Flows {
 
     /// How many flows a table has.
     pub(super) fn n_flows(&self, table: TableId) -> usize {
-        self.tables.get(usize::from(table.0)).map_or(0, |t| t.by_match.len())
+        self.tables.get(usize::from(table.0)).map_or(0, |t| t.index.len())
     }
 
     /// No table has any.
     pub(super) fn is_empty(&self) -> bool {
-        self.tables.iter().all(|t| t.by_match.is_empty())
+        self.tables.iter().all(|t| t.index.len() == 0)
     }
 
-    /// The one flow with this table, priority and match.
-    pub(super) fn find(&self, table: TableId, priority: Priority, matches: &Arc<Match>) -> Option<Index> {
-        self.tables.get(usize::from(table.0))?.by_match.get(&(priority, matches.clone())).copied()
+    /// The one flow with this table, priority and match, of which `key` is made.
+    pub(super) fn find(
+        &self,
+        table: TableId,
+        priority: Priority,
+        matches: &Match,
+        key: &Key,
+    ) -> Option<Index> {
+        let index = &self.tables.get(usize::from(table.0))?.index;
+        match key.pattern() {
+            Some(pattern) => index.find(&self.records, priority.0, pattern),
+            None => index.find_impossible(&self.records, priority.0, matches),
+        }
     }
 
     /// Some flow of this table and priority overlaps.
-    pub(super) fn overlaps(&self, table: TableId, priority: Priority, matches: &Match) -> bool {
-        let overlaps = |(p, m): &(Priority, Arc<Match>)| *p == priority && m.overlaps(matches);
-        self.tables.get(usize::from(table.0)).is_some_and(|t| t.by_match.keys().any(overlaps))
+    pub(super) fn overlaps(&mut self, table: TableId, priority: Priority, matches: &Match) -> bool {
+        let Some(TableRecord { index, .. }) = self.tables.get_mut(usize::from(table.0)) else { return false };
+        let clashes = |flow: Index| {
+            let record = self.records.get(flow);
+            record.is_some_and(|r| r.priority == priority && r.matches().overlaps(matches))
+        };
+        match Key::of(matches).pattern() {
+            Some(pattern) => {
+                index.overlaps(&self.records, priority.0, pattern) || index.impossible().any(clashes)
+            }
+            None => index.iter().any(clashes),
+        }
     }
 
     /// When a timer is to look at a flow, if none does early enough.
@@ -277,25 +395,142 @@ impl Flows {
         record.is_some_and(|record| record.armed.take_if(|at| *at == timer.at).is_some())
     }
 
-    /// Adds a flow whose table, priority and match no other has.
-    pub(super) fn insert(&mut self, record: FlowRecord) -> Index {
-        let (table, key) = (record.table, (record.priority, record.matches.clone()));
-        let flow = self.records.insert(record);
-        self.tables[usize::from(table.0)].by_match.insert(key, flow);
+    /// Adds the flow that a message describes, whose table, priority and match no other has.
+    pub(super) fn add(&mut self, now: Instant, flow_mod: FlowMod, key: Key, body: Body) -> Index {
+        let stamp = self.stamp();
+        // The highest priority wins; among equals, of which the standard says nothing, the older.
+        let rank = u64::from(flow_mod.priority.0) << 48 | ((1 << 48) - 1 - stamp);
+        let table = flow_mod.table;
+        let impossible = key.conds.is_none().then(|| Box::new(flow_mod.matches));
+        let flow = self.records.insert_with(|id| FlowRecord {
+            rule: Arc::new(Rule {
+                rank,
+                conds: key.conds.unwrap_or_default(),
+                value: entry(id, stamp, table, body),
+            }),
+            fields: key.fields,
+            priority: flow_mod.priority,
+            table,
+            impossible,
+            cookie: flow_mod.cookie,
+            instructions: flow_mod.instructions.into(),
+            flags: flow_mod.flags,
+            importance: flow_mod.importance,
+            idle_timeout: flow_mod.idle_timeout,
+            hard_timeout: flow_mod.hard_timeout,
+            installed: now,
+            last_used: now,
+            armed: None,
+            packets: 0,
+            bytes: 0,
+            removed: None,
+        });
+        self.link(flow);
         flow
+    }
+
+    /// Adds a copy of a flow, with counters of its own that begin at zero. That flow must be out of its table.
+    pub(super) fn add_again(
+        &mut self,
+        old: &FlowRecord,
+        instructions: Arc<[Instruction]>,
+        body: Body,
+    ) -> Index {
+        let stamp = self.stamp();
+        let flow = self.records.insert_with(|id| {
+            let value = entry(id, stamp, old.table, body);
+            let rule = Arc::new(Rule { value, rank: old.rule.rank, conds: old.rule.conds.clone() });
+            FlowRecord { rule, instructions, packets: 0, bytes: 0, armed: None, removed: None, ..old.clone() }
+        });
+        self.link(flow);
+        flow
+    }
+
+    /// A record like that of a flow, with other instructions.
+    pub(super) fn changed(
+        &mut self,
+        flow: Index,
+        instructions: Arc<[Instruction]>,
+        body: Body,
+    ) -> Option<FlowRecord> {
+        let stamp = self.stamp();
+        let old = self.get(flow)?;
+        let value = entry(flow, stamp, old.table, body);
+        let rule = Arc::new(Rule { value, rank: old.rule.rank, conds: old.rule.conds.clone() });
+        Some(FlowRecord { rule, instructions, ..old.clone() })
+    }
+
+    /// A record for the flow that a message describes, which takes the place of one with the same table, priority and
+    /// match: it keeps name and counters.
+    pub(super) fn renewed(
+        &mut self,
+        now: Instant,
+        flow: Index,
+        flow_mod: FlowMod,
+        body: Body,
+    ) -> Option<FlowRecord> {
+        let stamp = self.stamp();
+        let old = self.get(flow)?;
+        let rank = u64::from(flow_mod.priority.0) << 48 | ((1 << 48) - 1 - stamp);
+        let value = entry(flow, stamp, old.table, body);
+        Some(FlowRecord {
+            rule: Arc::new(Rule { rank, conds: old.rule.conds.clone(), value }),
+            cookie: flow_mod.cookie,
+            instructions: flow_mod.instructions.into(),
+            flags: flow_mod.flags,
+            importance: flow_mod.importance,
+            idle_timeout: flow_mod.idle_timeout,
+            hard_timeout: flow_mod.hard_timeout,
+            installed: now,
+            last_used: now,
+            ..old.clone()
+        })
+    }
+
+    fn stamp(&mut self) -> u64 {
+        self.n_made += 1;
+        self.n_made
     }
 
     /// Puts another record with the same table, priority and match in the place of a flow's; returns the old one.
     pub(super) fn swap(&mut self, flow: Index, record: FlowRecord) -> Option<FlowRecord> {
-        self.records.get_mut(flow).map(|place| core::mem::replace(place, record))
+        let place = self.records.get_mut(flow)?;
+        let index = &mut self.tables[usize::from(record.table.0)].index;
+        index.post(place, flow, false);
+        index.post(&record, flow, true);
+        let old = core::mem::replace(place, record);
+        uses(&old.instructions, |used| {
+            self.users.remove(&(used, flow));
+        });
+        uses(&place.instructions, |used| {
+            self.users.insert((used, flow));
+        });
+        Some(old)
+    }
+
+    /// Brings a record into the indices.
+    fn link(&mut self, flow: Index) {
+        let Some(record) = self.records.get(flow) else { return };
+        uses(&record.instructions, |used| {
+            self.users.insert((used, flow));
+        });
+        self.tables[usize::from(record.table.0)].index.insert(&self.records, flow);
+    }
+
+    fn unlink_record(&mut self, flow: Index) {
+        let Some(record) = self.records.get(flow) else { return };
+        uses(&record.instructions, |used| {
+            self.users.remove(&(used, flow));
+        });
+        self.tables[usize::from(record.table.0)].index.remove(record, flow);
     }
 
     /// Takes a flow out of its table; the record stays, for its last counts.
     pub(super) fn unlink(&mut self, flow: Index, removal: Removal) -> Option<&FlowRecord> {
-        let record = self.records.get_mut(flow).filter(|record| record.removed.is_none())?;
+        self.get(flow)?;
+        self.unlink_record(flow);
+        let record = self.records.get_mut(flow)?;
         record.removed = Some(removal);
-        let table = &mut self.tables[usize::from(record.table.0)];
-        table.by_match.remove(&(record.priority, record.matches.clone()));
         Some(record)
     }
 
@@ -303,46 +538,30 @@ impl Flows {
     pub(super) fn relink(&mut self, flow: Index) {
         let Some(record) = self.records.get_mut(flow) else { return };
         record.removed = None;
-        let key = (record.priority, record.matches.clone());
-        self.tables[usize::from(record.table.0)].by_match.insert(key, flow);
+        self.link(flow);
     }
 
     /// Forgets a flow, whether it is in its table or not.
     pub(super) fn forget(&mut self, flow: Index) -> Option<FlowRecord> {
-        let record = self.records.remove(flow)?;
-        if record.removed.is_none() {
-            let table = &mut self.tables[usize::from(record.table.0)];
-            table.by_match.remove(&(record.priority, record.matches.clone()));
+        if self.get(flow).is_some() {
+            self.unlink_record(flow);
         }
-        Some(record)
-    }
-
-    /// The rule of a flow; none if no frame can match.
-    fn compile(&mut self, flow: Index, body: Body) -> Option<Flow> {
-        self.n_made += 1;
-        let (record, stamp) = (self.records.get_mut(flow)?, self.n_made);
-        let conds = key::conds(&record.matches)?.into_boxed_slice();
-        // The highest priority wins; among equals, of which the standard says nothing, the older.
-        if record.age == 0 {
-            record.age = (1 << 48) - 1 - stamp;
-        }
-        let entry = Entry {
-            id: flow,
-            stamp,
-            table: record.table.0,
-            apply: body.apply,
-            clear: body.clear,
-            write: body.write,
-            metadata: body.metadata,
-            goto: body.goto,
-        };
-        Some(Arc::new(Rule { rank: u64::from(record.priority.0) << 48 | record.age, conds, value: entry }))
-    }
-
-    /// Gives a flow its rule; returns the one it had, and the new one. None if no frame can match.
-    pub(super) fn enact(&mut self, flow: Index, body: Body) -> (Option<Flow>, Option<Flow>) {
-        let rule = self.compile(flow, body);
-        let Some(record) = self.records.get_mut(flow) else { return (None, None) };
-        (core::mem::replace(&mut record.rule, rule.clone()), rule)
+        self.records.remove(flow)
     }
 }
+
+fn entry(id: Index, stamp: u64, table: TableId, body: Body) -> Entry {
+    Entry {
+        id,
+        stamp,
+        table: table.0,
+        apply: body.apply,
+        clear: body.clear,
+        write: body.write,
+        metadata: body.metadata,
+        goto: body.goto,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use openflow::error::GroupModFailed;
 use openflow::{
     Action, ErrorKind, FlowRemovedReason, GroupDesc, GroupId, GroupMod, GroupModCommand, GroupStats,
-    GroupType, Instruction,
+    GroupType,
 };
 use packet::Instant;
 
 use super::Switch;
+use super::flows::Used;
 use super::undo::Undo;
 use crate::datapath::GroupCount;
 use crate::group::{Group, MAX_DEPTH};
+use crate::snapshot::Op;
 use crate::step::{Checks, Origin, as_set, compile};
 
 /// Most groups.
@@ -36,15 +38,6 @@ fn groups_of(desc: &GroupDesc) -> impl Iterator<Item = GroupId> + '_ {
     })
 }
 
-fn uses_groups(instruction: &Instruction, groups: &[GroupId]) -> bool {
-    match instruction {
-        Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
-            actions.iter().any(|a| matches!(a, Action::Group(g) if groups.contains(g)))
-        }
-        _ => false,
-    }
-}
-
 impl Switch {
     pub(super) fn group_mod(&mut self, now: Instant, group_mod: GroupMod) -> Result<(), ErrorKind> {
         let id = group_mod.group;
@@ -65,10 +58,33 @@ impl Switch {
         let group = Arc::new(self.compile_group(group_mod)?);
         // §6.5: a modified group keeps nothing; its counters begin again.
         let since = self.groups.get(&id).map_or(now, |old| old.since);
-        let old = self.groups.insert(id, GroupRecord { group, since, count: GroupCount::default() });
-        self.note(|| Undo::Group(id, old));
-        self.publish_groups();
+        self.put_group(id, Some(GroupRecord { group, since, count: GroupCount::default() }));
         Ok(())
+    }
+
+    /// Puts a group in the place of what was there, or nothing.
+    fn put_group(&mut self, id: GroupId, new: Option<GroupRecord>) {
+        self.publisher.push(Op::Group(id, new.as_ref().map(|record| record.group.clone())));
+        let old = self.swap_group(id, new);
+        self.note(|| Undo::Group(id, old));
+    }
+
+    /// The same without a word to anybody.
+    pub(super) fn swap_group(&mut self, id: GroupId, new: Option<GroupRecord>) -> Option<GroupRecord> {
+        let old = self.groups.remove(&id);
+        for child in old.iter().flat_map(|record| groups_of(&record.group.desc)) {
+            self.chains.remove(&(child, id));
+        }
+        for child in new.iter().flat_map(|record| groups_of(&record.group.desc)) {
+            self.chains.insert((child, id));
+        }
+        self.groups.extend(new.map(|record| (id, record)));
+        old
+    }
+
+    /// The groups with a bucket that leads to this one.
+    fn parents(&self, id: GroupId) -> impl Iterator<Item = GroupId> + '_ {
+        self.chains.range((id, GroupId(0))..=(id, GroupId(u32::MAX))).map(|&(_, parent)| parent)
     }
 
     fn compile_group(&self, group_mod: GroupMod) -> Result<Group, ErrorKind> {
@@ -105,21 +121,18 @@ impl Switch {
             id if id > GroupId::MAX => return Err(GroupModFailed::InvalidGroup.into()),
             id => self.groups.keys().copied().filter(|&known| known == id).collect(),
         };
-        let chained = self.groups.iter().any(|(other, record)| {
-            !gone.contains(other) && groups_of(&record.group.desc).any(|g| gone.contains(&g))
-        });
-        if chained {
+        // §6.5: all together may go whatever leads to what.
+        let chained = |&id: &GroupId| self.parents(id).any(|parent| parent != id);
+        if id != GroupId::ALL && gone.iter().any(chained) {
             return Err(GroupModFailed::ChainedGroup.into());
         }
         for &group in &gone {
-            let old = self.groups.remove(&group);
-            self.note(|| Undo::Group(group, old));
+            self.put_group(group, None);
         }
-        for flow in self.flows.using(|i| uses_groups(i, &gone)) {
-            self.remove_flow(now, flow, Some(FlowRemovedReason::GroupDelete));
-        }
-        if !gone.is_empty() {
-            self.publish_groups();
+        for &group in &gone {
+            for flow in self.flows.using(Used::Group(group)) {
+                self.remove_flow(now, flow, Some(FlowRemovedReason::GroupDelete));
+            }
         }
         Ok(())
     }
@@ -140,13 +153,13 @@ impl Switch {
     pub(super) fn group_stats(&self, now: Instant, id: GroupId) -> Vec<GroupStats> {
         let wanted = self.groups.iter().filter(|(known, _)| id == GroupId::ALL || **known == id);
         let stats = |(&group, record): (&GroupId, &GroupRecord)| {
-            let from_groups = self.groups.values().flat_map(|r| groups_of(&r.group.desc));
-            let n_flows = self.flows.using(|i| uses_groups(i, &[group])).len();
+            let n_groups = self.parents(group).count();
+            let n_flows = self.flows.using(Used::Group(group)).len();
             let count = &record.count;
             let bucket = |at: usize| count.buckets.get(at).copied().unwrap_or_default();
             GroupStats {
                 group,
-                ref_count: (from_groups.filter(|g| *g == group).count() + n_flows) as u32,
+                ref_count: (n_groups + n_flows) as u32,
                 packets: count.packets,
                 bytes: count.bytes,
                 duration: now.saturating_since(record.since),

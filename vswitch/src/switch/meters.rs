@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use openflow::error::MeterModFailed;
 use openflow::{
-    BandKind, ErrorKind, FlowRemovedReason, Instruction, MeterConfig, MeterFeatures, MeterFlags, MeterId,
-    MeterMod, MeterModCommand, MeterStats,
+    BandKind, ErrorKind, FlowRemovedReason, MeterConfig, MeterFeatures, MeterFlags, MeterId, MeterMod,
+    MeterModCommand, MeterStats,
 };
 use packet::Instant;
 
 use super::Switch;
+use super::flows::Used;
 use super::undo::Undo;
 use crate::meter::Meter;
-use crate::snapshot::{Meters, Op};
+use crate::snapshot::Op;
 
 /// Most meters, the virtual ones apart.
 const MAX_METERS: usize = 65_536;
@@ -51,9 +52,9 @@ impl Switch {
             Some(old) => MeterRecord { meter: Arc::new(old.meter.reconfigured(config)), since: old.since },
             None => MeterRecord { meter: Arc::new(Meter::new(config)), since: now },
         };
+        self.publisher.push(Op::Meter(id, Some(record.meter.clone())));
         let old = self.meters.insert(id, record);
         self.note(|| Undo::Meter(id, old));
-        self.publish_meters();
         Ok(())
     }
 
@@ -63,19 +64,14 @@ impl Switch {
         for &meter in &gone {
             let old = self.meters.remove(&meter);
             self.note(|| Undo::Meter(meter, old));
+            self.publisher.push(Op::Meter(meter, None));
         }
-        if !gone.is_empty() {
-            for flow in self.flows.using(|i| matches!(i, Instruction::Meter(m) if gone.contains(m))) {
+        for &meter in &gone {
+            for flow in self.flows.using(Used::Meter(meter)) {
                 self.remove_flow(now, flow, Some(FlowRemovedReason::MeterDelete));
             }
-            self.publish_meters();
         }
         Ok(())
-    }
-
-    fn publish_meters(&mut self) {
-        let meters: Meters = self.meters.iter().map(|(&id, record)| (id, record.meter.clone())).collect();
-        self.publisher.push(Op::Meters(Arc::new(meters)));
     }
 
     pub(super) fn meter_configs(&self, id: MeterId) -> Vec<MeterConfig> {
@@ -85,10 +81,9 @@ impl Switch {
     pub(super) fn meter_stats(&self, now: Instant, id: MeterId) -> Vec<MeterStats> {
         let stats = |(&meter, record): (&MeterId, &MeterRecord)| {
             let (packets_in, bytes_in) = record.meter.totals();
-            let uses = |i: &Instruction| *i == Instruction::Meter(meter);
             MeterStats {
                 meter,
-                flow_count: self.flows.using(uses).len() as u32,
+                flow_count: self.flows.using(Used::Meter(meter)).len() as u32,
                 packets_in,
                 bytes_in,
                 duration: now.saturating_since(record.since),

@@ -1,6 +1,6 @@
 //! The owner's half.
 
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use lookup::{Index, Secret};
@@ -15,17 +15,20 @@ use packet::Instant;
 use crate::datapath::{Counted, Injection, OrderKind, Punted, ReportKind};
 use crate::execute::is_packet_out_source;
 use crate::fdb::Learned;
-use crate::snapshot::{Groups, Op, Options, Publisher};
+use crate::snapshot::{Options, Publisher};
 use crate::step::{Checks, Origin, compile};
 use crate::{CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};
 
 mod bundles;
 mod control;
+mod dumps;
 mod flow_mods;
 mod flows;
 mod groups;
+mod index;
 mod meters;
 mod needs;
+mod pattern;
 mod ports;
 mod queues;
 mod stats;
@@ -48,6 +51,8 @@ pub struct Switch {
     needs: Needs,
     timers: BinaryHeap<Timer>,
     groups: BTreeMap<openflow::GroupId, groups::GroupRecord>,
+    /// Which group is led to by which.
+    chains: BTreeSet<(openflow::GroupId, openflow::GroupId)>,
     meters: BTreeMap<openflow::MeterId, meters::MeterRecord>,
     ports: BTreeMap<PortNo, PortRecord>,
     conns: BTreeMap<ConnId, Conn>,
@@ -63,6 +68,8 @@ pub struct Switch {
     bundles: Bundles,
     /// There while changes may have to be taken back.
     journal: Option<Journal>,
+    /// Replies that are not complete.
+    dumps: VecDeque<dumps::Dump>,
     /// Packet-outs that wait for changes made before them to be published.
     injections: VecDeque<Injection>,
 }
@@ -146,10 +153,11 @@ impl Switch {
             secret,
             options,
             publisher: Publisher::new(n_tables, options),
-            flows: Flows::new(n_tables),
+            flows: Flows::new(n_tables, secret.next()),
             needs: Needs::default(),
             timers: BinaryHeap::new(),
             groups: BTreeMap::new(),
+            chains: BTreeSet::new(),
             meters: BTreeMap::new(),
             ports: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -162,6 +170,7 @@ impl Switch {
             tickets: Tickets::default(),
             bundles: Bundles::default(),
             journal: None,
+            dumps: VecDeque::new(),
             injections: VecDeque::new(),
             config: SwitchConfig { n_tables, ..config },
         }
@@ -192,6 +201,7 @@ impl Switch {
     pub fn handle_disconnected(&mut self, _now: Instant, conn: ConnId) {
         self.conns.remove(&conn);
         self.bundles.forget(conn);
+        self.dumps.retain(|dump| dump.conn() != conn);
         self.connections_changed();
     }
 
@@ -403,7 +413,7 @@ impl Switch {
 
     fn finish(&mut self, now: Instant, deferred: Deferred) {
         match deferred {
-            Deferred::Barrier { conn, xid } => self.send(conn, xid, Message::BarrierReply),
+            Deferred::Barrier { conn, xid } => self.pass_barrier(conn, xid),
             Deferred::Commit { conn, xid, reply } => {
                 self.send(conn, xid, Message::BundleControl(reply));
             }
@@ -413,9 +423,10 @@ impl Switch {
         }
     }
 
-    /// Time has come: expires flows and bundles.
+    /// Time has come: expires flows and bundles, goes on with long replies.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_bundles(now);
+        self.go_on(now);
         while let Some(timer) = self.timers.peek().copied().filter(|timer| timer.at <= now) {
             self.timers.pop();
             self.timer(now, timer);
@@ -424,6 +435,9 @@ impl Switch {
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.dumps.is_empty() {
+            return Some(Instant::ZERO);
+        }
         let flows = self.timers.peek().map(|timer| timer.at);
         flows.into_iter().chain(self.bundles.poll_timeout()).min()
     }
@@ -467,12 +481,6 @@ impl Switch {
     /// What the caches of all workers were asked, as of their last reports.
     pub fn cache_counters(&self) -> CacheCounters {
         self.cache
-    }
-
-    /// The groups as workers see them.
-    fn publish_groups(&mut self) {
-        let groups: Groups = self.groups.iter().map(|(&id, record)| (id, record.group.clone())).collect();
-        self.publisher.push(Op::Groups(Arc::new(groups)));
     }
 }
 

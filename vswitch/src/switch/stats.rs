@@ -2,9 +2,9 @@
 
 use openflow::error::{BadRequest, MeterModFailed};
 use openflow::{
-    AggregateStats, ErrorKind, Field, FlowStats, GroupCapabilities, GroupFeatures, GroupId, Message, MeterId,
-    MultipartReply, MultipartRequest, Reply, Request, TableDesc, TableFeature, TableFeatures, TableId,
-    TableStats, Xid,
+    AggregateStats, ErrorKind, Field, FlowModFlags, FlowStatsRequest, GroupCapabilities, GroupFeatures,
+    GroupId, Message, MeterId, MultipartReply, MultipartRequest, Reply, Request, TableDesc, TableFeature,
+    TableFeatures, TableId, TableStats, Xid,
 };
 use packet::Instant;
 
@@ -60,12 +60,12 @@ impl Switch {
         }
     }
 
-    /// Sends the reply to a request that was found good.
+    /// Sends the reply to a request that was found good, or begins to.
     pub(super) fn answer(&mut self, now: Instant, conn: ConnId, xid: Xid, request: Request) {
         let body = match request {
             Request::Desc => Reply::Desc(self.config.desc.clone()),
-            Request::Flow(wanted) => Reply::Flow(self.flows.stats(now, &wanted)),
-            Request::Aggregate(wanted) => Reply::Aggregate(aggregate(&self.flows.stats(now, &wanted))),
+            Request::Flow(wanted) => return self.dump(now, conn, xid, wanted),
+            Request::Aggregate(wanted) => Reply::Aggregate(self.aggregate(&wanted)),
             Request::Table => Reply::Table(self.table_stats()),
             Request::PortStats(port) => {
                 let wanted = self.ports.iter().filter(|(known, _)| port.is_none_or(|port| port == **known));
@@ -94,6 +94,21 @@ impl Switch {
             Request::Experimenter { .. } => return,
         };
         self.send(conn, xid, Message::MultipartReply(MultipartReply { more: false, body }));
+    }
+
+    fn aggregate(&mut self, wanted: &FlowStatsRequest) -> AggregateStats {
+        let flows = self.flows.select(&wanted.into());
+        let mut sum = AggregateStats { packets: 0, bytes: 0, flows: flows.len() as u32 };
+        for record in flows.into_iter().filter_map(|flow| self.flows.get(flow)) {
+            let hides = |flag| record.flags.contains(flag);
+            if !hides(FlowModFlags::NO_PKT_COUNTS) {
+                sum.packets = sum.packets.wrapping_add(record.packets);
+            }
+            if !hides(FlowModFlags::NO_BYT_COUNTS) {
+                sum.bytes = sum.bytes.wrapping_add(record.bytes);
+            }
+        }
+        sum
     }
 
     fn table_stats(&self) -> Vec<TableStats> {
@@ -133,13 +148,6 @@ impl Switch {
             features,
         }
     }
-}
-
-fn aggregate(flows: &[FlowStats]) -> AggregateStats {
-    let sum = |value: fn(&FlowStats) -> u64| {
-        flows.iter().map(value).filter(|&v| v != u64::MAX).fold(0, u64::wrapping_add)
-    };
-    AggregateStats { packets: sum(|f| f.packets), bytes: sum(|f| f.bytes), flows: flows.len() as u32 }
 }
 
 fn group_features() -> GroupFeatures {

@@ -76,8 +76,7 @@ impl Switch {
                 Undo::Installed(flow) => drop(self.flows.forget(flow)),
                 Undo::Changed(flow, record) => drop(self.flows.swap(flow, *record)),
                 Undo::Removed(flow) => self.flows.relink(flow),
-                Undo::Group(group, Some(record)) => drop(self.groups.insert(group, record)),
-                Undo::Group(group, None) => drop(self.groups.remove(&group)),
+                Undo::Group(group, record) => drop(self.swap_group(group, record)),
                 Undo::Meter(meter, Some(record)) => drop(self.meters.insert(meter, record)),
                 Undo::Meter(meter, None) => drop(self.meters.remove(&meter)),
                 Undo::Port(port, config) => {
