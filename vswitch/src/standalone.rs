@@ -145,6 +145,11 @@ impl Standalone {
         self.sent.drain(..).filter(|(conn, _, _)| *conn == CONN).map(|(_, _, message)| message).collect()
     }
 
+    /// What was sent since the last call, and to whom.
+    pub fn all_messages(&mut self) -> Vec<(ConnId, Xid, Message)> {
+        std::mem::take(&mut self.sent)
+    }
+
     /// What left by the ports since the last call.
     pub fn outputs(&mut self) -> Vec<(PortNo, Vec<u8>)> {
         self.out.drain(..).map(|(port, frame)| (port, frame.to_vec())).collect()

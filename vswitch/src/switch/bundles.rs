@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use openflow::error::{BadRequest, BundleFailed};
 use openflow::{
     Action, BundleAdd, BundleControl, BundleControlKind, BundleFlags, Error, ErrorKind, FlowMod, Instruction,
-    Message, Role, Xid,
+    Message, Xid,
 };
 use packet::Instant;
 
@@ -156,7 +156,7 @@ impl Switch {
         quote: Quote,
     ) -> Result<(), ErrorKind> {
         let key = (conn, add.bundle);
-        if self.conns.get(&conn).is_some_and(|c| c.role == Role::Slave) {
+        if self.is_slave(conn) {
             return Err(BadRequest::IsSlave.into());
         }
         if !self.bundles.all.contains_key(&key) {

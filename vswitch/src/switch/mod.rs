@@ -6,8 +6,7 @@ use std::sync::Arc;
 use lookup::{Index, Secret};
 use openflow::error::BadRequest;
 use openflow::{
-    AsyncConfig, BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PacketIn, PortNo,
-    Request, Role, Xid,
+    BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PacketIn, PortNo, Request, Xid,
 };
 use openflow::{Match, Oxm};
 use packet::Instant;
@@ -31,6 +30,7 @@ mod needs;
 mod pattern;
 mod ports;
 mod queues;
+mod sessions;
 mod stats;
 mod undo;
 
@@ -38,6 +38,7 @@ use bundles::{Bundles, Quote};
 use flows::{Flows, Timer};
 use needs::Needs;
 use ports::PortRecord;
+use sessions::Conn;
 use undo::Journal;
 
 /// The owner of a switch: flows, ports, controllers and timers. Lives in one task of the shell.
@@ -72,15 +73,6 @@ pub struct Switch {
     dumps: VecDeque<dumps::Dump>,
     /// Packet-outs that wait for changes made before them to be published.
     injections: VecDeque<Injection>,
-}
-
-/// A session.
-#[derive(Debug)]
-struct Conn {
-    role: Role,
-    wants: AsyncConfig,
-    /// Does not count as a controller for the fail mode.
-    service: bool,
 }
 
 /// What waits until every worker has done all that was ordered.
@@ -184,34 +176,16 @@ impl Switch {
         (0..n).map(new).collect()
     }
 
-    /// A controller's session is established.
-    pub fn handle_connected(&mut self, _now: Instant, conn: ConnId) {
-        self.conns.insert(conn, Conn { role: Role::Equal, wants: AsyncConfig::default(), service: false });
-        self.connections_changed();
-    }
-
-    /// The session of somebody who came to look or to change something is established: the same, but the fail mode
-    /// stays as it is.
-    pub fn handle_service_connected(&mut self, _now: Instant, conn: ConnId) {
-        self.conns.insert(conn, Conn { role: Role::Equal, wants: AsyncConfig::default(), service: true });
-        self.connections_changed();
-    }
-
-    /// A controller's session is gone.
-    pub fn handle_disconnected(&mut self, _now: Instant, conn: ConnId) {
-        self.conns.remove(&conn);
-        self.bundles.forget(conn);
-        self.dumps.retain(|dump| dump.conn() != conn);
-        self.connections_changed();
-    }
-
     /// A message came. Hello and echo are the session's.
     pub fn handle_message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
         if !self.conns.contains_key(&conn) {
             return;
         }
-        if let Err(kind) = self.dispatch(now, conn, xid, message) {
-            self.send(conn, xid, Message::Error(Error::new(kind)));
+        let forwarded = self.is_forwarded(conn, &message).map(|reason| (reason, message.clone()));
+        match (self.dispatch(now, conn, xid, message), forwarded) {
+            (Ok(()), Some((reason, request))) => self.forward(conn, (xid, request), reason),
+            (Ok(()), None) => {}
+            (Err(kind), _) => self.send(conn, xid, Message::Error(Error::new(kind))),
         }
     }
 
@@ -227,13 +201,13 @@ impl Switch {
     }
 
     fn dispatch(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) -> Result<(), ErrorKind> {
-        if is_change(&message) && self.conns.get(&conn).is_some_and(|c| c.role == Role::Slave) {
+        if sessions::is_change(&message) && self.is_slave(conn) {
             return Err(BadRequest::IsSlave.into());
         }
         match message {
             Message::Hello(_) | Message::Error(_) | Message::EchoReply(_) => {}
             Message::EchoRequest(data) => self.send(conn, xid, Message::EchoReply(data)),
-            Message::FeaturesRequest => self.send(conn, xid, Message::FeaturesReply(self.features())),
+            Message::FeaturesRequest => self.send(conn, xid, Message::FeaturesReply(self.features(conn))),
             Message::GetConfigRequest => self.send(conn, xid, Message::GetConfigReply(self.settings)),
             Message::SetConfig(settings) => return self.set_config(settings),
             Message::PacketOut(packet_out) => return self.packet_out(packet_out),
@@ -246,15 +220,10 @@ impl Switch {
             Message::QueueGetConfigRequest(port) => return self.queue_config(conn, xid, port),
             Message::RoleRequest(request) => return self.role_request(conn, xid, request),
             Message::GetAsyncRequest => {
-                let wants = self.conns.get(&conn).map(|c| c.wants).unwrap_or_default();
+                let wants = self.async_config(conn);
                 self.send(conn, xid, Message::GetAsyncReply(wants));
             }
-            Message::SetAsync(wants) => {
-                if let Some(c) = self.conns.get_mut(&conn) {
-                    c.wants.apply(&wants);
-                }
-                self.connections_changed();
-            }
+            Message::SetAsync(change) => self.set_async(conn, &change),
             Message::MeterMod(meter_mod) => return self.meter_mod(now, meter_mod),
             Message::BundleControl(control) => return self.bundle_control(now, (conn, xid), control),
             Message::BundleAdd(add) => return self.bundle_add(now, (conn, xid), add, Quote::default()),
@@ -315,17 +284,7 @@ impl Switch {
             data: punted.data,
         });
         let reason = u32::from(punted.punt.reason.number());
-        self.tell(&message, |wants| wants.packet_in, reason);
-    }
-
-    /// Sends an asynchronous message to every controller that wants it (§6.3.6).
-    fn tell(&mut self, message: &Message, mask: impl Fn(&AsyncConfig) -> [u32; 2], reason: u32) {
-        for (&conn, c) in &self.conns {
-            let index = usize::from(c.role == Role::Slave);
-            if mask(&c.wants)[index] >> reason & 1 != 0 {
-                self.effects.push_back(Effect::Send { conn, xid: Xid(0), message: message.clone() });
-            }
-        }
+        self.tell_packet(&message, punted.in_port, reason);
     }
 
     fn send(&mut self, conn: ConnId, xid: Xid, message: Message) {
@@ -482,20 +441,4 @@ impl Switch {
     pub fn cache_counters(&self) -> CacheCounters {
         self.cache
     }
-}
-
-/// Whether only masters and equals may send it (§6.3.4).
-fn is_change(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::PacketOut(_)
-            | Message::FlowMod(_)
-            | Message::GroupMod(_)
-            | Message::PortMod(_)
-            | Message::TableMod(_)
-            | Message::MeterMod(_)
-            | Message::SetConfig(_)
-            | Message::BundleControl(_)
-            | Message::BundleAdd(_)
-    )
 }
