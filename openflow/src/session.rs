@@ -157,6 +157,8 @@ pub struct Session {
     last_rx: Instant,
     /// When the echo request went out that is not yet answered.
     echo_sent: Option<Instant>,
+    /// Of the last echo request of ours.
+    echo_xid: Xid,
     /// An event that is due before the next message.
     due: Option<Event>,
     /// The start of the message handed out last: an error reply to it quotes it.
@@ -179,6 +181,7 @@ impl Session {
             next_xid: 1,
             last_rx: now,
             echo_sent: None,
+            echo_xid: Xid(0),
             due: None,
             last_request: (Xid(0), Vec::new()),
             parts: BTreeMap::new(),
@@ -215,6 +218,7 @@ impl Session {
             (State::Established(version), None) => {
                 self.echo_sent = Some(now);
                 let xid = self.allocate_xid();
+                self.echo_xid = xid;
                 self.put(version, xid, &Message::EchoRequest(Vec::new())).expect("an echo request is short");
             }
             (State::Closed, _) => {}
@@ -321,7 +325,9 @@ impl Session {
                 self.due.take()
             }
             // A second hello means nothing.
-            (_, Message::Hello(_) | Message::EchoReply(_)) => None,
+            (_, Message::Hello(_)) => None,
+            // A controller may have asked for an echo of its own; everything else is the session's business.
+            (_, Message::EchoReply(_)) if self.side == Side::Switch || xid == self.echo_xid => None,
             (State::Established(version), Message::EchoRequest(data)) => {
                 // The reply is as long as the request, which was received.
                 self.put(version, xid, &Message::EchoReply(data)).ok();

@@ -4,3 +4,4 @@ mod controller;
 mod ofctl;
 mod ovs;
 mod tls;
+mod weft_ofctl;

@@ -70,6 +70,11 @@ impl Ovs {
         self.vsctl(&["set-controller", name, target, "--", "set", "controller", name, band]);
     }
 
+    /// Where bridge `name` speaks OpenFlow with tools: `unix:PATH`.
+    pub fn management(&self, name: &str) -> String {
+        format!("unix:{}", self.dir.join(format!("{name}.mgmt")).display())
+    }
+
     /// Runs `ovs-ofctl -O OpenFlow13 ARGS`. Bridges of this instance are found by name, a weft switch by
     /// `tcp:HOST:PORT`.
     ///

@@ -9,6 +9,7 @@ mod channel;
 mod controllerd;
 mod functiond;
 mod lab;
+mod ofctl;
 mod plane;
 mod routerd;
 mod service;
@@ -38,6 +39,8 @@ enum Command {
     /// Measure this machine's datapath.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Look at and change any OpenFlow switch, with the verbs and the flow syntax of ovs-ofctl.
+    Ofctl(ofctl::Args),
     #[command(flatten)]
     Switchctl(switchd::ClientCommand),
     #[command(flatten)]
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Controller(args) => controllerd::run(args),
         Command::Function(args) => functiond::run(args),
         Command::Bench(command) => bench::run(command),
+        Command::Ofctl(args) => ofctl::run(args),
         Command::Switchctl(command) => switchd::run_client(command),
         Command::Lab(command) => lab::run(command),
     };

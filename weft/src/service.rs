@@ -37,6 +37,27 @@ pub fn run_dir() -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(dir).join("weft"))
 }
 
+/// The sockets of daemons, and of the switches of labs, whose files end in `extension`.
+pub fn sockets(run_dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries =
+        |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let labs = entries(&run_dir.join("labs"));
+    let mut sockets: Vec<_> = std::iter::once(run_dir.to_owned())
+        .chain(labs)
+        .flat_map(|dir| entries(&dir))
+        .filter(|path| path.extension().is_some_and(|own| own == extension))
+        .collect();
+    sockets.sort();
+    sockets
+}
+
+/// The lab that the socket of a switch belongs to: `labs/LAB/SWITCH.sock`.
+pub fn lab_of(socket: &Path) -> Option<String> {
+    let folder = socket.parent()?;
+    let in_a_lab = folder.parent()?.file_name()? == "labs";
+    in_a_lab.then(|| folder.file_name()?.to_str().map(str::to_owned))?
+}
+
 /// A name of a daemon: it names a file of the run directory, and nothing outside it.
 ///
 /// # Errors

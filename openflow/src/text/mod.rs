@@ -26,6 +26,7 @@ pub use flow::{
 pub use format::{Actions, Instructions, WithoutStats};
 pub use group::{parse_group_id, parse_group_mod};
 pub use meter::{parse_meter_id, parse_meter_mod};
+pub use names::field as field_by_name;
 pub use naming::{Named, Names, Text};
 pub use packet_out::parse_packet_out;
 pub use print::{FrameText, Printed, frag_mode};

@@ -38,8 +38,8 @@ const ALIASES: &[(&str, Field)] = &[
     ("tun_id", Field::TunnelId),
 ];
 
-/// The field with this name, whatever the protocol.
-pub(super) fn field(name: &str) -> Option<Field> {
+/// The field with this name, whatever the protocol; also by the names that ovs-ofctl has for some.
+pub fn field(name: &str) -> Option<Field> {
     Field::from_name(name)
         .or_else(|| ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, field)| *field))
 }

@@ -1,6 +1,5 @@
 //! `weft port`, `weft flows`, `weft trace`: clients of switches, and of whatever else serves the same API.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -9,7 +8,7 @@ use controller_api::{Port, PortAdd, PortQueues, PortRef, Queue, Rate, TraceReque
 use serde::Serialize;
 
 use super::command::port_arg;
-use crate::service::run_dir;
+use crate::service::{lab_of, run_dir, sockets};
 
 /// Commands that talk to a running switch (or to all of a lab).
 #[derive(Debug, clap::Subcommand)]
@@ -135,7 +134,7 @@ impl Which {
         match &self.server {
             Some(server) => found.extend(self.on(Client::new(server.clone()), None).await?),
             None => {
-                for socket in sockets(&run_dir()?) {
+                for socket in sockets(&run_dir()?, "sock") {
                     let lab = lab_of(&socket);
                     let client = Client::unix(socket);
                     // Other daemons have sockets there, too, and some are left from processes that were killed.
@@ -176,27 +175,6 @@ impl Which {
         }
         all.pop().context("at least one was found")
     }
-}
-
-/// The sockets of daemons, and of the switches of labs.
-fn sockets(run_dir: &Path) -> Vec<PathBuf> {
-    let entries =
-        |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let labs = entries(&run_dir.join("labs"));
-    let mut sockets: Vec<_> = std::iter::once(run_dir.to_owned())
-        .chain(labs)
-        .flat_map(|dir| entries(&dir))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
-        .collect();
-    sockets.sort();
-    sockets
-}
-
-/// The lab that the socket of a switch belongs to: `labs/LAB/SWITCH.sock`.
-fn lab_of(socket: &Path) -> Option<String> {
-    let folder = socket.parent()?;
-    let in_a_lab = folder.parent()?.file_name()? == "labs";
-    in_a_lab.then(|| folder.file_name()?.to_str().map(str::to_owned))?
 }
 
 /// Runs one of [`ClientCommand`].

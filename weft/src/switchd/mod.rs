@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod connect;
 mod connection;
+mod local;
 mod owner;
 mod queues;
 
@@ -32,6 +33,8 @@ use crate::plane::Plane;
 
 pub use client::{ClientCommand, run_client};
 pub use command::{Args, run};
+pub(crate) use connection::sleep_until;
+pub(crate) use local::EXTENSION as OPENFLOW_SOCKET;
 pub use owner::{PortRow, Status};
 pub use queues::queues_of_request;
 
@@ -50,7 +53,7 @@ pub struct SwitchSpec {
     pub listen: Vec<Listen>,
     /// Keys, for controllers and places that need them.
     pub tls: Option<Arc<Tls>>,
-    /// Where its unix socket `NAME.sock` is made; none for no socket.
+    /// Where its unix sockets are made: `NAME.sock` for the API, `NAME.mgmt` for OpenFlow; none for no sockets.
     pub run_dir: Option<PathBuf>,
 }
 
@@ -87,6 +90,8 @@ pub struct SwitchHandle {
     owner: Option<JoinHandle<()>>,
     listening: Vec<Listen>,
     socket: Option<PathBuf>,
+    /// Where tools speak OpenFlow with it.
+    tools: Option<local::SocketFile>,
 }
 
 /// Asks the owner of a switch. Cheap to clone.
@@ -119,6 +124,10 @@ pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandl
     for &listen in &spec.listen {
         listeners.push(Listener::bind(listen, spec.tls.as_ref()).await?);
     }
+    let tools = match &spec.run_dir {
+        Some(dir) => Some(local::bind(dir, &spec.name).await?),
+        None => None,
+    };
     let socket = spec.run_dir.as_ref().map(|dir| dir.join(format!("{}.sock", spec.name)));
     let unix = match &socket {
         Some(path) => Some(crate::service::bind_unix(path).await?),
@@ -133,6 +142,7 @@ pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandl
         owner: None,
         listening: Vec::new(),
         socket,
+        tools: None,
     };
     let clock = plane.clock();
     let owner = owner::Owner::new(&spec, plane)?;
@@ -145,6 +155,11 @@ pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandl
     for target in spec.controllers.clone() {
         let task = connect::keep_connected(target, spec.tls.clone(), handle.client.requests.clone(), clock);
         handle.tasks.push(tokio::spawn(task).abort_handle());
+    }
+    if let Some((listener, file)) = tools {
+        let task = local::accept(listener, handle.client.requests.clone(), clock);
+        handle.tasks.push(tokio::spawn(task).abort_handle());
+        handle.tools = Some(file);
     }
     if let Some(unix) = unix {
         handle.serve(unix);

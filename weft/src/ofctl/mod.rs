@@ -1,0 +1,158 @@
+//! `weft ofctl`: the verbs and the flow syntax of ovs-ofctl for any OpenFlow switch.
+
+mod changes;
+mod diff;
+mod flows;
+mod groups;
+mod input;
+mod link;
+mod meters;
+mod options;
+mod ports;
+mod probe;
+mod show;
+mod sort;
+mod target;
+mod verbs;
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use openflow::text::{Names, Printed, TextError};
+use openflow::{Message, MultipartReply, Reply, Request, Xid};
+
+use link::Link;
+use options::Options;
+use verbs::Verb;
+
+/// Look at and change any OpenFlow switch, with the verbs and the flow syntax of ovs-ofctl.
+///
+/// SWITCH is tcp:HOST[:PORT], ssl:HOST[:PORT], unix:PATH, or the name of a weft switch of this machine (LAB/NAME if
+/// several labs have one). FLOW, GROUP and METER are written as in ovs-ofctl(8); FILE may be - for standard input.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What a shell shows for a program that SIGPIPE ended.
+const BROKEN_PIPE: u8 = 141;
+
+/// Runs one verb. Errors are told here, in the name of `weft ofctl`.
+///
+/// # Errors
+/// No runtime.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut ofctl = Ofctl { options: args.options, out: BufWriter::new(io::stdout()) };
+    let result = runtime.block_on(async {
+        let limit = ofctl.options.timeout;
+        let verb = verbs::run(&mut ofctl, args.verb);
+        match limit {
+            Some(limit) => match tokio::time::timeout(limit, verb).await {
+                Ok(result) => result,
+                Err(_) => bail!("no end within {} seconds", limit.as_secs()),
+            },
+            None => verb.await,
+        }
+    });
+    let result = result.and_then(|code| ofctl.out.flush().context("standard output").map(|()| code));
+    Ok(result.unwrap_or_else(|error| {
+        // What was printed before the error belongs to the reader.
+        let _ = ofctl.out.flush();
+        let closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+        let output = error.to_string() == "standard output";
+        if output && error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
+            return ExitCode::from(BROKEN_PIPE);
+        }
+        anstream::eprintln!("weft ofctl: {error:#}");
+        ExitCode::FAILURE
+    }))
+}
+
+/// What the verbs share.
+struct Ofctl {
+    options: Options,
+    out: BufWriter<Stdout>,
+}
+
+impl Ofctl {
+    async fn connect(&self, target: &str) -> anyhow::Result<Link> {
+        target::connect(target, &self.options).await
+    }
+
+    /// Prints one line or several, each with its newline.
+    fn print(&mut self, text: impl std::fmt::Display) -> anyhow::Result<()> {
+        write!(self.out, "{text}").context("standard output")
+    }
+
+    /// Lets the reader see what was printed.
+    fn show(&mut self) -> anyhow::Result<()> {
+        self.out.flush().context("standard output")
+    }
+
+    /// The names of the ports, if they are to be shown.
+    async fn names_shown(&self, link: &mut Link) -> anyhow::Result<Names> {
+        if self.options.names { names_of(link).await } else { Ok(Names::default()) }
+    }
+
+    /// Asks one multipart request and prints the answer as ovs-ofctl does.
+    async fn dump(&mut self, link: &mut Link, request: Request) -> anyhow::Result<()> {
+        let names = self.names_shown(link).await?;
+        let (xid, reply) = link.multipart(request).await?;
+        self.print_reply(link, xid, reply, &names)
+    }
+
+    /// As [`Ofctl::dump`], over a connection of its own.
+    async fn dump_of(&mut self, switch: &str, request: Request) -> anyhow::Result<()> {
+        let mut link = self.connect(switch).await?;
+        self.dump(&mut link, request).await
+    }
+
+    fn print_reply(&mut self, link: &Link, xid: Xid, reply: Reply, names: &Names) -> anyhow::Result<()> {
+        let message = Message::MultipartReply(MultipartReply { more: false, body: reply });
+        self.print(Printed::new(link.version(), xid, &message).names(names))
+    }
+
+    /// Reads a text; if it does not parse without the names of the ports, with them.
+    async fn read<T>(
+        &self,
+        link: &mut Link,
+        mut parse: impl FnMut(&Names) -> Result<T, TextError>,
+    ) -> anyhow::Result<T> {
+        self.read_all(link, |names| Ok(parse(names)?)).await
+    }
+
+    /// Reads many lines; if they do not parse without the names of the ports, with them.
+    async fn read_all<T>(
+        &self,
+        link: &mut Link,
+        mut parse: impl FnMut(&Names) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        match parse(&Names::default()) {
+            // What is wrong may be a name that only the switch knows.
+            Err(_) if !self.options.no_names => parse(&names_of(link).await?),
+            read => read,
+        }
+    }
+}
+
+/// The ports of a switch.
+async fn ports_of(link: &mut Link) -> anyhow::Result<Vec<openflow::PortDesc>> {
+    match link.multipart(Request::PortDesc).await? {
+        (_, Reply::PortDesc(ports)) => Ok(ports),
+        (_, other) => bail!("{}: an answer of the wrong kind: {other:?}", link.target()),
+    }
+}
+
+/// What the switch calls its ports.
+async fn names_of(link: &mut Link) -> anyhow::Result<Names> {
+    let mut names = Names::default();
+    for port in ports_of(link).await? {
+        names.add_port(port.port, port.name);
+    }
+    Ok(names)
+}
