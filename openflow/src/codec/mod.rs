@@ -181,4 +181,4 @@ fn decode_hello(mut body: Reader<'_>) -> Decoded<Hello> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

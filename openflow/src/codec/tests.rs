@@ -50,7 +50,7 @@ fn needed(oxm: &Oxm) -> Option<Oxm> {
     }
 }
 
-fn action() -> impl Strategy<Value = Action> {
+pub(crate) fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         (any::<u32>(), any::<u16>()).prop_map(|(p, max_len)| Action::Output { port: PortNo(p), max_len }),
         Just(Action::CopyTtlOut),
@@ -98,7 +98,7 @@ fn instructions() -> impl Strategy<Value = Vec<Instruction>> {
     })
 }
 
-fn flow_mod() -> impl Strategy<Value = Message> {
+pub(crate) fn flow_mod() -> impl Strategy<Value = Message> {
     let numbers = (any::<u64>(), any::<u64>(), any::<u8>(), any::<u16>(), any::<u16>(), any::<u16>());
     let rest = (0..5usize, 0u16..32, any::<u32>().prop_map(|n| (n != u32::MAX).then_some(n)));
     (numbers, rest, a_match(), instructions()).prop_map(
@@ -151,7 +151,7 @@ fn port_desc() -> impl Strategy<Value = PortDesc> {
     })
 }
 
-fn bucket() -> impl Strategy<Value = Bucket> {
+pub(crate) fn bucket() -> impl Strategy<Value = Bucket> {
     (any::<u16>(), 0..u32::MAX, vec(action(), 0..4)).prop_map(|(weight, n, actions)| Bucket {
         weight,
         watch_port: Some(PortNo(n)),
@@ -160,7 +160,7 @@ fn bucket() -> impl Strategy<Value = Bucket> {
     })
 }
 
-fn band() -> impl Strategy<Value = Band> {
+pub(crate) fn band() -> impl Strategy<Value = Band> {
     let kind = prop_oneof![
         Just(BandKind::Drop),
         any::<u8>().prop_map(|prec_level| BandKind::DscpRemark { prec_level }),

@@ -80,4 +80,6 @@ pub fn parse_actions(text: &str) -> Result<Vec<Action>, TextError> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
