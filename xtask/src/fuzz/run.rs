@@ -103,6 +103,7 @@ fn report(target: &str, file: &Path) -> Result<()> {
     let words = ["run", "--quiet", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features"];
     let mut replay = cargo(&words);
     replay.args(["--example", "replay", "--", target, &from, "--minimise", &to]);
+    replay.env("RUST_BACKTRACE", "0");
     let shown = if shell::run(&mut replay).is_ok() { small } else { file.to_owned() };
     let tail = fs::read_to_string(Places::new(&grown(), shell::root(), target).log).unwrap_or_default();
     let told = tail.lines().skip_while(|line| !line.contains("panicked at")).take(2);
