@@ -38,6 +38,8 @@ pub enum Op {
         bytes: Vec<u8>,
         repeat: usize,
     },
+    /// The next so many changes come in one bundle.
+    Bundle(u16),
     /// A controller asks to be told when all is done.
     Barrier,
     /// What the owner has to say is carried to the workers' queues.
@@ -59,7 +61,7 @@ impl Op {
     pub fn read(bytes: &[u8]) -> Self {
         let mut dice = Dice::new(bytes);
         let worker = |dice: &mut Dice<'_>| dice.below(N_WORKERS as u16).into();
-        match dice.below(38) {
+        match dice.below(39) {
             0 => Self::Carry,
             1..=9 => Self::Mod(flow_mod(&mut dice)),
             10..=21 => Self::Frame {
@@ -77,6 +79,7 @@ impl Op {
             34 => Self::Idle,
             35 => Self::Settle,
             36 => Self::Barrier,
+            37 => Self::Bundle(1 + dice.below(5)),
             _ => Self::Pass(dice.pick(&[100, 1, 1_000, 3_000])),
         }
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use openflow::{
-    Dpid, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStats, FlowStatsRequest, Message,
-    MultipartRequest, PacketInReason, PortConfig, PortDesc, PortNo, Reply, Request, TableStats,
+    BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, FlowModCommand, FlowModFlags,
+    FlowRemovedReason, FlowStats, FlowStatsRequest, Message, MultipartRequest, PacketInReason, PortConfig,
+    PortDesc, PortNo, Reply, Request, TableStats,
 };
 use packet::offload::complete_checksum;
 use packet::{Frame, MacAddr};
@@ -46,6 +47,8 @@ pub struct Rig {
     /// As published, with the number of changes it has.
     epochs: BTreeMap<u64, (Oracle, u64)>,
     n_changes: u64,
+    /// Changes still to come for the bundle that is being filled, and those it has.
+    bundle: (u16, Vec<Op>),
     /// For each barrier not answered, the changes before it.
     barriers: VecDeque<u64>,
     counts: BTreeMap<u64, (u64, u64)>,
@@ -56,6 +59,17 @@ pub struct Rig {
     flow_stats: Option<Vec<FlowStats>>,
     table_stats: Option<Vec<TableStats>>,
     punts_seen: Vec<Punted>,
+}
+
+/// What a controller sends for a change.
+fn message(op: &Op) -> Option<Message> {
+    match op.clone() {
+        Op::Mod(m) => Some(Message::FlowMod(m)),
+        Op::Group(m) => Some(Message::GroupMod(m)),
+        Op::Meter(m) => Some(Message::MeterMod(m)),
+        Op::Port(m) => Some(Message::PortMod(m)),
+        _ => None,
+    }
 }
 
 impl Rig {
@@ -78,6 +92,7 @@ impl Rig {
             oracle,
             epochs,
             n_changes: 0,
+            bundle: (0, Vec::new()),
             barriers: VecDeque::new(),
             counts: BTreeMap::new(),
             lookups: Default::default(),
@@ -99,6 +114,14 @@ impl Rig {
             Op::Mod(_) | Op::Group(_) | Op::Meter(_) | Op::Port(_) => self.change(op),
             Op::Frame { worker, port, bytes, repeat } => {
                 (0..repeat).try_for_each(|_| self.frame(worker, port, &bytes))
+            }
+            Op::Bundle(n) => {
+                // One that is open is done first, with what it has.
+                if !self.bundle.1.is_empty() {
+                    self.commit()?;
+                }
+                self.bundle.0 = n;
+                Ok(())
             }
             Op::Barrier => {
                 self.barriers.push_back(self.n_changes);
@@ -125,31 +148,64 @@ impl Rig {
         }
     }
 
-    /// Something that both sides change, if the switch accepts it.
+    /// Something that both sides change, if the switch accepts it; perhaps later, with a bundle.
     fn change(&mut self, op: Op) -> Result<(), Mismatch> {
-        let overlaps = match &op {
-            Op::Mod(m) if m.command == FlowModCommand::Add => {
-                m.flags.contains(FlowModFlags::CHECK_OVERLAP) && self.oracle.overlaps(m)
+        let (left, ops) = &mut self.bundle;
+        if *left == 0 {
+            let Some(message) = message(&op) else { return Ok(()) };
+            self.s.submit(message);
+            return self.accepted(vec![op]);
+        }
+        ops.push(op);
+        *left -= 1;
+        if *left == 0 { self.commit() } else { Ok(()) }
+    }
+
+    /// All changes of the bundle, at once.
+    fn commit(&mut self) -> Result<(), Mismatch> {
+        let (bundle, flags) = (1, BundleFlags::ATOMIC);
+        let ops = core::mem::take(&mut self.bundle.1);
+        for message in ops.iter().filter_map(message) {
+            let xid = self.s.upcoming_xid();
+            let message = Box::new(message);
+            self.s.submit(Message::BundleAdd(BundleAdd { bundle, flags, xid, message }));
+            if self.s.pending_error() {
+                return Err("a message was not taken into a bundle".to_owned());
             }
-            _ => false,
-        };
-        let message = match op.clone() {
-            Op::Mod(m) => Message::FlowMod(m),
-            Op::Group(m) => Message::GroupMod(m),
-            Op::Meter(m) => Message::MeterMod(m),
-            Op::Port(m) => Message::PortMod(m),
-            _ => return Ok(()),
-        };
-        self.s.submit(message);
+        }
+        self.s.submit(Message::BundleControl(BundleControl {
+            bundle,
+            kind: BundleControlKind::CommitRequest,
+            flags,
+        }));
+        self.accepted(ops)
+    }
+
+    /// The oracle does what was just submitted, unless the switch answered with an error.
+    fn accepted(&mut self, ops: Vec<Op>) -> Result<(), Mismatch> {
         // Looked for before anything is published, so that the oracle is the same when it is.
         if self.s.pending_error() {
+            while self.s.pending_error() {}
             return Ok(());
         }
-        if overlaps {
-            return Err(format!("an overlap was accepted: {op:?}"));
+        for op in &ops {
+            self.follow(op)?;
         }
-        let (gone, reason) = match &op {
-            Op::Mod(m) => (self.oracle.flow_mod(m), FlowRemovedReason::Delete),
+        self.n_changes += 1;
+        self.carry()
+    }
+
+    /// The oracle does one thing.
+    fn follow(&mut self, op: &Op) -> Result<(), Mismatch> {
+        let (gone, reason) = match op {
+            Op::Mod(m) => {
+                let checks =
+                    m.command == FlowModCommand::Add && m.flags.contains(FlowModFlags::CHECK_OVERLAP);
+                if checks && self.oracle.overlaps(m) {
+                    return Err(format!("an overlap was accepted: {m:?}"));
+                }
+                (self.oracle.flow_mod(m), FlowRemovedReason::Delete)
+            }
             Op::Group(m) => (self.oracle.group_mod(m), FlowRemovedReason::GroupDelete),
             Op::Meter(m) => (self.oracle.meter_mod(m), FlowRemovedReason::MeterDelete),
             Op::Port(m) => {
@@ -158,11 +214,10 @@ impl Rig {
                 port.config = PortConfig(port.config.0 & !m.mask.0 | m.config.0);
                 (Vec::new(), FlowRemovedReason::Delete)
             }
-            _ => return Ok(()),
+            _ => (Vec::new(), FlowRemovedReason::Delete),
         };
         self.note_removed(gone.into_iter().map(|flow| (flow, reason)));
-        self.n_changes += 1;
-        self.carry()
+        Ok(())
     }
 
     fn note_removed(&mut self, gone: impl Iterator<Item = (Flow, FlowRemovedReason)>) {
