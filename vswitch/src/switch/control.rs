@@ -1,7 +1,7 @@
 //! Features and configuration (§7.3.1, §7.3.2).
 
-use openflow::error::{BadProperty, SwitchConfigFailed, TableModFailed};
-use openflow::{Config, ErrorKind, Features, FragMode, SwitchCapabilities, TableId, TableMod};
+use openflow::error::SwitchConfigFailed;
+use openflow::{Config, ErrorKind, Features, FragMode, SwitchCapabilities};
 
 use super::Switch;
 use crate::ConnId;
@@ -35,20 +35,6 @@ impl Switch {
         if options != self.options {
             self.options = options;
             self.publisher.push(Op::Options(options));
-        }
-    }
-
-    /// In 1.3 a table mod has nothing to change (§7.3.3); what 1.4 adds is not there.
-    pub(super) fn table_mod(&mut self, table_mod: TableMod) -> Result<(), ErrorKind> {
-        let known = table_mod.table == TableId::ALL || table_mod.table.0 < self.config.n_tables;
-        if !known {
-            Err(TableModFailed::BadTable.into())
-        } else if table_mod.eviction.is_some() || table_mod.vacancy.is_some() {
-            Err(BadProperty::BadType.into())
-        } else if table_mod.config & !3 != 0 {
-            Err(TableModFailed::BadConfig.into())
-        } else {
-            Ok(())
         }
     }
 }

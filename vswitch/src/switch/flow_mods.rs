@@ -84,8 +84,8 @@ impl Switch {
         }
         let key = Key::of(&flow_mod.matches);
         let old = self.flows.find(table, priority, &flow_mod.matches, &key);
-        if old.is_none() && self.flows.n_flows(table) >= self.config.max_flows as usize {
-            return Err(FlowModFailed::TableFull.into());
+        if old.is_none() {
+            self.make_room(now, table, flow_mod.importance)?;
         }
         match old {
             Some(old) if !flow_mod.flags.contains(FlowModFlags::RESET_COUNTS) => {

@@ -378,6 +378,18 @@ impl Flows {
         }
     }
 
+    /// The flow of a table that goes first when there is no room; `flags` say how it is chosen.
+    pub(super) fn victim(&mut self, table: TableId, flags: u32) -> Option<Index> {
+        self.tables.get_mut(usize::from(table.0))?.index.victim(&self.records, flags)
+    }
+
+    /// No flow of the table has to go for another any more.
+    pub(super) fn forget_eviction(&mut self, table: TableId) {
+        if let Some(table) = self.tables.get_mut(usize::from(table.0)) {
+            table.index.forget_eviction();
+        }
+    }
+
     /// When a timer is to look at a flow, if none does early enough.
     pub(super) fn arm(&mut self, flow: Index) -> Option<Timer> {
         let record = self.records.get_mut(flow).filter(|record| record.removed.is_none())?;

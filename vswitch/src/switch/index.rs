@@ -10,6 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use lookup::{Index, Secret};
 use openflow::{Action, Instruction, Match, PortNo};
 
+use super::eviction::Eviction;
 use super::flows::{FlowRecord, Records};
 use super::pattern::{self, Masks, Pattern};
 
@@ -105,6 +106,8 @@ pub(super) struct TableIndex {
     scanned: Vec<Kind>,
     /// How many flows of a priority look at the same bits; there once an overlap was asked for.
     shapes: Option<BTreeMap<(u16, Masks), u32>>,
+    /// There once a flow had to go for another.
+    eviction: Option<Eviction>,
     n_asked: u64,
 }
 
@@ -119,6 +122,7 @@ impl TableIndex {
             postings: Vec::new(),
             scanned: Vec::new(),
             shapes: None,
+            eviction: None,
             n_asked: 0,
         }
     }
@@ -208,8 +212,11 @@ impl TableIndex {
         }
     }
 
-    /// Notes what of a flow can change while it keeps its place: cookie and outputs.
+    /// Notes what of a flow can change while it keeps its place: cookie, outputs, importance, timeouts.
     pub(super) fn post(&mut self, record: &FlowRecord, flow: Index, there: bool) {
+        if let Some(eviction) = &mut self.eviction {
+            if there { eviction.put(record, flow) } else { eviction.remove(flow) }
+        }
         for Posting { kind, flows, .. } in &mut self.postings {
             kind.each_key(self.secret, record, |key| {
                 if there {
@@ -330,6 +337,19 @@ impl TableIndex {
             shapes.range(first..).take_while(|((p, _), _)| *p == priority)
         });
         all.map(|((_, masks), _)| masks.clone()).collect()
+    }
+
+    /// The flow that goes first when there is no room; `flags` say how it is chosen.
+    pub(super) fn victim(&mut self, records: &Records, flags: u32) -> Option<Index> {
+        if self.eviction.as_ref().is_none_or(|eviction| eviction.flags() != flags) {
+            self.eviction = Some(Eviction::new(flags, records, self.iter()));
+        }
+        self.eviction.as_mut()?.first(records)
+    }
+
+    /// No flow has to go for another any more.
+    pub(super) fn forget_eviction(&mut self) {
+        self.eviction = None;
     }
 
     /// The flows that no frame can match.

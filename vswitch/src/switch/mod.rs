@@ -21,6 +21,7 @@ use crate::{CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Order, Rep
 mod bundles;
 mod control;
 mod dumps;
+mod eviction;
 mod flow_mods;
 mod flows;
 mod groups;
@@ -32,6 +33,7 @@ mod ports;
 mod queues;
 mod sessions;
 mod stats;
+mod tables;
 mod undo;
 
 use bundles::{Bundles, Quote};
@@ -39,6 +41,7 @@ use flows::{Flows, Timer};
 use needs::Needs;
 use ports::PortRecord;
 use sessions::Conn;
+use tables::TableSettings;
 use undo::Journal;
 
 /// The owner of a switch: flows, ports, controllers and timers. Lives in one task of the shell.
@@ -50,6 +53,10 @@ pub struct Switch {
     publisher: Publisher,
     flows: Flows,
     needs: Needs,
+    /// As controllers configured them.
+    tables: Vec<TableSettings>,
+    /// Some table tells how full it is.
+    tell_vacancy: bool,
     timers: BinaryHeap<Timer>,
     groups: BTreeMap<openflow::GroupId, groups::GroupRecord>,
     /// Which group is led to by which.
@@ -147,6 +154,8 @@ impl Switch {
             publisher: Publisher::new(n_tables, options),
             flows: Flows::new(n_tables, secret.next()),
             needs: Needs::default(),
+            tables: vec![TableSettings::new(config.max_flows); n_tables.into()],
+            tell_vacancy: false,
             timers: BinaryHeap::new(),
             groups: BTreeMap::new(),
             chains: BTreeSet::new(),
@@ -187,6 +196,7 @@ impl Switch {
             (Ok(()), None) => {}
             (Err(kind), _) => self.send(conn, xid, Message::Error(Error::new(kind))),
         }
+        self.tell_vacancies();
     }
 
     /// A message came that puts another into a bundle; `quote` is the start of that other, for an error reply to it
@@ -246,6 +256,7 @@ impl Switch {
             ReportKind::Punt(punted) => self.packet_in(*punted),
             ReportKind::Learned(learned) => self.spread(worker, learned),
         }
+        self.tell_vacancies();
     }
 
     fn count(&mut self, counted: &Counted) {
@@ -390,6 +401,7 @@ impl Switch {
             self.timers.pop();
             self.timer(now, timer);
         }
+        self.tell_vacancies();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.

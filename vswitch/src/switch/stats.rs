@@ -3,8 +3,8 @@
 use openflow::error::{BadRequest, MeterModFailed};
 use openflow::{
     AggregateStats, ErrorKind, Field, FlowModFlags, FlowStatsRequest, GroupCapabilities, GroupFeatures,
-    GroupId, Message, MeterId, MultipartReply, MultipartRequest, Reply, Request, TableDesc, TableFeature,
-    TableFeatures, TableId, TableStats, Xid,
+    GroupId, Message, MeterId, MultipartReply, MultipartRequest, Reply, Request, TableFeature, TableFeatures,
+    TableId, TableStats, Xid,
 };
 use packet::Instant;
 
@@ -73,12 +73,7 @@ impl Switch {
             }
             Request::Queue { port, queue } => Reply::Queue(self.queue_stats(now, port, queue)),
             Request::QueueDesc { port, queue } => Reply::QueueDesc(self.queue_descs(port, queue)),
-            // Nothing of a table can be configured.
-            Request::TableDesc => Reply::TableDesc(
-                (0..self.config.n_tables)
-                    .map(|n| TableDesc { table: TableId(n), config: 0, eviction: None, vacancy: None })
-                    .collect(),
-            ),
+            Request::TableDesc => Reply::TableDesc(self.table_descs()),
             Request::Group(group) => Reply::Group(self.group_stats(now, group)),
             Request::GroupDesc => {
                 Reply::GroupDesc(self.groups.values().map(|record| record.group.desc.clone()).collect())

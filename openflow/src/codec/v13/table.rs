@@ -4,7 +4,7 @@ use super::oxm::{OxmHeader, write_oxm_id};
 use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
-use crate::error::TableFeaturesFailed;
+use crate::error::{TableFeaturesFailed, TableModFailed};
 use crate::{Field, TableFeature, TableFeatures, TableId, TableMod, TableStats};
 
 pub(in crate::codec) fn write_mod(out: &mut Vec<u8>, m: &TableMod) {
@@ -16,7 +16,12 @@ pub(in crate::codec) fn write_mod(out: &mut Vec<u8>, m: &TableMod) {
 pub(in crate::codec) fn read_mod(r: &mut Reader<'_>) -> Decoded<TableMod> {
     let table = TableId(r.u8()?);
     r.skip(3)?;
-    Ok(TableMod { table, config: r.u32()?, eviction: None, vacancy: None })
+    let config = r.u32()?;
+    // No bit but the deprecated ones means anything before 1.4.
+    if config & !3 != 0 {
+        return Err(TableModFailed::BadConfig.into());
+    }
+    Ok(TableMod { table, config, eviction: None, vacancy: None })
 }
 
 pub(in crate::codec) fn write_stats(out: &mut Vec<u8>, s: &TableStats) {
