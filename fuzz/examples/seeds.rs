@@ -77,7 +77,8 @@ fn switch(dir: &Path) -> Result<()> {
             (state >> 56) as u8
         };
         let size = 1 + OP_SIZE * (10 + usize::from(run) * 2);
-        let bytes: Vec<u8> = (0..size).map(|_| number()).collect();
+        let mut bytes: Vec<u8> = (0..size).map(|_| number()).collect();
+        bytes[0] = run;
         write(dir, &format!("dice-{run:02}"), &bytes)?;
     }
     Ok(())

@@ -3,8 +3,7 @@
 
 use std::cell::RefCell;
 
-use openflow::FlowMod;
-use openflow::{FlowModCommand, PortNo};
+use openflow::PortNo;
 use packet::layout::Layout;
 use packet::offload::{check_meta, complete_checksum, segment, wire_size};
 use packet::{
@@ -12,7 +11,7 @@ use packet::{
     ipv6, nd, tcp, udp,
 };
 
-use crate::operations::{self, Dice, N_PORTS, OP_SIZE, Op, Rig};
+use crate::operations::{self, N_PORTS, Rig};
 
 /// The first eight bytes are the metadata, the port and which flows there are; the rest is the frame.
 pub fn frames(data: &[u8]) {
@@ -116,9 +115,6 @@ fn offload(pool: &mut Pool, frame: Frame) {
 
 /// Sets of flows.
 const N_SETS: usize = 4;
-/// Flow mods of a set; about half are refused or replace others.
-const N_MODS: usize = 160;
-
 /// A switch held to the oracle, and one that is given metadata that lies.
 struct Switches {
     judged: Rig,
@@ -127,31 +123,15 @@ struct Switches {
 
 impl Switches {
     fn new(set: usize) -> Self {
-        let [judged, robust] = [(); 2].map(|()| with_flows(set as u64));
+        let [judged, robust] = [(); 2].map(|()| with_flows(set as u8));
         Self { judged, robust }
     }
 }
 
 /// A switch without a cache, so that a finding does not depend on the frames before it, and flows made by dice.
-fn with_flows(set: u64) -> Rig {
+fn with_flows(set: u8) -> Rig {
     let mut rig = Rig::new(0);
-    let mut state = set + 1;
-    let mut number = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    for n in 0..N_MODS {
-        let bytes: Vec<u8> = (0..OP_SIZE).map(|_| number()).collect();
-        let op = if n < 6 {
-            Op::Group(operations::group_mod(&mut Dice::new(&bytes)))
-        } else {
-            let m = operations::flow_mod(&mut Dice::new(&bytes));
-            // Flows that stay, and one for every frame.
-            let command = FlowModCommand::Add;
-            Op::Mod(FlowMod { command, idle_timeout: 0, hard_timeout: 0, ..m })
-        };
-        rig.run(op).expect("no frame has come yet");
-    }
+    operations::many_flows(set).for_each(|op| rig.run(op).expect("no frame has come yet"));
     rig.settle().expect("nothing is told yet");
     rig
 }

@@ -5,19 +5,25 @@ use std::fmt::Write;
 
 use crate::operations::{self, Op};
 
-/// The first byte says whether there is a cache; operations follow, each of `OP_SIZE` bytes.
+/// The first byte says whether there is a cache and which flows there are before; operations follow, each of `OP_SIZE`
+/// bytes.
 pub const HEAD: usize = 1;
 
 pub fn switch(data: &[u8]) {
     let Some((&how, bytes)) = data.split_first() else { return };
     let cache_entries = if how & 1 == 0 { 64 } else { 0 };
-    if let Err(mismatch) = operations::run(Op::read_all(bytes), cache_entries) {
+    let before = (how & 2 != 0).then(|| operations::many_flows(how >> 2)).into_iter().flatten();
+    if let Err(mismatch) = operations::run(before.chain(Op::read_all(bytes)), cache_entries) {
         panic!("{mismatch}");
     }
 }
 
 pub fn describe(data: &[u8]) -> String {
+    let how = data.first().copied().unwrap_or_default();
     let mut text = String::new();
+    if how & 2 != 0 {
+        writeln!(text, "the flows of set {}, then", how >> 2).expect("a string takes everything");
+    }
     for op in Op::read_all(data.get(HEAD..).unwrap_or_default()) {
         writeln!(text, "{op:?}").expect("a string takes everything");
     }

@@ -10,7 +10,7 @@ mod flows;
 mod frames;
 mod rig;
 
-use openflow::{FlowMod, GroupMod, MeterMod, PortMod};
+use openflow::{FlowMod, FlowModCommand, GroupMod, MeterMod, PortMod};
 
 pub use dice::Dice;
 pub use flows::{flow_mod, group_mod, meter_mod, port_mod, set_field};
@@ -88,6 +88,26 @@ impl Op {
     pub fn read_all(bytes: &[u8]) -> impl Iterator<Item = Self> + '_ {
         bytes.chunks(OP_SIZE).take(MAX_OPS).map(Self::read)
     }
+}
+
+/// Makes many flows, so that every kind of table is met. Each number makes others.
+pub fn many_flows(number: u8) -> impl Iterator<Item = Op> {
+    const N_GROUPS: usize = 6;
+    const N_MODS: usize = 160;
+    let mut state = u64::from(number) + 1;
+    let mut byte = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..N_MODS).map(move |n| {
+        let bytes: [u8; OP_SIZE] = core::array::from_fn(|_| byte());
+        let mut dice = Dice::new(&bytes);
+        if n < N_GROUPS {
+            return Op::Group(group_mod(&mut dice));
+        }
+        let (command, idle_timeout, hard_timeout) = (FlowModCommand::Add, 0, 0);
+        Op::Mod(FlowMod { command, idle_timeout, hard_timeout, ..flow_mod(&mut dice) })
+    })
 }
 
 /// Does all of it and looks at every counter at the end.
