@@ -252,11 +252,15 @@ impl Programs {
         self.classify_path(snapshot, key, Some(at))
     }
 
-    /// The tables that a frame was looked up in since the counts were taken, with the entry that matched.
+    /// The tables that a frame was looked up in since the counts were taken, with the entry that matched: none behind
+    /// a step that dropped it.
     pub(crate) fn visited(&self) -> impl Iterator<Item = (u8, Option<Index>)> + '_ {
-        self.used.iter().map(|&at| self.get(at)).flat_map(|program| {
+        self.used.iter().flat_map(|&at| {
+            let program = self.get(at);
             let entries = program.entries.iter().copied().map(Some).chain(core::iter::repeat(None));
-            program.tables.iter().copied().zip(entries)
+            let stopped = self.partial.iter().find(|partial| partial.program == at);
+            let n = stopped.map_or(program.tables.len(), |partial| partial.n_entries);
+            program.tables.iter().copied().zip(entries).take(n)
         })
     }
 

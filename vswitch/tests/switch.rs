@@ -315,6 +315,14 @@ fn a_trace_tells_tables_and_outcome() {
     let trace = s.switch.trace(s.now, PortNo(1), &udp());
     assert_eq!(trace.outcomes, [TraceOutcome::Output { port: PortNo(2), frame: udp() }]);
     assert!(trace.to_string().contains("Output: port 2"), "{trace}");
+    // A frame that an action drops is seen by no further table.
+    let mut expired = udp();
+    expired[22] = 1;
+    let dec_ttl = Instruction::ApplyActions(vec![Action::DecNwTtl]);
+    s.flow(flow(1, Match::new().eth_type(0x800), vec![dec_ttl, Instruction::GotoTable(TableId(3))]));
+    let trace = s.switch.trace(s.now, PortNo(1), &expired);
+    assert_eq!(trace.tables.iter().map(|t| t.table.0).collect::<Vec<_>>(), [0]);
+    assert_eq!(trace.outcomes, [TraceOutcome::Drop(DropReason::Ttl)]);
 }
 
 /// Part by part, other connections served between, and a barrier behind the last part.
