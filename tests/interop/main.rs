@@ -1,6 +1,7 @@
 //! weft beside other people's software: Debian's Open vSwitch.
 
 mod controller;
+mod differential;
 mod ofctl;
 mod ovs;
 mod tls;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::process::{Finished, Process, run};
 use crate::sandbox::Sandbox;
+use crate::unixctl::UnixCtl;
 use crate::{require_program, wait_until};
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -16,7 +17,7 @@ const START: Duration = Duration::from_secs(20);
 pub struct Ovs {
     dir: PathBuf,
     // Dropped in this order: the switch leaves before its database.
-    _vswitchd: Process,
+    vswitchd: Process,
     _ovsdb: Process,
 }
 
@@ -26,6 +27,16 @@ impl Ovs {
     /// # Panics
     /// When Open vSwitch is not installed or does not start within 20 s.
     pub fn start(sandbox: &Sandbox) -> Self {
+        Self::start_with(sandbox, &[])
+    }
+
+    /// The same with further arguments for `ovs-vswitchd`, such as `--enable-dummy`: then bridges with
+    /// `datapath_type=dummy` have ports with `type=dummy`, which need no device. Two VLAN tags can be matched
+    /// (`vlan-limit=2`; it is one unless told otherwise).
+    ///
+    /// # Panics
+    /// As [`Ovs::start`].
+    pub fn start_with(sandbox: &Sandbox, args: &[&str]) -> Self {
         require_program("ovs-vswitchd", "openvswitch-switch");
         let dir = sandbox.dir().join("ovs");
         std::fs::create_dir_all(&dir).expect("the sandbox's folder is writable");
@@ -36,11 +47,13 @@ impl Ovs {
         let ovsdb = Process::spawn(command.arg("--no-chdir").arg("--pidfile"), &dir.join("ovsdb.log"));
         wait_until(START, "ovsdb-server's socket", || dir.join("db.sock").exists());
         vsctl(&dir, &["--no-wait", "init"]).success();
+        vsctl(&dir, &["--no-wait", "set", "open", ".", "other_config:vlan-limit=2"]).success();
         let mut command = in_dir("ovs-vswitchd", &dir);
         command.arg(format!("unix:{}", dir.join("db.sock").display())).arg("--no-chdir").arg("--pidfile");
+        command.args(args);
         let vswitchd = Process::spawn(&mut command, &dir.join("vswitchd.log"));
         wait_until(START, "ovs-vswitchd's pid file", || dir.join("ovs-vswitchd.pid").exists());
-        Self { dir, _vswitchd: vswitchd, _ovsdb: ovsdb }
+        Self { dir, vswitchd, _ovsdb: ovsdb }
     }
 
     /// Runs `ovs-vsctl ARGS` and waits until the switch has done it.
@@ -82,6 +95,14 @@ impl Ovs {
     /// When the program is missing.
     pub fn ofctl(&self, args: &[&str]) -> Finished {
         run(in_dir("ovs-ofctl", &self.dir).args(["-O", "OpenFlow13", "--timeout=20"]).args(args))
+    }
+
+    /// Opens the socket behind `ovs-appctl`.
+    ///
+    /// # Panics
+    /// When `ovs-vswitchd` has ended.
+    pub fn control(&self) -> UnixCtl {
+        UnixCtl::connect(&self.dir.join(format!("ovs-vswitchd.{}.ctl", self.vswitchd.pid())))
     }
 
     /// Runs `ovs-appctl ARGS` against `ovs-vswitchd`.
