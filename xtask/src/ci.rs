@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::check::{SYSTEM_TESTS, has_nextest, is_summary, stages_of_check};
 use crate::metadata::Metadata;
@@ -11,6 +11,9 @@ use crate::{debian, fuzz, vm_image};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 30;
+
+/// How many certification cases must pass: all of action, set-field and match.
+const CERTIFIED: &str = "940";
 
 /// What to leave out.
 #[derive(Debug, clap::Args)]
@@ -45,7 +48,26 @@ fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> 
         stages_of_check(stages, summaries, &env)?;
         stages.run("fuzz targets", || fuzz::run_briefly(FUZZ_SECONDS))?;
     }
+    if args.filter.is_none() {
+        stages.run("certification cases", || certification(summaries, &env))?;
+    }
     stages.run("system tests", || system_tests(args, summaries, &env))
+}
+
+/// The certification cases of 1.3 that do not measure a rate, as root; see docs/conformance.md.
+fn certification(summaries: &mut Vec<String>, env: &[(String, String)]) -> Result<()> {
+    let xtask = std::env::current_exe().context("cannot tell where xtask is")?;
+    let mut line: Vec<String> = debian::as_root().into_iter().flatten().map(ToString::to_string).collect();
+    if !line.is_empty() {
+        line.push("--preserve-env".to_owned());
+    }
+    line.push(path_text(&xtask));
+    let args = ["cert", "--no-rates", "--mend-sctp", "--at-least", CERTIFIED];
+    line.extend(args.map(ToOwned::to_owned));
+    let words: Vec<&str> = line[1..].iter().map(String::as_str).collect();
+    let mut cert = shell::command(&line[0], &words);
+    cert.envs(env.iter().map(|(name, value)| (name, value)));
+    shell::run_keeping(&mut cert, |line| line.starts_with("of13"), summaries)
 }
 
 /// What tests get: the release binary, and a runner that makes them root where we are not.

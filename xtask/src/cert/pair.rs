@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::Suite;
 use crate::shell;
 
 const CONTROLLER_PORT: &str = "6653";
@@ -40,18 +41,21 @@ impl Pair {
     }
 
     /// Runs the tester over the case files in `cases` and returns what it printed.
-    pub fn run_tester(&self, python: &Path, cases: &Path, protocol: &str) -> Result<String> {
+    pub fn run_tester(&self, suite: &Suite, cases: &Path, protocol: &str) -> Result<String> {
         let script = shell::root().join("tests/cert/run_tester.py");
         let log = self.dir.join("os-ken.log");
         let out = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
-        let mut tester = self.inside(&python.to_string_lossy());
+        let mut tester = self.inside(&suite.python.to_string_lossy());
         tester.arg("-W").arg("ignore").arg(script).args(["--ofp-tcp-listen-port", CONTROLLER_PORT]);
         tester.arg("--test-switch-dir").arg(cases);
         tester.args(["--test-switch-target-version", protocol, "--test-switch-tester-version", protocol]);
         tester.env("OSKEN_HUB_TYPE", "eventlet");
+        if suite.mend_sctp {
+            tester.env("CERT_SCTP_CHECKSUM", "bytes");
+        }
         tester.stdout(out.try_clone()?).stderr(out);
         // The tester ends itself by SIGTERM, so its status says nothing; its log does.
-        tester.status().with_context(|| format!("cannot start {}", python.display()))?;
+        tester.status().with_context(|| format!("cannot start {}", suite.python.display()))?;
         std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))
     }
 
