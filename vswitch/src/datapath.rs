@@ -556,7 +556,7 @@ fn is_output(step: &Step) -> bool {
             | Step::Flood
             | Step::All
             | Step::Normal
-            | Step::Punt(Punt { reason: PacketInReason::NoMatch | PacketInReason::Action, .. })
-            | Step::Group(_)
+            | Step::Punt(Punt { reason: PacketInReason::PacketOut, .. })
+            | Step::Group(..)
     )
 }

@@ -12,7 +12,7 @@ use crate::group::{self, MAX_DEPTH};
 use crate::meter::{Measured, Meter, raise_drop_precedence};
 use crate::shims;
 use crate::snapshot::{PortRow, Snapshot};
-use crate::step::{Punt, Step};
+use crate::step::{Punt, Step, Whence};
 
 /// Where a frame comes from and by what it is forwarded.
 pub(crate) struct Source<'a> {
@@ -35,6 +35,8 @@ pub(crate) struct Execution<'a> {
     kept: Vec<(Frame, Places)>,
     /// The step that dropped the frame, so that those behind it were not done.
     stopped_at: Option<usize>,
+    /// Where the frame entered a group, while it is in one.
+    entered: Whence,
 }
 
 /// What became of a frame and its copies so far.
@@ -83,7 +85,7 @@ impl<'a> Execution<'a> {
         out: &'a mut Outputs,
     ) -> Self {
         let (progress, kept) = (Progress::default(), Vec::new());
-        Self { source, side, pool, out, progress, kept, stopped_at: None }
+        Self { source, side, pool, out, progress, kept, stopped_at: None, entered: Whence::default() }
     }
 
     /// Runs `steps`. A frame that went nowhere counts as dropped: for the first failure, else for `reason`.
@@ -156,7 +158,7 @@ impl<'a> Execution<'a> {
                 Step::DecTtl(punt) => {
                     if actions::dec_ttl(&mut frame, places).is_err() {
                         self.note_stop(n, depth);
-                        return self.expire(frame, punt);
+                        return self.expire(frame, self.punt_at(punt, depth));
                     }
                 }
                 Step::SetMplsTtl(ttl) => shims::set_mpls_ttl(&mut frame, places, ttl),
@@ -165,7 +167,7 @@ impl<'a> Execution<'a> {
                 Step::DecMplsTtl(punt) => {
                     if shims::dec_mpls_ttl(&mut frame, places).is_err() {
                         self.note_stop(n, depth);
-                        return self.expire(frame, punt);
+                        return self.expire(frame, self.punt_at(punt, depth));
                     }
                 }
                 Step::Meter(meter) => match self.meter(frame, meter, (n, steps, depth, last)) {
@@ -286,8 +288,8 @@ impl<'a> Execution<'a> {
             Step::Flood => self.flood(frame, PortRow::floods),
             Step::All => self.flood(frame, PortRow::may_send),
             Step::Normal => self.normal(frame),
-            Step::Punt(punt) => self.punt(frame, punt),
-            Step::Group(group) => self.group(frame, group, depth),
+            Step::Punt(punt) => self.punt(frame, self.punt_at(punt, depth)),
+            Step::Group(group, whence) => self.group(frame, (group, whence), depth),
             Step::Table
             | Step::Meter(_)
             | Step::SetQueue(_)
@@ -451,8 +453,19 @@ impl<'a> Execution<'a> {
         self.pool.free(frame);
     }
 
+    /// What a packet-in is to say: in a bucket, where the frame came from.
+    fn punt_at(&self, punt: Punt, depth: u8) -> Punt {
+        if depth == MAX_DEPTH {
+            return punt;
+        }
+        Punt { table: self.entered.table, metadata: self.entered.metadata, ..punt }
+    }
+
     /// Through a group: each bucket has a copy of its own.
-    fn group(&mut self, frame: Frame, id: GroupId, depth: u8) {
+    fn group(&mut self, frame: Frame, (id, whence): (GroupId, Whence), depth: u8) {
+        if depth == MAX_DEPTH {
+            self.entered = whence;
+        }
         let snapshot = self.source.snapshot;
         let Some(group) = snapshot.groups.get(&id).filter(|_| depth > 0) else {
             return self.refuse(frame, DropReason::Group);

@@ -85,7 +85,7 @@ fn walk(
 
 /// Puts the actions of a path together that begins as `start` says.
 fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
-    let Resume { mut set, mut metadata, .. } = start;
+    let Resume { mut set, mut metadata, table: start_table } = start;
     let mut steps = Vec::new();
     let mut ends = Vec::with_capacity(flows.len());
     for flow in flows {
@@ -103,7 +103,9 @@ fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
     let last = flows.last().filter(|flow| miss.is_none() && flow.value.rebuilds());
     let next = last.and_then(|flow| flow.value.goto);
     if miss.is_none() && next.is_none() {
-        steps.extend(set.steps().map(|step| step.with_metadata(metadata)));
+        // §7.4.1: the table of a packet-in is the one that was looked up last.
+        let table = flows.last().map_or(start_table, |flow| flow.value.table);
+        steps.extend(set.steps().map(|step| step.with_metadata(metadata).behind_table(table)));
     }
     let only_output = match *steps {
         [Step::Output(port)] if next.is_none() => Some(port),

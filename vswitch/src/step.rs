@@ -30,7 +30,7 @@ pub(crate) enum Step {
     /// Through the tables; in packet-outs only.
     Table,
     /// Through a group.
-    Group(GroupId),
+    Group(GroupId, Whence),
     /// Leave by this queue of whatever port.
     SetQueue(u16),
     /// Measure; may drop the frame or remark it.
@@ -89,11 +89,31 @@ pub(crate) struct Punt {
     pub metadata: u64,
 }
 
+/// Where in the pipeline a frame is: what packet-ins of a group's buckets say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whence {
+    /// It was looked up there last.
+    pub table: u8,
+    pub metadata: u64,
+}
+
 impl Step {
     /// The same with the metadata a packet-in is to report.
-    pub(crate) fn with_metadata(mut self, metadata: u64) -> Self {
-        if let Self::Punt(punt) | Self::DecTtl(punt) | Self::DecMplsTtl(punt) = &mut self {
-            punt.metadata = metadata;
+    pub(crate) fn with_metadata(mut self, now: u64) -> Self {
+        match &mut self {
+            Self::Punt(punt) | Self::DecTtl(punt) | Self::DecMplsTtl(punt) => punt.metadata = now,
+            Self::Group(_, whence) => whence.metadata = now,
+            _ => {}
+        }
+        self
+    }
+
+    /// The same in an action set that is executed behind this table.
+    pub(crate) fn behind_table(mut self, last: u8) -> Self {
+        match &mut self {
+            Self::Punt(punt) | Self::DecTtl(punt) | Self::DecMplsTtl(punt) => punt.table = last,
+            Self::Group(_, whence) => whence.table = last,
+            _ => {}
         }
         self
     }
@@ -120,8 +140,16 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// A packet-out, or a group: no flow is to blame.
-    pub(crate) const NONE: Self = Self { reason: PacketInReason::Action, table: 0, cookie: Cookie(u64::MAX) };
+    /// A packet-out: no flow is to blame.
+    pub(crate) const PACKET_OUT: Self = Self::nameless(PacketInReason::PacketOut);
+    /// A bucket of a group: whoever sends a frame there says where it was.
+    pub(crate) const GROUP: Self = Self::nameless(PacketInReason::Group);
+
+    /// §7.4.1: no cookie where no single flow is the cause, "for example, if the packet-in was generated in a group bucket
+    /// or from the action set".
+    const fn nameless(reason: PacketInReason) -> Self {
+        Self { reason, table: 0, cookie: Cookie(u64::MAX) }
+    }
 
     fn punt(self, max_len: u16) -> Punt {
         Punt { reason: self.reason, table: self.table, cookie: self.cookie, max_len, metadata: 0 }
@@ -274,7 +302,9 @@ fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<O
         Action::DecMplsTtl => Step::DecMplsTtl(
             Origin { reason: PacketInReason::InvalidTtl, ..origin }.punt(openflow::NO_BUFFER_LEN),
         ),
-        Action::Group(group) if (checks.has_group)(group) => Step::Group(group),
+        Action::Group(group) if (checks.has_group)(group) => {
+            Step::Group(group, Whence { table: origin.table, metadata: 0 })
+        }
         Action::Group(_) => return Err(BadAction::BadOutGroup.into()),
         Action::SetNwTtl(ttl) => Step::SetTtl(ttl),
         Action::DecNwTtl => Step::DecTtl(
@@ -381,6 +411,8 @@ pub(crate) fn compile_body(
     let miss = priority.0 == 0 && checks.matches.is_some_and(Match::is_empty);
     let reason = if miss { PacketInReason::NoMatch } else { PacketInReason::Action };
     let origin = Origin { reason, table, cookie };
+    // What the table-miss flow sends is a miss, in whatever way it does.
+    let set_origin = Origin::nameless(if miss { reason } else { PacketInReason::ActionSet });
     let mut body = Body::default();
     let mut seen = Vec::new();
     let mut meter = None;
@@ -397,7 +429,7 @@ pub(crate) fn compile_body(
             }
             Instruction::GotoTable(next) => body.goto = Some(next.0),
             Instruction::WriteMetadata { metadata, mask } => body.metadata = (metadata & mask, *mask),
-            Instruction::WriteActions(actions) => body.write = compile(actions, origin, checks)?.into(),
+            Instruction::WriteActions(actions) => body.write = compile(actions, set_origin, checks)?.into(),
             Instruction::ApplyActions(actions) => body.apply = compile(actions, origin, checks)?.into(),
             Instruction::ClearActions => body.clear = true,
             Instruction::Meter(id) if (checks.has_meter)(*id) => meter = Some(Step::Meter(*id)),
@@ -442,7 +474,7 @@ fn place(step: &Step) -> (u8, u8) {
         Step::SetField(field, _) => (8, *field as u8),
         Step::SetTtl(_) => (8, u8::MAX),
         Step::SetQueue(_) => (9, 0),
-        Step::Group(_) => (10, 0),
+        Step::Group(..) => (10, 0),
         _ => (11, 0),
     }
 }
@@ -464,7 +496,7 @@ impl ActionSet {
 
     /// The steps in the order they are to be done. §5.10: with a group, the output is ignored.
     pub(crate) fn steps(&self) -> impl Iterator<Item = Step> + '_ {
-        let grouped = self.steps.iter().any(|s| matches!(s, Step::Group(_)));
+        let grouped = self.steps.iter().any(|s| matches!(s, Step::Group(..)));
         self.steps.iter().copied().filter(move |step| !grouped || place(step).0 != 11)
     }
 }

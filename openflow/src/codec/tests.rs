@@ -306,7 +306,8 @@ fn mods() -> impl Strategy<Value = Message> {
             bands
         })),
         (any::<[u32; 6]>()).prop_map(|m| Message::SetAsync(AsyncChange {
-            packet_in: [m[0], m[1]].map(Some),
+            // In 1.3 who wants the reason "action" wants those that 1.4 split from it.
+            packet_in: [m[0], m[1]].map(|m| Some(m & !0b11_1000 | if m & 2 == 0 { 0 } else { 0b11_1000 })),
             port_status: [m[2], m[3]].map(Some),
             flow_removed: [m[4], m[5]].map(Some),
             ..AsyncChange::default()

@@ -130,6 +130,8 @@ struct Packet {
     in_port: PortNo,
     /// Bytes it had when it was received.
     received: usize,
+    /// It was looked up there last.
+    table: TableId,
     metadata: u64,
     queue: u16,
     set: Vec<(Action, Origin)>,
@@ -297,6 +299,7 @@ impl Oracle {
             bytes: bytes.to_vec(),
             in_port,
             received: bytes.len(),
+            table: TableId(0),
             metadata: 0,
             queue: 0,
             set: Vec::new(),
@@ -308,6 +311,7 @@ impl Oracle {
                 return reason;
             }
             progress.outcome.tables.push(table);
+            packet.table = table;
             let Some(at) = self.best(table, &packet) else { return DropReason::TableMiss };
             progress.outcome.hits.push(self.flows[at].id);
             let flow = self.flows[at].clone();
@@ -317,7 +321,8 @@ impl Oracle {
                 Ok(None) => break,
             }
         }
-        let set = core::mem::take(&mut packet.set);
+        let mut set = core::mem::take(&mut packet.set);
+        set.iter_mut().for_each(|(_, origin)| origin.table = table);
         let _ = self.run_set(&set, &mut packet, progress, 8);
         DropReason::Flow
     }
@@ -359,7 +364,9 @@ impl Oracle {
                 Instruction::WriteActions(actions) => {
                     for action in actions {
                         packet.set.retain(|(old, _)| place(old) != place(&action));
-                        packet.set.push((action, origin));
+                        // §7.4.1: from the action set no single flow is the cause.
+                        let reason = if miss { PacketInReason::NoMatch } else { PacketInReason::ActionSet };
+                        packet.set.push((action, Origin { reason, cookie: Cookie(u64::MAX), ..origin }));
                     }
                 }
                 Instruction::WriteMetadata { metadata, mask } => {
@@ -520,15 +527,14 @@ impl Oracle {
         }
         for at in chosen {
             let mut copy = Packet { set: Vec::new(), ..packet.clone() };
-            // What a bucket sends to the controller names no flow.
+            // §7.4.1: what a bucket sends to the controller names no flow.
             let origin =
-                Origin { reason: PacketInReason::Action, table: TableId(0), cookie: Cookie(u64::MAX) };
+                Origin { reason: PacketInReason::Group, table: packet.table, cookie: Cookie(u64::MAX) };
             let mut set: Vec<(Action, Origin)> = Vec::new();
             for action in &group.buckets[at].actions {
                 set.retain(|(old, _)| place(old) != place(action));
                 set.push((action.clone(), origin));
             }
-            copy.metadata = 0;
             let sends = set.iter().any(|(a, _)| matches!(a, Action::Output { .. } | Action::Group(_)));
             if self.run_set(&set, &mut copy, progress, depth - 1).is_ok() && !sends {
                 progress.fail(DropReason::Flow);

@@ -100,7 +100,7 @@ impl Switch {
         }
         let checks =
             Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: false };
-        let steps = |actions: &[Action]| compile(actions, Origin::NONE, &checks).map(|steps| as_set(&steps));
+        let steps = |actions: &[Action]| compile(actions, Origin::GROUP, &checks).map(|steps| as_set(&steps));
         let buckets = desc.buckets.iter().map(|bucket| steps(&bucket.actions)).collect::<Result<_, _>>()?;
         Ok(Group { desc, buckets })
     }

@@ -318,7 +318,7 @@ impl Switch {
         }
         let has_group = |group| self.groups.contains_key(&group);
         let checks = Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: true };
-        let steps = compile(&packet_out.actions, Origin::NONE, &checks)?;
+        let steps = compile(&packet_out.actions, Origin::PACKET_OUT, &checks)?;
         Ok(Injection { in_port: packet_out.in_port, data: packet_out.data, steps: steps.into() })
     }
 

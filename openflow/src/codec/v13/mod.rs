@@ -18,8 +18,8 @@ use crate::error::{
 };
 use crate::oxm::ONF;
 use crate::{
-    AsyncChange, AsyncConfig, Config, Dpid, Error, ErrorKind, Features, FragMode, Message, PortNo, Role,
-    RoleRequest, SwitchCapabilities, Version, Xid, ports,
+    AsyncChange, AsyncConfig, Config, Dpid, Error, ErrorKind, Features, FragMode, Message, PacketInReason,
+    PortNo, Role, RoleRequest, SwitchCapabilities, Version, Xid, ports,
 };
 
 /// Message types (ofp_type).
@@ -145,14 +145,16 @@ pub(in crate::codec) fn encode_body(message: &Message, out: &mut Vec<u8>) -> Res
             out.u64(m.generation);
         }
         Message::GetAsyncReply(m) => {
-            let masks = [m.packet_in, m.port_status, m.flow_removed];
+            let packet_in = m.packet_in.map(|mask| mask & !LATER_REASONS);
+            let masks = [packet_in, m.port_status, m.flow_removed];
             masks.iter().flatten().for_each(|mask| out.u32(*mask));
         }
         // What a change leaves as it is cannot be said: it gets the default.
         Message::SetAsync(m) => {
             let mut config = AsyncConfig::default();
             config.apply(m);
-            let masks = [config.packet_in, config.port_status, config.flow_removed];
+            let packet_in = config.packet_in.map(|mask| mask & !LATER_REASONS);
+            let masks = [packet_in, config.port_status, config.flow_removed];
             masks.iter().flatten().for_each(|mask| out.u32(*mask));
         }
         // Nothing but a header. Hellos, multipart replies and what came after 1.3 are written elsewhere.
@@ -304,9 +306,18 @@ fn read_role(r: &mut Reader<'_>) -> Decoded<RoleRequest> {
     Ok(RoleRequest { role: role.ok_or(RoleRequestFailed::BadRole)?, generation })
 }
 
+/// Reasons of packet-ins that 1.4 brought: action set, group, packet-out.
+const LATER_REASONS: u32 = 0b11_1000;
+
+/// In 1.3 "action" is also what 1.4 calls action set, group and packet-out: who wants the one wants the others.
+fn with_later_reasons(mask: u32) -> u32 {
+    let wants_action = mask >> PacketInReason::Action.number() & 1 != 0;
+    mask & !LATER_REASONS | if wants_action { LATER_REASONS } else { 0 }
+}
+
 fn read_async(r: &mut Reader<'_>) -> Decoded<AsyncConfig> {
     let mut pair = || Ok::<_, ErrorKind>([r.u32()?, r.u32()?]);
-    let (packet_in, port_status, flow_removed) = (pair()?, pair()?, pair()?);
+    let (packet_in, port_status, flow_removed) = (pair()?.map(with_later_reasons), pair()?, pair()?);
     Ok(AsyncConfig { packet_in, port_status, flow_removed, ..AsyncConfig::default() })
 }
 
