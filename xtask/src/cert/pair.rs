@@ -50,8 +50,8 @@ impl Pair {
         tester.arg("--test-switch-dir").arg(cases);
         tester.args(["--test-switch-target-version", protocol, "--test-switch-tester-version", protocol]);
         tester.env("OSKEN_HUB_TYPE", "eventlet");
-        if suite.mend_sctp {
-            tester.env("CERT_SCTP_CHECKSUM", "bytes");
+        if suite.mend_tester {
+            tester.env("CERT_MEND_TESTER", "1");
         }
         tester.stdout(out.try_clone()?).stderr(out);
         // The tester ends itself by SIGTERM, so its status says nothing; its log does.
