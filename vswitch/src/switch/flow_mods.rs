@@ -21,7 +21,7 @@ impl Switch {
     pub(super) fn flow_mod(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
         check_flags(flow_mod.flags)?;
         let deletes = matches!(flow_mod.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
-        let table_ok = flow_mod.table.0 < self.config.n_tables || deletes && flow_mod.table == TableId::ALL;
+        let table_ok = self.has_table(flow_mod.table) || deletes && flow_mod.table == TableId::ALL;
         if !table_ok {
             return Err(FlowModFailed::BadTableId.into());
         }
@@ -45,14 +45,8 @@ impl Switch {
         out_group: Option<GroupId>,
     ) -> Vec<Index> {
         let strict = matches!(flow_mod.command, FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict);
-        self.flows.select(&Filter {
-            table: flow_mod.table,
-            matches: &flow_mod.matches,
-            strict: strict.then_some(flow_mod.priority),
-            cookie: (flow_mod.cookie, flow_mod.cookie_mask),
-            out_port,
-            out_group,
-        })
+        let strict = strict.then_some(flow_mod.priority);
+        self.flows.select(&Filter { strict, out_port, out_group, ..flow_mod.into() })
     }
 
     fn compile(
@@ -69,7 +63,9 @@ impl Switch {
             has_meter: &has_meter,
             table_port: false,
         };
-        compile_body(instructions, (table.0, self.config.n_tables), (priority, cookie), &checks)
+        let body = compile_body(instructions, (table.0, self.config.n_tables), (priority, cookie), &checks)?;
+        self.check_shape(table, (priority, matches), instructions)?;
+        Ok(body)
     }
 
     /// §6.4: an entry with the same match and priority is replaced, its counters kept unless they are to be reset.

@@ -227,6 +227,20 @@ impl<'a> From<&'a FlowStatsRequest> for Filter<'a> {
     }
 }
 
+impl<'a> From<&'a FlowMod> for Filter<'a> {
+    /// As a deletion that is not strict selects.
+    fn from(m: &'a FlowMod) -> Self {
+        Self {
+            table: m.table,
+            matches: &m.matches,
+            strict: None,
+            cookie: (m.cookie, m.cookie_mask),
+            out_port: m.out_port,
+            out_group: m.out_group,
+        }
+    }
+}
+
 impl Flows {
     pub(super) fn new(n_tables: u8, secret: Secret) -> Self {
         let table = |_| TableRecord { index: TableIndex::new(secret), lookups: 0, matched: 0 };

@@ -22,6 +22,7 @@ mod bundles;
 mod control;
 mod dumps;
 mod eviction;
+mod features;
 mod flow_mods;
 mod flows;
 mod groups;
@@ -76,6 +77,8 @@ pub struct Switch {
     bundles: Bundles,
     /// There while changes may have to be taken back.
     journal: Option<Journal>,
+    /// Table features of which parts are to come.
+    parts: BTreeMap<ConnId, (Xid, Vec<openflow::TableFeatures>)>,
     /// Replies that are not complete.
     dumps: VecDeque<dumps::Dump>,
     /// Packet-outs that wait for changes made before them to be published.
@@ -171,6 +174,7 @@ impl Switch {
             tickets: Tickets::default(),
             bundles: Bundles::default(),
             journal: None,
+            parts: BTreeMap::new(),
             dumps: VecDeque::new(),
             injections: VecDeque::new(),
             config: SwitchConfig { n_tables, ..config },

@@ -2,9 +2,8 @@
 
 use openflow::error::{BadRequest, MeterModFailed};
 use openflow::{
-    AggregateStats, ErrorKind, Field, FlowModFlags, FlowStatsRequest, GroupCapabilities, GroupFeatures,
-    GroupId, Message, MeterId, MultipartReply, MultipartRequest, Reply, Request, TableFeature, TableFeatures,
-    TableId, TableStats, Xid,
+    AggregateStats, ErrorKind, FlowModFlags, FlowStatsRequest, GroupCapabilities, GroupFeatures, GroupId,
+    Message, MeterId, MultipartReply, MultipartRequest, Reply, Request, TableId, TableStats, Xid,
 };
 use packet::Instant;
 
@@ -20,17 +19,20 @@ impl Switch {
         xid: Xid,
         request: MultipartRequest,
     ) -> Result<(), ErrorKind> {
-        // Only table features take several parts, and those are refused.
-        if request.more {
-            return Err(BadRequest::MultipartBufferOverflow.into());
-        }
-        match request.body {
+        let Some(request) = self.whole(conn, xid, request)? else { return Ok(()) };
+        match request {
             Request::Experimenter { .. } => Err(BadRequest::BadExperimenter.into()),
             Request::TableFeatures(wanted) if !wanted.is_empty() => {
-                Err(openflow::error::TableFeaturesFailed::Eperm.into())
+                // §6.3.4: what changes the tables is not for slaves.
+                if self.is_slave(conn) {
+                    return Err(BadRequest::IsSlave.into());
+                }
+                self.set_table_features(now, &wanted)?;
+                self.answer(now, conn, xid, Request::TableFeatures(Vec::new()));
+                Ok(())
             }
             Request::Flow(ref wanted) | Request::Aggregate(ref wanted)
-                if wanted.table != TableId::ALL && wanted.table.0 >= self.config.n_tables =>
+                if wanted.table != TableId::ALL && !self.has_table(wanted.table) =>
             {
                 Err(BadRequest::BadTableId.into())
             }
@@ -39,7 +41,7 @@ impl Switch {
             }
             Request::Queue { port, queue } | Request::QueueDesc { port, queue } => {
                 self.check_queues(port, queue)?;
-                self.answer(now, conn, xid, request.body);
+                self.answer(now, conn, xid, request);
                 Ok(())
             }
             Request::Meter(id) | Request::MeterConfig(id)
@@ -58,6 +60,34 @@ impl Switch {
                 Ok(())
             }
         }
+    }
+
+    /// The request when its last part is there. Only table features come in several.
+    fn whole(
+        &mut self,
+        conn: ConnId,
+        xid: Xid,
+        request: MultipartRequest,
+    ) -> Result<Option<Request>, ErrorKind> {
+        let known = self.parts.remove(&conn).filter(|(of, _)| *of == xid);
+        let Request::TableFeatures(tables) = request.body else {
+            let whole = !request.more;
+            return if whole {
+                Ok(Some(request.body))
+            } else {
+                Err(BadRequest::MultipartBufferOverflow.into())
+            };
+        };
+        let mut all = known.map(|(_, tables)| tables).unwrap_or_default();
+        all.extend(tables);
+        if all.len() > usize::from(TableId::ALL.0) {
+            return Err(BadRequest::MultipartBufferOverflow.into());
+        }
+        if !request.more {
+            return Ok(Some(Request::TableFeatures(all)));
+        }
+        self.parts.insert(conn, (xid, all));
+        Ok(None)
     }
 
     /// Sends the reply to a request that was found good, or begins to.
@@ -107,41 +137,8 @@ impl Switch {
     }
 
     fn table_stats(&self) -> Vec<TableStats> {
-        (0..self.config.n_tables).map(|table| self.flows.table_stats(TableId(table))).collect()
-    }
-
-    fn table_features(&self) -> Vec<TableFeatures> {
-        (0..self.config.n_tables).map(|table| self.features_of(table)).collect()
-    }
-
-    fn features_of(&self, table: u8) -> TableFeatures {
-        // Numbers of ofp_instruction_type (§7.2.4) and ofp_action_type (§7.2.5) that flows may have.
-        const INSTRUCTIONS: [u16; 6] = [1, 2, 3, 4, 5, 6];
-        const ACTIONS: [u16; 16] = [0, 11, 12, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27];
-        let last = table + 1 == self.config.n_tables;
-        let settable: Vec<Field> = Field::ALL.iter().copied().filter(|f| f.is_settable()).collect();
-        let mut features = Vec::new();
-        for miss in [false, true] {
-            let types = INSTRUCTIONS.into_iter().filter(|&t| t != 1 || !last).collect();
-            features.push(TableFeature::Instructions { miss, types });
-            let tables = (table + 1..self.config.n_tables).map(TableId).collect();
-            features.push(TableFeature::NextTables { miss, tables });
-            for apply in [false, true] {
-                features.push(TableFeature::Actions { apply, miss, types: ACTIONS.to_vec() });
-                features.push(TableFeature::SetField { apply, miss, fields: settable.clone() });
-            }
-        }
-        features.push(TableFeature::Match(Field::ALL.iter().map(|f| (*f, f.is_maskable())).collect()));
-        features.push(TableFeature::Wildcards(Field::ALL.to_vec()));
-        TableFeatures {
-            table: TableId(table),
-            name: format!("table{table}"),
-            metadata_match: u64::MAX,
-            metadata_write: u64::MAX,
-            config: 0,
-            max_entries: self.config.max_flows,
-            features,
-        }
+        let tables = (0..self.config.n_tables).map(TableId).filter(|&table| self.has_table(table));
+        tables.map(|table| self.flows.table_stats(table)).collect()
     }
 }
 

@@ -1,5 +1,4 @@
-//! Tables as controllers configure them: eviction and vacancy events (1.4 §6.8, §7.3.3, §7.4.5), and what each table can do
-//! (§7.3.5.5).
+//! Tables as controllers configure them: eviction and vacancy events (1.4 §6.8, §7.3.3, §7.4.5).
 
 use lookup::Index;
 use openflow::error::{BadProperty, FlowModFailed, TableModFailed};
@@ -10,6 +9,7 @@ use openflow::{
 use packet::Instant;
 
 use super::Switch;
+use super::features::TableShape;
 
 /// Evicts by something that is not said (OFPTMPEF_OTHER): here, the oldest flow.
 pub(super) const EVICT_OTHER: u32 = 1;
@@ -21,8 +21,9 @@ pub(super) const EVICT_LIFETIME: u32 = 4;
 const EVICT_ALL: u32 = EVICT_OTHER | EVICT_IMPORTANCE | EVICT_LIFETIME;
 
 /// A table as configured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TableSettings {
+    pub shape: TableShape,
     pub max_entries: u32,
     evicts: bool,
     /// How it evicts if it does.
@@ -36,7 +37,7 @@ pub(super) struct TableSettings {
 impl TableSettings {
     pub(super) fn new(max_entries: u32) -> Self {
         let eviction = EVICT_IMPORTANCE | EVICT_LIFETIME;
-        Self { max_entries, evicts: false, eviction, vacancy: None, tells: None }
+        Self { shape: TableShape::Full, max_entries, evicts: false, eviction, vacancy: None, tells: None }
     }
 
     /// Percent of the entries that are free.
@@ -112,7 +113,7 @@ impl Switch {
     }
 
     pub(super) fn table_descs(&self) -> Vec<TableDesc> {
-        let all = (0..).map(TableId).zip(&self.tables);
+        let all = (0..).map(TableId).zip(&self.tables).filter(|(table, _)| self.has_table(*table));
         all.map(|(table, settings)| settings.desc(table, self.flows.n_flows(table))).collect()
     }
 
@@ -139,7 +140,7 @@ impl Switch {
         table: TableId,
         importance: u16,
     ) -> Result<(), ErrorKind> {
-        let Some(&settings) = self.tables.get(usize::from(table.0)) else {
+        let Some(settings) = self.tables.get(usize::from(table.0)) else {
             return Err(FlowModFailed::BadTableId.into());
         };
         if self.flows.n_flows(table) < settings.max_entries as usize {
