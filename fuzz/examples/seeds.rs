@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Result;
 use std::path::Path;
 
+use weft_fuzz::EVENT_SIZE;
 use weft_fuzz::operations::{self, Dice, OP_SIZE};
 
 /// Seeds of operations; each is as long as its number says.
@@ -17,7 +18,8 @@ fn main() -> Result<()> {
     codec(&vectors, &corpus.join("codec"))?;
     flow_text(&vectors.join("text/ovs-ofctl.txt"), &corpus.join("flow_text"))?;
     frames(&corpus.join("frames"))?;
-    switch(&corpus.join("switch"))
+    dice(&corpus.join("router"), 0, EVENT_SIZE)?;
+    dice(&corpus.join("switch"), 1, OP_SIZE)
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
@@ -69,16 +71,17 @@ fn frames(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn switch(dir: &Path) -> Result<()> {
+/// Runs of ever more pieces behind a head.
+fn dice(dir: &Path, head: usize, piece: usize) -> Result<()> {
     for run in 0..N_RUNS {
         let mut state = u64::from(run) + 1;
         let mut number = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 56) as u8
         };
-        let size = 1 + OP_SIZE * (10 + usize::from(run) * 2);
+        let size = head + piece * (10 + usize::from(run) * 2);
         let mut bytes: Vec<u8> = (0..size).map(|_| number()).collect();
-        bytes[0] = run;
+        bytes[..head].fill(run);
         write(dir, &format!("dice-{run:02}"), &bytes)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ mod codec;
 mod frames;
 pub mod minimise;
 pub mod mutate;
+mod router;
 mod switch;
 mod text;
 
@@ -13,6 +14,7 @@ pub mod operations;
 
 pub use codec::codec;
 pub use frames::frames;
+pub use router::{EVENT_SIZE, router};
 pub use switch::switch;
 pub use text::flow_text;
 
@@ -36,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "codec", run: codec, head: 1, piece: 8, describe: codec::describe },
     Target { name: "flow_text", run: flow_text, head: 0, piece: 1, describe: text::describe },
     Target { name: "frames", run: frames, head: 8, piece: 2, describe: frames::describe },
+    Target { name: "router", run: router, head: 0, piece: EVENT_SIZE, describe: router::describe },
     Target {
         name: "switch",
         run: switch,
