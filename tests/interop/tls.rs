@@ -89,6 +89,16 @@ fn ovs_ofctl_shows_a_weft_switch_by_ssl_and_without_the_right_certificate_does_n
     ofctl(&pki.options("ctl"), "ssl:127.0.0.1:6655").failure();
     switch.wait_for_log(SOON, "the peer speaks TLS");
     assert!(ofctl(&[], "tcp:127.0.0.1:6655").success().contains("dpid:000000000000002a"));
+    // weft's own tool takes the same options.
+    let own = |options: Vec<String>| {
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        Weft::new(&sandbox).run(&[&["ofctl"][..], &options, &["show", "ssl:127.0.0.1:6654"]].concat())
+    };
+    let show = own(pki.options("ctl")).success();
+    assert!(show.contains("dpid:000000000000002a"), "{show}");
+    own(other.options("ctl")).failure();
+    let told = own(vec![]).failure();
+    assert!(told.contains("needs --private-key, --certificate and --ca-cert"), "{told}");
 }
 
 #[test]

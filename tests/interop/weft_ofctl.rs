@@ -57,7 +57,6 @@ table=6,priority=3,ip,actions=push_mpls:0x8847,set_field:12->mpls_label,set_fiel
 table=7,actions=meter:1,set_queue:1,group:1,clear_actions,write_actions(set_field:02:00:00:00:00:09->eth_dst,group:2,output:1),write_metadata:0x12/0xff,goto_table:9
 table=8,actions=write_metadata:0x123456789abcdef0,goto_table:10
 table=9,actions=clear_actions
-table=9,priority=5,actions=write_actions(drop)
 table=9,priority=0,actions=CONTROLLER:65535
 table=9,priority=1,actions=output:1,output:2,output:1
 ";
@@ -68,6 +67,7 @@ table=1,dl_type=0x88e7,pbb_isid=0x5/0xf,actions=pop_pbb,output:1
 table=1,priority=5,actions=push_pbb:0x88e7,set_field:0x123->pbb_isid,output:1
 table=1,ipv6,ipv6_exthdr=0x4/0x4,actions=drop
 table=1,in_port=1,in_phy_port=1,actions=drop
+table=2,priority=5,actions=write_actions(drop)
 table=2,mpls,actions=copy_ttl_in,copy_ttl_out,output:1
 ";
 
@@ -221,7 +221,7 @@ fn both_tools_print_the_same_for_the_same_switch() {
                     &["dump-flows", target, "out_group=1"],
                     &["dump-aggregate", target, "table=4"],
                     &["dump-ports", target, "2"],
-                    &["dump-ports", target, "LOCAL"],
+                    &["dump-ports", target, "1"],
                     &["--names", "dump-groups", target],
                     &["dump-group-stats", target, "group_id=2"],
                     &["dump-meters", target, "meter=2"],
@@ -260,7 +260,7 @@ fn what_one_tool_writes_the_other_reads() {
             lines
         };
         let before = (sorted(&peers.ours(&dump).success()), sorted(&theirs(&groups).success()));
-        assert!(before.0.len() >= 44 && before.1.len() == 5, "{before:?}");
+        assert!(before.0.len() >= 43 && before.1.len() == 5, "{before:?}");
         // ovs-ofctl takes what weft wrote, without the line that names the message, and the other way round.
         let body = |text: String| text.lines().skip(1).fold(String::new(), |all, line| all + line + "\n");
         let own_flows = peers.file("own.txt", &body(peers.ours(&dump).success()));
@@ -283,7 +283,12 @@ fn what_one_tool_writes_the_other_reads() {
     // What only weft can do, weft's tool writes and reads.
     let file = peers.file("weft.txt", FLOWS_OF_WEFT);
     peers.ours(&["add-flows", "s1", &file]).success();
-    let dump = || peers.ours(&["--no-stats", "dump-flows", "s1"]).success();
+    let dump = || {
+        let text = peers.ours(&["--no-stats", "dump-flows", "s1"]).success();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    };
     let written = dump();
     expect(
         &written,
@@ -443,7 +448,7 @@ fn groups_meters_ports_and_tables_are_changed() {
         ofctl(&["set-frags", target, "drop"]).success();
         assert_eq!(ofctl(&["get-frags", target]).success(), "drop\n");
         ofctl(&["set-frags", target, "normal"]).success();
-        expect(&ofctl(&["set-frags", target, "reassemble"]).failure(), &["fra"]);
+        expect(&ofctl(&["set-frags", target, "reassemble"]).failure(), &["reassemble"]);
         expect(
             &ofctl(&["dump-table-features", target]).success(),
             &["table 0", "exact match or wildcard: in_port"],
@@ -458,7 +463,8 @@ fn groups_meters_ports_and_tables_are_changed() {
             expect(&ofctl(&["dump-table-desc", target]).success(), &["eviction=on"]);
             ofctl(&["mod-table", target, "1", "noevict"]).success();
             assert!(!ofctl(&["dump-table-desc", target]).success().contains("eviction=on"));
-        } else {
+        }
+        if version == "OpenFlow13" {
             expect(&ofctl(&["mod-table", target, "1", "evict"]).failure(), &["needs OpenFlow 1.4"]);
         }
     }

@@ -234,14 +234,7 @@ fn set_field(word: &Word<'_>) -> Result<Action, TextError> {
     let Some((text, name)) = word.need()?.rsplit_once("->") else {
         return Err(word.value_error("VALUE->FIELD is expected"));
     };
-    let field = match name {
-        "icmp_type" => Some(Field::Icmpv4Type),
-        "icmp_code" => Some(Field::Icmpv4Code),
-        "nw_src" => Some(Field::Ipv4Src),
-        "nw_dst" => Some(Field::Ipv4Dst),
-        _ => field(name),
-    };
-    let field = field.ok_or_else(|| match extension::is_field(name) {
+    let field = field(name).ok_or_else(|| match extension::is_field(name) {
         true => word.value_error(extension::UNSUPPORTED),
         false => {
             let known = Field::ALL.iter().filter(|field| field.is_settable()).map(|field| field.name());

@@ -117,7 +117,10 @@ fn write_field(out: &mut Commas<'_, '_>, matches: &Match, oxm: &Oxm) -> fmt::Res
         Field::IpDscp => out.item(format_args!("nw_tos={}", oxm.value << 2)),
         Field::TcpFlags => out.item(format_args!("tcp_flags={}", Flags(oxm))),
         Field::EthType => out.item(format_args!("dl_type=0x{:04x}", oxm.value)),
-        Field::Ipv6Flabel if oxm.mask.is_none() => out.item(format_args!("ipv6_label=0x{:05x}", oxm.value)),
+        Field::Ipv6Flabel => match oxm.mask {
+            None => out.item(format_args!("ipv6_label=0x{:05x}", oxm.value)),
+            Some(mask) => out.item(format_args!("ipv6_label=0x{:05x}/0x{mask:05x}", oxm.value)),
+        },
         field => out.item(format_args!("{}={}", in_match(field), Value(oxm, names))),
     }
 }
@@ -277,10 +280,9 @@ fn write_flow(f: &mut Formatter<'_>, flow: &FlowStats, names: &Names, stats: boo
     if stats || flow.table.0 != 0 || names.table_name(flow.table).is_some() {
         write!(f, "table={}, ", TableName(flow.table, names))?;
     }
-    for (name, count) in [("n_packets", flow.packets), ("n_bytes", flow.bytes)] {
-        if stats && count != u64::MAX {
-            write!(f, "{name}={count}, ")?;
-        }
+    if stats {
+        // What is not counted is the highest number there is, here as on the wire.
+        write!(f, "n_packets={}, n_bytes={}, ", flow.packets, flow.bytes)?;
     }
     for (name, value) in [
         ("idle_timeout", flow.idle_timeout),

@@ -31,6 +31,10 @@ const ALIASES: &[(&str, Field)] = &[
     ("nw_proto", Field::IpProto),
     ("ip_src", Field::Ipv4Src),
     ("ip_dst", Field::Ipv4Dst),
+    ("nw_src", Field::Ipv4Src),
+    ("nw_dst", Field::Ipv4Dst),
+    ("icmp_type", Field::Icmpv4Type),
+    ("icmp_code", Field::Icmpv4Code),
     ("ipv6_label", Field::Ipv6Flabel),
     ("nd_target", Field::Ipv6NdTarget),
     ("nd_sll", Field::Ipv6NdSll),
@@ -46,8 +50,7 @@ pub fn field(name: &str) -> Option<Field> {
 
 /// Every name that a match may have: protocols, fields, aliases and those that are written in a way of their own.
 pub(super) fn in_any_match() -> impl Iterator<Item = &'static str> {
-    const OTHERS: &[&str] =
-        &["dl_vlan", "vlan_tci", "nw_tos", "nw_src", "nw_dst", "tp_src", "tp_dst", "icmp_type", "icmp_code"];
+    const OTHERS: &[&str] = &["dl_vlan", "vlan_tci", "nw_tos", "tp_src", "tp_dst"];
     let protocols = PROTOCOLS.iter().map(|(name, ..)| *name);
     let fields = Field::ALL.iter().map(|field| field.name());
     protocols.chain(fields).chain(ALIASES.iter().map(|(name, _)| *name)).chain(OTHERS.iter().copied())

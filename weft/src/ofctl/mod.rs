@@ -20,9 +20,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use openflow::text::{Names, Printed, TextError};
-use openflow::{Message, MultipartReply, Reply, Request, Xid};
+use openflow::{Message, MultipartReply, Reply, Request, Version, Xid};
 
-use link::Link;
+use link::{Link, Refusal};
 use options::Options;
 use verbs::Verb;
 
@@ -94,7 +94,7 @@ impl Ofctl {
         self.out.flush().context("standard output")
     }
 
-    /// The names of the ports, if they are to be shown.
+    /// The names of ports and tables, if they are to be shown.
     async fn names_shown(&self, link: &mut Link) -> anyhow::Result<Names> {
         if self.options.names { names_of(link).await } else { Ok(Names::default()) }
     }
@@ -117,7 +117,7 @@ impl Ofctl {
         self.print(Printed::new(link.version(), xid, &message).names(names))
     }
 
-    /// Reads a text; if it does not parse without the names of the ports, with them.
+    /// Reads a text; if it does not parse without the names of ports and tables, with them.
     async fn read<T>(
         &self,
         link: &mut Link,
@@ -126,7 +126,7 @@ impl Ofctl {
         self.read_all(link, |names| Ok(parse(names)?)).await
     }
 
-    /// Reads many lines; if they do not parse without the names of the ports, with them.
+    /// Reads many lines; if they do not parse without the names of ports and tables, with them.
     async fn read_all<T>(
         &self,
         link: &mut Link,
@@ -148,11 +148,23 @@ async fn ports_of(link: &mut Link) -> anyhow::Result<Vec<openflow::PortDesc>> {
     }
 }
 
-/// What the switch calls its ports.
+/// What the switch calls its ports and tables.
 async fn names_of(link: &mut Link) -> anyhow::Result<Names> {
     let mut names = Names::default();
     for port in ports_of(link).await? {
         names.add_port(port.port, port.name);
+    }
+    if link.version() == Version::V10 {
+        return Ok(names);
+    }
+    match link.multipart(Request::TableFeatures(Vec::new())).await {
+        Ok((_, Reply::TableFeatures(tables))) => {
+            tables.into_iter().for_each(|table| names.add_table(table.table, table.name));
+        }
+        Ok((_, other)) => bail!("{}: an answer of the wrong kind: {other:?}", link.target()),
+        // A switch need not be able to describe its tables; then they have no names.
+        Err(error) if error.is::<Refusal>() => {}
+        Err(error) => return Err(error),
     }
     Ok(names)
 }

@@ -32,10 +32,10 @@ pub struct Options {
     /// mod-group: make the group if there is none.
     #[arg(long, global = true)]
     pub may_create: bool,
-    /// Show the names of ports instead of their numbers.
+    /// Show the names of ports and tables instead of their numbers.
     #[arg(long, global = true, overrides_with = "no_names")]
     pub names: bool,
-    /// Neither show nor take names of ports.
+    /// Neither show nor take names of ports and tables.
     #[arg(long, global = true, overrides_with = "names")]
     pub no_names: bool,
     /// dump-flows: show age and counters (the default).
@@ -52,9 +52,6 @@ pub struct Options {
     /// monitor: the time in front of each message.
     #[arg(long, global = true)]
     pub timestamp: bool,
-    /// Show the frame in a packet that a request carried.
-    #[arg(short = 'm', long, global = true, action = clap::ArgAction::Count)]
-    more: u8,
     #[command(flatten)]
     pub tls: TlsFiles,
 }

@@ -82,7 +82,7 @@ fn eviction_flags(flags: u32) -> String {
 
 fn write_desc(f: &mut Formatter<'_>, desc: &TableDesc) -> fmt::Result {
     writeln!(f, "  table {}:", desc.table)?;
-    let flags = eviction_flags(desc.eviction.unwrap_or(0));
+    let flags = desc.eviction.map_or_else(|| "(default)".to_owned(), eviction_flags);
     writeln!(f, "   eviction={} eviction_flags={flags}", on_off(desc.config & TABLE_EVICTION != 0))?;
     match desc.vacancy {
         Some(v) if desc.config & TABLE_VACANCY_EVENTS != 0 => {
