@@ -2,6 +2,8 @@
 
 use openflow::{Dpid, SwitchDesc};
 
+use crate::limit::PacketInRates;
+
 /// What the switch does with frames while no controller is connected (§6.3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailMode {
@@ -31,6 +33,8 @@ pub struct SwitchConfig {
     pub max_bundle_bytes: usize,
     /// Entries of each worker's microflow cache, rounded up to a power of two; zero for no cache.
     pub cache_entries: u32,
+    /// How many packets go to the controllers, by reason; what exceeds it is dropped.
+    pub packet_in_rates: PacketInRates,
     /// Seed of the hash secrets; `None` takes a random one.
     pub seed: Option<u64>,
 }
@@ -59,6 +63,7 @@ impl Default for SwitchConfig {
             max_flows: 1_000_000,
             max_bundle_bytes: 512 << 20,
             cache_entries: 1 << 15,
+            packet_in_rates: PacketInRates::default(),
             seed: None,
         }
     }

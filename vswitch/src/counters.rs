@@ -61,6 +61,10 @@ drop_reasons! {
     Meter = "meter";
     /// Too many packets wait for the controller.
     PuntQueue = "punt_queue";
+    /// More packets than the limit allows went to the controller for the same reason.
+    PacketInRate = "packet_in_rate";
+    /// A packet-out: too many wait for the worker that is to do them.
+    PacketOutQueue = "packet_out_queue";
     /// The port it came by must send nothing to the controller.
     NoPacketIn = "no_packet_in";
     /// Its offload metadata does not fit its bytes, and a copy had to be finished.

@@ -444,6 +444,9 @@ impl<'a> Execution<'a> {
         {
             return self.refuse(frame, DropReason::Meter);
         }
+        if !self.source.snapshot.ports.may_punt(self.source.now, punt.reason, self.source.in_port) {
+            return self.refuse(frame, DropReason::PacketInRate);
+        }
         let punted = Punted { punt, in_port: self.source.in_port, data: frame.to_vec() };
         match self.side.punt(punted) {
             Ok(()) if punt.reason == PacketInReason::InvalidTtl => {}

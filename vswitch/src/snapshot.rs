@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use lookup::{ExactMap, Rule, Secret};
-use openflow::{FragMode, GroupId, MeterId, PortConfig, PortDesc, PortNo, PortState};
+use openflow::{FragMode, GroupId, MeterId, PacketInReason, PortConfig, PortDesc, PortNo, PortState};
+use packet::Instant;
 
 use crate::group::Group;
 use crate::key::{self, Depth, Key, N_WORDS};
+use crate::limit::{PacketInLimit, Taken};
 use crate::meter::Meter;
 use crate::step::Entry;
 use crate::table::Table;
@@ -49,21 +51,29 @@ impl PortRow {
 }
 
 /// The ports, in ascending order of numbers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ports {
     rows: Vec<PortRow>,
     by_number: ExactMap,
+    packet_ins: Arc<PacketInLimit>,
+    /// What each port has taken of that.
+    taken: Vec<Taken>,
 }
 
 impl Ports {
-    pub(crate) fn new<'a>(descs: impl Iterator<Item = &'a PortDesc>, secret: Secret) -> Self {
+    pub(crate) fn new<'a>(
+        descs: impl Iterator<Item = &'a PortDesc>,
+        secret: Secret,
+        packet_ins: Arc<PacketInLimit>,
+    ) -> Self {
         let rows: Vec<_> =
             descs.map(|d| PortRow { port: d.port, config: d.config, state: d.state }).collect();
         let mut by_number = ExactMap::new(1, secret);
         for (at, row) in rows.iter().enumerate() {
             by_number.insert(&[row.port.0.into()], at as u32);
         }
-        Self { rows, by_number }
+        let taken = rows.iter().map(|_| Taken::default()).collect();
+        Self { rows, by_number, packet_ins, taken }
     }
 
     #[inline]
@@ -71,8 +81,18 @@ impl Ports {
         // Most switches number their ports from one.
         match self.rows.get((port.0 as usize).wrapping_sub(1)) {
             Some(row) if row.port == port => Some(row),
-            _ => self.rows.get(self.by_number.get_array([port.0.into()])? as usize),
+            _ => self.rows.get(self.position(port)?),
         }
+    }
+
+    fn position(&self, port: PortNo) -> Option<usize> {
+        self.by_number.get_array([port.0.into()]).map(|at| at as usize)
+    }
+
+    /// Whether a packet that came by a port may go to the controller now.
+    pub(crate) fn may_punt(&self, now: Instant, reason: PacketInReason, in_port: PortNo) -> bool {
+        let own = self.position(in_port).and_then(|at| self.taken.get(at));
+        self.packet_ins.admits(now, reason, own.map(|taken| (taken, self.taken.len())))
     }
 
     pub(crate) fn iter(&self) -> core::slice::Iter<'_, PortRow> {
@@ -161,7 +181,7 @@ impl Snapshot {
         Self {
             epoch: 0,
             tables: (0..n_tables).map(|_| Table::new(options.secret)).collect(),
-            ports: Arc::new(Ports::new([].into_iter(), options.secret)),
+            ports: Arc::new(Ports::new([].into_iter(), options.secret, Arc::default())),
             groups: Groups::new(),
             meters: Meters::new(),
             layout: Arc::new(Layout::new(&[0; N_WORDS], [0; N_WORDS], 0)),

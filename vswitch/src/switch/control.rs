@@ -4,6 +4,7 @@ use openflow::error::SwitchConfigFailed;
 use openflow::{Config, ErrorKind, Features, FragMode, SwitchCapabilities};
 
 use super::Switch;
+use super::buffers::N_BUFFERS;
 use crate::ConnId;
 use crate::snapshot::{Op, Options};
 
@@ -11,7 +12,7 @@ impl Switch {
     pub(super) fn features(&self, conn: ConnId) -> Features {
         Features {
             dpid: self.config.dpid,
-            n_buffers: 0,
+            n_buffers: N_BUFFERS,
             n_tables: self.config.n_tables,
             auxiliary_id: self.auxiliary_id(conn),
             capabilities: SwitchCapabilities::FLOW_STATS

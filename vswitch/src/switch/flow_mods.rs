@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use lookup::Index;
-use openflow::error::{BadRequest, FlowModFailed};
+use openflow::error::FlowModFailed;
 use openflow::{
     Cookie, ErrorKind, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, GroupId,
     Instruction, Match, Message, PortNo, Priority, TableId,
@@ -25,8 +25,17 @@ impl Switch {
         if !table_ok {
             return Err(FlowModFailed::BadTableId.into());
         }
+        // §7.3.4.1: deletions ignore it.
+        let buffer = flow_mod.buffer.filter(|_| !deletes);
+        if let Some(id) = buffer {
+            self.check_buffer(id)?;
+        }
+        self.change_flows(now, flow_mod)?;
+        buffer.map_or(Ok(()), |id| self.release(id))
+    }
+
+    fn change_flows(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
         match flow_mod.command {
-            _ if flow_mod.buffer.is_some() && !deletes => Err(BadRequest::BufferUnknown.into()),
             FlowModCommand::Add => self.add_flow(now, flow_mod),
             FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.modify_flows(&flow_mod),
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => {

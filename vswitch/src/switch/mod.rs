@@ -5,19 +5,16 @@ use std::sync::Arc;
 
 use lookup::{Index, Secret};
 use openflow::error::BadRequest;
-use openflow::{
-    BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PacketIn, PortNo, Request, Xid,
-};
-use openflow::{Match, Oxm};
+use openflow::{BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PortNo, Request, Xid};
 use packet::Instant;
 
-use crate::datapath::{Counted, Injection, OrderKind, Punted, ReportKind};
-use crate::execute::is_packet_out_source;
+use crate::datapath::{Counted, Injection, Load, OrderKind, ReportKind};
 use crate::fdb::Learned;
+use crate::limit::PacketInLimit;
 use crate::snapshot::{Options, Publisher};
-use crate::step::{Checks, Origin, compile};
 use crate::{CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};
 
+mod buffers;
 mod bundles;
 mod control;
 mod dumps;
@@ -29,6 +26,7 @@ mod groups;
 mod index;
 mod meters;
 mod needs;
+mod packets;
 mod pattern;
 mod ports;
 mod queues;
@@ -37,6 +35,7 @@ mod stats;
 mod tables;
 mod undo;
 
+use buffers::Buffers;
 use bundles::{Bundles, Quote};
 use flows::{Flows, Timer};
 use needs::Needs;
@@ -83,6 +82,10 @@ pub struct Switch {
     dumps: VecDeque<dumps::Dump>,
     /// Packet-outs that wait for changes made before them to be published.
     injections: VecDeque<Injection>,
+    /// What waits at each worker.
+    packet_outs: Vec<Arc<Load>>,
+    buffers: Buffers,
+    packet_in_limit: Arc<PacketInLimit>,
 }
 
 /// What waits until every worker has done all that was ordered.
@@ -177,6 +180,9 @@ impl Switch {
             parts: BTreeMap::new(),
             dumps: VecDeque::new(),
             injections: VecDeque::new(),
+            packet_outs: Vec::new(),
+            buffers: Buffers::default(),
+            packet_in_limit: Arc::new(PacketInLimit::new(config.packet_in_rates)),
             config: SwitchConfig { n_tables, ..config },
         }
     }
@@ -185,6 +191,7 @@ impl Switch {
     pub fn datapath(&mut self) -> Vec<Datapath> {
         let n = self.config.n_workers.max(1);
         self.tickets.done = vec![self.tickets.ordered; n];
+        self.packet_outs = (0..n).map(|_| Arc::default()).collect();
         let new = |_| Datapath::new(self.publisher.live().clone(), self.config.cache_entries, self.secret);
         (0..n).map(new).collect()
     }
@@ -257,7 +264,7 @@ impl Switch {
                 self.complete(now);
             }
             ReportKind::Counters(counted) => self.count(&counted),
-            ReportKind::Punt(punted) => self.packet_in(*punted),
+            ReportKind::Punt(punted) => self.packet_in(now, *punted),
             ReportKind::Learned(learned) => self.spread(worker, learned),
         }
         self.tell_vacancies();
@@ -283,64 +290,8 @@ impl Switch {
         }
     }
 
-    fn packet_in(&mut self, punted: Punted) {
-        let fields = [
-            Some(Oxm::in_port(punted.in_port)),
-            Some(Oxm::new(openflow::Field::Metadata, punted.punt.metadata.into()))
-                .filter(|oxm| oxm.value != 0),
-        ];
-        let message = Message::PacketIn(PacketIn {
-            buffer: None,
-            total_len: u16::try_from(punted.data.len()).unwrap_or(u16::MAX),
-            reason: punted.punt.reason,
-            table: openflow::TableId(punted.punt.table),
-            cookie: punted.punt.cookie,
-            matches: Match::pipeline(fields.into_iter().flatten()),
-            data: punted.data,
-        });
-        let reason = u32::from(punted.punt.reason.number());
-        self.tell_packet(&message, punted.in_port, reason);
-    }
-
     fn send(&mut self, conn: ConnId, xid: Xid, message: Message) {
         self.effects.push_back(Effect::Send { conn, xid, message });
-    }
-
-    fn packet_out(&mut self, packet_out: openflow::PacketOut) -> Result<(), ErrorKind> {
-        let injection = self.injection(packet_out)?;
-        self.inject(injection);
-        Ok(())
-    }
-
-    /// What a packet-out asks of a worker.
-    fn injection(&self, packet_out: openflow::PacketOut) -> Result<Injection, ErrorKind> {
-        if packet_out.buffer.is_some() {
-            return Err(BadRequest::BufferUnknown.into());
-        }
-        if !is_packet_out_source(packet_out.in_port) {
-            return Err(BadRequest::BadPort.into());
-        }
-        let has_group = |group| self.groups.contains_key(&group);
-        let checks = Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: true };
-        let steps = compile(&packet_out.actions, Origin::PACKET_OUT, &checks)?;
-        Ok(Injection { in_port: packet_out.in_port, data: packet_out.data, steps: steps.into() })
-    }
-
-    /// Orders a packet-out. What was asked before must be in force: the worker sees orders in their order.
-    fn inject(&mut self, injection: Injection) {
-        self.injections.push_back(injection);
-        self.order();
-        if !self.publisher.is_dirty() {
-            self.inject_all();
-        }
-    }
-
-    fn inject_all(&mut self) {
-        for injection in self.injections.drain(..) {
-            let order = Order(OrderKind::PacketOut(Arc::new(injection)));
-            self.effects.push_back(Effect::Order { worker: Some(0), order });
-            self.tickets.loose = true;
-        }
     }
 
     /// Does something once all workers have done what was ordered so far.

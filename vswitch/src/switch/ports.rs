@@ -94,7 +94,11 @@ impl Switch {
     }
 
     fn publish_ports(&mut self) {
-        let ports = Ports::new(self.ports.values().map(|record| &record.desc), self.secret);
+        let ports = Ports::new(
+            self.ports.values().map(|record| &record.desc),
+            self.secret,
+            self.packet_in_limit.clone(),
+        );
         self.publisher.push(Op::Ports(Arc::new(ports)));
     }
 

@@ -176,6 +176,11 @@ impl Switch {
         }
     }
 
+    /// Whether a packet for the controllers would be sent to any.
+    pub(super) fn wants_packets(&self, reason: u32) -> bool {
+        self.conns.values().any(|c| c.wants(|wants| wants.packet_in, reason))
+    }
+
     /// Sends a packet-in to every controller that wants it: by its auxiliary connections if there are any. Packets of
     /// one port take one of them, so that they stay in order.
     pub(super) fn tell_packet(&mut self, message: &Message, in_port: PortNo, reason: u32) {

@@ -5,9 +5,10 @@
 //! costs what the changes cost.
 
 use lookup::Index;
-use openflow::{GroupId, MeterId, PortConfig, PortNo};
+use openflow::{BufferId, GroupId, MeterId, PortConfig, PortNo};
 
 use super::Switch;
+use super::buffers::Buffered;
 use super::flows::FlowRecord;
 use super::groups::GroupRecord;
 use super::meters::MeterRecord;
@@ -26,6 +27,8 @@ pub(super) enum Undo {
     Group(GroupId, Option<GroupRecord>),
     /// Put the meter back as it was; none if it was not there.
     Meter(MeterId, Option<MeterRecord>),
+    /// Put the packet back where it waited.
+    Buffer(BufferId, Buffered),
     /// Give the port its configuration back.
     Port(PortNo, PortConfig),
 }
@@ -38,6 +41,7 @@ pub(super) struct Journal {
     n_effects: usize,
     n_pending: usize,
     n_waiting: usize,
+    n_injections: usize,
     last_ticket: u64,
     flush: bool,
 }
@@ -58,6 +62,7 @@ impl Switch {
             n_effects: self.effects.len(),
             n_pending: self.publisher.n_pending(),
             n_waiting: self.tickets.waiting.len(),
+            n_injections: self.injections.len(),
             last_ticket: self.tickets.last,
             flush: self.tickets.flush,
         });
@@ -79,6 +84,7 @@ impl Switch {
                 Undo::Group(group, record) => drop(self.swap_group(group, record)),
                 Undo::Meter(meter, Some(record)) => drop(self.meters.insert(meter, record)),
                 Undo::Meter(meter, None) => drop(self.meters.remove(&meter)),
+                Undo::Buffer(id, packet) => self.buffers.put_back(id, packet),
                 Undo::Port(port, config) => {
                     if let Some(record) = self.ports.get_mut(&port) {
                         record.desc.config = config;
@@ -90,6 +96,7 @@ impl Switch {
         self.effects.truncate(journal.n_effects);
         self.publisher.forget_pending(journal.n_pending);
         self.tickets.waiting.truncate(journal.n_waiting);
+        self.injections.truncate(journal.n_injections);
         self.tickets.last = journal.last_ticket;
         self.tickets.flush = journal.flush;
     }

@@ -8,6 +8,7 @@ use openflow::Dpid;
 use packet::PortNo;
 use vswitch::FailMode;
 
+use super::packet_in::{self, RateArg};
 use super::{SwitchHandle, SwitchSpec, Target, start};
 use crate::channel::{self, TlsFiles};
 use crate::plane::{Plane, default_workers};
@@ -37,6 +38,10 @@ pub struct Args {
     /// Without a controller: secure keeps to the flows there are, standalone learns and forwards by itself.
     #[arg(long, value_enum, default_value = "secure")]
     fail_mode: FailModeArg,
+    /// Most packets a second to the controllers, with a burst: for all reasons, or for no_match, action, invalid_ttl,
+    /// action_set, group or packet_out. By default 1000 for no_match and invalid_ttl, 50000 for each of the others.
+    #[arg(long = "packet-in-rate", value_name = "[REASON=]RATE[,BURST]|off")]
+    packet_in_rates: Vec<RateArg>,
     /// Worker threads; by default as many as there are cores, at most four.
     #[arg(long, value_parser = worker_count)]
     workers: Option<usize>,
@@ -92,6 +97,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             name: args.name,
             dpid: args.dpid,
             fail_mode: args.fail_mode.into(),
+            packet_in_rates: args
+                .packet_in_rates
+                .iter()
+                .fold(packet_in::DEFAULT, |rates, arg| arg.apply(rates)),
             controllers: args.controllers.into_iter().map(Target::Net).collect(),
             listen: args.listen,
             tls: args.tls.load()?,

@@ -12,6 +12,7 @@ mod connect;
 mod connection;
 mod local;
 mod owner;
+mod packet_in;
 mod queues;
 
 use std::collections::HashSet;
@@ -25,7 +26,7 @@ use packet::PortNo;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
-use vswitch::{FailMode, Trace};
+use vswitch::{FailMode, PacketInRates, Trace};
 
 use crate::channel::{Listen, Listener, Tls, Transport};
 use crate::controllerd::Connector;
@@ -47,6 +48,8 @@ pub struct SwitchSpec {
     pub dpid: Dpid,
     /// What it does while no controller is connected.
     pub fail_mode: FailMode,
+    /// How many packets it sends to its controllers, by reason.
+    pub packet_in_rates: PacketInRates,
     /// Controllers to connect to, again and again.
     pub controllers: Vec<Target>,
     /// Where controllers and tools may connect; port 0 takes a free one.
@@ -64,6 +67,7 @@ impl SwitchSpec {
             name: name.into(),
             dpid,
             fail_mode: FailMode::Secure,
+            packet_in_rates: packet_in::DEFAULT,
             controllers: Vec::new(),
             listen: Vec::new(),
             tls: None,

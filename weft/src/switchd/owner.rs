@@ -147,6 +147,7 @@ impl Owner {
     pub fn new(spec: &SwitchSpec, plane: Plane) -> anyhow::Result<Self> {
         let mut config = SwitchConfig::new(spec.dpid, &spec.name);
         config.fail_mode = spec.fail_mode;
+        config.packet_in_rates = spec.packet_in_rates;
         config.n_workers = plane.n_workers();
         let n_tables = config.n_tables;
         let mut switch = Switch::new(config);
