@@ -103,10 +103,12 @@ fn hunt(bug: &Bug) -> Result<Option<Duration>> {
     Ok(outcome.finding.map(|_| start.elapsed()))
 }
 
-/// Copies what git knows of, as it is in the working tree. Files that are the same keep their times, so that only what a
-/// patch touches is built again.
+/// Copies what git knows of, or would, as it is in the working tree. Files that are the same keep their times, so that
+/// only what a patch touches is built again.
 fn copy_tree(to: &Path) -> Result<()> {
-    let listed = command("git", &["ls-files", "-z"]).output().context("cannot start git")?;
+    let listed = command("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .output()
+        .context("cannot start git")?;
     let text = String::from_utf8(listed.stdout).context("a name of a file is no text")?;
     for name in text.split_terminator('\0') {
         let (from, to) = (shell::root().join(name), to.join(name));
