@@ -93,7 +93,8 @@ pub(crate) struct Counted {
     pub entries: Vec<EntryCount>,
     /// Lookups and matches of each table.
     pub tables: Vec<(u64, u64)>,
-    pub groups: BTreeMap<GroupId, GroupCount>,
+    /// By number and stamp.
+    pub groups: BTreeMap<(GroupId, u64), GroupCount>,
     pub drops: Drops,
     pub cache: CacheCounters,
 }
@@ -160,7 +161,8 @@ struct Visit {
 pub(crate) struct Side {
     pub fdb: Fdb,
     pub drops: Drops,
-    pub groups: BTreeMap<GroupId, GroupCount>,
+    /// By number and stamp.
+    pub groups: BTreeMap<(GroupId, u64), GroupCount>,
     pub reports: VecDeque<Report>,
     pub n_punts: usize,
 }

@@ -476,7 +476,7 @@ impl<'a> Execution<'a> {
         let size = wire_size(&frame);
         let hash = group::flow_hash(&frame);
         let chosen = group.choose(hash, &snapshot.groups, &snapshot.ports);
-        let counts = self.side.groups.entry(id).or_default();
+        let counts = self.side.groups.entry((id, group.stamp)).or_default();
         counts.packets += u64::from(size.n_frames);
         counts.bytes += size.bytes;
         counts.buckets.resize(group.buckets.len(), (0, 0));
@@ -486,7 +486,7 @@ impl<'a> Execution<'a> {
         let places = self.source.places;
         for at in chosen {
             if let Some((packets, bytes)) =
-                self.side.groups.get_mut(&id).and_then(|counts| counts.buckets.get_mut(at))
+                self.side.groups.get_mut(&(id, group.stamp)).and_then(|counts| counts.buckets.get_mut(at))
             {
                 *packets += u64::from(size.n_frames);
                 *bytes += size.bytes;

@@ -14,6 +14,8 @@ pub(crate) const MAX_DEPTH: u8 = 8;
 /// A group, compiled.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
+    /// Unlike that of any other group, one of the same number before it included: counts name the group by both.
+    pub stamp: u64,
     /// As configured.
     pub desc: GroupDesc,
     /// The steps of each bucket.

@@ -384,3 +384,41 @@ fn a_long_reply_keeps_nobody_waiting() {
     let echo = seen.iter().find(|(message, _)| *message == Message::EchoReply(vec![]));
     assert!(echo.is_some_and(|&(_, turn)| turn == 0) && turns > 3, "answered before the rest of the reply");
 }
+
+/// A worker that still forwards by the old tables counts for the group that was, not for the next of its number.
+#[test]
+fn what_a_removed_group_counted_is_not_the_next_ones() {
+    use openflow::{Bucket, GroupId, GroupMod, GroupModCommand, GroupType};
+    let mut s = switch();
+    let group = |command| {
+        let bucket = Bucket { weight: 0, watch_port: None, watch_group: None, actions: vec![output(2)] };
+        let (group_type, group) = (GroupType::Indirect, GroupId(1));
+        Message::GroupMod(GroupMod { command, group_type, group, buckets: vec![bucket] })
+    };
+    let counted = |s: &mut Standalone| {
+        let request = MultipartRequest { more: false, body: Request::Group(GroupId::ALL) };
+        match &s.control(Message::MultipartRequest(request))[..] {
+            [Message::MultipartReply(reply)] => match &reply.body {
+                Reply::Group(groups) => groups.iter().map(|g| g.packets).collect::<Vec<_>>(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let through =
+        |s: &mut Standalone, worker| s.process(worker, PortNo(1), packet::Frame::from_bytes(&udp())).len();
+    s.control(group(GroupModCommand::Add));
+    s.flow(flow(1, Match::new(), apply(vec![Action::Group(GroupId(1))])));
+    assert_eq!((through(&mut s, 0), through(&mut s, 1)), (1, 1));
+    assert_eq!(counted(&mut s), [2]);
+    // Deleted and added again; the second worker has not heard of it yet.
+    s.submit(group(GroupModCommand::Delete));
+    s.submit(group(GroupModCommand::Add));
+    s.submit(Message::FlowMod(flow(1, Match::new(), apply(vec![Action::Group(GroupId(1))]))));
+    s.carry_effects();
+    s.obey_one(0);
+    assert_eq!((through(&mut s, 0), through(&mut s, 1)), (1, 1));
+    s.settle();
+    s.messages();
+    assert_eq!(counted(&mut s), [1], "the frame of the second worker went through the old group");
+}

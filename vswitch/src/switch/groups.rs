@@ -87,7 +87,7 @@ impl Switch {
         self.chains.range((id, GroupId(0))..=(id, GroupId(u32::MAX))).map(|&(_, parent)| parent)
     }
 
-    fn compile_group(&self, group_mod: GroupMod) -> Result<Group, ErrorKind> {
+    fn compile_group(&mut self, group_mod: GroupMod) -> Result<Group, ErrorKind> {
         let desc = GroupDesc {
             group_type: group_mod.group_type,
             group: group_mod.group,
@@ -102,7 +102,8 @@ impl Switch {
             Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: false };
         let steps = |actions: &[Action]| compile(actions, Origin::GROUP, &checks).map(|steps| as_set(&steps));
         let buckets = desc.buckets.iter().map(|bucket| steps(&bucket.actions)).collect::<Result<_, _>>()?;
-        Ok(Group { desc, buckets })
+        self.n_groups_made += 1;
+        Ok(Group { stamp: self.n_groups_made, desc, buckets })
     }
 
     /// A group reaches another through its buckets, or chains deeper than allowed.
@@ -137,9 +138,10 @@ impl Switch {
         Ok(())
     }
 
-    pub(super) fn count_groups(&mut self, counts: &BTreeMap<GroupId, GroupCount>) {
-        for (id, counted) in counts {
-            let Some(record) = self.groups.get_mut(id) else { continue };
+    pub(super) fn count_groups(&mut self, counts: &BTreeMap<(GroupId, u64), GroupCount>) {
+        for ((id, stamp), counted) in counts {
+            // What another group of this number counted is not this one's.
+            let Some(record) = self.groups.get_mut(id).filter(|r| r.group.stamp == *stamp) else { continue };
             record.count.packets += counted.packets;
             record.count.bytes += counted.bytes;
             record.count.buckets.resize(record.group.buckets.len().max(counted.buckets.len()), (0, 0));

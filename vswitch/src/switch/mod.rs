@@ -59,6 +59,7 @@ pub struct Switch {
     tell_vacancy: bool,
     timers: BinaryHeap<Timer>,
     groups: BTreeMap<openflow::GroupId, groups::GroupRecord>,
+    n_groups_made: u64,
     /// Which group is led to by which.
     chains: BTreeSet<(openflow::GroupId, openflow::GroupId)>,
     meters: BTreeMap<openflow::MeterId, meters::MeterRecord>,
@@ -164,6 +165,7 @@ impl Switch {
             tell_vacancy: false,
             timers: BinaryHeap::new(),
             groups: BTreeMap::new(),
+            n_groups_made: 0,
             chains: BTreeSet::new(),
             meters: BTreeMap::new(),
             ports: BTreeMap::new(),
