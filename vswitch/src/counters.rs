@@ -169,8 +169,10 @@ pub struct PortCounters {
     pub rx_dropped: u64,
     /// Frames dropped instead of being sent.
     pub tx_dropped: u64,
-    /// Other errors on receiving.
+    /// Frames that could not be received as they were, those of `rx_overruns` among them.
     pub rx_errors: u64,
-    /// Other errors on sending.
+    /// Frames that could not be sent as they were.
     pub tx_errors: u64,
+    /// Frames that the device lost because nobody took them in time.
+    pub rx_overruns: u64,
 }

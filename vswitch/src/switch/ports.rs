@@ -25,6 +25,13 @@ pub(super) struct PortRecord {
 }
 
 impl PortRecord {
+    /// §7.2.1: usable by fast-failover groups, which no port is that is down.
+    pub(super) fn update_live(&mut self) {
+        let down = self.desc.config.contains(PortConfig::PORT_DOWN)
+            || self.desc.state.contains(PortState::LINK_DOWN);
+        self.desc.state = self.desc.state.with(PortState::LIVE, !down);
+    }
+
     pub(super) fn stats(&self, now: Instant) -> PortStats {
         let c = self.counters;
         PortStats {
@@ -38,7 +45,7 @@ impl PortRecord {
             rx_errors: c.rx_errors,
             tx_errors: c.tx_errors,
             rx_frame_err: 0,
-            rx_over_err: 0,
+            rx_over_err: c.rx_overruns,
             rx_crc_err: 0,
             collisions: 0,
             duration: Duration::from_nanos(now.saturating_since(self.since).as_nanos() as u64),
@@ -73,7 +80,8 @@ impl Switch {
     pub fn set_port_link(&mut self, _now: Instant, port: PortNo, up: bool) {
         let Some(record) = self.ports.get_mut(&port) else { return };
         let old = record.desc.state;
-        record.desc.state = old.with(PortState::LINK_DOWN, !up).with(PortState::LIVE, up);
+        record.desc.state = old.with(PortState::LINK_DOWN, !up);
+        record.update_live();
         if record.desc.state != old {
             self.port_changed(port, PortReason::Modify);
         }
@@ -122,6 +130,7 @@ impl Switch {
         let new = PortConfig(old.0 & !port_mod.mask.0 | port_mod.config.0 & port_mod.mask.0);
         if new != old {
             record.desc.config = new;
+            record.update_live();
             self.note(|| Undo::Port(port_mod.port, old));
             self.port_changed(port_mod.port, PortReason::Modify);
         }

@@ -88,6 +88,7 @@ impl Switch {
                 Undo::Port(port, config) => {
                     if let Some(record) = self.ports.get_mut(&port) {
                         record.desc.config = config;
+                        record.update_live();
                     }
                 }
             }

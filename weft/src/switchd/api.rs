@@ -15,7 +15,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use vswitch::{Trace, TraceOutcome};
 
 use super::Client;
-use super::owner::{PortRow, Request};
+use super::owner::{PortRow, Request, rx_errors, tx_errors};
 use super::queues::{queue_states, queues_of_request, queues_shape};
 use crate::controllerd::{Body, Refusal, flow_of_request, flow_shape, frame_of_request, hex_of};
 
@@ -154,12 +154,12 @@ fn port_shape(row: &PortRow) -> api::Port {
             rx_frames: row.counters.rx_frames,
             rx_bytes: row.counters.rx_bytes,
             rx_dropped: row.counters.rx_dropped(),
-            rx_errors: 0,
+            rx_errors: rx_errors(&row.counters),
             tx_frames: row.counters.tx_frames,
             tx_bytes: row.counters.tx_bytes,
             tx_dropped: row.counters.tx_dropped()
                 + row.queue_counters.values().map(|q| q.tx_errors).sum::<u64>(),
-            tx_errors: 0,
+            tx_errors: tx_errors(&row.counters),
         }),
         rate: row.queues.rate.map(api::Rate),
         queues: queue_states(row),

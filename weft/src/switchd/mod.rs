@@ -14,6 +14,7 @@ mod local;
 mod owner;
 mod packet_in;
 mod queues;
+mod speed;
 
 use std::collections::HashSet;
 use std::path::PathBuf;

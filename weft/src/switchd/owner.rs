@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use controller_api::Problem;
 use dataplane::{Clock, EngineId, Event};
-use netio::{PortKind, PortSpec};
+use netio::{PortDrop, PortKind, PortSpec};
 use openflow::{
     AsyncConfig, FlowMod, FlowStats, FlowStatsRequest, Message, MultipartReply, MultipartRequest, PortDesc,
     Reply, Xid, codec, ports,
@@ -379,9 +379,7 @@ impl Owner {
         let request = PortRequest::new(number, spec.clone());
         let added = self.plane.add_port(self.engine, request).await.map_err(|error| refused(&error))?;
         let mut desc = PortDesc::new(number, added.info.mac, &name);
-        desc.current = openflow::PortFeatures::FD_10G;
-        desc.current_speed = 10_000_000;
-        desc.max_speed = 10_000_000;
+        super::speed::describe(&mut desc, &spec);
         let now = self.clock.now();
         if !added.up {
             desc.state = openflow::PortState::LINK_DOWN;
@@ -480,6 +478,22 @@ fn derived_name(spec: &PortSpec, number: PortNo) -> String {
     }
 }
 
+/// Frames that were dropped because something was wrong with them, or because the device had no room.
+pub(super) fn rx_errors(counted: &netio::PortCounters) -> u64 {
+    [PortDrop::RxTooShort, PortDrop::RxTooLong, PortDrop::RxBadVnetHeader, PortDrop::RxOverrun]
+        .iter()
+        .map(|reason| counted[*reason])
+        .sum()
+}
+
+/// Frames that were dropped because the device cannot send such frames.
+pub(super) fn tx_errors(counted: &netio::PortCounters) -> u64 {
+    [PortDrop::TxTooShort, PortDrop::TxTooLong, PortDrop::TxNotSegmentable, PortDrop::TxRefused]
+        .iter()
+        .map(|reason| counted[*reason])
+        .sum()
+}
+
 fn openflow_counters(counted: &netio::PortCounters) -> PortCounters {
     PortCounters {
         rx_packets: counted.rx_frames,
@@ -488,6 +502,8 @@ fn openflow_counters(counted: &netio::PortCounters) -> PortCounters {
         tx_bytes: counted.tx_bytes,
         rx_dropped: counted.rx_dropped(),
         tx_dropped: counted.tx_dropped(),
-        ..PortCounters::default()
+        rx_errors: rx_errors(counted),
+        tx_errors: tx_errors(counted),
+        rx_overruns: counted[PortDrop::RxOverrun],
     }
 }
