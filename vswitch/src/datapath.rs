@@ -13,6 +13,7 @@ use crate::cache::{Cache, Slot};
 use crate::execute::{Execution, Progress, Source};
 use crate::extract::{Places, extract};
 use crate::fdb::{Fdb, Learned};
+use crate::group::Asked;
 use crate::key::{self, Depth, Key, N_WORDS};
 use crate::pipeline::Programs;
 use crate::snapshot::Snapshot;
@@ -93,7 +94,7 @@ pub(crate) struct Counted {
     pub entries: Vec<EntryCount>,
     /// Lookups and matches of each table.
     pub tables: Vec<(u64, u64)>,
-    /// By number and stamp.
+    /// By group and its stamp.
     pub groups: BTreeMap<(GroupId, u64), GroupCount>,
     pub drops: Drops,
     pub cache: CacheCounters,
@@ -161,8 +162,9 @@ struct Visit {
 pub(crate) struct Side {
     pub fdb: Fdb,
     pub drops: Drops,
-    /// By number and stamp.
     pub groups: BTreeMap<(GroupId, u64), GroupCount>,
+    /// Memory for questions of liveness.
+    pub asked: Asked,
     pub reports: VecDeque<Report>,
     pub n_punts: usize,
 }
@@ -199,6 +201,7 @@ impl Datapath {
                 fdb: Fdb::new(secret.next()),
                 drops: Drops::default(),
                 groups: BTreeMap::new(),
+                asked: Asked::new(),
                 reports: VecDeque::new(),
                 n_punts: 0,
             },

@@ -8,7 +8,7 @@ use crate::DropReason;
 use crate::actions::{self, NoRoom};
 use crate::datapath::{Punted, Side};
 use crate::extract::Places;
-use crate::group::{self, MAX_DEPTH};
+use crate::group::{self, MAX_COPIES, MAX_DEPTH};
 use crate::meter::{Measured, Meter, raise_drop_precedence};
 use crate::shims;
 use crate::snapshot::{PortRow, Snapshot};
@@ -37,6 +37,8 @@ pub(crate) struct Execution<'a> {
     stopped_at: Option<usize>,
     /// Where the frame entered a group, while it is in one.
     entered: Whence,
+    /// Copies that groups made.
+    n_copies: usize,
 }
 
 /// What became of a frame and its copies so far.
@@ -85,7 +87,17 @@ impl<'a> Execution<'a> {
         out: &'a mut Outputs,
     ) -> Self {
         let (progress, kept) = (Progress::default(), Vec::new());
-        Self { source, side, pool, out, progress, kept, stopped_at: None, entered: Whence::default() }
+        Self {
+            source,
+            side,
+            pool,
+            out,
+            progress,
+            kept,
+            stopped_at: None,
+            entered: Whence::default(),
+            n_copies: 0,
+        }
     }
 
     /// Runs `steps`. A frame that went nowhere counts as dropped: for the first failure, else for `reason`.
@@ -474,9 +486,10 @@ impl<'a> Execution<'a> {
             return self.refuse(frame, DropReason::Group);
         };
         let size = wire_size(&frame);
-        let hash = group::flow_hash(&frame);
-        let chosen = group.choose(hash, &snapshot.groups, &snapshot.ports);
-        let counts = self.side.groups.entry((id, group.stamp)).or_default();
+        let tables = (&snapshot.groups, &*snapshot.ports);
+        let chosen = group.choose(|| group::flow_hash(&frame), tables, &mut self.side.asked);
+        let name = (id, group.stamp);
+        let counts = self.side.groups.entry(name).or_default();
         counts.packets += u64::from(size.n_frames);
         counts.bytes += size.bytes;
         counts.buckets.resize(group.buckets.len(), (0, 0));
@@ -485,8 +498,13 @@ impl<'a> Execution<'a> {
         }
         let places = self.source.places;
         for at in chosen {
+            self.n_copies += 1;
+            if self.n_copies > MAX_COPIES {
+                self.fail(DropReason::Group);
+                break;
+            }
             if let Some((packets, bytes)) =
-                self.side.groups.get_mut(&(id, group.stamp)).and_then(|counts| counts.buckets.get_mut(at))
+                self.side.groups.get_mut(&name).and_then(|counts| counts.buckets.get_mut(at))
             {
                 *packets += u64::from(size.n_frames);
                 *bytes += size.bytes;

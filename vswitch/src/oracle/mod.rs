@@ -1,7 +1,7 @@
 //! The judge: a slow interpreter of OpenFlow 1.3.5, written from the specification before the fast path.
 //!
 //! It keeps flows in a list, reads fields one by one from the bytes, and changes bytes naively. It shares no parser,
-//! table, cache or program with the fast path; only names (drop reasons) and, for select groups, the hash that says
+//! table, cache or program with the fast path; only names (drop reasons) and, for select groups, the rule that says
 //! which bucket a flow takes, because the standard leaves that to the switch.
 
 use core::time::Duration;
@@ -564,16 +564,11 @@ fn lock(meter: &Mutex<Meter>) -> std::sync::MutexGuard<'_, Meter> {
     meter.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The bucket of a flow: its share of the hash space is its share of the weights.
+/// The bucket of a flow, as the switch has chosen to choose.
 fn select(group: &GroupDesc, live: &[usize], bytes: &[u8]) -> Option<usize> {
-    let weights: Vec<u64> = live.iter().map(|&at| u64::from(group.buckets[at].weight)).collect();
-    let total: u64 = weights.iter().sum();
-    let point = (u64::from(crate::group::flow_hash(&packet::Frame::from_bytes(bytes))) * total) >> 32;
-    let mut end = 0;
-    live.iter().zip(weights).find_map(|(&at, weight)| {
-        end += weight;
-        (point < end).then_some(at)
-    })
+    let names = crate::group::names(&group.buckets);
+    let candidates = live.iter().map(|&at| (at, group.buckets[at].weight, names[at]));
+    crate::group::select(candidates, crate::group::flow_hash(&packet::Frame::from_bytes(bytes)))
 }
 
 fn can_send(desc: &PortDesc) -> bool {

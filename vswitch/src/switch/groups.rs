@@ -26,6 +26,8 @@ const MAX_GROUPS: usize = 65_536;
 pub(super) struct GroupRecord {
     pub group: Arc<Group>,
     since: Instant,
+    /// Stamp of the group as it was added.
+    first: u64,
     count: GroupCount,
 }
 
@@ -56,9 +58,15 @@ impl Switch {
             GroupModCommand::Add | GroupModCommand::Modify => {}
         }
         let group = Arc::new(self.compile_group(group_mod)?);
-        // §6.5: a modified group keeps nothing; its counters begin again.
-        let since = self.groups.get(&id).map_or(now, |old| old.since);
-        self.put_group(id, Some(GroupRecord { group, since, count: GroupCount::default() }));
+        // §6.5: the statistics of a modified group go on, those of its buckets begin again.
+        let record = match self.groups.get(&id) {
+            Some(&GroupRecord { since, first, ref count, .. }) => {
+                let count = GroupCount { buckets: Vec::new(), ..count.clone() };
+                GroupRecord { group, since, first, count }
+            }
+            None => GroupRecord { first: group.stamp, group, since: now, count: GroupCount::default() },
+        };
+        self.put_group(id, Some(record));
         Ok(())
     }
 
@@ -95,24 +103,36 @@ impl Switch {
         };
         check_buckets(&desc)?;
         let has_group = |group: GroupId| self.groups.contains_key(&group) || group == desc.group;
-        if self.leads_to(&desc, desc.group, MAX_DEPTH) {
-            return Err(GroupModFailed::Loop.into());
-        }
+        self.check_chains(&desc)?;
         let checks =
             Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: false };
         let steps = |actions: &[Action]| compile(actions, Origin::GROUP, &checks).map(|steps| as_set(&steps));
         let buckets = desc.buckets.iter().map(|bucket| steps(&bucket.actions)).collect::<Result<_, _>>()?;
         self.n_groups_made += 1;
-        Ok(Group { stamp: self.n_groups_made, desc, buckets })
+        Ok(Group::new(desc, buckets, self.n_groups_made))
     }
 
-    /// A group reaches another through its buckets, or chains deeper than allowed.
-    fn leads_to(&self, desc: &GroupDesc, target: GroupId, depth: u8) -> bool {
-        groups_of(desc).any(|next| {
-            next == target
-                || depth == 0
-                || self.groups.get(&next).is_some_and(|g| self.leads_to(&g.group.desc, target, depth - 1))
-        })
+    /// §6.5: no group may lead to itself. A chain is as long as a frame may follow it, with what leads to the group.
+    fn check_chains(&self, desc: &GroupDesc) -> Result<(), ErrorKind> {
+        let id = desc.group;
+        let below = |next: GroupId| {
+            let desc = if next == id { Some(desc) } else { self.groups.get(&next).map(|r| &r.group.desc) };
+            desc.into_iter().flat_map(groups_of).collect()
+        };
+        let above = |next: GroupId| self.parents(next).collect();
+        let watched = |next: GroupId| {
+            let desc = if next == id { Some(desc) } else { self.groups.get(&next).map(|r| &r.group.desc) };
+            desc.into_iter().flat_map(|d| d.buckets.iter().filter_map(|b| b.watch_group)).collect()
+        };
+        // A group that watches itself would never be dead, or never live.
+        longest(id, &watched).ok_or(GroupModFailed::Loop)?;
+        let down = longest(id, &below).ok_or(GroupModFailed::Loop)?;
+        // What led here before it changed leads to no loop if this one does not.
+        let up = longest(id, &above).unwrap_or(0);
+        if down + up >= usize::from(MAX_DEPTH) {
+            return Err(GroupModFailed::ChainingUnsupported.into());
+        }
+        Ok(())
     }
 
     /// §6.5: the flows that use a deleted group go with it.
@@ -140,10 +160,15 @@ impl Switch {
 
     pub(super) fn count_groups(&mut self, counts: &BTreeMap<(GroupId, u64), GroupCount>) {
         for ((id, stamp), counted) in counts {
-            // What another group of this number counted is not this one's.
-            let Some(record) = self.groups.get_mut(id).filter(|r| r.group.stamp == *stamp) else { continue };
+            // What another group of this number counted before is nobody's.
+            let Some(record) = self.groups.get_mut(id).filter(|record| *stamp >= record.first) else {
+                continue;
+            };
             record.count.packets += counted.packets;
             record.count.bytes += counted.bytes;
+            if *stamp != record.group.stamp {
+                continue;
+            }
             record.count.buckets.resize(record.group.buckets.len().max(counted.buckets.len()), (0, 0));
             for ((packets, bytes), (p, b)) in record.count.buckets.iter_mut().zip(&counted.buckets) {
                 *packets += p;
@@ -173,6 +198,33 @@ impl Switch {
         };
         wanted.map(stats).collect()
     }
+}
+
+/// How many steps the longest way has that begins at `start`; none if one comes back to where it was, or goes on and on.
+fn longest(start: GroupId, next: &dyn Fn(GroupId) -> Vec<GroupId>) -> Option<usize> {
+    /// None while it is being asked.
+    type Known = BTreeMap<GroupId, Option<usize>>;
+    const TOO_LONG: usize = 64;
+    fn ask(
+        (id, depth): (GroupId, usize),
+        next: &dyn Fn(GroupId) -> Vec<GroupId>,
+        known: &mut Known,
+    ) -> Option<usize> {
+        if depth == TOO_LONG {
+            return None;
+        }
+        if let Some(known) = known.get(&id) {
+            return *known;
+        }
+        known.insert(id, None);
+        let mut most = 0;
+        for further in next(id) {
+            most = most.max(1 + ask((further, depth + 1), next, known)?);
+        }
+        known.insert(id, Some(most));
+        Some(most)
+    }
+    ask((start, 0), next, &mut Known::new())
 }
 
 fn check_buckets(desc: &GroupDesc) -> Result<(), ErrorKind> {

@@ -59,6 +59,7 @@ pub struct Switch {
     tell_vacancy: bool,
     timers: BinaryHeap<Timer>,
     groups: BTreeMap<openflow::GroupId, groups::GroupRecord>,
+    /// Ways that groups ever were.
     n_groups_made: u64,
     /// Which group is led to by which.
     chains: BTreeSet<(openflow::GroupId, openflow::GroupId)>,
