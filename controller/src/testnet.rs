@@ -191,6 +191,7 @@ impl Net {
                 n_tables: 8,
                 auxiliary_id: 0,
                 capabilities: SwitchCapabilities::NONE,
+                ports: Vec::new(),
             }),
             Message::MultipartRequest(request) => match request.body {
                 Request::Desc => {

@@ -1,6 +1,9 @@
 //! Actions and instructions (§5.9, §5.12, §7.2.4, §7.2.5).
 
-use crate::{GroupId, MeterId, Oxm, PortNo, QueueId, TableId};
+use core::net::Ipv4Addr;
+
+use crate::oxm::VID_PRESENT;
+use crate::{Field, GroupId, MeterId, Oxm, PortNo, QueueId, TableId};
 
 /// One action of a list or a set (§7.2.5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +45,15 @@ pub enum Action {
     PushPbb(u16),
     /// Remove the outermost PBB service tag.
     PopPbb,
+    /// Change a header as 1.0 does.
+    Rewrite(Rewrite),
+    /// Send to a port through one of its queues; actions behind it do not feel the queue (1.0).
+    Enqueue {
+        /// A real port, or the one the frame came by.
+        port: PortNo,
+        /// A queue of that port.
+        queue: QueueId,
+    },
     /// An action of an experimenter.
     Experimenter {
         /// Who defined it.
@@ -56,6 +68,47 @@ pub enum Action {
         /// What follows type and length.
         data: Vec<u8>,
     },
+}
+
+/// A change of a header as 1.0 has it (1.0.1 §5.2.4): without prerequisites. A frame that lacks the header stays as it
+/// is; only setting a VLAN adds a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rewrite {
+    /// Set the VLAN id, at most 4095. An untagged frame gets a tag with priority zero.
+    VlanVid(u16),
+    /// Set the VLAN priority, at most 7. An untagged frame gets a tag with VLAN id zero.
+    VlanPcp(u8),
+    /// Set the IPv4 source.
+    Ipv4Src(Ipv4Addr),
+    /// Set the IPv4 destination.
+    Ipv4Dst(Ipv4Addr),
+    /// Set the DSCP, at most 63.
+    IpDscp(u8),
+    /// Set the source port of TCP, UDP or SCTP.
+    PortSrc(u16),
+    /// Set the destination port of TCP, UDP or SCTP.
+    PortDst(u16),
+}
+
+impl Rewrite {
+    /// The fields it sets, of which a frame has one at most.
+    pub fn fields(self) -> Vec<Oxm> {
+        let all = |fields: &[Field], value: u128| fields.iter().map(|&f| Oxm::new(f, value)).collect();
+        match self {
+            Self::VlanVid(vid) => all(&[Field::VlanVid], (vid | VID_PRESENT).into()),
+            Self::VlanPcp(pcp) => all(&[Field::VlanPcp], pcp.into()),
+            Self::Ipv4Src(addr) => all(&[Field::Ipv4Src], addr.to_bits().into()),
+            Self::Ipv4Dst(addr) => all(&[Field::Ipv4Dst], addr.to_bits().into()),
+            Self::IpDscp(dscp) => all(&[Field::IpDscp], dscp.into()),
+            Self::PortSrc(port) => all(&[Field::TcpSrc, Field::UdpSrc, Field::SctpSrc], port.into()),
+            Self::PortDst(port) => all(&[Field::TcpDst, Field::UdpDst, Field::SctpDst], port.into()),
+        }
+    }
+
+    /// It adds a tag to frames that have none.
+    pub const fn tags(self) -> bool {
+        matches!(self, Self::VlanVid(_) | Self::VlanPcp(_))
+    }
 }
 
 impl Action {

@@ -60,6 +60,8 @@ pub struct FlowMod {
     pub out_port: Option<PortNo>,
     /// Restricts deletions to flows that use this group.
     pub out_group: Option<GroupId>,
+    /// A modification that finds no flow adds one, and those it finds get its cookie too (1.0).
+    pub upsert: bool,
     /// Flags of the flow.
     pub flags: FlowModFlags,
     /// Eviction precedence (1.4 and later; zero before).
@@ -84,6 +86,7 @@ impl Default for FlowMod {
             buffer: None,
             out_port: None,
             out_group: None,
+            upsert: false,
             flags: FlowModFlags::NONE,
             importance: 0,
             matches: Match::default(),

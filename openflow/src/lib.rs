@@ -22,7 +22,7 @@ mod table;
 pub mod text;
 mod types;
 
-pub use action::{Action, Instruction};
+pub use action::{Action, Instruction, Rewrite};
 pub use bundle::{BundleAdd, BundleControl, BundleControlKind, BundleFlags};
 pub use error::{Error, ErrorKind};
 pub use flow::{FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason};
@@ -33,7 +33,7 @@ pub use group::{
 pub use matches::{Match, MatchError};
 pub use message::{
     AsyncChange, AsyncConfig, Config, Features, FragMode, Hello, Message, RequestForward, Role, RoleReason,
-    RoleRequest, RoleStatus, SwitchCapabilities, Version,
+    RoleRequest, RoleStatus, SwitchCapabilities, Version, VersionError,
 };
 pub use meter::{
     Band, BandKind, BandStats, MeterConfig, MeterFeatures, MeterFlags, MeterMod, MeterModCommand, MeterStats,

@@ -1,10 +1,13 @@
 //! The messages (§7.1, §7.3, §7.5).
 
+use core::fmt;
+use core::str::FromStr;
+
 use crate::types::{flags, wire_enum};
 use crate::{
     BundleAdd, BundleControl, Dpid, Error, FlowMod, FlowRemoved, GroupMod, MeterMod, MultipartReply,
-    MultipartRequest, PacketIn, PacketOut, PortMod, PortNo, PortStatus, QueueConfig, TableMod, TableStatus,
-    Xid,
+    MultipartRequest, PacketIn, PacketOut, PortDesc, PortMod, PortNo, PortStatus, QueueConfig, TableMod,
+    TableStatus, Xid,
 };
 
 wire_enum! {
@@ -16,6 +19,37 @@ wire_enum! {
         V13 = 4,
         /// OpenFlow 1.4.
         V14 = 5,
+    }
+}
+
+/// A text that names no version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no version that weft speaks: OpenFlow10, OpenFlow13 and OpenFlow14 are")]
+pub struct VersionError(String);
+
+impl Version {
+    /// As ovs-vsctl writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V10 => "OpenFlow10",
+            Self::V13 => "OpenFlow13",
+            Self::V14 => "OpenFlow14",
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(s: &str) -> Result<Self, VersionError> {
+        let known = Self::ALL.iter().copied().find(|version| version.name() == s);
+        known.ok_or_else(|| VersionError(s.to_owned()))
     }
 }
 
@@ -141,6 +175,8 @@ pub struct Features {
     pub auxiliary_id: u8,
     /// What it can do.
     pub capabilities: SwitchCapabilities,
+    /// Its ports; later versions than 1.0 ask for them by a multipart request and say nothing of them here.
+    pub ports: Vec<PortDesc>,
 }
 
 wire_enum! {
@@ -210,6 +246,9 @@ pub struct AsyncConfig {
     pub table_status: [u32; 2],
     /// Bit 0 for group modifications, bit 1 for meter modifications (1.4).
     pub request_forward: [u32; 2],
+    /// Packets that no flow matched, in tables without a table-miss flow. Controllers before 1.3 expect them; no message
+    /// asks for them.
+    pub misses: bool,
 }
 
 /// What to change of an [`AsyncConfig`]; `None` leaves a mask as it is. 1.3 always sets the three that it has.
@@ -222,6 +261,7 @@ pub struct AsyncChange {
     pub role_status: [Option<u32>; 2],
     pub table_status: [Option<u32>; 2],
     pub request_forward: [Option<u32>; 2],
+    pub misses: Option<bool>,
 }
 
 impl From<AsyncConfig> for AsyncChange {
@@ -234,11 +274,23 @@ impl From<AsyncConfig> for AsyncChange {
             role_status: config.role_status.map(Some),
             table_status: config.table_status.map(Some),
             request_forward: config.request_forward.map(Some),
+            misses: Some(config.misses),
         }
     }
 }
 
 impl AsyncConfig {
+    /// Nothing is sent.
+    pub const NONE: Self = Self {
+        packet_in: [0; 2],
+        port_status: [0; 2],
+        flow_removed: [0; 2],
+        role_status: [0; 2],
+        table_status: [0; 2],
+        request_forward: [0; 2],
+        misses: false,
+    };
+
     /// Changes what `change` says.
     pub fn apply(&mut self, change: &AsyncChange) {
         let pairs = [
@@ -254,6 +306,7 @@ impl AsyncConfig {
                 *mask = new.unwrap_or(*mask);
             }
         }
+        self.misses = change.misses.unwrap_or(self.misses);
     }
 }
 
@@ -299,6 +352,7 @@ impl Default for AsyncConfig {
             role_status: [0b111, 0b111],
             table_status: [0, 0],
             request_forward: [0, 0],
+            misses: false,
         }
     }
 }

@@ -53,6 +53,8 @@ flags! {
         PORT_DOWN = 1, "PORT_DOWN";
         /// Drop everything received.
         NO_RECV = 1 << 2, "NO_RECV";
+        /// Leave the port out when flooding. Only 1.0 can say it.
+        NO_FLOOD = 1 << 4, "NO_FLOOD";
         /// Drop everything to be sent.
         NO_FWD = 1 << 5, "NO_FWD";
         /// Send no packet-in for what arrives.

@@ -69,6 +69,8 @@ pub struct TableMod {
 pub struct TableStats {
     /// The table.
     pub table: TableId,
+    /// Most flows it holds; zero in versions after 1.0, which say it with the features.
+    pub max_entries: u32,
     /// Flows in it.
     pub active: u32,
     /// Packets looked up.

@@ -6,7 +6,7 @@ use openflow::{Version, codec};
 
 /// Name, version and bytes of every vector.
 fn vectors() -> Vec<(String, Version, Vec<u8>)> {
-    let folders = [("v13", Version::V13), ("v14", Version::V14)];
+    let folders = [("v10", Version::V10), ("v13", Version::V13), ("v14", Version::V14)];
     let of =
         |(folder, version)| vectors_in(folder).into_iter().map(move |(name, bytes)| (name, version, bytes));
     folders.into_iter().flat_map(of).collect()
@@ -59,9 +59,14 @@ fn recorded_messages_survive_decoding_and_encoding() {
             "multipart_reply_port_stats",
             "hello",
             "flow_mod",
+            // 1.0: names of tables are ours.
+            "stats_reply_table",
         ];
-        if !changes.iter().any(|change| name.starts_with(change)) {
-            assert_eq!(again, bytes, "{version:?} {name}");
+        if version == Version::V10 && name.starts_with("flow_mod")
+            || !changes.iter().any(|change| name.starts_with(change))
+        {
+            let differs = again.iter().zip(&bytes).position(|(a, b)| a != b);
+            assert_eq!((again.len(), differs), (bytes.len(), None), "{version:?} {name}");
         }
     }
 }
@@ -69,7 +74,8 @@ fn recorded_messages_survive_decoding_and_encoding() {
 #[test]
 fn cut_at_every_byte_nothing_panics() {
     for (name, version, bytes) in vectors() {
-        for cut in 0..bytes.len() {
+        // Long replies repeat themselves.
+        for cut in 0..bytes.len().min(3000) {
             // With the true length, and with a length that agrees with the cut.
             assert!(codec::decode(version, &bytes[..cut]).is_err(), "{name} cut at {cut}");
             let mut lying = bytes[..cut].to_vec();

@@ -167,6 +167,13 @@ impl<'a> Execution<'a> {
                         return self.stop(frame, DropReason::NoRoom);
                     }
                 }
+                Step::EnsureTag if places.n_tags > 0 => {}
+                Step::EnsureTag => {
+                    if actions::push_vlan(&mut frame, places, 0x8100).is_err() {
+                        self.note_stop(n, depth);
+                        return self.stop(frame, DropReason::NoRoom);
+                    }
+                }
                 Step::DecTtl(punt) => {
                     if actions::dec_ttl(&mut frame, places).is_err() {
                         self.note_stop(n, depth);
@@ -300,11 +307,15 @@ impl<'a> Execution<'a> {
             Step::Flood => self.flood(frame, PortRow::floods),
             Step::All => self.flood(frame, PortRow::may_send),
             Step::Normal => self.normal(frame),
+            Step::Punt(punt) if punt.is_miss && !self.source.snapshot.options.punt_misses => {
+                self.refuse(frame, DropReason::TableMiss);
+            }
             Step::Punt(punt) => self.punt(frame, self.punt_at(punt, depth)),
             Step::Group(group, whence) => self.group(frame, (group, whence), depth),
             Step::Table
             | Step::Meter(_)
             | Step::SetQueue(_)
+            | Step::EnsureTag
             | Step::SetField(..)
             | Step::PushVlan(_)
             | Step::PopVlan

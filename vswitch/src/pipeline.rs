@@ -6,7 +6,7 @@ use packet::{Instant, PortNo};
 use crate::DropReason;
 use crate::key::{self, Key};
 use crate::snapshot::{Flow, Snapshot};
-use crate::step::{ActionSet, Leaf, Step};
+use crate::step::{ActionSet, Leaf, Punt, Step};
 
 /// Most programs a worker keeps; then it forgets all of them and begins again.
 const MAX_PROGRAMS: usize = 1 << 17;
@@ -106,6 +106,10 @@ fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
         // §7.4.1: the table of a packet-in is the one that was looked up last.
         let table = flows.last().map_or(start_table, |flow| flow.value.table);
         steps.extend(set.steps().map(|step| step.with_metadata(metadata).behind_table(table)));
+    }
+    // Controllers before 1.3 want to see what missed; whether there is one is known when the frame comes.
+    if let Some(&table) = miss {
+        steps.push(Step::Punt(Punt::miss(table as u8, metadata)));
     }
     let only_output = match *steps {
         [Step::Output(port)] if next.is_none() => Some(port),

@@ -42,7 +42,9 @@ impl PortRow {
     }
 
     pub(crate) fn floods(&self) -> bool {
-        self.may_send() && !self.state.contains(PortState::BLOCKED)
+        self.may_send()
+            && !self.state.contains(PortState::BLOCKED)
+            && !self.config.contains(PortConfig::NO_FLOOD)
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -159,6 +161,8 @@ pub(crate) struct Options {
     pub standalone: bool,
     /// Someone wants packets whose TTL is invalid.
     pub punt_invalid_ttl: bool,
+    /// Someone wants packets that no flow matched, as controllers before 1.3 do.
+    pub punt_misses: bool,
     pub secret: Secret,
 }
 

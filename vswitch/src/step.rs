@@ -6,7 +6,7 @@ use openflow::error::{BadAction, BadInstruction, FlowModFailed, MeterModFailed};
 use openflow::oxm::VID_PRESENT;
 use openflow::{
     Action, Cookie, ErrorKind, Field, GroupId, Instruction, Match, MeterId, Oxm, PacketInReason, PortNo,
-    Priority, QueueId, ports,
+    Priority, QueueId, Rewrite, ports,
 };
 
 use crate::key::{self, Key};
@@ -33,6 +33,8 @@ pub(crate) enum Step {
     Group(GroupId, Whence),
     /// Leave by this queue of whatever port.
     SetQueue(u16),
+    /// Push a C-tag of zeros if there is no tag.
+    EnsureTag,
     /// Measure; may drop the frame or remark it.
     Meter(MeterId),
     /// Change a field, if the frame has it.
@@ -87,6 +89,22 @@ pub(crate) struct Punt {
     pub max_len: u16,
     /// As of then; filled in when a program is put together.
     pub metadata: u64,
+    /// There was no flow, not even a table-miss flow.
+    pub is_miss: bool,
+}
+
+impl Punt {
+    /// The frame found no flow in `table`.
+    pub(crate) const fn miss(table: u8, metadata: u64) -> Self {
+        Self {
+            reason: PacketInReason::NoMatch,
+            table,
+            cookie: Cookie(u64::MAX),
+            max_len: openflow::NO_BUFFER_LEN,
+            metadata,
+            is_miss: true,
+        }
+    }
 }
 
 /// Where in the pipeline a frame is: what packet-ins of a group's buckets say.
@@ -152,7 +170,14 @@ impl Origin {
     }
 
     fn punt(self, max_len: u16) -> Punt {
-        Punt { reason: self.reason, table: self.table, cookie: self.cookie, max_len, metadata: 0 }
+        Punt {
+            reason: self.reason,
+            table: self.table,
+            cookie: self.cookie,
+            max_len,
+            metadata: 0,
+            is_miss: false,
+        }
     }
 }
 
@@ -172,6 +197,8 @@ impl Step {
                     key[key::INNER_TAGS] = inner >> 16 | outer << 48;
                 }
             }
+            // A tag of zeros but for being there.
+            Self::EnsureTag => key[key::PORT_TYPE_VLAN] |= key::VID_PRESENT,
             Self::PopVlan => {
                 let (inner, rest) = (key[key::INNER_TAGS], key[key::INNER_TAGS + 1]);
                 key[key::PORT_TYPE_VLAN] = key[key::PORT_TYPE_VLAN] & !0xffff | inner >> 48;
@@ -195,6 +222,7 @@ impl Step {
                 mask[key::INNER_TAGS] = u64::MAX;
                 mask[key::INNER_TAGS + 1] = u64::MAX;
             }
+            Self::EnsureTag => mask[key::PORT_TYPE_VLAN] |= key::VID_PRESENT,
             _ => {}
         }
     }
@@ -258,6 +286,15 @@ pub(crate) fn compile(
     for action in actions {
         match action {
             Action::PushVlan(_) => tagged = true,
+            Action::Rewrite(rewrite) => {
+                tagged |= rewrite.tags();
+                steps.extend(compile_rewrite(*rewrite));
+                continue;
+            }
+            Action::Enqueue { port, queue } => {
+                steps.extend(compile_enqueue(*port, *queue, origin, checks)?);
+                continue;
+            }
             Action::PushMpls(ethertype) | Action::PushPbb(ethertype) => {
                 known = known.map(|_| Match::new().eth_type(*ethertype));
             }
@@ -273,6 +310,27 @@ pub(crate) fn compile(
         steps.extend(compile_one(action, origin, checks)?);
     }
     Ok(steps)
+}
+
+/// 1.0.1 §5.2.4: what the frame does not have stays as it is, but a tag is made.
+fn compile_rewrite(rewrite: Rewrite) -> impl Iterator<Item = Step> {
+    let tag = rewrite.tags().then_some(Step::EnsureTag);
+    let set = |oxm: Oxm| Step::SetField(oxm.field, Value::new(oxm.value));
+    tag.into_iter().chain(rewrite.fields().into_iter().map(set))
+}
+
+/// 1.0.1 §5.2.4: a queue for one output, to a port that exists or the one the frame came by.
+fn compile_enqueue(
+    port: PortNo,
+    queue: QueueId,
+    origin: Origin,
+    checks: &Checks<'_>,
+) -> Result<Vec<Step>, ErrorKind> {
+    if !ports::is_real(port) && port != ports::IN_PORT {
+        return Err(BadAction::BadOutPort.into());
+    }
+    let list = [Action::SetQueue(queue), Action::output(port), Action::SetQueue(QueueId(0))];
+    list.iter().filter_map(|action| compile_one(action, origin, checks).transpose()).collect()
 }
 
 fn compile_one(action: &Action, origin: Origin, checks: &Checks<'_>) -> Result<Option<Step>, ErrorKind> {
@@ -467,6 +525,7 @@ fn place(step: &Step) -> (u8, u8) {
         Step::PushMpls(_) => (3, 0),
         Step::PushPbb(_) => (4, 0),
         Step::PushVlan(_) => (5, 0),
+        Step::EnsureTag => (5, 1),
         Step::CopyTtlOut => (6, 0),
         Step::DecTtl(_) => (7, 0),
         Step::DecMplsTtl(_) => (7, 1),

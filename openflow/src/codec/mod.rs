@@ -1,7 +1,9 @@
 //! The bytes of messages (§7). One module for each version; everything else in this crate is the same in all.
 
 mod bundle;
+mod lower;
 mod reader;
+mod v10;
 mod v13;
 mod v14;
 mod writer;
@@ -31,6 +33,9 @@ pub enum EncodeError {
     /// The version has no such message.
     #[error("{0:?} has no such message")]
     NoSuchMessage(Version),
+    /// The version has such messages, but a part of this one has no form in it.
+    #[error("{0:?} cannot say what is in the message")]
+    Inexpressible(Version),
 }
 
 /// Why bytes are no message, as the standard wants it said.
@@ -80,9 +85,9 @@ pub fn encode(version: Version, xid: Xid, message: &Message, out: &mut Vec<u8>) 
     let start = out.len();
     let result = match (version, message) {
         (_, Message::Hello(hello)) => encode_hello(version, xid, hello, out),
+        (Version::V10, _) => v10::encode(xid, message, out),
         (Version::V13, _) => v13::encode(xid, message, out),
         (Version::V14, _) => v14::encode(xid, message, out),
-        (other, _) => Err(EncodeError::NoSuchMessage(other)),
     };
     if result.is_err() {
         out.truncate(start);
@@ -123,7 +128,7 @@ fn decode_body(version: Version, header: Header, bytes: &[u8]) -> Decoded<Messag
         _ if header.version != version.number() => Err(BadRequest::BadVersion.into()),
         Version::V13 => v13::decode(header.kind, body),
         Version::V14 => v14::decode(header.kind, body),
-        Version::V10 => Err(BadRequest::BadVersion.into()),
+        Version::V10 => v10::decode(header.kind, body),
     }
 }
 

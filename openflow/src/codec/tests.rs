@@ -114,6 +114,7 @@ pub(crate) fn flow_mod() -> impl Strategy<Value = Message> {
                 buffer: some.map(BufferId),
                 out_port: some.map(PortNo),
                 out_group: some.map(GroupId),
+                upsert: false,
                 flags: FlowModFlags(flags),
                 importance: 0,
                 matches,
@@ -144,7 +145,7 @@ fn flow_stats() -> impl Strategy<Value = FlowStats> {
 
 fn port_desc() -> impl Strategy<Value = PortDesc> {
     (any::<u32>(), any::<[u8; 6]>(), "[a-z0-9-]{0,15}").prop_map(|(n, mac, name)| PortDesc {
-        config: PortConfig(n),
+        config: PortConfig(n & !PortConfig::NO_FLOOD.0),
         current: PortFeatures(!n),
         current_speed: n,
         ..PortDesc::new(PortNo(n), MacAddr(mac), name)
@@ -375,6 +376,7 @@ fn of_14() -> impl Strategy<Value = Message> {
             role_status: [m[6], m[7]],
             table_status: [m[8], m[9]],
             request_forward: [m[10], m[11]],
+            misses: None,
         })),
         any::<[u32; 6]>().prop_map(|m| Message::GetAsyncReply(AsyncConfig {
             packet_in: [m[0], m[1]],
@@ -383,6 +385,7 @@ fn of_14() -> impl Strategy<Value = Message> {
             role_status: [m[3], m[4]],
             table_status: [m[4], m[5]],
             request_forward: [m[5], m[0]],
+            misses: false,
         })),
         any::<u64>().prop_map(|generation| Message::RoleStatus(RoleStatus {
             role: Role::Slave,
@@ -470,8 +473,8 @@ fn tables_and_queues() -> impl Strategy<Value = Message> {
         any::<[u32; 4]>().prop_map(|n| Message::PortMod(PortMod {
             port: PortNo(n[0]),
             mac: MacAddr([2; 6]),
-            config: PortConfig(n[1]),
-            mask: PortConfig(n[2]),
+            config: PortConfig(n[1] & !16),
+            mask: PortConfig(n[2] & !16),
             advertise: PortFeatures(n[3]),
         })),
     ]

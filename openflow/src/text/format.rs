@@ -10,7 +10,7 @@ use super::value::Value;
 use crate::oxm::VID_PRESENT;
 use crate::{
     Action, Field, FlowMod, FlowModCommand, FlowModFlags, FlowStats, Instruction, Match, Oxm, Priority,
-    TableId, ports,
+    Rewrite, TableId, ports,
 };
 
 /// Writes items with commas between them.
@@ -187,10 +187,27 @@ impl Text for Action {
             Self::SetField(oxm) => write!(f, "set_field:{}->{}", Value(oxm, names), in_set_field(oxm.field)),
             Self::PushPbb(ethertype) => write!(f, "push_pbb:0x{ethertype:04x}"),
             Self::PopPbb => f.write_str("pop_pbb"),
+            Self::Rewrite(rewrite) => rewrite.fmt(f),
+            Self::Enqueue { port, queue } => write!(f, "enqueue:{}:{queue}", PortName(*port, names)),
             Self::Experimenter { experimenter, data } => {
                 write!(f, "experimenter({experimenter:#010x},{} bytes)", data.len())
             }
             Self::Unknown { kind, data } => write!(f, "unknown({kind},{} bytes)", data.len()),
+        }
+    }
+}
+
+impl Display for Rewrite {
+    /// Such as `mod_vlan_vid:7`, as ovs-ofctl writes it.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VlanVid(vid) => write!(f, "mod_vlan_vid:{vid}"),
+            Self::VlanPcp(pcp) => write!(f, "mod_vlan_pcp:{pcp}"),
+            Self::Ipv4Src(addr) => write!(f, "mod_nw_src:{addr}"),
+            Self::Ipv4Dst(addr) => write!(f, "mod_nw_dst:{addr}"),
+            Self::IpDscp(dscp) => write!(f, "mod_nw_tos:{}", dscp << 2),
+            Self::PortSrc(port) => write!(f, "mod_tp_src:{port}"),
+            Self::PortDst(port) => write!(f, "mod_tp_dst:{port}"),
         }
     }
 }

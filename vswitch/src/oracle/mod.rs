@@ -8,9 +8,9 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openflow::{
-    Action, Cookie, FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, GroupDesc, GroupId, GroupMod,
-    GroupModCommand, GroupType, Instruction, Match, MeterId, MeterMod, MeterModCommand, PacketInReason,
-    PortConfig, PortDesc, PortNo, PortState, Priority, TableId, ports,
+    Action, Cookie, Field, FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, GroupDesc, GroupId,
+    GroupMod, GroupModCommand, GroupType, Instruction, Match, MeterId, MeterMod, MeterModCommand,
+    PacketInReason, PortConfig, PortDesc, PortNo, PortState, Priority, Rewrite, TableId, ports,
 };
 use packet::Instant;
 
@@ -116,6 +116,8 @@ pub struct Oracle {
     pub ports: Vec<PortDesc>,
     /// Every group.
     pub groups: Vec<GroupDesc>,
+    /// A controller wants packets that no flow matched.
+    pub punt_misses: bool,
     /// The time.
     pub now: Instant,
     /// Every meter.
@@ -204,9 +206,18 @@ impl Oracle {
                     id,
                 });
             }
+            // 1.0.1 §4.6: what finds no flow adds one.
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict
+                if m.upsert && !self.flows.iter().any(|flow| selects(m, flow)) =>
+            {
+                return self.flow_mod(&FlowMod { command: FlowModCommand::Add, ..m.clone() });
+            }
             FlowModCommand::Modify | FlowModCommand::ModifyStrict => {
                 for at in 0..self.flows.len() {
                     if selects(m, &self.flows[at]) {
+                        if m.upsert {
+                            self.flows[at].cookie = m.cookie;
+                        }
                         self.flows[at].instructions.clone_from(&m.instructions);
                         if reset {
                             self.flows[at].id = self.fresh();
@@ -312,7 +323,13 @@ impl Oracle {
             }
             progress.outcome.tables.push(table);
             packet.table = table;
-            let Some(at) = self.best(table, &packet) else { return DropReason::TableMiss };
+            let Some(at) = self.best(table, &packet) else {
+                if self.punt_misses {
+                    let origin = Origin { reason: PacketInReason::NoMatch, table, cookie: Cookie(u64::MAX) };
+                    self.output(ports::CONTROLLER, origin, &packet, progress);
+                }
+                return DropReason::TableMiss;
+            };
             progress.outcome.hits.push(self.flows[at].id);
             let flow = self.flows[at].clone();
             match self.instructions(&flow, &mut packet, progress) {
@@ -420,6 +437,13 @@ impl Oracle {
             Action::Output { port, .. } => self.output(*port, origin, packet, progress),
             Action::Group(group) => self.group(*group, packet, progress, depth),
             Action::SetField(oxm) => bytes::set_field(&mut packet.bytes, oxm.field, oxm.value),
+            Action::Rewrite(rewrite) => self.rewrite(*rewrite, packet, progress)?,
+            // 1.0.1 §5.2.4: only this output goes by the queue.
+            Action::Enqueue { port, queue } => {
+                packet.queue = crate::queue::number(*queue);
+                self.output(*port, origin, packet, progress);
+                packet.queue = 0;
+            }
             Action::PushVlan(tpid) if packet.has_room(4) && bytes::push_vlan(&mut packet.bytes, *tpid) => {}
             Action::PushMpls(ethertype) if packet.has_room(4) => {
                 shims::push_mpls(&mut packet.bytes, *ethertype);
@@ -461,6 +485,20 @@ impl Oracle {
         Ok(())
     }
 
+    /// 1.0.1 §5.2.4: fields that the packet does not have stay as they are, but an untagged packet gets a tag.
+    fn rewrite(&self, rewrite: Rewrite, packet: &mut Packet, progress: &mut Progress) -> Result<(), Stopped> {
+        let untagged = bytes::field(&packet.bytes, Field::VlanVid) == Some(0);
+        if rewrite.tags() && untagged && !(packet.has_room(4) && bytes::push_vlan(&mut packet.bytes, 0x8100))
+        {
+            progress.fail(DropReason::NoRoom);
+            return Err(Stopped);
+        }
+        for oxm in rewrite.fields() {
+            bytes::set_field(&mut packet.bytes, oxm.field, oxm.value);
+        }
+        Ok(())
+    }
+
     fn port(&self, port: PortNo) -> Option<&PortDesc> {
         self.ports.iter().find(|desc| desc.port == port)
     }
@@ -483,8 +521,10 @@ impl Oracle {
             }
             ports::IN_PORT => self.send(packet.in_port, packet, progress),
             ports::FLOOD | ports::ALL => {
-                let blocked =
-                    |desc: &&PortDesc| port == ports::ALL || !desc.state.contains(PortState::BLOCKED);
+                let floods = |desc: &PortDesc| {
+                    !desc.state.contains(PortState::BLOCKED) && !desc.config.contains(PortConfig::NO_FLOOD)
+                };
+                let blocked = |desc: &&PortDesc| port == ports::ALL || floods(desc);
                 let mut rows: Vec<_> = self.ports.iter().filter(|d| d.port != packet.in_port).collect();
                 rows.retain(|desc| can_send(desc) && blocked(desc));
                 rows.sort_by_key(|desc| desc.port);
@@ -592,7 +632,8 @@ fn selects(m: &FlowMod, flow: &Flow) -> bool {
 
 /// §7.3.4.1: out_port and out_group restrict deletions.
 fn has_output(m: &FlowMod, flow: &Flow) -> bool {
-    let port = |wanted| flow.uses(|a| matches!(a, Action::Output { port, .. } if *port == wanted));
+    let to = |a: &Action, wanted| matches!(a, Action::Output { port, .. } | Action::Enqueue { port, .. } if *port == wanted);
+    let port = |wanted| flow.uses(|a| to(a, wanted));
     let group = |wanted| flow.uses(|a| matches!(a, Action::Group(group) if *group == wanted));
     m.out_port.is_none_or(port) && m.out_group.is_none_or(group)
 }

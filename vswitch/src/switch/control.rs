@@ -20,6 +20,7 @@ impl Switch {
                 | SwitchCapabilities::PORT_STATS
                 | SwitchCapabilities::GROUP_STATS
                 | SwitchCapabilities::QUEUE_STATS,
+            ports: self.ports.values().map(|record| record.desc.clone()).collect(),
         }
     }
 

@@ -45,7 +45,7 @@ const fn instruction_type(instruction: &Instruction) -> u16 {
 /// The number of an action on the wire.
 const fn action_type(action: &Action) -> u16 {
     match action {
-        Action::Output { .. } => 0,
+        Action::Output { .. } | Action::Enqueue { .. } => 0,
         Action::CopyTtlOut => 11,
         Action::CopyTtlIn => 12,
         Action::SetMplsTtl(_) => 15,
@@ -58,7 +58,8 @@ const fn action_type(action: &Action) -> u16 {
         Action::Group(_) => 22,
         Action::SetNwTtl(_) => 23,
         Action::DecNwTtl => 24,
-        Action::SetField(_) => 25,
+        // What 1.0 has is told by these in later versions.
+        Action::SetField(_) | Action::Rewrite(_) => 25,
         Action::PushPbb(_) => 26,
         Action::PopPbb => 27,
         Action::Experimenter { .. } => u16::MAX,

@@ -37,7 +37,7 @@ impl Switch {
     fn change_flows(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
         match flow_mod.command {
             FlowModCommand::Add => self.add_flow(now, flow_mod),
-            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.modify_flows(&flow_mod),
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.modify_flows(now, &flow_mod),
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
                 for flow in self.selected(&flow_mod, flow_mod.out_port, flow_mod.out_group) {
                     self.remove_flow(now, flow, Some(FlowRemovedReason::Delete));
@@ -134,14 +134,19 @@ impl Switch {
     }
 
     /// §6.4: instructions change; cookie, timeouts, flags and counters stay.
-    fn modify_flows(&mut self, flow_mod: &FlowMod) -> Result<(), ErrorKind> {
+    /// In 1.0 the cookie changes too, and what finds no flow adds one (1.0.1 §4.6).
+    fn modify_flows(&mut self, now: Instant, flow_mod: &FlowMod) -> Result<(), ErrorKind> {
         let flows = self.selected(flow_mod, None, None);
         // All or nothing: what suits one flow's table and match may not suit another's.
         let mut bodies = Vec::with_capacity(flows.len());
         for &flow in &flows {
             let Some(record) = self.flows.get(flow) else { continue };
-            let place = (record.priority, record.table, record.cookie);
-            bodies.push(self.compile(&flow_mod.instructions, place, &record.matches())?);
+            let cookie = if flow_mod.upsert { flow_mod.cookie } else { record.cookie };
+            let place = (record.priority, record.table, cookie);
+            bodies.push((cookie, self.compile(&flow_mod.instructions, place, &record.matches())?));
+        }
+        if flows.is_empty() && flow_mod.upsert {
+            return self.add_flow(now, flow_mod.clone());
         }
         if flows.is_empty() {
             let place = (flow_mod.priority, flow_mod.table, flow_mod.cookie);
@@ -155,17 +160,23 @@ impl Switch {
         Ok(())
     }
 
-    fn modify_flow(&mut self, flow: Index, body: Body, instructions: Arc<[Instruction]>, reset: bool) {
+    fn modify_flow(
+        &mut self,
+        flow: Index,
+        (cookie, body): (Cookie, Body),
+        instructions: Arc<[Instruction]>,
+        reset: bool,
+    ) {
         if !reset {
             if let Some(record) = self.flows.changed(flow, instructions, body) {
-                self.replace(flow, record);
+                self.replace(flow, FlowRecord { cookie, ..record });
             }
             return;
         }
         // Counts on their way under the old name must not be added: the flow gets a new one.
         let Some(old) = self.flows.get(flow).cloned() else { return };
         self.remove_flow(old.installed, flow, None);
-        let fresh = self.flows.add_again(&old, instructions, body);
+        let fresh = self.flows.add_again(&FlowRecord { cookie, ..old }, instructions, body);
         self.enact(fresh);
     }
 

@@ -143,7 +143,7 @@ impl FlowRecord {
     }
 
     fn has_outputs(&self, port: Option<PortNo>, group: Option<GroupId>) -> bool {
-        let to_port = |a: &Action| matches!(a, Action::Output { port: p, .. } if Some(*p) == port);
+        let to_port = |a: &Action| matches!(a, Action::Output { port: p, .. } | Action::Enqueue { port: p, .. } if Some(*p) == port);
         let to_group = |a: &Action| matches!(a, Action::Group(g) if Some(*g) == group);
         (port.is_none() || does(&self.instructions, to_port))
             && (group.is_none() || does(&self.instructions, to_group))
@@ -275,7 +275,7 @@ impl Flows {
             .tables
             .get(usize::from(table.0))
             .map_or((0, 0, 0), |t| (t.index.len() as u32, t.lookups, t.matched));
-        TableStats { table, active, lookups, matched }
+        TableStats { table, max_entries: 0, active, lookups, matched }
     }
 
     /// The flows a filter selects, in ascending order of tables, then by descending priority.

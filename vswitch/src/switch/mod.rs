@@ -153,6 +153,7 @@ impl Switch {
             frag: FragMode::Normal,
             standalone: config.fail_mode == FailMode::Standalone,
             punt_invalid_ttl: false,
+            punt_misses: false,
             secret,
         };
         let n_tables = config.n_tables.clamp(1, 254);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use openflow::error::BadRequest;
 use openflow::{
-    BufferId, ErrorKind, Field, Match, Message, NO_BUFFER_LEN, Oxm, PacketIn, PacketInReason, PacketOut,
-    PortNo, TableId,
+    AsyncConfig, BufferId, ErrorKind, Field, Match, Message, NO_BUFFER_LEN, Oxm, PacketIn, PacketInReason,
+    PacketOut, PortNo, TableId,
 };
 use packet::Instant;
 
@@ -27,11 +27,14 @@ impl Switch {
     pub(super) fn packet_in(&mut self, now: Instant, punted: Punted) {
         let Punted { punt, in_port, data } = punted;
         let reason = u32::from(punt.reason.number());
-        if !self.wants_packets(reason) {
+        // Who wants packets that no flow matched is not a matter of reasons.
+        let is_miss = punt.is_miss;
+        let mask = |wants: &AsyncConfig| if is_miss && !wants.misses { [0; 2] } else { wants.packet_in };
+        if !self.wants_packets(mask, reason) {
             return;
         }
         // §7.3.2: what no output action sent has the length of the configuration.
-        let max_len = if punt.reason == PacketInReason::InvalidTtl {
+        let max_len = if is_miss || punt.reason == PacketInReason::InvalidTtl {
             self.settings.miss_send_len
         } else {
             punt.max_len
@@ -51,7 +54,7 @@ impl Switch {
             matches: Match::pipeline(fields.into_iter().flatten()),
             data,
         });
-        self.tell_packet(&message, in_port, reason);
+        self.tell_packet(&message, in_port, mask, reason);
     }
 
     fn buffer(

@@ -114,6 +114,7 @@ impl Switch {
             standalone: self.conns.values().all(|c| c.service)
                 && self.config.fail_mode == FailMode::Standalone,
             punt_invalid_ttl: self.conns.values().any(|c| c.wants(|wants| wants.packet_in, reason)),
+            punt_misses: self.conns.values().any(|c| c.wants.misses && c.role != Role::Slave),
             ..self.options
         };
         self.set_options(options);
@@ -177,14 +178,20 @@ impl Switch {
     }
 
     /// Whether a packet for the controllers would be sent to any.
-    pub(super) fn wants_packets(&self, reason: u32) -> bool {
-        self.conns.values().any(|c| c.wants(|wants| wants.packet_in, reason))
+    pub(super) fn wants_packets(&self, mask: impl Fn(&AsyncConfig) -> [u32; 2] + Copy, reason: u32) -> bool {
+        self.conns.values().any(|c| c.wants(mask, reason))
     }
 
     /// Sends a packet-in to every controller that wants it: by its auxiliary connections if there are any. Packets of
     /// one port take one of them, so that they stay in order.
-    pub(super) fn tell_packet(&mut self, message: &Message, in_port: PortNo, reason: u32) {
-        for (&main, _) in self.conns.iter().filter(|(_, c)| c.wants(|wants| wants.packet_in, reason)) {
+    pub(super) fn tell_packet(
+        &mut self,
+        message: &Message,
+        in_port: PortNo,
+        mask: impl Fn(&AsyncConfig) -> [u32; 2] + Copy,
+        reason: u32,
+    ) {
+        for (&main, _) in self.conns.iter().filter(|(_, c)| c.wants(mask, reason)) {
             let of_main = |c: &Conn| c.auxiliary.is_some_and(|(of, _)| of == main);
             let auxiliary = || self.conns.iter().filter(|(_, c)| of_main(c)).map(|(&conn, _)| conn);
             let n = auxiliary().count();

@@ -138,7 +138,8 @@ impl Switch {
 
     fn table_stats(&self) -> Vec<TableStats> {
         let tables = (0..self.config.n_tables).map(TableId).filter(|&table| self.has_table(table));
-        tables.map(|table| self.flows.table_stats(table)).collect()
+        let max_entries = self.config.max_flows;
+        tables.map(|table| TableStats { max_entries, ..self.flows.table_stats(table) }).collect()
     }
 }
 

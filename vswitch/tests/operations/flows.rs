@@ -3,7 +3,7 @@
 use openflow::{
     Action, Band, BandKind, Bucket, Cookie, Field, FlowMod, FlowModCommand, FlowModFlags, GroupId, GroupMod,
     GroupModCommand, GroupType, Instruction, Match, MeterFlags, MeterId, MeterMod, MeterModCommand, Oxm,
-    PortConfig, PortMod, PortNo, Priority, QueueId, TableId, ports,
+    PortConfig, PortMod, PortNo, Priority, QueueId, Rewrite, TableId, ports,
 };
 use packet::MacAddr;
 
@@ -169,9 +169,23 @@ fn action(dice: &mut Dice<'_>) -> Action {
     }
 }
 
+/// An action of a list, which may be one of 1.0.
+fn applied(dice: &mut Dice<'_>) -> Action {
+    match dice.below(40) {
+        0..=30 => action(dice),
+        31..=33 => Action::Rewrite(Rewrite::VlanVid(dice.pick(&[0, 5, 10, 99]))),
+        34 => Action::Rewrite(Rewrite::VlanPcp(dice.below(8) as u8)),
+        35 => Action::Rewrite(Rewrite::Ipv4Src(v4(dice).into())),
+        36 => Action::Rewrite(Rewrite::IpDscp(dice.below(64) as u8)),
+        37 => Action::Rewrite(Rewrite::PortSrc(l4(dice))),
+        38 => Action::Rewrite(Rewrite::PortDst(l4(dice))),
+        _ => Action::Enqueue { port: port(dice), queue: QueueId(dice.pick(&[0, 1, 7])) },
+    }
+}
+
 fn instructions(dice: &mut Dice<'_>) -> Vec<Instruction> {
     let mut all = Vec::new();
-    all.extend(dice.maybe(180, |dice| Instruction::ApplyActions(dice.list(3, action))));
+    all.extend(dice.maybe(180, |dice| Instruction::ApplyActions(dice.list(3, applied))));
     all.extend(dice.chance(64).then_some(Instruction::ClearActions));
     all.extend(dice.maybe(128, |dice| Instruction::WriteActions(dice.list(3, action))));
     all.extend(dice.maybe(77, |dice| Instruction::WriteMetadata {
@@ -196,6 +210,7 @@ pub fn flow_mod(dice: &mut Dice<'_>) -> FlowMod {
     let flags = FlowModFlags(dice.pick(&[0, 0, 0, 1, 1, 2, 4, 5]));
     let (idle_timeout, hard_timeout) = dice.pick(&[(0, 0), (0, 0), (0, 0), (1, 0), (0, 2), (2, 3)]);
     let out_port = dice.maybe(51, port);
+    let upsert = dice.chance(64);
     let prefers_routes = dice.chance(128);
     let matches = matches(dice);
     // Table 2 prefers routes, so that it is kept as prefixes for a while.
@@ -218,6 +233,7 @@ pub fn flow_mod(dice: &mut Dice<'_>) -> FlowMod {
         idle_timeout,
         hard_timeout,
         out_port,
+        upsert,
         matches,
         instructions,
         ..FlowMod::default()
@@ -287,6 +303,7 @@ pub fn port_mod(dice: &mut Dice<'_>) -> PortMod {
         PortConfig::NO_FWD,
         PortConfig::NO_RECV,
         PortConfig::NO_PACKET_IN,
+        PortConfig::NO_FLOOD,
     ]);
     let port = port(dice);
     PortMod {

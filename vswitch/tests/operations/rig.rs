@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use openflow::{
-    BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, FlowModCommand, FlowModFlags,
-    FlowRemovedReason, FlowStats, FlowStatsRequest, Message, MultipartRequest, PacketInReason, PortConfig,
-    PortDesc, PortNo, Reply, Request, TableStats,
+    AsyncChange, BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, FlowModCommand,
+    FlowModFlags, FlowRemovedReason, FlowStats, FlowStatsRequest, Message, MultipartRequest, PacketInReason,
+    PortConfig, PortDesc, PortNo, Reply, Request, TableStats,
 };
 use packet::offload::complete_checksum;
 use packet::{Frame, MacAddr};
@@ -81,11 +81,18 @@ impl Rig {
             cache_entries,
             ..SwitchConfig::new(Dpid(1), "s1")
         };
-        let s = Standalone::new(config, N_PORTS);
+        let mut s = Standalone::new(config, N_PORTS);
+        // As a controller of 1.0 would, without a cache, so that both are seen.
+        let punt_misses = cache_entries == 0;
+        if punt_misses {
+            s.submit(Message::SetAsync(AsyncChange { misses: Some(true), ..AsyncChange::default() }));
+            s.settle();
+        }
         let port =
             |n| PortDesc::new(PortNo(n), MacAddr::from_u64(0x0200_0000_ff00 | u64::from(n)), format!("p{n}"));
         let mut oracle = Oracle::new((1..=N_PORTS).map(port).collect());
         oracle.now = s.now;
+        oracle.punt_misses = punt_misses;
         let epochs = BTreeMap::from([(s.switch.epoch(), (oracle.clone(), 0))]);
         Self {
             s,

@@ -49,6 +49,7 @@ fn answer(dpid: u64, n_ports: u32, flows: &mut Vec<FlowStats>, message: Message)
             n_tables: 254,
             auxiliary_id: 0,
             capabilities: SwitchCapabilities::NONE,
+            ports: Vec::new(),
         })),
         Message::BarrierRequest => Some(Message::BarrierReply),
         Message::FlowMod(flow) => {

@@ -343,18 +343,10 @@ impl Owner {
     /// Asks the switch as a controller would that wants nothing but answers; `done` gets them.
     fn ask(&mut self, message: Message, done: impl FnOnce(Vec<Message>) + Send + 'static) {
         let (conn, now) = (next_conn(), self.clock.now());
-        let nothing = AsyncConfig {
-            packet_in: [0; 2],
-            port_status: [0; 2],
-            flow_removed: [0; 2],
-            role_status: [0; 2],
-            table_status: [0; 2],
-            request_forward: [0; 2],
-        };
         self.questions.insert(conn, Question { answers: Vec::new(), done: Box::new(done) });
         self.switch.handle_service_connected(now, conn);
         for (xid, message) in
-            [(1, Message::SetAsync(nothing.into())), (2, message), (3, Message::BarrierRequest)]
+            [(1, Message::SetAsync(AsyncConfig::NONE.into())), (2, message), (3, Message::BarrierRequest)]
         {
             self.switch.handle_message(now, conn, Xid(xid), message);
             self.carry_out();

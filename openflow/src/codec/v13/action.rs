@@ -1,11 +1,13 @@
 //! Actions and instructions on the wire (§7.2.4, §7.2.5).
 
 use super::oxm::{OxmErrors, OxmRead, read_oxm, write_oxm};
-use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
+use crate::codec::{EncodeError, lower};
 use crate::error::{BadAction, BadInstruction};
-use crate::{Action, ErrorKind, GroupId, Instruction, MeterId, Oxm, PortNo, QueueId, TableId};
+use crate::{
+    Action, ErrorKind, GroupId, Instruction, Match, MeterId, Oxm, PortNo, QueueId, TableId, Version,
+};
 
 const OUTPUT: u16 = 0;
 const COPY_TTL_OUT: u16 = 11;
@@ -113,6 +115,8 @@ fn read_set_field(body: &mut Reader<'_>) -> Decoded<Oxm> {
 }
 
 pub(in crate::codec) fn write_actions(out: &mut Vec<u8>, actions: &[Action]) -> Result<(), EncodeError> {
+    // Of packet-outs and buckets nothing is known of the frame; flows were looked at as a whole.
+    let actions = lower::actions(&Match::ANY, actions);
     actions.iter().try_for_each(|action| write_action(out, action))
 }
 
@@ -142,6 +146,8 @@ fn write_action(out: &mut Vec<u8>, action: &Action) -> Result<(), EncodeError> {
             out.bytes(data);
         }
         Action::Unknown { data, .. } => out.bytes(data),
+        // Lowered before they come here.
+        Action::Rewrite(_) | Action::Enqueue { .. } => return Err(EncodeError::Inexpressible(Version::V13)),
     }
     out.pad8(start);
     out.patch_len(start + 2, start)
@@ -167,6 +173,8 @@ pub(in crate::codec) fn kind_of(action: &Action) -> u16 {
         Action::PushPbb(_) => PUSH_PBB,
         Action::PopPbb => POP_PBB,
         Action::Experimenter { .. } => EXPERIMENTER,
+        Action::Rewrite(_) => SET_FIELD,
+        Action::Enqueue { .. } => OUTPUT,
         Action::Unknown { kind, .. } => *kind,
     }
 }

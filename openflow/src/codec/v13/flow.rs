@@ -3,9 +3,9 @@
 use super::action::{read_actions, read_instructions, write_actions, write_instructions};
 use super::oxm::{read_match, read_reported_match, write_match};
 use super::{any_port, read_duration, some_port, write_duration};
-use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
+use crate::codec::{EncodeError, lower};
 use crate::error::{BadAction, BadRequest, FlowModFailed};
 use crate::{
     BufferId, Cookie, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, GroupId,
@@ -25,11 +25,11 @@ pub(in crate::codec) fn any_group(group: Option<GroupId>) -> u32 {
     group.map_or(ANY_GROUP, |g| g.0)
 }
 
-fn some_buffer(buffer: u32) -> Option<BufferId> {
+pub(in crate::codec) fn some_buffer(buffer: u32) -> Option<BufferId> {
     (buffer != NO_BUFFER).then_some(BufferId(buffer))
 }
 
-fn no_buffer(buffer: Option<BufferId>) -> u32 {
+pub(in crate::codec) fn no_buffer(buffer: Option<BufferId>) -> u32 {
     buffer.map_or(NO_BUFFER, |b| b.0)
 }
 
@@ -51,7 +51,7 @@ pub(in crate::codec) fn write_flow_mod(
     out.u16(m.flags.0);
     out.u16(if version == Version::V14 { m.importance } else { 0 });
     write_match(out, &m.matches)?;
-    write_instructions(out, &m.instructions)
+    write_instructions(out, &lower::instructions(&m.matches, &m.instructions))
 }
 
 pub(in crate::codec) fn read_flow_mod(version: Version, r: &mut Reader<'_>) -> Decoded<FlowMod> {
@@ -81,6 +81,7 @@ pub(in crate::codec) fn read_flow_mod(version: Version, r: &mut Reader<'_>) -> D
         buffer,
         out_port,
         out_group,
+        upsert: false,
         flags,
         importance,
         matches,

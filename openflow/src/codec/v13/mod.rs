@@ -291,7 +291,7 @@ fn read_features(r: &mut Reader<'_>) -> Decoded<Features> {
     r.skip(2)?;
     let capabilities = SwitchCapabilities(r.u32()?);
     r.skip(4)?;
-    Ok(Features { dpid, n_buffers, n_tables, auxiliary_id, capabilities })
+    Ok(Features { dpid, n_buffers, n_tables, auxiliary_id, capabilities, ports: Vec::new() })
 }
 
 fn read_config(r: &mut Reader<'_>) -> Decoded<Config> {

@@ -6,7 +6,7 @@ use super::oxm::{read_match, read_reported_match, write_match};
 use super::{any_port, group, port, read_duration, read_port_request, some_port, table, write_duration};
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
-use crate::codec::{EncodeError, MAX_LEN, begin, finish};
+use crate::codec::{EncodeError, MAX_LEN, begin, finish, lower};
 use crate::error::BadRequest;
 use crate::{
     AggregateStats, Cookie, FlowModFlags, FlowStats, FlowStatsRequest, GroupId, MeterId, MultipartReply,
@@ -138,7 +138,7 @@ pub(in crate::codec) fn write_request(out: &mut Vec<u8>, m: &MultipartRequest) -
     Ok(())
 }
 
-fn write_experimenter(out: &mut Vec<u8>, experimenter: u32, kind: u32, data: &[u8]) {
+pub(in crate::codec) fn write_experimenter(out: &mut Vec<u8>, experimenter: u32, kind: u32, data: &[u8]) {
     out.u32(experimenter);
     out.u32(kind);
     out.bytes(data);
@@ -194,13 +194,24 @@ pub(in crate::codec) fn read_reply_body(kind: u16, r: &mut Reader<'_>) -> Decode
 
 /// Writes the parts of one reply. Each starts a message; the last has the caller's `more`.
 pub(in crate::codec) struct Parts<'a> {
-    version: Version,
+    header: PartHeader,
     xid: Xid,
-    kind: u16,
-    more: bool,
     pub out: &'a mut Vec<u8>,
     /// Where the part being written starts.
     start: usize,
+}
+
+/// How the parts of a reply begin.
+#[derive(Clone, Copy)]
+pub(in crate::codec) struct PartHeader {
+    pub version: Version,
+    /// Type of the message.
+    pub message: u8,
+    /// Type of the reply.
+    pub kind: u16,
+    pub more: bool,
+    /// Bytes behind the flags.
+    pub padding: usize,
 }
 
 /// Where the flags stand in a part.
@@ -209,7 +220,13 @@ const FLAGS_AT: usize = 10;
 impl<'a> Parts<'a> {
     /// Starts a reply of a kind, with the caller's `more`.
     pub fn new(version: Version, xid: Xid, (kind, more): (u16, bool), out: &'a mut Vec<u8>) -> Self {
-        let mut parts = Self { version, xid, kind, more, out, start: 0 };
+        let message = super::kind::MULTIPART_REPLY;
+        Self::with_header(PartHeader { version, message, kind, more, padding: 4 }, xid, out)
+    }
+
+    /// Starts a reply whose parts begin like this.
+    pub fn with_header(header: PartHeader, xid: Xid, out: &'a mut Vec<u8>) -> Self {
+        let mut parts = Self { header, xid, out, start: 0 };
         parts.open();
         parts
     }
@@ -220,8 +237,11 @@ impl<'a> Parts<'a> {
     }
 
     fn open(&mut self) {
-        self.start = begin(self.version, super::kind::MULTIPART_REPLY, self.xid, self.out);
-        write_header(self.out, self.kind, self.more);
+        let PartHeader { version, message, kind, more, padding } = self.header;
+        self.start = begin(version, message, self.xid, self.out);
+        self.out.u16(kind);
+        self.out.u16(if more { MORE } else { 0 });
+        self.out.zeros(padding);
     }
 
     /// Adds an entry, closing the part before it if it would become too long.
@@ -249,6 +269,24 @@ impl<'a> Parts<'a> {
         write: impl Fn(&mut Vec<u8>, &T) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         all.iter().try_for_each(|one| self.entry(|out| write(out, one)))
+    }
+
+    /// As `each`, leaving out entries that the version cannot say.
+    pub fn each_expressible<T>(
+        &mut self,
+        all: &[T],
+        write: impl Fn(&mut Vec<u8>, &T) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        self.each(all, |out, one| {
+            let before = out.len();
+            match write(out, one) {
+                Err(EncodeError::Inexpressible(_)) => {
+                    out.truncate(before);
+                    Ok(())
+                }
+                done => done,
+            }
+        })
     }
 
     /// As `each`, for entries that cannot be too long.
@@ -317,7 +355,7 @@ pub(in crate::codec) fn kind_of(body: &Reply) -> Option<u16> {
     })
 }
 
-fn write_desc(out: &mut Vec<u8>, d: &SwitchDesc) {
+pub(in crate::codec) fn write_desc(out: &mut Vec<u8>, d: &SwitchDesc) {
     for text in [&d.manufacturer, &d.hardware, &d.software] {
         out.string(text, 256);
     }
@@ -325,7 +363,7 @@ fn write_desc(out: &mut Vec<u8>, d: &SwitchDesc) {
     out.string(&d.datapath, 256);
 }
 
-fn read_desc(r: &mut Reader<'_>) -> Decoded<SwitchDesc> {
+pub(in crate::codec) fn read_desc(r: &mut Reader<'_>) -> Decoded<SwitchDesc> {
     Ok(SwitchDesc {
         manufacturer: r.string(256)?,
         hardware: r.string(256)?,
@@ -355,7 +393,7 @@ pub(in crate::codec) fn write_flow(
     out.u64(s.packets);
     out.u64(s.bytes);
     write_match(out, &s.matches)?;
-    write_instructions(out, &s.instructions)?;
+    write_instructions(out, &lower::instructions(&s.matches, &s.instructions))?;
     out.patch_len(start, start)
 }
 
@@ -386,14 +424,14 @@ pub(in crate::codec) fn read_flow(version: Version, r: &mut Reader<'_>) -> Decod
     })
 }
 
-fn write_aggregate(out: &mut Vec<u8>, s: &AggregateStats) {
+pub(in crate::codec) fn write_aggregate(out: &mut Vec<u8>, s: &AggregateStats) {
     out.u64(s.packets);
     out.u64(s.bytes);
     out.u32(s.flows);
     out.zeros(4);
 }
 
-fn read_aggregate(r: &mut Reader<'_>) -> Decoded<AggregateStats> {
+pub(in crate::codec) fn read_aggregate(r: &mut Reader<'_>) -> Decoded<AggregateStats> {
     let (packets, bytes, flows) = (r.u64()?, r.u64()?, r.u32()?);
     r.skip(4)?;
     Ok(AggregateStats { packets, bytes, flows })

@@ -4,7 +4,7 @@ use super::{any_port, read_duration, some_port, write_duration};
 use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
-use crate::error::BadRequest;
+use crate::error::{BadRequest, PortModFailed};
 use crate::{
     MacAddr, PacketQueue, PortConfig, PortDesc, PortFeatures, PortMod, PortNo, PortReason, PortState,
     PortStats, PortStatus, QueueConfig, QueueId, QueueStats,
@@ -16,7 +16,7 @@ pub(in crate::codec) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) {
     out.bytes(&p.mac.0);
     out.zeros(2);
     out.string(&p.name, 16);
-    out.u32(p.config.0);
+    out.u32(p.config.0 & !PortConfig::NO_FLOOD.0);
     out.u32(p.state.0);
     for features in [p.current, p.advertised, p.supported, p.peer] {
         out.u32(features.0);
@@ -34,7 +34,7 @@ pub(in crate::codec) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
         port,
         mac,
         name: r.string(16)?,
-        config: PortConfig(r.u32()?),
+        config: PortConfig(r.u32()? & !PortConfig::NO_FLOOD.0),
         state: PortState(r.u32()?),
         current: PortFeatures(r.u32()?),
         advertised: PortFeatures(r.u32()?),
@@ -62,8 +62,8 @@ pub(in crate::codec) fn write_mod(out: &mut Vec<u8>, m: &PortMod) {
     out.zeros(4);
     out.bytes(&m.mac.0);
     out.zeros(2);
-    out.u32(m.config.0);
-    out.u32(m.mask.0);
+    out.u32(m.config.0 & !PortConfig::NO_FLOOD.0);
+    out.u32(m.mask.0 & !PortConfig::NO_FLOOD.0);
     out.u32(m.advertise.0);
     out.zeros(4);
 }
@@ -73,10 +73,19 @@ pub(in crate::codec) fn read_mod(r: &mut Reader<'_>) -> Decoded<PortMod> {
     r.skip(4)?;
     let mac = MacAddr(r.array()?);
     r.skip(2)?;
-    let (config, mask) = (PortConfig(r.u32()?), PortConfig(r.u32()?));
+    let (config, mask) = read_config(r)?;
     let advertise = PortFeatures(r.u32()?);
     r.skip(4)?;
     Ok(PortMod { port, mac, config, mask, advertise })
+}
+
+/// Bits and which of them to change. What only 1.0 knows is unknown here.
+pub(in crate::codec) fn read_config(r: &mut Reader<'_>) -> Decoded<(PortConfig, PortConfig)> {
+    let (config, mask) = (PortConfig(r.u32()?), PortConfig(r.u32()?));
+    if (config.0 | mask.0) & PortConfig::NO_FLOOD.0 != 0 {
+        return Err(PortModFailed::BadConfig.into());
+    }
+    Ok((config, mask))
 }
 
 pub(in crate::codec) fn write_stats(out: &mut Vec<u8>, s: &PortStats) {

@@ -35,7 +35,7 @@ pub(in crate::codec) fn write_stats(out: &mut Vec<u8>, s: &TableStats) {
 pub(in crate::codec) fn read_stats(r: &mut Reader<'_>) -> Decoded<TableStats> {
     let table = TableId(r.u8()?);
     r.skip(3)?;
-    Ok(TableStats { table, active: r.u32()?, lookups: r.u64()?, matched: r.u64()? })
+    Ok(TableStats { table, max_entries: 0, active: r.u32()?, lookups: r.u64()?, matched: r.u64()? })
 }
 
 /// Property types (ofp_table_feature_prop_type); the odd number after each but MATCH and WILDCARDS is for the

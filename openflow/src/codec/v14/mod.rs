@@ -102,7 +102,7 @@ fn decode_body(kind: u8, r: &mut Reader<'_>) -> Decoded<Message> {
         kind::MULTIPART_REQUEST => Message::MultipartRequest(multipart::read_request(r)?),
         kind::MULTIPART_REPLY => Message::MultipartReply(multipart::read_reply(r)?),
         kind::GET_ASYNC_REPLY => {
-            let mut config = NONE;
+            let mut config = AsyncConfig::NONE;
             config.apply(&read_async(r)?);
             Message::GetAsyncReply(config)
         }
@@ -116,16 +116,6 @@ fn decode_body(kind: u8, r: &mut Reader<'_>) -> Decoded<Message> {
     r.finish()?;
     Ok(message)
 }
-
-/// Nothing is sent.
-const NONE: AsyncConfig = AsyncConfig {
-    packet_in: [0; 2],
-    port_status: [0; 2],
-    flow_removed: [0; 2],
-    role_status: [0; 2],
-    table_status: [0; 2],
-    request_forward: [0; 2],
-};
 
 /// The mask of a property of an asynchronous configuration (ofp_async_config_prop_type): those with even numbers hold
 /// for slaves, the odd ones after them for masters and equals.

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::property::{self, Checked};
 use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
+use crate::codec::v13::port::read_config;
 use crate::codec::v13::{read_duration, write_duration};
 use crate::codec::writer::Put;
 use crate::error::{BadProperty, BadRequest};
@@ -23,7 +24,7 @@ pub(super) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) -> Result<(), EncodeEr
     out.bytes(&p.mac.0);
     out.zeros(2);
     out.string(&p.name, 16);
-    out.u32(p.config.0);
+    out.u32(p.config.0 & !PortConfig::NO_FLOOD.0);
     out.u32(p.state.0);
     out.u16(ETHERNET);
     out.u16(32);
@@ -43,7 +44,7 @@ pub(super) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
     let mac = MacAddr(r.array()?);
     r.skip(2)?;
     let mut desc = PortDesc::new(port, mac, r.string(16)?);
-    desc.config = PortConfig(r.u32()?);
+    desc.config = PortConfig(r.u32()? & !PortConfig::NO_FLOOD.0);
     desc.state = PortState(r.u32()?);
     property::read(&mut r, |kind, body| {
         if kind != ETHERNET {
@@ -78,8 +79,8 @@ pub(super) fn write_mod(out: &mut Vec<u8>, m: &PortMod) {
     out.zeros(4);
     out.bytes(&m.mac.0);
     out.zeros(2);
-    out.u32(m.config.0);
-    out.u32(m.mask.0);
+    out.u32(m.config.0 & !PortConfig::NO_FLOOD.0);
+    out.u32(m.mask.0 & !PortConfig::NO_FLOOD.0);
     if !m.advertise.is_empty() {
         out.u16(ETHERNET);
         out.u16(8);
@@ -92,7 +93,7 @@ pub(super) fn read_mod(r: &mut Reader<'_>) -> Decoded<PortMod> {
     r.skip(4)?;
     let mac = MacAddr(r.array()?);
     r.skip(2)?;
-    let (config, mask) = (PortConfig(r.u32()?), PortConfig(r.u32()?));
+    let (config, mask) = read_config(r)?;
     let mut advertise = None;
     property::read(r, |kind, body| {
         if kind != ETHERNET {

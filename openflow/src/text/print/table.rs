@@ -60,7 +60,7 @@ pub(super) fn write_stats(f: &mut Formatter<'_>, all: &[TableStats], names: &Nam
         |stats| stats.table,
         same,
         |f, stats| {
-            let TableStats { table, active, lookups, matched } = stats;
+            let TableStats { table, active, lookups, matched, .. } = stats;
             write!(f, "  table {table}")?;
             if names.table_name(*table).is_some() {
                 write!(f, " ({})", TableName(*table, names))?;
