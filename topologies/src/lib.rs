@@ -19,7 +19,7 @@ use std::path::Path;
 pub use diagnostics::{Diagnostic, Diagnostics, Source, closest};
 pub use model::{
     BuiltIn, End, Expect, FailMode, FunctionNode, Host, Interface, Link, Model, Node, NodeIdx, NodeKind,
-    Program, Route, Switch, Target, Test, TestKind, Vm, namespace,
+    Program, Protocol, Route, Switch, Target, Test, TestKind, Vm, namespace,
 };
 pub use operation::{Device, Layout, Operation, Resource, plan};
 pub use schema::schema;

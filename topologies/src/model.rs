@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use controller_api::{Chain, Cidr, Function, Network, PortQueues, Router};
 use packet::MacAddr;
 
-pub use crate::spec::{BuiltIn, Expect, FailMode};
+pub use crate::spec::{BuiltIn, Expect, FailMode, Protocol};
 
 /// Index of a node in [`Model::nodes`].
 pub type NodeIdx = usize;
@@ -133,6 +133,8 @@ pub struct Switch {
     pub dpid: u64,
     /// What it does without a controller.
     pub fail_mode: FailMode,
+    /// Versions of OpenFlow it speaks; OpenFlow13 among them.
+    pub protocols: Vec<Protocol>,
 }
 
 /// A host.

@@ -9,7 +9,7 @@ use controller_api::Cidr;
 use packet::MacAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{End, FailMode, Interface, Model, NodeKind, Program, Route, Vm};
+use crate::model::{End, FailMode, Interface, Model, NodeKind, Program, Protocol, Route, Vm};
 
 /// How the engines are spread over processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum Operation {
         dpid: u64,
         /// What it does without a controller.
         fail_mode: FailMode,
+        /// Versions of OpenFlow it speaks.
+        protocols: Vec<Protocol>,
     },
     /// Start a router, not yet configured.
     StartRouter {
@@ -194,6 +196,7 @@ pub fn plan(model: &Model, layout: Layout) -> Vec<Operation> {
                 name: node.name.clone(),
                 dpid: switch.dpid,
                 fail_mode: switch.fail_mode,
+                protocols: switch.protocols.clone(),
             }),
             NodeKind::Router => plan.push(Operation::StartRouter { name: node.name.clone() }),
             _ => {}

@@ -59,6 +59,34 @@ pub struct SwitchSpec {
     /// What it does without a controller; absent: secure.
     #[serde(default)]
     pub fail_mode: Option<FailMode>,
+    /// Versions of OpenFlow it speaks; absent: all. The controller of the topology needs OpenFlow13.
+    #[serde(default)]
+    pub protocols: Option<Vec<Protocol>>,
+}
+
+/// A version of OpenFlow, named as in ovs-vsctl.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// 1.0.
+    OpenFlow10,
+    /// 1.3.
+    OpenFlow13,
+    /// 1.4.
+    OpenFlow14,
+}
+
+impl Protocol {
+    /// Every version that is spoken.
+    pub const ALL: [Self; 3] = [Self::OpenFlow10, Self::OpenFlow13, Self::OpenFlow14];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenFlow10 => "OpenFlow10",
+            Self::OpenFlow13 => "OpenFlow13",
+            Self::OpenFlow14 => "OpenFlow14",
+        }
+    }
 }
 
 /// What a switch does without a controller.

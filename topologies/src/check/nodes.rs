@@ -11,7 +11,7 @@ use packet::MacAddr;
 use super::{Context, check_name, units};
 use crate::diagnostics::Diagnostic;
 use crate::model::{FunctionNode, Host, Interface, Node, NodeKind, Program, Route, Switch, Vm};
-use crate::spec::{BuiltIn, FunctionSpec, InterfaceSpec, NodeSpec, RouteSpec, SwitchSpec, VmSpec};
+use crate::spec::{BuiltIn, FunctionSpec, InterfaceSpec, NodeSpec, Protocol, RouteSpec, SwitchSpec, VmSpec};
 use crate::yaml::join;
 
 /// MTU where none is said.
@@ -32,7 +32,10 @@ pub(super) fn resolve(c: &mut Context<'_>) -> Vec<Node> {
         check_name(c, at, "node", name);
         let Some(spec) = c.spec.nodes.get(name) else { continue };
         let kind = match spec {
-            NodeSpec::Switch(spec) => NodeKind::Switch(switch(spec, &taken, &mut next_dpid)),
+            NodeSpec::Switch(spec) => {
+                check_protocols(c, name, spec);
+                NodeKind::Switch(switch(spec, &taken, &mut next_dpid))
+            }
             NodeSpec::Router(_) => NodeKind::Router,
             NodeSpec::Host(spec) => NodeKind::Host(Host {
                 interfaces: interfaces(c, idx, name, &spec.interfaces),
@@ -78,7 +81,18 @@ fn switch(spec: &SwitchSpec, taken: &BTreeSet<u64>, next: &mut u64) -> Switch {
         },
         |dpid| dpid.0,
     );
-    Switch { dpid, fail_mode: spec.fail_mode.unwrap_or_default() }
+    let protocols = spec.protocols.clone().unwrap_or_else(|| Protocol::ALL.to_vec());
+    Switch { dpid, fail_mode: spec.fail_mode.unwrap_or_default(), protocols }
+}
+
+/// The controller of a topology speaks one version.
+fn check_protocols(c: &mut Context<'_>, name: &str, spec: &SwitchSpec) {
+    let lacking = |protocols: &Vec<Protocol>| !protocols.contains(&Protocol::OpenFlow13);
+    if spec.protocols.as_ref().is_some_and(lacking) {
+        let at = c.tree.value(&format!("nodes/{name}/protocols"));
+        let what = "OpenFlow13 is missing, which the controller speaks";
+        c.wrong(at, format!("node {name}"), what);
+    }
 }
 
 fn function(c: &mut Context<'_>, idx: usize, name: &str, spec: &FunctionSpec) -> FunctionNode {

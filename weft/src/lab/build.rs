@@ -11,7 +11,7 @@ use controller_api::client::Client;
 use netio::link::{self, Netlink};
 use netio::netns::Namespace;
 use tokio_util::sync::CancellationToken;
-use topology::{Device, Interface, Layout, Model, NodeKind, Operation, Program, Vm};
+use topology::{Device, Interface, Layout, Model, NodeKind, Operation, Program, Switch, Vm};
 
 use super::clock::Deadline;
 use super::engines::Engines;
@@ -214,12 +214,13 @@ impl Lab {
             // Opening the port makes the device; its name stands in the journal from here on.
             Operation::CreateTap { .. } => Ok(()),
             Operation::StartController => self.start_controller(plan).await,
-            Operation::StartSwitch { name, dpid, fail_mode } => match self.engines.as_mut() {
-                Some(engines) => engines.start_switch(name, *dpid, *fail_mode).await,
-                None => {
-                    self.start_process(name, split::switch(name, *dpid, *fail_mode, self.openflow)?).await
+            Operation::StartSwitch { name, dpid, fail_mode, protocols } => {
+                let switch = Switch { dpid: *dpid, fail_mode: *fail_mode, protocols: protocols.clone() };
+                match self.engines.as_mut() {
+                    Some(engines) => engines.start_switch(name, &switch).await,
+                    None => self.start_process(name, split::switch(name, &switch, self.openflow)?).await,
                 }
-            },
+            }
             Operation::StartRouter { name } => match self.engines.as_mut() {
                 Some(engines) => engines.start_router(name).await,
                 None => self.start_process(name, split::router(name)?).await,

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::Context;
 use openflow::Dpid;
 use packet::PortNo;
-use topology::FailMode;
+use topology::{FailMode, Switch};
 
 use crate::controllerd::{self, ControllerHandle, ControllerSpec, RouterChange, RouterSink};
 use crate::plane::{Plane, default_workers};
@@ -66,9 +66,11 @@ impl Engines {
     }
 
     /// Starts a switch that speaks to the controller over an in-memory pipe.
-    pub async fn start_switch(&mut self, name: &str, dpid: u64, fail_mode: FailMode) -> anyhow::Result<()> {
-        let mut spec = SwitchSpec::new(name, Dpid(dpid));
-        spec.fail_mode = match fail_mode {
+    pub async fn start_switch(&mut self, name: &str, switch: &Switch) -> anyhow::Result<()> {
+        let mut spec = SwitchSpec::new(name, Dpid(switch.dpid));
+        spec.protocols =
+            switch.protocols.iter().map(|protocol| protocol.name().parse()).collect::<Result<_, _>>()?;
+        spec.fail_mode = match switch.fail_mode {
             FailMode::Secure => vswitch::FailMode::Secure,
             FailMode::Standalone => vswitch::FailMode::Standalone,
         };

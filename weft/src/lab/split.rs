@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use controller_api::client::Client;
 use controller_api::{PortAdd, Router};
-use topology::{FailMode, Layout, Model, NodeKind};
+use topology::{FailMode, Layout, Model, NodeKind, Switch};
 
 use super::clock::Deadline;
 
@@ -38,20 +38,16 @@ pub fn controller(rest: &[SocketAddr]) -> anyhow::Result<Command> {
 }
 
 /// A switch.
-pub fn switch(
-    name: &str,
-    dpid: u64,
-    fail_mode: FailMode,
-    openflow: Option<SocketAddr>,
-) -> anyhow::Result<Command> {
+pub fn switch(name: &str, switch: &Switch, openflow: Option<SocketAddr>) -> anyhow::Result<Command> {
     let openflow = openflow.context("the controller is started first")?;
     let mut command = weft("switch", name)?;
-    let fail_mode = match fail_mode {
+    let fail_mode = match switch.fail_mode {
         FailMode::Secure => "secure",
         FailMode::Standalone => "standalone",
     };
-    command.args(["--dpid", &format!("{dpid:x}"), "--controller", &format!("tcp:{openflow}")]);
-    command.args(["--fail-mode", fail_mode]);
+    command.args(["--dpid", &format!("{:x}", switch.dpid), "--controller", &format!("tcp:{openflow}")]);
+    let protocols: Vec<_> = switch.protocols.iter().map(|protocol| protocol.name()).collect();
+    command.args(["--fail-mode", fail_mode, "--protocols", &protocols.join(",")]);
     Ok(command)
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use netio::PortSpec;
-use openflow::Dpid;
+use openflow::{Dpid, Version};
 use packet::PortNo;
 use vswitch::FailMode;
 
@@ -42,6 +42,9 @@ pub struct Args {
     /// action_set, group or packet_out. By default 1000 for no_match and invalid_ttl, 50000 for each of the others.
     #[arg(long = "packet-in-rate", value_name = "[REASON=]RATE[,BURST]|off")]
     packet_in_rates: Vec<RateArg>,
+    /// Versions of OpenFlow to speak, named as in ovs-vsctl: OpenFlow10, OpenFlow13, OpenFlow14; by default all of them.
+    #[arg(long, value_delimiter = ',', value_name = "VERSION")]
+    protocols: Vec<Version>,
     /// Worker threads; by default as many as there are cores, at most four.
     #[arg(long, value_parser = worker_count)]
     workers: Option<usize>,
@@ -103,6 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .fold(packet_in::DEFAULT, |rates, arg| arg.apply(rates)),
             controllers: args.controllers.into_iter().map(Target::Net).collect(),
             listen: args.listen,
+            protocols: if args.protocols.is_empty() { Version::ALL.to_vec() } else { args.protocols },
             tls: args.tls.load()?,
             run_dir: Some(run_dir()?),
         };

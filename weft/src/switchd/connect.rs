@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::Clock;
+use openflow::Version;
 use tokio::sync::mpsc;
 
 use super::Target;
@@ -19,7 +20,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Connects to a controller, again whenever that ends.
 pub async fn keep_connected(
     target: Target,
-    tls: Option<Arc<Tls>>,
+    (versions, tls): (Vec<Version>, Option<Arc<Tls>>),
     owner: mpsc::Sender<Request>,
     clock: Clock,
 ) {
@@ -27,7 +28,7 @@ pub async fn keep_connected(
     // Said once, not at each attempt.
     let mut told = String::new();
     while !owner.is_closed() {
-        let established = attempt((&target, tls.as_deref()), &owner, clock, &mut told).await;
+        let established = attempt((&target, &versions, tls.as_deref()), &owner, clock, &mut told).await;
         if established {
             wait = FIRST_WAIT;
             told.clear();
@@ -40,17 +41,17 @@ pub async fn keep_connected(
 
 /// One connection to its end; whether it came to be.
 async fn attempt(
-    (target, tls): (&Target, Option<&Tls>),
+    (target, versions, tls): (&Target, &[Version], Option<&Tls>),
     owner: &mpsc::Sender<Request>,
     clock: Clock,
     told: &mut String,
 ) -> bool {
     match target {
         Target::Pipe(connector) => {
-            serve(connector.connect(), far("in process".to_owned()), owner.clone(), clock).await
+            serve(connector.connect(), far("in process".to_owned(), versions), owner.clone(), clock).await
         }
         Target::Net(target) => match channel::connect(target, tls).await {
-            Ok(stream) => serve(stream, far(target.to_string()), owner.clone(), clock).await,
+            Ok(stream) => serve(stream, far(target.to_string(), versions), owner.clone(), clock).await,
             Err(error) => {
                 let error = format!("{error:#}");
                 if *told != error {
@@ -64,16 +65,16 @@ async fn attempt(
 }
 
 /// A controller that we connect to.
-fn far(name: String) -> Far {
-    Far { name, service: false }
+fn far(name: String, versions: &[Version]) -> Far {
+    Far { versions: versions.to_vec(), name, service: false }
 }
 
 /// Serves whoever connects to us.
-pub async fn accept(listener: Listener, owner: mpsc::Sender<Request>, clock: Clock) {
+pub async fn accept(listener: Listener, versions: Vec<Version>, owner: mpsc::Sender<Request>, clock: Clock) {
     channel::accept(listener, MAX_CONNECTIONS, move |stream, name| {
-        let owner = owner.clone();
+        let (owner, versions) = (owner.clone(), versions.clone());
         async move {
-            serve(stream, Far { name, service: true }, owner, clock).await;
+            serve(stream, Far { versions, name, service: true }, owner, clock).await;
         }
     })
     .await;

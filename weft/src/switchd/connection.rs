@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dataplane::Clock;
-use openflow::{Event, Message, Session, SessionConfig, Side, Version, Xid};
+use openflow::{AsyncChange, Event, Message, Session, SessionConfig, Side, Version, Xid};
 use packet::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -24,21 +24,20 @@ pub type Outbox = mpsc::UnboundedReceiver<(Xid, Message)>;
 /// Who is at the other end.
 #[derive(Debug)]
 pub struct Far {
+    /// The versions offered to it.
+    pub versions: Vec<Version>,
     /// For logs.
     pub name: String,
     /// It connected to us, not we to it.
     pub service: bool,
 }
 
-/// What a switch speaks; the session takes the highest that the peer speaks too.
-const VERSIONS: [Version; 2] = [Version::V13, Version::V14];
-
 /// Serves one connection to its end; tells whether the sides had agreed on a version.
 pub async fn serve<S>(stream: S, far: Far, owner: mpsc::Sender<Request>, clock: Clock) -> bool
 where
     S: AsyncRead + AsyncWrite,
 {
-    let config = SessionConfig { versions: VERSIONS.to_vec(), ..SessionConfig::default() };
+    let config = SessionConfig { versions: far.versions.clone(), ..SessionConfig::default() };
     let session = Session::new(clock.now(), Side::Switch, config);
     let (reader, writer) = tokio::io::split(stream);
     tokio::pin!(reader, writer);
@@ -115,6 +114,12 @@ impl Connection {
                         let (name, service) = (self.far.name.clone(), self.far.service);
                         let peer = Peer { name, service, sender };
                         self.owner.send(Request::Connected { conn: self.conn, peer }).await?;
+                        // Before 1.3 a controller is sent what no flow matched, without asking.
+                        if version < Version::V13 {
+                            let misses = AsyncChange { misses: Some(true), ..AsyncChange::default() };
+                            let message = Message::SetAsync(misses);
+                            burst.push(Received { xid: Xid(0), message, head: Box::default() });
+                        }
                     }
                     Some(Event::Message { xid, message }) => {
                         burst.push(Received { xid, message, head: self.session.last_request().into() });

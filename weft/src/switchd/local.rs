@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dataplane::Clock;
+use openflow::Version;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -37,13 +38,19 @@ pub async fn bind(run_dir: &Path, name: &str) -> anyhow::Result<(UnixListener, S
 }
 
 /// Serves tools until it is aborted, and with it they are.
-pub async fn accept(listener: UnixListener, owner: mpsc::Sender<Request>, clock: Clock) {
+pub async fn accept(
+    listener: UnixListener,
+    versions: Vec<Version>,
+    owner: mpsc::Sender<Request>,
+    clock: Clock,
+) {
     let mut tools = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if tools.len() < MAX_TOOLS => match accepted {
                 Ok((stream, _)) => {
-                    let far = Far { name: "unix:".to_owned(), service: true };
+                    let name = "unix:".to_owned();
+                    let far = Far { versions: versions.clone(), name, service: true };
                     tools.spawn(serve(stream, far, owner.clone(), clock));
                 }
                 Err(error) => {

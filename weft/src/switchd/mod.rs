@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use netio::PortSpec;
-use openflow::{Dpid, FlowStats};
+use openflow::{Dpid, FlowStats, Version};
 use packet::PortNo;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -57,6 +57,8 @@ pub struct SwitchSpec {
     pub listen: Vec<Listen>,
     /// Keys, for controllers and places that need them.
     pub tls: Option<Arc<Tls>>,
+    /// The versions of OpenFlow it speaks, at least one.
+    pub protocols: Vec<Version>,
     /// Where its unix sockets are made: `NAME.sock` for the API, `NAME.mgmt` for OpenFlow; none for no sockets.
     pub run_dir: Option<PathBuf>,
 }
@@ -72,6 +74,7 @@ impl SwitchSpec {
             controllers: Vec::new(),
             listen: Vec::new(),
             tls: None,
+            protocols: Version::ALL.to_vec(),
             run_dir: None,
         }
     }
@@ -154,15 +157,20 @@ pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandl
     handle.owner = Some(tokio::spawn(owner.run(inbox)));
     for listener in listeners {
         handle.listening.push(listener.place()?);
-        let task = connect::accept(listener, handle.client.requests.clone(), clock);
+        let task = connect::accept(listener, spec.protocols.clone(), handle.client.requests.clone(), clock);
         handle.tasks.push(tokio::spawn(task).abort_handle());
     }
     for target in spec.controllers.clone() {
-        let task = connect::keep_connected(target, spec.tls.clone(), handle.client.requests.clone(), clock);
+        let task = connect::keep_connected(
+            target,
+            (spec.protocols.clone(), spec.tls.clone()),
+            handle.client.requests.clone(),
+            clock,
+        );
         handle.tasks.push(tokio::spawn(task).abort_handle());
     }
     if let Some((listener, file)) = tools {
-        let task = local::accept(listener, handle.client.requests.clone(), clock);
+        let task = local::accept(listener, spec.protocols.clone(), handle.client.requests.clone(), clock);
         handle.tasks.push(tokio::spawn(task).abort_handle());
         handle.tools = Some(file);
     }
