@@ -1,12 +1,12 @@
 //! The weft controller over bridges of Open vSwitch.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use controller_api::client::Client;
 use controller_api::{Network, State, Stored, TraceRequest};
-use system_tests::{Namespace, Ovs, Process, Sandbox, Weft, run, veth_pair, wait_call as wait, wait_until};
+use system_tests::{
+    Namespace, Ovs, Process, Sandbox, Weft, run, transfer, veth_pair, wait_call as wait, wait_until,
+};
 
 /// Longest wait for anything to become true.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -143,27 +143,6 @@ fn traffic_crosses_open_vswitch_and_a_weft_switch() {
         hosts.iter().map(|host| format!("{} {:?}", host.port, host.network)).collect();
     hosts.sort();
     assert_eq!(hosts, ["br1:1 Some(\"blue\")", "s2:1 Some(\"blue\")"]);
-}
-
-/// Sends `n_bytes` from one host to another; what arrived.
-fn transfer(from: &Namespace, to: &Namespace, address: &str, n_bytes: usize) -> usize {
-    let listener = to.enter(|| TcpListener::bind(address).expect("the address is the host's"));
-    std::thread::scope(|scope| {
-        let receive = scope.spawn(move || {
-            let (mut stream, _) = listener.accept().expect("a listener accepts");
-            let mut bytes = Vec::new();
-            stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
-            let _ = stream.read_to_end(&mut bytes);
-            bytes.len()
-        });
-        let mut stream = from.enter(|| {
-            TcpStream::connect_timeout(&address.parse().expect("an address"), DEADLINE).expect("TCP connects")
-        });
-        stream.set_write_timeout(Some(DEADLINE)).expect("not zero");
-        stream.write_all(&vec![7; n_bytes]).expect("TCP transfers");
-        drop(stream);
-        receive.join().expect("the receiver does not panic")
-    })
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! weft beside other people's software: Debian's Open vSwitch.
+//! weft beside other people's software: Open vSwitch, os-ken, FAUCET, tshark.
 
 mod controller;
 mod differential;
+mod faucet;
 mod ofctl;
+mod os_ken;
 mod ovs;
 mod tls;
 mod weft_ofctl;

@@ -18,23 +18,27 @@
 //! Everything here panics with what was expected, what was seen and the logs that explain it: a panic is how a test
 //! fails. Waits are level-triggered with a deadline ([`wait_until`]), never a sleep.
 
+mod controllers;
 mod namespace;
 mod ovs;
 mod process;
 mod raw;
 mod rest;
 mod sandbox;
+mod tcp;
 mod unixctl;
 mod vm;
 mod wait;
 mod weft;
 
+pub use controllers::controller_command;
 pub use namespace::{Namespace, veth_pair};
 pub use ovs::Ovs;
 pub use process::{Finished, Process, run};
 pub use raw::RawSocket;
 pub use rest::wait_call;
 pub use sandbox::{Sandbox, Snapshot};
+pub use tcp::{connects, transfer};
 pub use unixctl::UnixCtl;
 pub use vm::Vm;
 pub use wait::{free_port, wait_for, wait_until};

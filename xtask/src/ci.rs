@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::check::{SYSTEM_TESTS, has_nextest, is_summary, stages_of_check};
 use crate::metadata::Metadata;
 use crate::shell::{self, Stages, cargo};
-use crate::{debian, fuzz, vm_image};
+use crate::{debian, fuzz, python, vm_image};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 30;
@@ -40,6 +40,7 @@ fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> 
     stages.run("Debian packages", debian::install_missing)?;
     let env = test_environment()?;
     stages.run("VM image", vm_image::run)?;
+    stages.run("Python packages", python::install)?;
     stages.run("release build", || {
         shell::run(&mut cargo(&["build", "--release", "--package", "weft", "--locked"]))
     })?;

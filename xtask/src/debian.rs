@@ -13,6 +13,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("iperf3", "measures TCP between namespaces"),
     ("iproute2", "makes the namespaces of tests"),
     ("openvswitch-switch", "peer of the interop tests"),
+    ("python3-dev", "builds parts of FAUCET"),
+    ("python3-venv", "holds other people's controllers"),
     ("qemu-system-x86", "runs the VMs"),
     ("tshark", "decodes what weft sends"),
     ("xz-utils", "unpacks kernel modules"),

@@ -1,4 +1,4 @@
-//! The project's own tooling: `cargo xtask check|tidy|bench|cert|fuzz|ci|vm-image`.
+//! The project's own tooling: `cargo xtask check|tidy|bench|cert|fuzz|ci|python|vm-image`.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ mod ci;
 mod debian;
 mod fuzz;
 mod metadata;
+mod python;
 mod shell;
 mod tidy;
 mod vm_image;
@@ -36,6 +37,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Install what the tests need, then check and the system tests with the release binary.
     Ci(ci::Args),
+    /// Install the controllers of the interop tests from PyPI.
+    Python,
     /// Make kernel and initrd of the test VM in build/vm from Debian packages.
     VmImage,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Cert(args) => cert::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Ci(args) => ci::run(&args),
+        Command::Python => python::install(),
         Command::VmImage => vm_image::run(),
     };
     match result {
