@@ -194,7 +194,9 @@ pub(crate) fn conds(matches: &Match) -> Option<Vec<Cond>> {
         put(SRC_VALID, valid, valid);
     }
     let words = (0..N_WORDS).filter(|&word| mask[word] != 0);
-    Some(words.map(|word| Cond { word: word as u8, value: value[word], mask: mask[word] }).collect())
+    let mut conds = Vec::with_capacity(words.clone().count());
+    conds.extend(words.map(|word| Cond { word: word as u8, value: value[word], mask: mask[word] }));
+    Some(conds)
 }
 
 /// How far a frame must be read for these bits.

@@ -195,17 +195,17 @@ impl Snapshot {
         }
     }
 
-    fn apply(&mut self, op: &Op) {
+    fn apply(&mut self, op: Op) {
         match op {
-            Op::Insert(flow) => self.tables[usize::from(flow.value.table)].insert(flow.clone()),
-            Op::Remove(flow) => self.tables[usize::from(flow.value.table)].remove(flow),
-            Op::Ports(ports) => self.ports = ports.clone(),
-            Op::Group(group, Some(new)) => drop(self.groups.insert(*group, new.clone())),
-            Op::Group(group, None) => drop(self.groups.remove(group)),
-            Op::Meter(meter, Some(new)) => drop(self.meters.insert(*meter, new.clone())),
-            Op::Meter(meter, None) => drop(self.meters.remove(meter)),
-            Op::Layout(layout) => self.layout = layout.clone(),
-            Op::Options(options) => self.options = *options,
+            Op::Insert(flow) => self.tables[usize::from(flow.value.table)].insert(flow),
+            Op::Remove(flow) => self.tables[usize::from(flow.value.table)].remove(&flow),
+            Op::Ports(ports) => self.ports = ports,
+            Op::Group(group, Some(new)) => drop(self.groups.insert(group, new)),
+            Op::Group(group, None) => drop(self.groups.remove(&group)),
+            Op::Meter(meter, Some(new)) => drop(self.meters.insert(meter, new)),
+            Op::Meter(meter, None) => drop(self.meters.remove(&meter)),
+            Op::Layout(layout) => self.layout = layout,
+            Op::Options(options) => self.options = options,
         }
     }
 }
@@ -266,9 +266,8 @@ impl Publisher {
         }
         let epoch = self.live.epoch + 1;
         let idle = Arc::get_mut(&mut self.idle)?;
-        for op in self.behind.drain(..).chain(self.pending.iter().cloned()) {
-            idle.apply(&op);
-        }
+        self.behind.drain(..).for_each(|op| idle.apply(op));
+        self.pending.iter().for_each(|op| idle.apply(op.clone()));
         note_changes(&mut self.changes, &mut self.tested_from, epoch, &self.pending);
         idle.epoch = epoch;
         idle.changes.clone_from(&self.changes);

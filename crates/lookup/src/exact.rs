@@ -107,13 +107,37 @@ impl ExactMap {
         if (self.len + 1) * 10 > (self.bucket_mask + 1) * WAYS * 9 {
             self.grow(None);
         }
+        self.len += 1;
+        if let Some(at) = self.vacant(key) {
+            self.data[at] = TAKEN | u64::from(value);
+            self.data[at + 1..=at + key.len()].copy_from_slice(key);
+            return None;
+        }
         let mut homeless = vec![TAKEN | u64::from(value)];
         homeless.extend_from_slice(key);
         if !self.place(&mut homeless) {
             self.grow(Some(homeless));
         }
-        self.len += 1;
         None
+    }
+
+    /// A place for a key that needs no other to move.
+    fn vacant(&self, key: &[u64]) -> Option<usize> {
+        let (first, second) = self.buckets(self.secret.hash(key));
+        let stride = self.stride();
+        let places = |bucket: usize| (bucket..).step_by(stride).take(WAYS);
+        places(first).chain(places(second)).find(|&at| self.data[at] & TAKEN == 0)
+    }
+
+    /// Puts an entry that is not there yet, moving others if need be.
+    fn settle(&mut self, entry: &[u64]) -> bool {
+        match self.vacant(&entry[1..]) {
+            Some(at) => {
+                self.data[at..at + entry.len()].copy_from_slice(entry);
+                true
+            }
+            None => self.place(&mut entry.to_vec()),
+        }
     }
 
     /// Finds a place for an entry, moving others; false with the last one moved aside in `homeless`.
@@ -146,7 +170,7 @@ impl ExactMap {
             self.data = vec![0; n_buckets * WAYS * stride];
             let entries = old.chunks_exact(stride).filter(|e| e[0] & TAKEN != 0);
             let mut entries = entries.chain(extra.as_deref());
-            if entries.all(|entry| self.place(&mut entry.to_vec())) {
+            if entries.all(|entry| self.settle(entry)) {
                 return;
             }
             // Not the size but the secret is to blame if the table is nearly empty.

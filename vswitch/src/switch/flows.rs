@@ -3,6 +3,7 @@
 use core::cmp::{Ordering, Reverse};
 use core::time::Duration;
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use lookup::{Cond, Index, Rule, Secret, Slab};
@@ -90,6 +91,7 @@ pub(super) struct Flows {
     records: Records,
     tables: Vec<TableRecord>,
     users: BTreeSet<(Used, Index)>,
+    shared: Shared,
     /// Counts flows and stamps.
     n_made: u64,
 }
@@ -99,6 +101,36 @@ struct TableRecord {
     index: TableIndex,
     lookups: u64,
     matched: u64,
+}
+
+/// Lists of instructions that were seen lately: many flows do the same.
+#[derive(Debug)]
+struct Shared {
+    lists: Vec<Arc<[Instruction]>>,
+    hasher: RandomState,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { lists: vec![Arc::default(); 256], hasher: RandomState::new() }
+    }
+}
+
+impl Shared {
+    /// The same list, without room for more.
+    fn list(&mut self, instructions: Vec<Instruction>) -> Arc<[Instruction]> {
+        let at = self.hasher.hash_one(&instructions) as usize % self.lists.len();
+        if *self.lists[at] != *instructions {
+            let shrunk = instructions.into_iter().map(|mut instruction| {
+                if let Instruction::ApplyActions(all) | Instruction::WriteActions(all) = &mut instruction {
+                    all.shrink_to_fit();
+                }
+                instruction
+            });
+            self.lists[at] = shrunk.collect();
+        }
+        self.lists[at].clone()
+    }
 }
 
 /// A match with its words, as the tables compare it.
@@ -248,6 +280,7 @@ impl Flows {
             records: Slab::new(),
             tables: (0..n_tables).map(table).collect(),
             users: BTreeSet::new(),
+            shared: Shared::default(),
             n_made: 0,
         }
     }
@@ -424,6 +457,7 @@ impl Flows {
     /// Adds the flow that a message describes, whose table, priority and match no other has.
     pub(super) fn add(&mut self, now: Instant, flow_mod: FlowMod, key: Key, body: Body) -> Index {
         let stamp = self.stamp();
+        let instructions = self.shared.list(flow_mod.instructions);
         // The highest priority wins; among equals, of which the standard says nothing, the older.
         let rank = u64::from(flow_mod.priority.0) << 48 | ((1 << 48) - 1 - stamp);
         let table = flow_mod.table;
@@ -439,7 +473,7 @@ impl Flows {
             table,
             impossible,
             cookie: flow_mod.cookie,
-            instructions: flow_mod.instructions.into(),
+            instructions,
             flags: flow_mod.flags,
             importance: flow_mod.importance,
             idle_timeout: flow_mod.idle_timeout,
@@ -496,13 +530,14 @@ impl Flows {
         body: Body,
     ) -> Option<FlowRecord> {
         let stamp = self.stamp();
+        let instructions = self.shared.list(flow_mod.instructions);
         let old = self.get(flow)?;
         let rank = u64::from(flow_mod.priority.0) << 48 | ((1 << 48) - 1 - stamp);
         let value = entry(flow, stamp, old.table, body);
         Some(FlowRecord {
             rule: Arc::new(Rule { rank, conds: old.rule.conds.clone(), value }),
             cookie: flow_mod.cookie,
-            instructions: flow_mod.instructions.into(),
+            instructions,
             flags: flow_mod.flags,
             importance: flow_mod.importance,
             idle_timeout: flow_mod.idle_timeout,

@@ -269,3 +269,24 @@ fn requests_that_come_again_do_not_scan() {
         assert!(!flows.overlaps(TableId(0), Priority(2), &by_mac(at)));
     }
 }
+
+/// Flows that do the same share what says so.
+#[test]
+fn instructions_are_shared() {
+    let mut flows = Flows::new(1, Secret::from_seed(1));
+    let mut add = |n: u64, port: u32| {
+        let mut actions = Vec::with_capacity(8);
+        actions.push(Action::output(PortNo(port)));
+        let matches = Match::new().eth_dst(openflow::MacAddr::from_u64(n));
+        let flow = FlowMod::add(TableId(0), Priority(1), matches, vec![Instruction::ApplyActions(actions)]);
+        let key = Key::of(&flow.matches);
+        let flow = flows.add(Instant::ZERO, flow, key, Body::default());
+        flows.get(flow).expect("it is there").instructions.clone()
+    };
+    let (first, other, second) = (add(1, 1), add(2, 2), add(3, 1));
+    assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
+    match &*other {
+        [Instruction::ApplyActions(actions)] => assert_eq!((actions.len(), actions.capacity()), (1, 1)),
+        other => panic!("{other:?}"),
+    }
+}
