@@ -21,15 +21,17 @@ const FLAGS: &[&str] = &[
     "-Cdebug-assertions",
 ];
 
-/// Builds every target of the tree at `tree`; returns the folder of the binaries.
+/// Builds targets of the tree at `tree`; returns the folder of the binaries.
 ///
 /// # Errors
 /// When there is no C++ compiler, or the tree does not build.
-pub fn build(tree: &Path) -> Result<PathBuf> {
+pub fn build(tree: &Path, targets: &[String]) -> Result<PathBuf> {
     if !shell::has_program("c++") && !shell::has_program("g++") {
         bail!("libFuzzer is C++: install a compiler, on Debian `sudo apt-get install g++`");
     }
-    shell::run(&mut command(tree, &["build", "--bins"]))?;
+    let mut command = command(tree, &["build"]);
+    command.args(targets.iter().flat_map(|target| ["--bin", target]));
+    shell::run(&mut command)?;
     Ok(target_dir()?.join(TRIPLE).join("release"))
 }
 

@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
         return planted::run(&args.names);
     }
     let targets = chosen(&args.names)?;
-    let binaries = build::build(shell::root())?;
+    let binaries = build::build(shell::root(), &targets)?;
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     run::run_all(&targets, &binaries, args.seconds, jobs)
 }

@@ -96,7 +96,7 @@ fn hunt(bug: &Bug) -> Result<Option<Duration>> {
     let mut apply = command("git", &["apply", &patch]);
     // Inside a repository, git would take paths from its root.
     shell::run_quietly(apply.current_dir(&tree).env("GIT_CEILING_DIRECTORIES", grown()))?;
-    let binaries = build::build(&tree)?;
+    let binaries = build::build(&tree, core::slice::from_ref(&bug.target))?;
     let start = Instant::now();
     let places = Places::new(&dir, shell::root(), &bug.target);
     let outcome = run_one(&bug.target, &binaries, &places, PATIENCE.as_secs())?;
