@@ -73,7 +73,7 @@ fn is_split(bytes: &[u8]) -> bool {
 
 fn stream(side: Side, version: Version, data: &[u8], piece: usize) {
     let now = Instant::from_secs(1);
-    let versions = vec![Version::V13, Version::V14];
+    let versions = vec![Version::V10, Version::V13, Version::V14];
     let mut session = Session::new(now, side, SessionConfig { versions, ..SessionConfig::default() });
     let hello = [version.number(), 0, 0, 8, 0, 0, 0, 1];
     session.handle_bytes(now, &hello);
