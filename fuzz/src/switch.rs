@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use openflow::{Band, BandKind, MeterFlags, MeterId, MeterMod, MeterModCommand};
+
 use crate::operations::{self, Op};
 
 /// The first byte says whether there is a cache and which flows there are before; operations follow, each of `OP_SIZE`
@@ -12,10 +14,23 @@ pub const HEAD: usize = 1;
 pub fn switch(data: &[u8]) {
     let Some((&how, bytes)) = data.split_first() else { return };
     let cache_entries = if how & 1 == 0 { 64 } else { 0 };
-    let before = (how & 2 != 0).then(|| operations::many_flows(how >> 2)).into_iter().flatten();
+    let before = (how & 2 != 0).then(|| meters().chain(operations::many_flows(how >> 2)));
+    let before = before.into_iter().flatten();
     if let Err(mismatch) = operations::run(before.chain(Op::read_all(bytes)), cache_entries) {
         panic!("{mismatch}");
     }
+}
+
+/// The meters that flows ask for: slow ones, so that frames meet their ends.
+fn meters() -> impl Iterator<Item = Op> {
+    [(1, 1), (2, 10)].into_iter().map(|(number, rate)| {
+        Op::Meter(MeterMod {
+            command: MeterModCommand::Add,
+            flags: MeterFlags::PKTPS | MeterFlags::BURST,
+            meter: MeterId(number),
+            bands: vec![Band { kind: BandKind::Drop, rate, burst: number }],
+        })
+    })
 }
 
 pub fn describe(data: &[u8]) -> String {
