@@ -342,6 +342,21 @@ pub struct RequestForward {
     pub request: Box<Message>,
 }
 
+impl Message {
+    /// Whether a switch sends it without being asked (§6.1.2), so that it may be dropped for a peer that does not keep up.
+    pub fn is_asynchronous(&self) -> bool {
+        matches!(
+            self,
+            Self::PacketIn(_)
+                | Self::FlowRemoved(_)
+                | Self::PortStatus(_)
+                | Self::RoleStatus(_)
+                | Self::TableStatus(_)
+                | Self::RequestForward(_)
+        )
+    }
+}
+
 impl Default for AsyncConfig {
     /// §6.3.6: everything but invalid-TTL packets for masters and equals, only port status for slaves.
     fn default() -> Self {

@@ -34,6 +34,8 @@ pub struct SessionConfig {
     pub echo_interval: Duration,
     /// Time for the answer to an echo request, or for the peer's hello.
     pub echo_timeout: Duration,
+    /// Time for a message to arrive whole.
+    pub message_timeout: Duration,
     /// Unsent bytes above which [`Session::wants_input`] is false and asynchronous messages are dropped.
     pub tx_soft_limit: usize,
     /// Unsent bytes above which the session ends.
@@ -48,8 +50,9 @@ impl Default for SessionConfig {
             versions: vec![Version::V13],
             echo_interval: Duration::from_secs(5),
             echo_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(15),
             tx_soft_limit: 1 << 20,
-            tx_hard_limit: 256 << 20,
+            tx_hard_limit: 64 << 20,
             reassembly_limit: 256,
         }
     }
@@ -98,6 +101,9 @@ pub enum CloseReason {
     /// No answer to an echo request in time.
     #[error("the peer did not answer an echo request in time")]
     EchoTimeout,
+    /// A message was begun and not finished in time.
+    #[error("the peer did not finish a message in time")]
+    MessageTimeout,
     /// The stream cannot be followed.
     #[error(transparent)]
     Desynchronised(#[from] Desynchronised),
@@ -159,6 +165,8 @@ pub struct Session {
     echo_sent: Option<Instant>,
     /// Of the last echo request of ours.
     echo_xid: Xid,
+    /// Since when a message is waited for that has begun.
+    begun: Option<Instant>,
     /// An event that is due before the next message.
     due: Option<Event>,
     /// The start of the message handed out last: an error reply to it quotes it.
@@ -182,6 +190,7 @@ impl Session {
             last_rx: now,
             echo_sent: None,
             echo_xid: Xid(0),
+            begun: None,
             due: None,
             last_request: (Xid(0), Vec::new()),
             parts: BTreeMap::new(),
@@ -214,6 +223,12 @@ impl Session {
         }
         match (self.state, self.echo_sent) {
             (State::Hello(_), _) => self.close(CloseReason::HelloTimeout),
+            (State::Established(_), _) if self.message_due().is_some_and(|due| due <= now) => {
+                self.close(CloseReason::MessageTimeout);
+            }
+            (State::Established(_), Some(_)) if !self.wants_input() => {
+                self.close(CloseReason::TooMuchUnread(self.backlog()));
+            }
             (State::Established(_), Some(_)) => self.close(CloseReason::EchoTimeout),
             (State::Established(version), None) => {
                 self.echo_sent = Some(now);
@@ -227,12 +242,25 @@ impl Session {
 
     /// When [`Session::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.state, self.echo_sent) {
-            (State::Hello(until), _) => Some(until),
-            (State::Established(_), Some(sent)) => Some(sent + self.config.echo_timeout),
-            (State::Established(_), None) => Some(self.last_rx + self.config.echo_interval),
-            (State::Closed, _) => None,
-        }
+        let echo = match (self.state, self.echo_sent) {
+            (State::Hello(until), _) => return Some(until),
+            (State::Established(_), Some(sent)) => sent + self.config.echo_timeout,
+            (State::Established(_), None) => self.last_rx + self.config.echo_interval,
+            (State::Closed, _) => return None,
+        };
+        Some(self.message_due().map_or(echo, |due| due.min(echo)))
+    }
+
+    /// When a message that has begun must be there; while nothing is read it has time.
+    fn message_due(&self) -> Option<Instant> {
+        self.begun.filter(|_| self.wants_input()).map(|begun| begun + self.config.message_timeout)
+    }
+
+    /// The shell did not read for a while, by its own choice: the peer is not to blame for its silence.
+    pub fn excuse(&mut self, now: Instant) {
+        self.last_rx = now;
+        self.echo_sent = None;
+        self.begun = self.begun.map(|_| now);
     }
 
     /// Bytes to write to the transport. Tell [`Session::handle_transmitted`] how many went out.
@@ -244,8 +272,7 @@ impl Session {
     pub fn handle_transmitted(&mut self, now: Instant, n: usize) {
         // A peer that works off a long reply is alive, though nothing is read from it meanwhile.
         if n > 0 && !self.wants_input() {
-            self.last_rx = now;
-            self.echo_sent = None;
+            self.excuse(now);
         }
         self.sent = (self.sent + n).min(self.tx.len());
         if self.sent == self.tx.len() {
@@ -287,8 +314,16 @@ impl Session {
 
     /// Decodes the next message; `None` if there is none. Closes the session if the stream makes no sense.
     fn next_message(&mut self) -> Option<Result<(Xid, Message), DecodeError>> {
+        let waits = self.last_rx;
         let bytes = match self.framer.take() {
-            Ok(bytes) => bytes?,
+            Ok(Some(bytes)) => {
+                self.begun = None;
+                bytes
+            }
+            Ok(None) => {
+                self.begun = (!self.framer.is_empty()).then(|| self.begun.unwrap_or(waits));
+                return None;
+            }
             Err(desynchronised) => {
                 self.close(CloseReason::Desynchronised(desynchronised));
                 return None;
@@ -402,7 +437,7 @@ impl Session {
     /// See [`SendError`].
     pub fn send(&mut self, xid: Xid, message: &Message) -> Result<(), SendError> {
         let State::Established(version) = self.state else { return Err(SendError::NotEstablished) };
-        if is_asynchronous(message) && self.backlog() > self.config.tx_soft_limit {
+        if message.is_asynchronous() && self.backlog() > self.config.tx_soft_limit {
             self.counters.tx_dropped += 1;
             return Err(SendError::Backlog);
         }
@@ -493,19 +528,6 @@ impl Session {
 /// Bits of a version and those below it.
 fn below(version: u8) -> u32 {
     1u32.checked_shl(u32::from(version) + 1).map_or(u32::MAX, |bit| bit - 1)
-}
-
-/// Sent without being asked for (§6.1.2), so dropped first.
-fn is_asynchronous(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::PacketIn(_)
-            | Message::FlowRemoved(_)
-            | Message::PortStatus(_)
-            | Message::RoleStatus(_)
-            | Message::TableStatus(_)
-            | Message::RequestForward(_)
-    )
 }
 
 #[cfg(test)]

@@ -68,6 +68,47 @@ fn silence_is_probed_and_then_ends_it() {
 }
 
 #[test]
+fn a_message_that_never_ends_is_not_waited_for() {
+    let (mut switch, _controller) = established();
+    // A byte a second of an echo request of 64 kB: no silence, and nothing said.
+    let mut bytes = [4, 2, 0xff, 0xff, 0, 0, 0, 1].into_iter().chain(core::iter::repeat(0));
+    let mut now = NOW;
+    let closed = loop {
+        now = now + Duration::from_secs(1);
+        switch.handle_bytes(now, &[bytes.next().expect("endless")]);
+        if let Some(event) = switch.poll_event() {
+            break event;
+        }
+        switch.handle_timeout(now);
+        assert!(now < NOW + Duration::from_secs(30), "it went on");
+    };
+    assert_eq!(closed, Event::Closed(CloseReason::MessageTimeout));
+    // A long message in good time is none of that.
+    let (mut switch, _controller) = established();
+    for n in 0..14 {
+        let now = NOW + Duration::from_secs(n);
+        let part = if n == 0 { vec![4, 2, 0, 21, 0, 0, 0, 1] } else { vec![0] };
+        switch.handle_bytes(now, &part);
+        assert_eq!(switch.poll_event(), None);
+        switch.handle_timeout(now);
+    }
+    assert_eq!(switch.backlog(), 21, "the echo reply");
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_given_up_by_that_name() {
+    let (mut switch, _controller) = established();
+    let many = Message::EchoReply(vec![0; 60_000]);
+    while switch.wants_input() {
+        switch.send(Xid(0), &many).expect("established");
+    }
+    let due = switch.poll_timeout().expect("echo interval");
+    switch.handle_timeout(due);
+    switch.handle_timeout(switch.poll_timeout().expect("echo timeout"));
+    assert!(matches!(switch.poll_event(), Some(Event::Closed(CloseReason::TooMuchUnread(n))) if n > 1 << 20));
+}
+
+#[test]
 fn no_hello_in_time() {
     let (mut switch, _) = pair();
     switch.handle_timeout(switch.poll_timeout().expect("hello timeout"));

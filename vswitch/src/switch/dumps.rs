@@ -51,7 +51,7 @@ impl Switch {
         for at in (0..self.dumps.len()).rev() {
             let conn = self.dumps[at].conn;
             let is_first = !self.dumps.iter().take(at).any(|other| other.conn == conn);
-            if is_first && !served.contains(&conn) {
+            if is_first && !self.is_paused(conn) && !served.contains(&conn) {
                 served.push(conn);
                 if let Some(dump) = self.dumps.remove(at) {
                     self.say_part(now, dump, at);

@@ -365,7 +365,7 @@ impl Switch {
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.dumps.is_empty() {
+        if self.dumps.iter().any(|dump| !self.is_paused(dump.conn())) {
             return Some(Instant::ZERO);
         }
         let flows = self.timers.peek().map(|timer| timer.at);

@@ -20,11 +20,13 @@ pub(super) struct Conn {
     service: bool,
     /// The main connection and this one's number, if this is an auxiliary one: role and wishes are the main one's.
     auxiliary: Option<(ConnId, u8)>,
+    /// It does not keep up: long replies wait.
+    pub(super) paused: bool,
 }
 
 impl Conn {
     fn main(service: bool) -> Self {
-        Self { role: Role::Equal, wants: AsyncConfig::default(), service, auxiliary: None }
+        Self { role: Role::Equal, wants: AsyncConfig::default(), service, auxiliary: None, paused: false }
     }
 
     fn wants(&self, mask: impl Fn(&AsyncConfig) -> [u32; 2], reason: u32) -> bool {
@@ -74,6 +76,17 @@ impl Switch {
             self.dumps.retain(|dump| dump.conn() != conn);
         }
         self.connections_changed();
+    }
+
+    /// The peer does not keep up, or does again: while it does not, replies in parts do not go on.
+    pub fn set_paused(&mut self, conn: ConnId, paused: bool) {
+        if let Some(c) = self.conns.get_mut(&conn) {
+            c.paused = paused;
+        }
+    }
+
+    pub(super) fn is_paused(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|c| c.paused)
     }
 
     /// The role of the controller at the other end of a connection.

@@ -10,7 +10,7 @@ mod target;
 mod tls;
 
 pub use accept::{Listener, MAX_CONNECTIONS, accept};
-pub use stream::connect;
+pub use stream::{connect, write};
 pub use target::{Listen, Target, Transport};
 pub use tls::{Tls, TlsFiles};
 

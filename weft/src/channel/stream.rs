@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
@@ -80,6 +80,14 @@ fn finish<E>(handshake: Result<io::Result<TlsStream<TcpStream>>, E>, tls: &Tls) 
         Ok(Err(error)) => Err(tls.words().explain(error).into()),
         Err(_) => bail!("no TLS handshake within {HANDSHAKE_TIMEOUT:?}"),
     }
+}
+
+/// Writes some of `bytes`; flushes if there are none: TLS keeps back what the socket does not take.
+pub async fn write<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> std::io::Result<usize> {
+    if bytes.is_empty() {
+        return writer.flush().await.map(|()| 0);
+    }
+    writer.write(bytes).await
 }
 
 impl AsyncRead for Stream {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::clock;
 use super::hub::Hub;
+use crate::channel::write;
 
 /// What the hub has for a connection.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub enum Outgoing {
     Close,
 }
 
+/// How long the last words may take.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 /// Messages taken from the hub before the transport gets its turn.
 const BURST: usize = 1024;
 
@@ -34,7 +37,11 @@ pub async fn serve(hub: Arc<Hub>, stream: impl AsyncRead + AsyncWrite, peer: Str
     }
     // What is left to say, an error perhaps; the peer may not be there to hear it.
     if let Some(rest) = connection.session.poll_transmit() {
-        let _ = writer.write_all(rest).await;
+        let last_words = async {
+            writer.write_all(rest).await?;
+            writer.flush().await
+        };
+        let _ = tokio::time::timeout(FAREWELL, last_words).await;
     }
     if let Some(conn) = connection.conn {
         connection.hub.disconnected(conn);
@@ -58,7 +65,7 @@ impl Connection {
         // From then on only the hub holds a sender: when it lets go, the connection is over.
         let (sender, mut messages) = mpsc::unbounded_channel();
         let mut sender = Some(sender);
-        let mut bytes = vec![0; 64 << 10];
+        let (mut bytes, mut unflushed) = (vec![0; 64 << 10], false);
         let closed = self.hub.closed();
         tokio::pin!(closed);
         loop {
@@ -73,9 +80,12 @@ impl Connection {
                     0 => return Ok(()),
                     n => self.session.handle_bytes(clock::now(), &bytes[..n]),
                 },
-                written = writer.write(transmit), if writing => match written? {
-                    0 => return Ok(()),
-                    n => self.session.handle_transmitted(clock::now(), n),
+                written = write(writer, transmit), if writing || unflushed => match written? {
+                    0 if writing => return Ok(()),
+                    n => {
+                        unflushed = writing;
+                        self.session.handle_transmitted(clock::now(), n);
+                    }
                 },
                 message = messages.recv() => {
                     if !self.take(message, &mut messages)? {

@@ -1,6 +1,7 @@
 //! `weft switch`: one switch as a daemon.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use netio::PortSpec;
@@ -9,7 +10,7 @@ use packet::PortNo;
 use vswitch::FailMode;
 
 use super::packet_in::{self, RateArg};
-use super::{SwitchHandle, SwitchSpec, Target, start};
+use super::{ChannelConfig, SwitchHandle, SwitchSpec, Target, start};
 use crate::channel::{self, TlsFiles};
 use crate::plane::{Plane, default_workers};
 use crate::service::{daemon_name, log_to_stderr, run_dir, signals, worker_count};
@@ -35,6 +36,18 @@ pub struct Args {
     listen: Vec<channel::Listen>,
     #[command(flatten)]
     tls: TlsFiles,
+    /// Milliseconds of silence after which a peer is asked for a sign of life; 0 never asks.
+    #[arg(long, value_name = "MS", default_value = "5000")]
+    inactivity_probe: u32,
+    /// Longest wait between attempts to connect to a controller, in milliseconds.
+    #[arg(long, value_name = "MS", default_value = "8000", value_parser = clap::value_parser!(u32).range(1..))]
+    max_backoff: u32,
+    /// Auxiliary connections to each controller; packet-ins take them.
+    #[arg(long, value_name = "N", default_value = "0")]
+    aux_connections: u8,
+    /// Most connections to each place of --listen; further ones are closed at once.
+    #[arg(long, value_name = "N", default_value = "64")]
+    max_connections: usize,
     /// Without a controller: secure keeps to the flows there are, standalone learns and forwards by itself.
     #[arg(long, value_enum, default_value = "secure")]
     fail_mode: FailModeArg,
@@ -96,7 +109,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Before anything is made: a signal that comes early finds us ready to clean up.
         let told_to_stop = signals()?;
         tokio::pin!(told_to_stop);
+        let channel = ChannelConfig {
+            inactivity_probe: Duration::from_millis(args.inactivity_probe.into()),
+            max_backoff: Duration::from_millis(args.max_backoff.into()),
+            n_auxiliary: args.aux_connections,
+            max_connections: args.max_connections,
+        };
         let spec = SwitchSpec {
+            channel,
             name: args.name,
             dpid: args.dpid,
             fail_mode: args.fail_mode.into(),

@@ -3,78 +3,125 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::Clock;
-use openflow::Version;
-use tokio::sync::mpsc;
+use openflow::{SessionConfig, Version};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use vswitch::ConnId;
 
-use super::Target;
-use super::connection::{Far, serve};
-use super::owner::Request;
-use crate::channel::{self, Listener, MAX_CONNECTIONS, Tls};
+use super::connection::{Far, ToOwner, serve};
+use super::{SwitchSpec, Target};
+use crate::channel::{self, Listener};
 
-/// Wait before the second attempt; each after that waits twice as long, up to [`LONGEST_WAIT`].
+/// Wait before the second attempt; each after that waits twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// Longest wait between attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
-/// Connects to a controller, again whenever that ends.
-pub async fn keep_connected(
-    target: Target,
-    (versions, tls): (Vec<Version>, Option<Arc<Tls>>),
-    owner: mpsc::Sender<Request>,
-    clock: Clock,
-) {
-    let mut wait = FIRST_WAIT;
-    // Said once, not at each attempt.
-    let mut told = String::new();
-    while !owner.is_closed() {
-        let established = attempt((&target, &versions, tls.as_deref()), &owner, clock, &mut told).await;
-        if established {
-            wait = FIRST_WAIT;
-            told.clear();
+/// Connects to one controller.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub target: Target,
+    pub spec: Arc<SwitchSpec>,
+    pub owner: ToOwner,
+}
+
+/// How long to wait, and what was said about it.
+struct Backoff {
+    wait: Duration,
+    longest: Duration,
+    /// The trouble that was told: once, not at each attempt.
+    told: String,
+}
+
+impl Backoff {
+    fn new(longest: Duration) -> Self {
+        Self { wait: FIRST_WAIT.min(longest), longest, told: String::new() }
+    }
+
+    /// Notes how an attempt went, then waits. Only a connection that lasted longer than the wait before it begins anew:
+    /// one that is made and ended at once, by a controller that does not want it, is an attempt that failed.
+    async fn after(&mut self, who: &str, lasted: Duration, trouble: Option<String>) {
+        if lasted > self.wait.max(Duration::from_secs(1)) {
+            *self = Self::new(self.longest);
+        }
+        if let Some(trouble) = trouble.filter(|trouble| *trouble != self.told) {
+            tracing::warn!(controller = who, "no connection to the controller: {trouble}");
+            self.told = trouble;
         }
         // Half of the wait is left to chance, so that switches do not come back all at once.
-        tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(self.wait.mul_f64(rand::random_range(0.5..1.0))).await;
+        self.wait = (self.wait * 2).min(self.longest);
     }
 }
 
-/// One connection to its end; whether it came to be.
-async fn attempt(
-    (target, versions, tls): (&Target, &[Version], Option<&Tls>),
-    owner: &mpsc::Sender<Request>,
-    clock: Clock,
-    told: &mut String,
-) -> bool {
-    match target {
-        Target::Pipe(connector) => {
-            serve(connector.connect(), far("in process".to_owned(), versions), owner.clone(), clock).await
+impl Caller {
+    /// Connects, again whenever that ends.
+    pub async fn keep_connected(self) {
+        let mut backoff = Backoff::new(self.spec.channel.max_backoff);
+        while !self.owner.requests.is_closed() {
+            let started = Instant::now();
+            let (tell, established) = oneshot::channel();
+            let far = Far { established: Some(tell), ..self.far(None) };
+            // §6.3.6: auxiliary connections are made behind the main one, and end with it.
+            let trouble = tokio::select! {
+                trouble = self.attempt(far) => trouble,
+                never = self.keep_auxiliaries(established) => never,
+            };
+            backoff.after(&self.target.to_string(), started.elapsed(), trouble).await;
         }
-        Target::Net(target) => match channel::connect(target, tls).await {
-            Ok(stream) => serve(stream, far(target.to_string(), versions), owner.clone(), clock).await,
-            Err(error) => {
-                let error = format!("{error:#}");
-                if *told != error {
-                    tracing::warn!(%target, "no connection to the controller: {error}");
-                    *told = error;
-                }
-                false
-            }
-        },
     }
-}
 
-/// A controller that we connect to.
-fn far(name: String, versions: &[Version]) -> Far {
-    Far { versions: versions.to_vec(), name, service: false }
+    /// Never ends by itself.
+    async fn keep_auxiliaries(&self, established: oneshot::Receiver<(ConnId, Version)>) -> Option<String> {
+        let mut auxiliaries = JoinSet::new();
+        if let Ok((main, version)) = established.await {
+            // 1.0 knows none.
+            let n_auxiliary = if version < Version::V13 { 0 } else { self.spec.channel.n_auxiliary };
+            for id in 1..=n_auxiliary {
+                let caller = self.clone();
+                auxiliaries.spawn(async move {
+                    let mut backoff = Backoff::new(caller.spec.channel.max_backoff);
+                    loop {
+                        let started = Instant::now();
+                        let trouble = caller.attempt(caller.far(Some((main, id, version)))).await;
+                        let who = format!("{} (auxiliary {id})", caller.target);
+                        backoff.after(&who, started.elapsed(), trouble).await;
+                    }
+                });
+            }
+        }
+        while auxiliaries.join_next().await.is_some() {}
+        std::future::pending().await
+    }
+
+    fn far(&self, auxiliary: Option<(ConnId, u8, Version)>) -> Far {
+        let mut config = self.spec.session_config();
+        if let Some((.., version)) = auxiliary {
+            config.versions = vec![version];
+        }
+        let auxiliary = auxiliary.map(|(main, id, _)| (main, id));
+        Far { name: self.target.to_string(), service: false, auxiliary, config, established: None }
+    }
+
+    /// One connection to its end; what was wrong.
+    async fn attempt(&self, far: Far) -> Option<String> {
+        let ended = match &self.target {
+            Target::Pipe(connector) => serve(connector.connect(), far, self.owner.clone()).await,
+            Target::Net(target) => match channel::connect(target, self.spec.tls.as_deref()).await {
+                Ok(stream) => serve(stream, far, self.owner.clone()).await,
+                Err(error) => Some(error),
+            },
+        };
+        ended.map(|error| format!("{error:#}"))
+    }
 }
 
 /// Serves whoever connects to us.
-pub async fn accept(listener: Listener, versions: Vec<Version>, owner: mpsc::Sender<Request>, clock: Clock) {
-    channel::accept(listener, MAX_CONNECTIONS, move |stream, name| {
-        let (owner, versions) = (owner.clone(), versions.clone());
+pub async fn accept(listener: Listener, config: SessionConfig, limit: usize, owner: ToOwner) {
+    channel::accept(listener, limit, move |stream, name| {
+        let far = Far { name, service: true, auxiliary: None, config: config.clone(), established: None };
+        let owner = owner.clone();
         async move {
-            serve(stream, Far { versions, name, service: true }, owner, clock).await;
+            serve(stream, far, owner).await;
         }
     })
     .await;

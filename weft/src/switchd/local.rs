@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use dataplane::Clock;
-use openflow::Version;
+use openflow::SessionConfig;
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::connection::{Far, serve};
-use super::owner::Request;
+use super::connection::{Far, ToOwner, serve};
 
 /// What the file is called, behind the name of the switch.
 pub const EXTENSION: &str = "mgmt";
@@ -38,20 +35,16 @@ pub async fn bind(run_dir: &Path, name: &str) -> anyhow::Result<(UnixListener, S
 }
 
 /// Serves tools until it is aborted, and with it they are.
-pub async fn accept(
-    listener: UnixListener,
-    versions: Vec<Version>,
-    owner: mpsc::Sender<Request>,
-    clock: Clock,
-) {
+pub async fn accept(listener: UnixListener, config: SessionConfig, owner: ToOwner) {
     let mut tools = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if tools.len() < MAX_TOOLS => match accepted {
                 Ok((stream, _)) => {
                     let name = "unix:".to_owned();
-                    let far = Far { versions: versions.clone(), name, service: true };
-                    tools.spawn(serve(stream, far, owner.clone(), clock));
+                    let config = config.clone();
+                    let far = Far { name, service: true, auxiliary: None, config, established: None };
+                    tools.spawn(serve(stream, far, owner.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no more tools are served");

@@ -13,23 +13,26 @@ mod connection;
 mod local;
 mod owner;
 mod packet_in;
+mod peers;
 mod queues;
 mod speed;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
 use netio::PortSpec;
-use openflow::{Dpid, FlowStats, Version};
+use openflow::{Dpid, FlowStats, SessionConfig, Version};
 use packet::PortNo;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use vswitch::{FailMode, PacketInRates, Trace};
 
-use crate::channel::{Listen, Listener, Tls, Transport};
+use crate::channel::{Listen, Listener, MAX_CONNECTIONS, Tls, Transport};
 use crate::controllerd::Connector;
 use crate::plane::Plane;
 
@@ -55,6 +58,8 @@ pub struct SwitchSpec {
     pub controllers: Vec<Target>,
     /// Where controllers and tools may connect; port 0 takes a free one.
     pub listen: Vec<Listen>,
+    /// How it speaks to them.
+    pub channel: ChannelConfig,
     /// Keys, for controllers and places that need them.
     pub tls: Option<Arc<Tls>>,
     /// The versions of OpenFlow it speaks, at least one.
@@ -73,9 +78,47 @@ impl SwitchSpec {
             packet_in_rates: packet_in::DEFAULT,
             controllers: Vec::new(),
             listen: Vec::new(),
+            channel: ChannelConfig::default(),
             tls: None,
             protocols: Version::ALL.to_vec(),
             run_dir: None,
+        }
+    }
+}
+
+impl SwitchSpec {
+    /// How sessions of this switch behave.
+    fn session_config(&self) -> SessionConfig {
+        let probe = self.channel.inactivity_probe;
+        let echo_interval = if probe.is_zero() { NEVER } else { probe };
+        SessionConfig { versions: self.protocols.clone(), echo_interval, ..SessionConfig::default() }
+    }
+}
+
+/// Silence that is never reached.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// How a switch keeps its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelConfig {
+    /// Silence after which a peer is asked for a sign of life; zero never asks.
+    pub inactivity_probe: Duration,
+    /// Longest wait between attempts to connect.
+    pub max_backoff: Duration,
+    /// Auxiliary connections to each controller (§6.3.6).
+    pub n_auxiliary: u8,
+    /// Most connections to one place where it listens.
+    pub max_connections: usize,
+}
+
+impl Default for ChannelConfig {
+    /// Times as Open vSwitch has them.
+    fn default() -> Self {
+        Self {
+            inactivity_probe: Duration::from_secs(5),
+            max_backoff: Duration::from_secs(8),
+            n_auxiliary: 0,
+            max_connections: MAX_CONNECTIONS,
         }
     }
 }
@@ -87,6 +130,15 @@ pub enum Target {
     Net(crate::channel::Target),
     /// In this process.
     Pipe(Connector),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(target) => target.fmt(f),
+            Self::Pipe(_) => f.write_str("in process"),
+        }
+    }
 }
 
 /// A running switch. Dropping it ends it, though without waiting for its ports to close: see [`SwitchHandle::stop`].
@@ -154,23 +206,22 @@ pub async fn start(spec: SwitchSpec, plane: Plane) -> anyhow::Result<SwitchHandl
     };
     let clock = plane.clock();
     let owner = owner::Owner::new(&spec, plane)?;
+    let to_owner =
+        connection::ToOwner { requests: handle.client.requests.clone(), wake: owner.wake.clone(), clock };
     handle.owner = Some(tokio::spawn(owner.run(inbox)));
     for listener in listeners {
         handle.listening.push(listener.place()?);
-        let task = connect::accept(listener, spec.protocols.clone(), handle.client.requests.clone(), clock);
+        let task =
+            connect::accept(listener, spec.session_config(), spec.channel.max_connections, to_owner.clone());
         handle.tasks.push(tokio::spawn(task).abort_handle());
     }
     for target in spec.controllers.clone() {
-        let task = connect::keep_connected(
-            target,
-            (spec.protocols.clone(), spec.tls.clone()),
-            handle.client.requests.clone(),
-            clock,
-        );
+        let (spec, owner) = (spec.clone(), to_owner.clone());
+        let task = connect::Caller { target, spec, owner }.keep_connected();
         handle.tasks.push(tokio::spawn(task).abort_handle());
     }
     if let Some((listener, file)) = tools {
-        let task = local::accept(listener, spec.protocols.clone(), handle.client.requests.clone(), clock);
+        let task = local::accept(listener, spec.session_config(), to_owner);
         handle.tasks.push(tokio::spawn(task).abort_handle());
         handle.tools = Some(file);
     }
@@ -312,5 +363,7 @@ impl Drop for SwitchHandle {
     }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

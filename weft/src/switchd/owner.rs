@@ -1,6 +1,6 @@
 //! The task that owns the switch: requests and the workers' events in, effects out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use controller_api::Problem;
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use vswitch::{ConnId, Effect, PortCounters, PortQueues, QueueCounters, Switch, SwitchConfig, Trace};
 
 use super::connection::sleep_until;
+use super::peers::{Burst, Peer, Wake};
 use super::{Answer, SwitchSpec};
 use crate::plane::{Events, Plane, PortRequest};
 
@@ -45,7 +46,7 @@ pub enum Request {
     /// A session is established.
     Connected { conn: ConnId, peer: Peer },
     /// Messages of a connection, in order.
-    Messages { conn: ConnId, burst: Vec<Received> },
+    Messages { conn: ConnId, burst: Burst },
     /// A session is over.
     Disconnected(ConnId),
     /// Attach a port.
@@ -103,6 +104,8 @@ pub struct PortRow {
 pub struct Status {
     /// Peers of established sessions.
     pub peers: Vec<String>,
+    /// Most bytes that wait for one of them, about.
+    pub most_waiting: usize,
     /// Flow tables.
     pub n_tables: u8,
     /// Ports.
@@ -116,15 +119,6 @@ struct Question {
     done: Box<dyn FnOnce(Vec<Message>) + Send>,
 }
 
-/// The other side of an established session.
-#[derive(Debug)]
-pub struct Peer {
-    pub name: String,
-    /// It connected to us, so it does not count as a controller for the fail mode.
-    pub service: bool,
-    pub sender: mpsc::UnboundedSender<(Xid, Message)>,
-}
-
 /// Owns the switch.
 pub struct Owner {
     pub(super) name: String,
@@ -134,7 +128,11 @@ pub struct Owner {
     pub(super) clock: Clock,
     pub(super) engine: EngineId,
     events: Events,
-    peers: HashMap<ConnId, Peer>,
+    pub(super) peers: HashMap<ConnId, Peer>,
+    /// Connections that have something to do, in the order of their turns.
+    pub(super) turns: VecDeque<ConnId>,
+    pub(super) wake: mpsc::UnboundedSender<Wake>,
+    wakes: mpsc::UnboundedReceiver<Wake>,
     pub(super) ports: BTreeMap<PortNo, PortRow>,
     /// First bytes of the messages handled since effects were last carried out: errors quote them.
     heads: Vec<(ConnId, Xid, Box<[u8]>)>,
@@ -153,6 +151,7 @@ impl Owner {
         let mut switch = Switch::new(config);
         let (engine, events) = plane.add_switch(&spec.name, switch.datapath())?;
         let clock = plane.clock();
+        let (wake, wakes) = mpsc::unbounded_channel();
         let mut owner = Self {
             name: spec.name.clone(),
             switch,
@@ -162,6 +161,9 @@ impl Owner {
             engine,
             events,
             peers: HashMap::new(),
+            turns: VecDeque::new(),
+            wake,
+            wakes,
             ports: BTreeMap::new(),
             heads: Vec::new(),
             questions: HashMap::new(),
@@ -180,6 +182,8 @@ impl Owner {
                     Some(request) => self.handle_request(request).await,
                     None => break None,
                 },
+                () = std::future::ready(()), if !self.turns.is_empty() => self.take_turn().await,
+                Some(wake) = self.wakes.recv() => self.wake(wake),
                 Some(event) = self.events.recv() => self.handle_event(event).await,
                 () = sleep_until(self.clock, due) => self.switch.handle_timeout(self.clock.now()),
             }
@@ -220,9 +224,8 @@ impl Owner {
                 (question.done)(question.answers);
                 self.switch.handle_disconnected(self.clock.now(), conn);
             }
-        } else if let Some(peer) = self.peers.get(&conn) {
-            // A connection that has just ended wants nothing more.
-            let _ = peer.sender.send((xid, message));
+        } else {
+            self.send_to_peer(conn, xid, message);
         }
     }
 
@@ -255,7 +258,7 @@ impl Owner {
         // Whoever asked may have gone away: then the answer does not matter.
         match request {
             Request::Connected { conn, peer } => self.connect(conn, peer),
-            Request::Messages { conn, burst } => self.handle_messages(conn, burst).await,
+            Request::Messages { conn, burst } => self.receive(conn, burst),
             Request::Disconnected(conn) => self.disconnect(conn),
             Request::AddPort { number, name, spec, reply } => {
                 let _ = reply.send(self.add_port(number, name, spec).await);
@@ -291,63 +294,58 @@ impl Owner {
             }
             Request::Status(reply) => {
                 let peers = self.peers.values().map(|peer| peer.name.clone()).collect();
-                let _ = reply.send(Ok(Status { peers, n_tables: self.n_tables, n_ports: self.ports.len() }));
+                let waiting = self.peers.values().map(|peer| peer.account.waiting());
+                let most_waiting = waiting.max().unwrap_or(0);
+                let _ = reply.send(Ok(Status {
+                    peers,
+                    most_waiting,
+                    n_tables: self.n_tables,
+                    n_ports: self.ports.len(),
+                }));
             }
             Request::Stop(_) => unreachable!("the loop takes it"),
         }
     }
 
-    /// Flow mods that come in one burst are published in one step, unless a message between them must see those before.
-    async fn handle_messages(&mut self, conn: ConnId, burst: Vec<Received>) {
-        for Received { xid, message, head } in burst {
-            if is_port_stats(&message) {
-                self.count_ports().await;
-            }
-            let is_barrier = message == Message::BarrierRequest;
-            if matches!(message, Message::PacketOut(_)) {
-                self.carry_out();
-            }
-            let now = self.clock.now();
-            if let Message::BundleAdd(add) = message {
-                let quote = codec::bundled(&head);
-                let quote = &quote[..quote.len().min(QUOTE)];
-                self.switch.handle_bundle_add(now, conn, xid, add, quote);
-            } else {
-                self.switch.handle_message(now, conn, xid, message);
-            }
-            self.heads.push((conn, xid, head));
-            if is_barrier {
-                self.carry_out();
-            }
+    /// A message of a connection whose turn it is.
+    pub(super) async fn handle_message(&mut self, conn: ConnId, received: Received) {
+        let Received { xid, message, head } = received;
+        if is_port_stats(&message) {
+            self.count_ports().await;
         }
-    }
-
-    fn connect(&mut self, conn: ConnId, peer: Peer) {
-        tracing::debug!(switch = self.name, peer = peer.name, "connected");
+        let is_barrier = message == Message::BarrierRequest;
+        if matches!(message, Message::PacketOut(_)) {
+            self.carry_out();
+        }
         let now = self.clock.now();
-        if peer.service {
-            self.switch.handle_service_connected(now, conn);
+        if let Message::BundleAdd(add) = message {
+            let quote = codec::bundled(&head);
+            let quote = &quote[..quote.len().min(QUOTE)];
+            self.switch.handle_bundle_add(now, conn, xid, add, quote);
         } else {
-            self.switch.handle_connected(now, conn);
+            self.switch.handle_message(now, conn, xid, message);
         }
-        self.peers.insert(conn, peer);
-    }
-
-    fn disconnect(&mut self, conn: ConnId) {
-        if let Some(peer) = self.peers.remove(&conn) {
-            tracing::debug!(switch = self.name, peer = peer.name, "disconnected");
+        self.heads.push((conn, xid, head));
+        if is_barrier {
+            self.carry_out();
         }
-        self.switch.handle_disconnected(self.clock.now(), conn);
     }
 
     /// Asks the switch as a controller would that wants nothing but answers; `done` gets them.
-    fn ask(&mut self, message: Message, done: impl FnOnce(Vec<Message>) + Send + 'static) {
+    pub(super) fn ask(
+        &mut self,
+        message: impl Into<Option<Message>>,
+        done: impl FnOnce(Vec<Message>) + Send + 'static,
+    ) {
         let (conn, now) = (next_conn(), self.clock.now());
         self.questions.insert(conn, Question { answers: Vec::new(), done: Box::new(done) });
         self.switch.handle_service_connected(now, conn);
-        for (xid, message) in
-            [(1, Message::SetAsync(AsyncConfig::NONE.into())), (2, message), (3, Message::BarrierRequest)]
-        {
+        let messages = [
+            Some(Message::SetAsync(AsyncConfig::NONE.into())),
+            message.into(),
+            Some(Message::BarrierRequest),
+        ];
+        for (xid, message) in (1..).zip(messages.into_iter().flatten()) {
             self.switch.handle_message(now, conn, Xid(xid), message);
             self.carry_out();
         }

@@ -7,27 +7,31 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::controllerd;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn spec(name: &str) -> SwitchSpec {
+pub(super) fn spec(name: &str) -> SwitchSpec {
     let listen = vec!["ptcp:0".parse().expect("an address")];
     SwitchSpec { listen, ..SwitchSpec::new(name, Dpid(7)) }
 }
 
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen in time"))
 }
 
 /// A tool that connects to the switch.
-struct Tool {
-    stream: TcpStream,
-    session: Session,
+pub(super) struct Tool {
+    pub stream: TcpStream,
+    pub session: Session,
     clock: dataplane::Clock,
 }
 
 impl Tool {
-    async fn connect(handle: &SwitchHandle) -> Self {
-        let stream = TcpStream::connect(handle.listening()[0].addr).await.expect("the switch listens");
+    pub async fn connect(handle: &SwitchHandle) -> Self {
+        Self::over(TcpStream::connect(handle.listening()[0].addr).await.expect("the switch listens")).await
+    }
+
+    /// The controller's side of a connection.
+    pub async fn over(stream: TcpStream) -> Self {
         let clock = dataplane::Clock::start();
         let session = Session::new(clock.now(), Side::Controller, SessionConfig::default());
         let mut tool = Self { stream, session, clock };
@@ -35,7 +39,7 @@ impl Tool {
         tool
     }
 
-    async fn event(&mut self) -> Event {
+    pub async fn event(&mut self) -> Event {
         let mut bytes = [0; 4096];
         loop {
             if let Some(event) = self.session.poll_event() {
@@ -53,7 +57,7 @@ impl Tool {
         }
     }
 
-    async fn ask(&mut self, message: Message) -> Message {
+    pub async fn ask(&mut self, message: Message) -> Message {
         let asked = self.session.request(&message).expect("established");
         loop {
             match self.event().await {
