@@ -220,15 +220,45 @@ fn it_speaks_14_beside_13() {
         frame.starts_with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9]).then_some(())
     });
 
-    for (args, error) in [
-        (&["mod-table", SWITCH, "1", "evict"][..], "OFPTMFC_BAD_CONFIG"),
-        (&["mod-table", SWITCH, "1", "vacancy:20,80"], "OFPBPC_BAD_TYPE"),
-        (&["--bundle", "add-flow", SWITCH, "actions=drop"], "OFPBFC_OUT_OF_BUNDLES"),
-        (&["add-flow", SWITCH, "actions=group:9"], "OFPBAC_BAD_OUT_GROUP"),
-    ] {
-        expect(&ofctl14(args).to_string(), &[error]);
-    }
+    ofctl14(&["mod-table", SWITCH, "1", "evict"]).success();
+    ofctl14(&["mod-table", SWITCH, "1", "vacancy:20,80"]).success();
+    let table = "eviction=on eviction_flags=IMPORTANCE|LIFETIME\n   vacancy=on vacancy_down=20% vacancy_up=80% vacancy=";
+    expect(&ofctl14(&["dump-table-desc", SWITCH]).success(), &[table]);
+    expect(&ofctl14(&["add-flow", SWITCH, "actions=group:9"]).to_string(), &["OFPBAC_BAD_OUT_GROUP"]);
     ofctl14(&["del-flows", SWITCH]).success();
     assert_eq!(flows(), Vec::<String>::new());
+    drop(lab);
+}
+
+/// In 1.3 by ONF's extension 230, in 1.4 by the standard.
+#[test]
+fn it_changes_all_or_nothing_in_bundles() {
+    let lab = lab("ofctl-bundle");
+    let write = |name: &str, text: &str| {
+        let path = lab.sandbox.dir().join(name);
+        std::fs::write(&path, text).expect("the sandbox is writable");
+        path.display().to_string()
+    };
+    let good = write("good", "priority=1,actions=output:1\npriority=2,tcp,actions=output:2\n");
+    let bad =
+        write("bad", "priority=3,actions=output:1\npriority=4,actions=group:9\npriority=5,actions=drop\n");
+    let group =
+        "group add group_id=1,type=all,bucket=actions=output:1\nflow add priority=7,actions=group:1\n";
+    let group = write("group", group);
+    let versions: [fn(&[&str]) -> Finished; 2] = [ofctl, ofctl14];
+    for ofctl in versions {
+        ofctl(&["--bundle", "add-flows", SWITCH, &good]).success();
+        let before = flows().len();
+        let told = ofctl(&["--bundle", "add-flows", SWITCH, &bad]).failure();
+        // The message that failed, by name, and then the bundle.
+        expect(&told, &["OFPBAC_BAD_OUT_GROUP", "ADD priority=4 actions=group:9", "OFPBFC_MSG_FAILED"]);
+        assert_eq!((before, flows().len()), (2, 2));
+        ofctl(&["bundle", SWITCH, &group]).success();
+        assert_eq!(flows().len(), 3);
+        ofctl(&["--bundle", "replace-flows", SWITCH, &good]).success();
+        assert_eq!(flows().len(), 2);
+        ofctl(&["--bundle", "del-flows", SWITCH]).success();
+        ofctl(&["del-groups", SWITCH]).success();
+    }
     drop(lab);
 }

@@ -646,3 +646,34 @@ fn a_hundred_thousand_flows_are_switched_at_once() {
     }
     assert!(is(Kind::CommitReply)(s.messages()));
 }
+
+/// What other controllers hear of group and meter mods (1.4 §7.4.6): those of a bundle that took effect, no others.
+#[test]
+fn requests_of_a_bundle_are_forwarded_when_it_takes_effect() {
+    let mut s = switch();
+    let other = ConnId(9);
+    s.switch.handle_connected(s.now, other);
+    let ask = openflow::AsyncChange { request_forward: [Some(0b11); 2], ..openflow::AsyncChange::default() };
+    s.switch.handle_message(s.now, other, Xid(1), Message::SetAsync(ask));
+    s.settle();
+    let group = |group| {
+        let (command, group_type, buckets) = (GroupModCommand::Add, GroupType::All, vec![]);
+        Message::GroupMod(GroupMod { command, group_type, group: GroupId(group), buckets })
+    };
+    let mut forwarded = |messages: &[Message]| {
+        submit_bundle(&mut s, messages);
+        let effects: Vec<_> = core::iter::from_fn(|| s.switch.poll_effect()).collect();
+        let heard = effects.iter().filter_map(|effect| match effect {
+            Effect::Send { conn, message: Message::RequestForward(f), .. } if *conn == other => {
+                Some((*f.request).clone())
+            }
+            _ => None,
+        });
+        heard.collect::<Vec<_>>()
+    };
+    assert_eq!(forwarded(&[group(1), group(1)]), [], "the second fails");
+    assert_eq!(
+        forwarded(&[group(1), Message::FlowMod(flow(1, Match::new(), 2)), group(2)]),
+        [group(1), group(2)]
+    );
+}

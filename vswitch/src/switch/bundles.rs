@@ -184,9 +184,12 @@ impl Switch {
     /// Does all of a bundle or nothing. The bundle is gone either way.
     fn commit(&mut self, now: Instant, key: (ConnId, u32)) -> Result<(), ErrorKind> {
         let Some(bundle) = self.bundles.remove(key) else { return Err(BundleFailed::BadId.into()) };
-        let mut injections = Vec::new();
+        let (mut injections, mut forwarded) = (Vec::new(), Vec::new());
         self.keep_journal();
         for Bundled { xid, message, quote } in bundle.messages {
+            if let Some(reason) = self.is_forwarded(key.0, &message) {
+                forwarded.push((xid, (*message).clone(), reason));
+            }
             let done = match *message {
                 Message::FlowMod(flow_mod) => self.flow_mod(now, flow_mod),
                 Message::GroupMod(group_mod) => self.group_mod(now, group_mod),
@@ -203,6 +206,9 @@ impl Switch {
             }
         }
         self.keep();
+        for (xid, message, reason) in forwarded {
+            self.forward(key.0, (xid, message), reason);
+        }
         injections.into_iter().for_each(|injection| self.inject(injection));
         Ok(())
     }
