@@ -177,13 +177,16 @@ impl Text for Action {
             Self::SetMplsTtl(ttl) => write!(f, "set_mpls_ttl({ttl})"),
             Self::DecMplsTtl => f.write_str("dec_mpls_ttl"),
             Self::PushVlan(tpid) => write!(f, "push_vlan:0x{tpid:04x}"),
-            Self::PopVlan => f.write_str("pop_vlan"),
+            Self::PopVlan => f.write_str(if names.of_10() { "strip_vlan" } else { "pop_vlan" }),
             Self::PushMpls(ethertype) => write!(f, "push_mpls:0x{ethertype:04x}"),
             Self::PopMpls(ethertype) => write!(f, "pop_mpls:0x{ethertype:04x}"),
             Self::SetQueue(queue) => write!(f, "set_queue:{queue}"),
             Self::Group(group) => write!(f, "group:{group}"),
             Self::SetNwTtl(ttl) => write!(f, "mod_nw_ttl:{ttl}"),
             Self::DecNwTtl => f.write_str("dec_ttl"),
+            Self::SetField(oxm @ Oxm { field: Field::EthSrc | Field::EthDst, .. }) if names.of_10() => {
+                write!(f, "mod_{}:{}", in_match(oxm.field), Value(oxm, names))
+            }
             Self::SetField(oxm) => write!(f, "set_field:{}->{}", Value(oxm, names), in_set_field(oxm.field)),
             Self::PushPbb(ethertype) => write!(f, "push_pbb:0x{ethertype:04x}"),
             Self::PopPbb => f.write_str("pop_pbb"),

@@ -2,17 +2,21 @@
 
 use core::fmt::{self, Display, Formatter, Write};
 
-use crate::{PortNo, TableId, ports};
+use crate::{PortNo, TableId, Version, ports};
 
 /// Names of ports and tables of one switch. A name that two of them share stands for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     ports: Vec<(PortNo, String)>,
     tables: Vec<(TableId, String)>,
+    /// Actions go by their names in 1.0.
+    of_10: bool,
 }
 
 /// No name at all.
-pub(super) static NO_NAMES: Names = Names { ports: Vec::new(), tables: Vec::new() };
+pub(super) static NO_NAMES: Names = Names { ports: Vec::new(), tables: Vec::new(), of_10: false };
+/// No name at all, and the actions of 1.0.
+pub(super) static NO_NAMES_10: Names = Names { ports: Vec::new(), tables: Vec::new(), of_10: true };
 
 impl Names {
     /// Port `port` is called `name`.
@@ -23,6 +27,17 @@ impl Names {
     /// Table `table` is called `name`.
     pub fn add_table(&mut self, table: TableId, name: impl Into<String>) {
         self.tables.push((table, name.into()));
+    }
+
+    /// Actions are to be written as ovs-ofctl does over `version`: `mod_dl_src` and `strip_vlan` in 1.0.
+    #[must_use]
+    pub fn of_version(self, version: Version) -> Self {
+        Self { of_10: version == Version::V10, ..self }
+    }
+
+    /// Actions go by their names in 1.0.
+    pub(super) fn of_10(&self) -> bool {
+        self.of_10
     }
 
     /// The port of this name, bare or in double quotes.

@@ -11,7 +11,7 @@ use openflow::{
 };
 
 use super::changes::Changes;
-use super::flows::read_flow;
+use super::flows::{as_sent, read_flow};
 use super::input::Source;
 use super::link::Link;
 use super::{Ofctl, names_of};
@@ -85,6 +85,15 @@ fn of_file(source: &Source, names: &Names) -> anyhow::Result<Flows> {
     Ok(entries.map(|entry| (entry.key(), entry)).collect())
 }
 
+/// The flows of a file as a switch would report them.
+fn as_sent_all(source: &Source, version: Version, flows: Flows) -> anyhow::Result<Flows> {
+    let each = flows.into_values().map(|Entry(line, flow)| match as_sent(version, flow) {
+        Ok(flow) => Ok(Entry(line, flow)),
+        Err(reason) => bail!("{}: {reason}", source.place(line).unwrap_or_default()),
+    });
+    each.map(|entry| entry.map(|entry| (entry.key(), entry))).collect()
+}
+
 /// The flows that a switch holds.
 async fn of_switch(link: &mut Link) -> anyhow::Result<Flows> {
     let flows = match link.multipart(Request::Flow(FlowStatsRequest::default())).await? {
@@ -112,6 +121,18 @@ fn is_file(source: &str) -> bool {
     source.starts_with(['/', '.']) || source == "-" || (!source.contains(':') && Path::new(source).is_file())
 }
 
+/// The flows of a file as the switch on the other side would report them, in whose words ports may be named.
+async fn side_of_file(ofctl: &Ofctl, source: &str, switch: Option<&mut Link>) -> anyhow::Result<Flows> {
+    let source = Source::file(source)?;
+    let flows = of_file(&source, &Names::default());
+    let Some(switch) = switch else { return flows };
+    let flows = match flows {
+        Err(_) if !ofctl.options.no_names => of_file(&source, &names_of(switch).await?),
+        flows => flows,
+    };
+    as_sent_all(&source, switch.version(), flows?)
+}
+
 /// Prints the differences.
 pub async fn diff(ofctl: &mut Ofctl, source1: &str, source2: &str) -> anyhow::Result<ExitCode> {
     let mut links = Vec::new();
@@ -120,18 +141,17 @@ pub async fn diff(ofctl: &mut Ofctl, source1: &str, source2: &str) -> anyhow::Re
     }
     let versions: Vec<Version> = links.iter().flatten().map(Link::version).collect();
     let importance = versions.iter().all(|version| *version >= Version::V14);
-    let mut names = Names::default();
-    if let (Some(link), false) = (links.iter_mut().flatten().next(), ofctl.options.no_names) {
-        names = names_of(link).await?;
-    }
     let mut sides = Vec::new();
-    for (source, link) in [source1, source2].into_iter().zip(&mut links) {
-        sides.push(match link {
+    for (idx, source) in [source1, source2].into_iter().enumerate() {
+        sides.push(match &mut links[idx] {
             Some(link) => of_switch(link).await?,
-            None => of_file(&Source::file(source)?, &names)?,
+            None => side_of_file(ofctl, source, links.iter_mut().flatten().next()).await?,
         });
     }
-    let shown = if ofctl.options.names { names } else { Names::default() };
+    let shown = match links.iter_mut().flatten().next() {
+        Some(link) => ofctl.names_shown(link).await?,
+        None => Names::default(),
+    };
     let (first, second) = (&sides[0], &sides[1]);
     let mut different = false;
     let keys: std::collections::BTreeSet<&Key> = first.keys().chain(second.keys()).collect();
@@ -154,9 +174,9 @@ pub async fn diff(ofctl: &mut Ofctl, source1: &str, source2: &str) -> anyhow::Re
 
 /// Deletes what is not in the file, then adds what is missing or different.
 pub async fn replace(ofctl: &mut Ofctl, switch: &str, file: &str) -> anyhow::Result<()> {
-    let mut link = ofctl.connect(switch).await?;
     let source = Source::file(file)?;
-    let wanted = ofctl.read_all(&mut link, |names| of_file(&source, names)).await?;
+    let (mut link, wanted) = ofctl.read_for(switch, |names| of_file(&source, names)).await?;
+    let wanted = as_sent_all(&source, link.version(), wanted)?;
     let present = of_switch(&mut link).await?;
     let importance = link.version() >= Version::V14;
     let gone = present.iter().filter(|(key, _)| !wanted.contains_key(*key)).map(|(_, entry)| {

@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use openflow::text::{
     self, Named, Names, Printed, WithoutStats, parse_flow_mod_with, parse_flow_stats_request_with,
 };
-use openflow::{FlowMod, FlowModCommand, FlowStats, Message, Reply, Request, Version, Xid};
+use openflow::{FlowMod, FlowModCommand, FlowStats, Message, Reply, Request, Version, Xid, codec};
 
 use super::changes::Changes;
 use super::input::{Line, Mistake, Source};
+use super::link::version_name;
 use super::verbs::{Given, Listed, Selected};
 use super::{Ofctl, diff, groups, sort};
 
@@ -80,8 +81,8 @@ pub async fn run(ofctl: &mut Ofctl, verb: Verb) -> anyhow::Result<ExitCode> {
 
 async fn dump(ofctl: &mut Ofctl, of: &Selected) -> anyhow::Result<()> {
     let keys = ofctl.options.sort.keys()?;
-    let mut link = ofctl.connect(&of.switch).await?;
-    let request = ofctl.read(&mut link, |names| parse_flow_stats_request_with(&of.what, names)).await?;
+    let parse = |names: &Names| Ok(parse_flow_stats_request_with(&of.what, names)?);
+    let (mut link, request) = ofctl.read_for(&of.switch, parse).await?;
     if keys.is_empty() && !ofctl.options.names && !ofctl.options.no_stats {
         return ofctl.dump(&mut link, Request::Flow(request)).await;
     }
@@ -107,8 +108,8 @@ fn print_flow(ofctl: &mut Ofctl, flow: &FlowStats, names: &Names) -> anyhow::Res
 }
 
 async fn aggregate(ofctl: &mut Ofctl, of: &Selected) -> anyhow::Result<()> {
-    let mut link = ofctl.connect(&of.switch).await?;
-    let request = ofctl.read(&mut link, |names| parse_flow_stats_request_with(&of.what, names)).await?;
+    let parse = |names: &Names| Ok(parse_flow_stats_request_with(&of.what, names)?);
+    let (mut link, request) = ofctl.read_for(&of.switch, parse).await?;
     ofctl.dump(&mut link, Request::Aggregate(request)).await
 }
 
@@ -138,9 +139,8 @@ async fn change(
         (FlowModCommand::Delete, true) => FlowModCommand::DeleteStrict,
         (command, _) => command,
     };
-    let mut link = ofctl.connect(switch).await?;
     let read = |names: &Names| source.read(|line| read_flow(line, command, names).map(Message::FlowMod));
-    let items = ofctl.read_all(&mut link, read).await?;
+    let (mut link, items) = ofctl.read_for(switch, read).await?;
     Changes::new(source, items).send(&mut link, ofctl.options.bundle).await
 }
 
@@ -153,13 +153,12 @@ async fn packet_out(ofctl: &mut Ofctl, switch: &str, packet: &[String]) -> anyho
         }
         _ => bail!("in_port=PORT packet=HEX actions=... is expected, or a port, actions and packets"),
     };
-    let mut link = ofctl.connect(switch).await?;
-    for text in &texts {
-        let packet = ofctl.read(&mut link, |names| text::parse_packet_out(text, names)).await?;
-        let source = Source::text(text);
-        Changes::new(&source, vec![(1, Message::PacketOut(packet))]).send(&mut link, false).await?;
-    }
-    Ok(())
+    let read = |names: &Names| {
+        let all = texts.iter().map(|text| text::parse_packet_out(text, names).map(Message::PacketOut));
+        Ok(all.map(|packet| packet.map(|packet| (1, packet))).collect::<Result<Vec<_>, _>>()?)
+    };
+    let (mut link, items) = ofctl.read_for(switch, read).await?;
+    Changes::new(&Source::text(&texts[0]), items).send(&mut link, ofctl.options.bundle).await
 }
 
 /// What a line of a bundle is about.
@@ -173,7 +172,6 @@ enum About {
 async fn bundle(ofctl: &mut Ofctl, switch: &str, source: &Source) -> anyhow::Result<()> {
     const ABOUT: &[(&str, About)] =
         &[("flow", About::Flow), ("group", About::Group), ("packet-out", About::PacketOut)];
-    let mut link = ofctl.connect(switch).await?;
     let one = |line: Line<'_>, names: &Names| {
         let (about, rest) = line.keyword(ABOUT);
         Ok(match about {
@@ -192,20 +190,35 @@ async fn bundle(ofctl: &mut Ofctl, switch: &str, source: &Source) -> anyhow::Res
             None => return Err(line.wrong("flow, group or packet-out is expected first")),
         })
     };
-    let items = ofctl.read_all(&mut link, |names| source.read(|line| one(line, names))).await?;
+    let (mut link, items) = ofctl.read_for(switch, |names| source.read(|line| one(line, names))).await?;
     Changes::new(source, items).send(&mut link, true).await
 }
 
-/// Reads flows and prints them; nothing is sent.
+/// Reads flows and prints them as the other side would read them; nothing is sent.
 fn parse(ofctl: &mut Ofctl, source: &Source) -> anyhow::Result<()> {
     let version = ofctl.options.versions().into_iter().max().unwrap_or(Version::V13);
     let names = Names::default();
-    let flows = source.read(|line| read_flow(line, FlowModCommand::Add, &names))?;
+    let flows = source.read(|line| {
+        let flow = read_flow(line, FlowModCommand::Add, &names)?;
+        as_sent(version, flow).map_err(|reason| line.wrong(reason))
+    })?;
     for (n, (_, flow)) in (1..).zip(flows) {
-        let message = Message::FlowMod(flow);
-        openflow::codec::encode(version, Xid(n), &message, &mut Vec::new())
-            .with_context(|| format!("over {}", super::link::version_name(version)))?;
-        ofctl.print(Printed::new(version, Xid(n), &message))?;
+        ofctl.print(Printed::new(version, Xid(n), &Message::FlowMod(flow)))?;
     }
     Ok(())
+}
+
+/// A flow mod as it is once it has been written in `version`, which may have other actions for the same.
+///
+/// # Errors
+/// The version cannot say it.
+pub fn as_sent(version: Version, flow: FlowMod) -> Result<FlowMod, String> {
+    let mut bytes = Vec::new();
+    let cannot = |error: &dyn std::fmt::Display| format!("{} cannot say it: {error}", version_name(version));
+    codec::encode(version, Xid(0), &Message::FlowMod(flow), &mut bytes).map_err(|error| cannot(&error))?;
+    match codec::decode(version, &bytes) {
+        Ok((_, Message::FlowMod(flow))) => Ok(flow),
+        Ok(_) => Err(cannot(&"it reads as something else")),
+        Err(error) => Err(cannot(&error)),
+    }
 }

@@ -112,9 +112,8 @@ pub fn read_group(line: Line<'_>, default: Command, names: &Names) -> Result<(Co
 }
 
 async fn change(ofctl: &mut Ofctl, switch: &str, command: Command, source: &Source) -> anyhow::Result<()> {
-    let mut link = ofctl.connect(switch).await?;
     let read = |names: &Names| source.read(|line| read_group(line, command, names));
-    let mut groups = ofctl.read_all(&mut link, read).await?;
+    let (mut link, mut groups) = ofctl.read_for(switch, read).await?;
     settle(&mut link, groups.iter_mut().map(|(_, group)| group)).await?;
     let items = groups.into_iter().map(|(line, (_, group))| (line, Message::GroupMod(group))).collect();
     Changes::new(source, items).send(&mut link, ofctl.options.bundle).await

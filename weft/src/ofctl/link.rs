@@ -81,6 +81,10 @@ impl Link {
         match link.event().await {
             Ok(Event::Established(version)) => {
                 link.version = version;
+                // The peer's hello may have come before ours went out, and it does not wait for ever.
+                while link.session.backlog() > 0 {
+                    link.step().await?;
+                }
                 Ok(link)
             }
             Ok(other) => bail!("{target}: {other:?} before the versions are agreed"),

@@ -19,7 +19,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use openflow::text::{Names, Printed, TextError};
+use openflow::text::{Names, Printed};
 use openflow::{Message, MultipartReply, Reply, Request, Version, Xid};
 
 use link::{Link, Refusal};
@@ -96,7 +96,8 @@ impl Ofctl {
 
     /// The names of ports and tables, if they are to be shown.
     async fn names_shown(&self, link: &mut Link) -> anyhow::Result<Names> {
-        if self.options.names { names_of(link).await } else { Ok(Names::default()) }
+        let names = if self.options.names { names_of(link).await? } else { Names::default() };
+        Ok(names.of_version(link.version()))
     }
 
     /// Asks one multipart request and prints the answer as ovs-ofctl does.
@@ -117,25 +118,21 @@ impl Ofctl {
         self.print(Printed::new(link.version(), xid, &message).names(names))
     }
 
-    /// Reads a text; if it does not parse without the names of ports and tables, with them.
-    async fn read<T>(
+    /// Reads what the user wrote, then connects; if it does not parse without the names of ports and tables, with them.
+    async fn read_for<T>(
         &self,
-        link: &mut Link,
-        mut parse: impl FnMut(&Names) -> Result<T, TextError>,
-    ) -> anyhow::Result<T> {
-        self.read_all(link, |names| Ok(parse(names)?)).await
-    }
-
-    /// Reads many lines; if they do not parse without the names of ports and tables, with them.
-    async fn read_all<T>(
-        &self,
-        link: &mut Link,
+        switch: &str,
         mut parse: impl FnMut(&Names) -> anyhow::Result<T>,
-    ) -> anyhow::Result<T> {
+    ) -> anyhow::Result<(Link, T)> {
         match parse(&Names::default()) {
+            Ok(read) => Ok((self.connect(switch).await?, read)),
+            Err(error) if self.options.no_names => Err(error),
             // What is wrong may be a name that only the switch knows.
-            Err(_) if !self.options.no_names => parse(&names_of(link).await?),
-            read => read,
+            Err(error) => {
+                let Ok(mut link) = self.connect(switch).await else { return Err(error) };
+                let read = parse(&names_of(&mut link).await?)?;
+                Ok((link, read))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ mod table;
 
 use core::fmt::{self, Display, Formatter};
 
-use super::naming::{NO_NAMES, Names};
+use super::naming::{NO_NAMES, NO_NAMES_10, Names};
 use crate::{Config, FragMode, Message, Reply, Request, Version, Xid, codec};
 
 pub use frame::FrameText;
@@ -28,7 +28,8 @@ pub struct Printed<'a> {
 impl<'a> Printed<'a> {
     /// Without names of ports, and without the frames in packet-ins and packet-outs.
     pub fn new(version: Version, xid: Xid, message: &'a Message) -> Self {
-        Self { version, xid, message, names: &NO_NAMES, frames: false }
+        let names = if version == Version::V10 { &NO_NAMES_10 } else { &NO_NAMES };
+        Self { version, xid, message, names, frames: false }
     }
 
     /// With the names of a switch.
