@@ -588,3 +588,68 @@ fn a_hundred_thousand_flows_go_over_and_come_back() {
     assert_eq!(peers.weft.run(&["ofctl", "--timeout=300", "diff-flows", "s1", &file]).success(), "");
     assert!(peers.switch.is_running());
 }
+
+/// What 1.0 can say: its match, and its actions.
+const FLOWS_10: &str = "
+tcp,in_port=1,nw_src=10.0.0.0/8,nw_dst=10.1.2.3,dl_vlan=5,dl_vlan_pcp=2,tp_src=7,tp_dst=80,nw_tos=32,idle_timeout=500,actions=mod_vlan_vid:3,mod_vlan_pcp:1,strip_vlan,mod_nw_src:1.2.3.4,mod_nw_dst:1.2.3.5,mod_nw_tos:16,mod_tp_src:5,mod_tp_dst:6,output:2,CONTROLLER:65535
+cookie=0x77,hard_timeout=600,send_flow_rem,priority=9,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,actions=mod_dl_src:02:00:00:00:00:01,mod_dl_dst:02:00:00:00:00:02,NORMAL
+priority=8,dl_vlan=0xffff,actions=FLOOD,ALL,IN_PORT
+priority=7,arp,nw_src=10.0.0.1,nw_proto=1,actions=enqueue:1:2
+priority=6,icmp,icmp_type=8,icmp_code=0,actions=LOCAL
+priority=5,dl_type=0x1234,actions=drop
+";
+
+#[test]
+fn version_10_is_spoken_as_ovs_ofctl_speaks_it() {
+    let peers = Peers::start("wofctl-10");
+    let ours = |args: &[&str]| peers.ours(&[&["-O", "OpenFlow10"], args].concat());
+    let theirs = |args: &[&str]| theirs(&[&["-O", "OpenFlow10", "-F", "OpenFlow10-table_id"], args].concat());
+    let flows = peers.file("flows.txt", FLOWS_10);
+    for target in &peers.targets() {
+        let target = target.as_str();
+        ours(&["add-flows", target, &flows]).success();
+        for verb in
+            ["dump-flows", "dump-desc", "dump-ports", "dump-aggregate", "queue-stats", "get-frags", "probe"]
+        {
+            let (own, their) = (ours(&[verb, target]).success(), theirs(&[verb, target]).success());
+            assert_eq!(timeless(&own), timeless(&their), "{verb}");
+        }
+        // One line and one word that the values of weft do not keep.
+        let show = theirs(&["show", target]).success().replace(" ARP_MATCH_IP", "");
+        let show: Vec<&str> = show.lines().filter(|line| !line.starts_with("actions:")).collect();
+        assert_eq!(timeless(&ours(&["show", target]).success()).trim(), timeless(&show.join("\n")));
+        expect(&ours(&["dump-tables", target]).success(), &["table 0", "active=6", "max_entries="]);
+        // What ovs-ofctl adds is no difference.
+        ours(&["del-flows", target]).success();
+        theirs(&["add-flows", target, &flows]).success();
+        assert_eq!(ours(&["diff-flows", target, &flows]).success(), "");
+        let fewer = peers.file("fewer.txt", "tcp actions=mod_vlan_vid:9,output:1\n");
+        ours(&["replace-flows", target, &fewer]).success();
+        assert_eq!(ours(&["diff-flows", target, &fewer]).success(), "");
+        ours(&["--strict", "mod-flows", target, "tcp actions=output:2"]).success();
+        let dump = ours(&["--no-stats", "dump-flows", target]).success();
+        assert_eq!(dump, " tcp actions=output:2\n");
+        ours(&["--strict", "del-flows", target, "tcp"]).success();
+        assert_eq!(ours(&["--no-stats", "dump-flows", target]).success(), "");
+
+        ours(&["mod-port", target, "1", "no-flood"]).success();
+        expect(
+            &ours(&["dump-ports-desc", target, "1"]).success(),
+            &["OFPST_PORT_DESC reply (xid=", "NO_FLOOD"],
+        );
+        ours(&["mod-port", target, "1", "flood"]).success();
+        ours(&["packet-out", target, &format!("in_port=1 packet={BROADCAST} actions=output:2")]).success();
+        for (args, words) in [
+            (&["add-flow", target, "table=1,actions=drop"][..], "OpenFlow10 cannot say it"),
+            (&["add-flow", target, "ipv6,actions=output:1,goto_table:1"], "OpenFlow10 cannot say it"),
+            (&["add-flow", target, "actions=meter:1,output:1"], "OpenFlow10 cannot say it"),
+            (&["add-group", target, "group_id=1,type=all"], "OpenFlow10 cannot say it"),
+            (&["--bundle", "add-flow", target, "actions=drop"], "bundles need OpenFlow 1.4"),
+            (&["dump-table-desc", target], "needs OpenFlow 1.4"),
+        ] {
+            expect(&ours(args).failure(), &[words]);
+        }
+    }
+    // Of all versions, the highest that both have is spoken.
+    expect(&peers.ours(&["show", "s1"]).success(), &["(OF1.4)"]);
+}

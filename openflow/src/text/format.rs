@@ -130,6 +130,8 @@ fn write_vlan(out: &mut Commas<'_, '_>, matches: &Match, vid: &Oxm) -> fmt::Resu
     let present = u128::from(VID_PRESENT);
     match vid.mask {
         None if vid.value & present != 0 => out.item(format_args!("dl_vlan={}", vid.value & 0xfff)),
+        // 1.0 has no mask for it.
+        None if out.names.of_10() => out.item(format_args!("vlan_tci=0x{:04x}", vid.value)),
         None => out.item(format_args!("vlan_tci=0x{:04x}/0x1fff", vid.value)),
         // The priority alone says that there is a tag.
         Some(mask) if mask == present && matches.get(Field::VlanPcp).is_some() => Ok(()),

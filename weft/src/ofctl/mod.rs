@@ -137,10 +137,16 @@ impl Ofctl {
     }
 }
 
-/// The ports of a switch.
-async fn ports_of(link: &mut Link) -> anyhow::Result<Vec<openflow::PortDesc>> {
+/// The ports of a switch, and the transaction of the answer. 1.0 tells them with the features.
+async fn ports_of(link: &mut Link) -> anyhow::Result<(Xid, Vec<openflow::PortDesc>)> {
+    if link.version() == Version::V10 {
+        return match link.ask(&Message::FeaturesRequest).await? {
+            (xid, Message::FeaturesReply(features)) => Ok((xid, features.ports)),
+            (_, other) => bail!("{}: an answer of the wrong kind: {other:?}", link.target()),
+        };
+    }
     match link.multipart(Request::PortDesc).await? {
-        (_, Reply::PortDesc(ports)) => Ok(ports),
+        (xid, Reply::PortDesc(ports)) => Ok((xid, ports)),
         (_, other) => bail!("{}: an answer of the wrong kind: {other:?}", link.target()),
     }
 }
@@ -148,7 +154,7 @@ async fn ports_of(link: &mut Link) -> anyhow::Result<Vec<openflow::PortDesc>> {
 /// What the switch calls its ports and tables.
 async fn names_of(link: &mut Link) -> anyhow::Result<Names> {
     let mut names = Names::default();
-    for port in ports_of(link).await? {
+    for port in ports_of(link).await?.1 {
         names.add_port(port.port, port.name);
     }
     if link.version() == Version::V10 {

@@ -57,7 +57,7 @@ pub struct Options {
 }
 
 /// What is spoken unless the user says otherwise.
-const SPOKEN: &str = "OpenFlow13,OpenFlow14";
+const SPOKEN: &str = "OpenFlow10,OpenFlow13,OpenFlow14";
 
 impl Options {
     /// Versions that may be spoken.

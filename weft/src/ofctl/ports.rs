@@ -90,7 +90,7 @@ async fn wanted(ofctl: &Ofctl, link: &mut Link, text: Option<&str>) -> anyhow::R
     if ofctl.options.no_names {
         bail!("\"{text}\" is no port number");
     }
-    let all = ports_of(link).await?;
+    let (_, all) = ports_of(link).await?;
     let plain = text.trim_matches('"');
     match all.iter().find(|port| port.name == plain) {
         Some(port) => Ok(Some(port.port)),
@@ -106,18 +106,15 @@ fn no_port<'a>(link: &Link, text: &str, known: impl Iterator<Item = &'a str>) ->
 async fn desc(ofctl: &mut Ofctl, of: &Selected) -> anyhow::Result<()> {
     let mut link = ofctl.connect(&of.switch).await?;
     let port = wanted(ofctl, &mut link, Some(&of.what)).await?;
-    let (xid, reply) = link.multipart(Request::PortDesc).await?;
+    let (xid, mut all) = ports_of(&mut link).await?;
     // Up to 1.4 a switch can only be asked for all of them.
-    let reply = match (reply, port) {
-        (Reply::PortDesc(all), Some(port)) => {
-            let only: Vec<_> = all.into_iter().filter(|desc| desc.port == port).collect();
-            if only.is_empty() {
-                bail!("{}", no_port(&link, &of.what, [].into_iter()));
-            }
-            Reply::PortDesc(only)
+    if let Some(port) = port {
+        all.retain(|desc| desc.port == port);
+        if all.is_empty() {
+            bail!("{}", no_port(&link, &of.what, [].into_iter()));
         }
-        (reply, _) => reply,
-    };
+    }
+    let reply = Reply::PortDesc(all);
     ofctl.print_reply(&link, xid, reply, &Names::default())
 }
 
@@ -157,7 +154,7 @@ async fn change(ofctl: &mut Ofctl, switch: &str, port: &str, action: &str) -> an
         bail!("{action} is there in OpenFlow 1.0 only (-O OpenFlow10)");
     }
     let Some(number) = wanted(ofctl, &mut link, Some(port)).await? else { bail!("which port?") };
-    let all = ports_of(&mut link).await?;
+    let (_, all) = ports_of(&mut link).await?;
     let Some(desc) = all.iter().find(|desc| desc.port == number) else {
         bail!("{}", no_port(&link, port, all.iter().map(|desc| desc.name.as_str())))
     };
@@ -180,7 +177,7 @@ async fn queue_config(ofctl: &mut Ofctl, of: &Queues) -> anyhow::Result<()> {
     let names = ofctl.names_shown(&mut link).await?;
     // 1.0 can only be asked for one port after the other.
     let each = match (link.version(), port) {
-        (Version::V10, None) => ports_of(&mut link).await?.iter().map(|desc| Some(desc.port)).collect(),
+        (Version::V10, None) => ports_of(&mut link).await?.1.iter().map(|desc| Some(desc.port)).collect(),
         (_, port) => vec![port],
     };
     for port in each {

@@ -4,7 +4,7 @@ use core::fmt::{self, Formatter};
 
 use super::bits;
 use crate::text::meter::MeterFlagNames;
-use crate::{Features, GroupFeatures, MeterFeatures, SwitchCapabilities};
+use crate::{Features, GroupFeatures, MeterFeatures, SwitchCapabilities, Version};
 
 /// Capabilities that came with 1.4.
 const LATER: [(u32, &str); 2] = [(1 << 9, "BUNDLES"), (1 << 10, "FLOW_MONITORING")];
@@ -16,7 +16,9 @@ pub(super) fn write_features(f: &mut Formatter<'_>, features: &Features) -> fmt:
         write!(f, ", auxiliary_id:{}", features.auxiliary_id)?;
     }
     let names = SwitchCapabilities::NAMES.iter().map(|(bit, name)| (bit.0, *name)).chain(LATER);
-    writeln!(f, "\ncapabilities: {}", bits(features.capabilities.0, names))
+    writeln!(f, "\ncapabilities: {}", bits(features.capabilities.0, names))?;
+    // Only 1.0 says them here.
+    super::port::write_ports(f, Version::V10, &features.ports)
 }
 
 /// Numbers of action types on the wire of 1.3 and 1.4 and how ovs-ofctl calls them, in its order.

@@ -81,7 +81,7 @@ impl Display for Body<'_, '_> {
             Message::GetConfigReply(config) | Message::SetConfig(config) => write_config(f, config),
             Message::PacketIn(packet) => notices::write_packet_in(f, self.0, packet),
             Message::FlowRemoved(removed) => notices::write_flow_removed(f, removed, names),
-            Message::PortStatus(status) => port::write_status(f, status),
+            Message::PortStatus(status) => port::write_status(f, version, status),
             Message::TableStatus(status) => table::write_status(f, status),
             Message::RoleStatus(status) => notices::write_role_status(f, status),
             Message::RequestForward(forward) => notices::write_forward(f, self.0, forward),

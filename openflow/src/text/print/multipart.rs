@@ -44,7 +44,10 @@ pub(super) fn write_reply(
         }
         Reply::MeterFeatures(all) => features::write_meter_features(f, all),
         Reply::TableFeatures(all) => table::write_features(f, all),
-        Reply::PortDesc(all) => port::write_ports(f, all),
+        Reply::PortDesc(all) => {
+            f.write_str("\n")?;
+            port::write_ports(f, version, all)
+        }
         Reply::TableDesc(all) => table::write_descs(f, all),
         Reply::QueueDesc(all) => write_queue_descs(f, all, names),
         Reply::Experimenter { experimenter, kind, data } => {

@@ -18,7 +18,7 @@ fn features(features: PortFeatures) -> String {
 }
 
 /// One port, with a space in front and a newline behind.
-fn write_port(f: &mut Formatter<'_>, port: &PortDesc) -> fmt::Result {
+fn write_port(f: &mut Formatter<'_>, version: Version, port: &PortDesc) -> fmt::Result {
     let printable: String = port.name.chars().take_while(|c| c.is_ascii_graphic() || *c == ' ').collect();
     writeln!(f, " {}({printable}): addr:{}", PortName(port.port, &NO_NAMES), port.mac)?;
     writeln!(f, "     config:     {}", config(port.config))?;
@@ -34,23 +34,43 @@ fn write_port(f: &mut Formatter<'_>, port: &PortDesc) -> fmt::Result {
             writeln!(f, "     {name}{}", features(set))?;
         }
     }
-    writeln!(f, "     speed: {} Mbps now, {} Mbps max", port.current_speed / 1000, port.max_speed / 1000)
+    let speeds = match version {
+        // 1.0 has no field for them.
+        Version::V10 => [port.current, port.supported].map(mbps),
+        _ => [port.current_speed, port.max_speed].map(|kbps| kbps / 1000),
+    };
+    writeln!(f, "     speed: {} Mbps now, {} Mbps max", speeds[0], speeds[1])
 }
 
-pub(super) fn write_ports(f: &mut Formatter<'_>, ports: &[PortDesc]) -> fmt::Result {
+/// The highest rate among features, in Mbit/s.
+fn mbps(features: PortFeatures) -> u32 {
+    const RATES: [(PortFeatures, u32); 9] = [
+        (PortFeatures::FD_1T, 1_000_000),
+        (PortFeatures::FD_100G, 100_000),
+        (PortFeatures::FD_40G, 40_000),
+        (PortFeatures::FD_10G, 10_000),
+        (PortFeatures::FD_1G, 1000),
+        (PortFeatures::HD_1G, 1000),
+        (PortFeatures::FD_100M, 100),
+        (PortFeatures::HD_100M, 100),
+        (PortFeatures(PortFeatures::HD_10M.0 | PortFeatures::FD_10M.0), 10),
+    ];
+    RATES.iter().find(|(rate, _)| rate.0 & features.0 != 0).map_or(0, |(_, mbps)| *mbps)
+}
+
+pub(super) fn write_ports(f: &mut Formatter<'_>, version: Version, ports: &[PortDesc]) -> fmt::Result {
     let mut sorted: Vec<&PortDesc> = ports.iter().collect();
     sorted.sort_by_key(|port| port.port);
-    f.write_str("\n")?;
-    sorted.into_iter().try_for_each(|port| write_port(f, port))
+    sorted.into_iter().try_for_each(|port| write_port(f, version, port))
 }
 
-pub(super) fn write_status(f: &mut Formatter<'_>, status: &PortStatus) -> fmt::Result {
+pub(super) fn write_status(f: &mut Formatter<'_>, version: Version, status: &PortStatus) -> fmt::Result {
     f.write_str(match status.reason {
         PortReason::Add => " ADD:",
         PortReason::Delete => " DEL:",
         PortReason::Modify => " MOD:",
     })?;
-    write_port(f, &status.desc)
+    write_port(f, version, &status.desc)
 }
 
 pub(super) fn write_mod(f: &mut Formatter<'_>, port: &PortMod, names: &Names) -> fmt::Result {

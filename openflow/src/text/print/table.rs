@@ -60,12 +60,14 @@ pub(super) fn write_stats(f: &mut Formatter<'_>, all: &[TableStats], names: &Nam
         |stats| stats.table,
         same,
         |f, stats| {
-            let TableStats { table, active, lookups, matched, .. } = stats;
+            let TableStats { table, max_entries, active, lookups, matched } = stats;
             write!(f, "  table {table}")?;
             if names.table_name(*table).is_some() {
                 write!(f, " ({})", TableName(*table, names))?;
             }
-            writeln!(f, ":\n    active={active}, lookup={lookups}, matched={matched}")
+            writeln!(f, ":\n    active={active}, lookup={lookups}, matched={matched}")?;
+            // Only 1.0 says it here.
+            if *max_entries == 0 { Ok(()) } else { writeln!(f, "    max_entries={max_entries}") }
         },
     )
 }
