@@ -2,6 +2,7 @@
 
 mod attach;
 mod bench;
+mod commands;
 mod controller;
 mod frames;
 mod function;

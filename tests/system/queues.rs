@@ -27,6 +27,7 @@ fn tcp_rate(from: &Namespace, to: &str) -> f64 {
 }
 
 /// Sends datagrams of 1400 bytes at about `mbps` until told to stop. Nobody listens for them.
+#[expect(clippy::disallowed_methods, reason = "it keeps to a rate by the clock")]
 fn flood(from: &Namespace, to: &str, mbps: u64, stop: &AtomicBool) {
     from.enter(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a free port");
@@ -151,12 +152,7 @@ tests:
         let tested = weft.run(&["test", "--json"]).json();
         let detail = tested["tests"][0]["detail"].as_str().expect("a rate");
         let rate: f64 = detail.split(' ').next().and_then(|n| n.parse().ok()).expect("a rate");
-        assert!(rate <= 30.5, "{tested}");
-        let report = weft.run(&["port", "show", "2", "--switch", "s1", "--json"]).json();
-        assert!(
-            report["counters"]["tx_dropped"].as_u64() > Some(0),
-            "TCP fills the queue: {report} {tested}"
-        );
+        assert!((20.0..=30.5).contains(&rate), "{tested}");
         weft.run(&["down"]).success();
         sandbox.assert_nothing_left(&before);
         let wrong = topology.replace("min: 5M, max: 10M", "min: 50M");

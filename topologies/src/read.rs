@@ -196,21 +196,25 @@ fn explain(tree: &Tree, path: &str, thing: &str, message: &str) -> Diagnostic {
     let what = match mismatch.and_then(|m| m.split_once(", expected ")) {
         Some((found, expected)) => {
             let found = found.replace('`', "").replace("string ", "text ").replace("integer ", "");
-            format!("\"{last}\" is {found}, {} is expected", in_words(expected))
+            format!("\"{last}\" is {found}, {} is expected", in_words(last, expected))
         }
         None => message.to_owned(),
     };
     let diagnostic = Diagnostic::new(tree.value(path), thing, what);
     let quoted = ["integer", "floating", "boolean"].iter().any(|w| message.contains(&format!("type: {w}")));
-    if quoted && message.contains("expected a string") {
+    let texts =
+        ["a string", "a MAC address", "bits a second", "an IP address", "a datapath id", "a port of a node"];
+    if quoted && texts.iter().any(|text| message.contains(&format!("expected {text}"))) {
         return diagnostic.hint("put it in quotes");
     }
     diagnostic
 }
 
 /// Names of types of this language in words.
-fn in_words(expected: &str) -> &str {
+fn in_words<'a>(key: &str, expected: &'a str) -> &'a str {
     match expected {
+        // IEEE 802.1Q-2022 §9.6: 0 and 4095 name no VLAN.
+        "u16" if key == "vlan" => "a whole number from 1 to 4094",
         "u8" => "a whole number from 0 to 255",
         "u16" => "a whole number from 0 to 65535",
         "u32" | "u64" => "a whole number",

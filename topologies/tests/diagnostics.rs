@@ -138,7 +138,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "vlan: 10",
         "vlan: 70000",
-        "17:24: network blue: \"vlan\" is 70000, a whole number from 0 to 65535 is expected",
+        "17:24: network blue: \"vlan\" is 70000, a whole number from 1 to 4094 is expected",
     ),
     (
         "ports: [\"h1:eth0\"",

@@ -2,7 +2,17 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+
+// In place of the standard ones, which panic when the output is full or closed.
+macro_rules! print {
+    ($($arg:tt)*) => { crate::print::text(format_args!($($arg)*)) };
+}
+macro_rules! println {
+    () => { print!("\n") };
+    ($($arg:tt)*) => { print!("{}\n", format_args!($($arg)*)) };
+}
 
 mod bench;
 mod channel;
@@ -11,6 +21,7 @@ mod functiond;
 mod lab;
 mod ofctl;
 mod plane;
+mod print;
 mod routerd;
 mod service;
 mod switchd;
@@ -59,6 +70,10 @@ fn main() -> ExitCode {
         Command::Switchctl(command) => switchd::run_client(command),
         Command::Lab(command) => lab::run(command),
     };
+    let result = result.and_then(|code| {
+        print::finish().context("cannot write to the standard output")?;
+        Ok(code)
+    });
     result.unwrap_or_else(|error| {
         anstream::eprintln!("weft: {error:#}");
         ExitCode::FAILURE

@@ -120,14 +120,14 @@ fn outcome(
 
 fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
     if args.json {
-        anstream::println!("{}", serde_json::to_string(outcome)?);
+        println!("{}", serde_json::to_string(outcome)?);
         return Ok(());
     }
     let cache = match outcome.cache_hit_share {
         Some(share) => format!("{:.1} % from the cache", share * 100.0),
         None => "the tables asked directly".to_owned(),
     };
-    anstream::println!(
+    println!(
         "{}: {:.2} Mpps, {:.2} right after the start; {:.1} ns or {:.0} cycles a frame, {cache}, {} allocations",
         outcome.case,
         outcome.mpps,
@@ -136,11 +136,9 @@ fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
         outcome.cycles_per_frame,
         outcome.allocations,
     );
-    anstream::println!(
+    println!(
         "{} frames through {} flows; {} compared with the oracle, no difference",
-        outcome.frames,
-        outcome.flows,
-        outcome.compared
+        outcome.frames, outcome.flows, outcome.compared
     );
     Ok(())
 }

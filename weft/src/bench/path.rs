@@ -133,10 +133,10 @@ fn dropped(middle: &Middle) -> u64 {
 
 fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
     if args.json {
-        anstream::println!("{}", serde_json::to_string(outcome)?);
+        println!("{}", serde_json::to_string(outcome)?);
         return Ok(());
     }
-    anstream::println!(
+    println!(
         "TCP, {} stream{} through one {} (offloads {}, {} worker{}): {:.2} Gbit/s, {:.2} cores in workers, {} frames dropped",
         outcome.streams,
         if outcome.streams == 1 { "" } else { "s" },
@@ -149,10 +149,10 @@ fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
         outcome.dropped,
     );
     if let (Some(p50), Some(p99)) = (outcome.round_trip_p50_us, outcome.round_trip_p99_us) {
-        anstream::println!("TCP round trip: median {p50:.0} us, 99 % under {p99:.0} us");
+        println!("TCP round trip: median {p50:.0} us, 99 % under {p99:.0} us");
     }
     if let Some(kpps) = outcome.udp_kpps {
-        anstream::println!("UDP, {} bytes a frame: {kpps:.0} thousand a second", 60);
+        println!("UDP, {} bytes a frame: {kpps:.0} thousand a second", 60);
     }
     Ok(())
 }

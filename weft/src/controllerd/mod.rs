@@ -24,7 +24,7 @@ use crate::channel::{self, Listen, Listener, Tls, TlsFiles};
 use crate::service::{bind_unix, daemon_name, log_to_stderr, run_dir, serve, signals};
 
 pub use hub::Hub;
-pub(crate) use problem::{Body, Refusal};
+pub(crate) use problem::{Body, Refusal, known_parameters};
 pub(crate) use rest::{flow_of_request, flow_shape};
 pub use routers::{RouterChange, RouterSink};
 pub(crate) use trace::{frame_of as frame_of_request, hex_of};

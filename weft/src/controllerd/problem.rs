@@ -57,6 +57,28 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// Refuses parameters that a resource does not have: of all of them only these two have any.
+///
+/// # Errors
+/// 400 with the name of the parameter.
+pub async fn known_parameters(request: Request, next: axum::middleware::Next) -> Result<Response, Refusal> {
+    let uri = request.uri();
+    let has = |name: &str| match name {
+        "match" => uri.path().ends_with("/flows"),
+        "wait" => ["networks", "routers", "functions", "chains"].iter().any(|kind| uri.path().contains(kind)),
+        _ => false,
+    };
+    let names = uri.query().into_iter().flat_map(|query| query.split('&'));
+    let mut names = names.map(|pair| pair.split('=').next().unwrap_or(pair)).filter(|name| !name.is_empty());
+    match names.find(|name| !has(name)) {
+        Some(name) => {
+            let detail = format!("{} has no parameter \"{name}\"", uri.path());
+            Err(Problem::bad_request(detail).into())
+        }
+        None => Ok(next.run(request).await),
+    }
+}
+
 /// The variable part of a path. What is not UTF-8 in there is a problem, too.
 #[derive(Debug)]
 pub struct Name(pub String);

@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::hub::Hub;
-use super::problem::Refusal;
+use super::problem::{Refusal, known_parameters};
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 << 20;
@@ -51,6 +51,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/api/v1/openapi.json", get(document))
         .fallback(no_such_resource)
         .method_not_allowed_fallback(no_such_method)
+        .layer(axum::middleware::from_fn(known_parameters))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(Refusal(Problem::internal("a bug: see the log")))

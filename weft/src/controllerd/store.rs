@@ -76,7 +76,11 @@ impl File {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", self.0.display()))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Intents::default()),
+            // Not there yet: that it can be made is better known now than at the first intent.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let none = Intents::default();
+                self.save(&none).map(|()| none)
+            }
             Err(error) => Err(error).with_context(|| format!("cannot read {}", self.0.display())),
         }
     }

@@ -55,6 +55,12 @@ pub struct Lab {
     children: BTreeMap<String, Child>,
 }
 
+/// Whether the user has given up. A terminal tells all processes of a lab at once, so a child may be seen to end first.
+async fn was_interrupted(cancel: &CancellationToken) -> bool {
+    const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);
+    tokio::time::timeout(MOMENT, cancel.cancelled()).await.is_ok()
+}
+
 /// Refuses what cannot be built, before anything is made.
 pub fn check(model: &Model) -> anyhow::Result<()> {
     for node in &model.nodes {
@@ -149,7 +155,11 @@ impl Lab {
                 bail!("interrupted");
             }
             step(operation.to_string());
-            self.carry_out(plan, operation).await.with_context(|| format!("cannot {operation}"))?;
+            let done = self.carry_out(plan, operation).await;
+            if done.is_err() && was_interrupted(cancel).await {
+                bail!("interrupted");
+            }
+            done.with_context(|| format!("cannot {operation}"))?;
         }
         self.set_queues(&plan.model).await?;
         let client = self.client();

@@ -35,7 +35,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let was = lab.word();
         remove(&lab)?;
         if !args.json {
-            anstream::println!("lab {} is down (it was {was})", lab.name);
+            println!("lab {} is down (it was {was})", lab.name);
         }
         gone.push(serde_json::json!({"lab": lab.name, "was": was}));
     }

@@ -187,7 +187,8 @@ fn taken(name: &str, dir: &Path) -> anyhow::Error {
     }
 }
 
-/// Removes the folder of a lab, and the folders above it if nothing is left in them.
+/// Removes the folder of a lab, and the folder of all labs if nothing is left in it. The run directory stays: it is the
+/// user's, or that of the daemons.
 pub fn release(dir: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -195,9 +196,9 @@ pub fn release(dir: &Path) -> anyhow::Result<()> {
         }
         _ => {}
     }
-    for above in dir.ancestors().skip(1).take(2) {
+    if let Some(labs) = dir.parent() {
         // Others may use it: then it stays.
-        let _ = fs::remove_dir(above);
+        let _ = fs::remove_dir(labs);
     }
     Ok(())
 }

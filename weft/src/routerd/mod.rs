@@ -334,7 +334,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let config = args.config.as_deref().map(read_config).transpose()?;
+    let config = args.config.as_deref().map(|path| read_config(path, args.name.as_deref())).transpose()?;
     let name = match (args.name, &config) {
         (Some(name), _) => name,
         (None, Some(config)) => {
@@ -354,8 +354,17 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a file in YAML, of which JSON is a part; errors have line and column.
-fn read_config(path: &Path) -> anyhow::Result<api::Router> {
+/// Reads a file in YAML, of which JSON is a part; errors have line and column. Where the command line names the router,
+/// the file need not.
+fn read_config(path: &Path, name: Option<&str>) -> anyhow::Result<api::Router> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    let read = serde_saphyr::from_str(&text);
+    if let (Err(_), Some(name)) = (&read, name)
+        && let Ok(serde_json::Value::Object(mut map)) = serde_saphyr::from_str(&text)
+        && !map.contains_key("name")
+    {
+        map.insert("name".to_owned(), name.into());
+        return serde_json::from_value(map.into()).with_context(|| path.display().to_string());
+    }
+    read.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }

@@ -11,7 +11,7 @@ use controller_api::Problem;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::{FieldError, Inner, RouterHandle};
-use crate::controllerd::problem::{Body, Refusal};
+use crate::controllerd::problem::{Body, Refusal, known_parameters};
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 << 20;
@@ -34,6 +34,7 @@ pub fn router(inner: Weak<Inner>) -> Router {
         .route("/api/v1/ports", get(ports).post(add_port))
         .route("/api/v1/ports/{name}", axum::routing::delete(delete_port))
         .fallback(|uri: Uri| async move { Refusal(Problem::not_found(format!("resource {}", uri.path()))) })
+        .layer(axum::middleware::from_fn(known_parameters))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .with_state(inner)
 }

@@ -17,7 +17,9 @@ use vswitch::{Trace, TraceOutcome};
 use super::Client;
 use super::owner::{PortRow, Request, rx_errors, tx_errors};
 use super::queues::{queue_states, queues_of_request, queues_shape};
-use crate::controllerd::{Body, Refusal, flow_of_request, flow_shape, frame_of_request, hex_of};
+use crate::controllerd::{
+    Body, Refusal, flow_of_request, flow_shape, frame_of_request, hex_of, known_parameters,
+};
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -38,6 +40,7 @@ pub fn router(client: Client) -> Router {
         .route(&format!("{one}/drops"), get(drops))
         .route("/api/v1/trace", post(trace))
         .fallback(async || Refusal(Problem::not_found("such resource of a switch")))
+        .layer(axum::middleware::from_fn(known_parameters))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .with_state(client)
 }

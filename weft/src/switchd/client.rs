@@ -189,6 +189,8 @@ pub fn run_client(command: ClientCommand) -> anyhow::Result<ExitCode> {
             ClientCommand::Flows { which } => show_flows(&which).await?,
             ClientCommand::Trace { which, port, frame, flow } => {
                 let found = which.one().await?;
+                // The REST API writes SWITCH:PORT, so people do, too.
+                let port = port.strip_prefix(&format!("{}:", found.name)).unwrap_or(&port);
                 let request = TraceRequest { port: PortRef::new(found.name, port), frame, flow };
                 let reply = found.client.trace(&request).await?;
                 if which.json { print_json(&reply)? } else { println!("{}", reply.text.trim_end()) }

@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, default_value = "s1", value_parser = daemon_name)]
     name: String,
     /// Datapath id: 16 hexadecimal digits, or a number.
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = dpid_arg)]
     dpid: Dpid,
     /// A port: NUMBER=WHAT, such as 1=tap:t1, 2=afpacket:eth1, 3=netns:NS/eth0. Without NUMBER= the next free one.
     #[arg(long = "port", value_name = "[NUMBER=]WHAT", value_parser = port_arg)]
@@ -83,6 +83,13 @@ impl From<FailModeArg> for FailMode {
 pub struct PortArg {
     pub number: Option<PortNo>,
     pub spec: PortSpec,
+}
+
+/// OpenFlow leaves zero to no switch; controllers take it for none.
+fn dpid_arg(text: &str) -> anyhow::Result<Dpid> {
+    let dpid: Dpid = text.parse()?;
+    anyhow::ensure!(dpid != Dpid(0), "0 is no datapath id: 1 to ffffffffffffffff are possible");
+    Ok(dpid)
 }
 
 /// Reads a port of the command line.
@@ -179,5 +186,11 @@ mod tests {
         assert_eq!(port_arg("tap:t3,offload=off").expect("valid").number, None);
         assert!(port_arg("x=tap:t3").is_err());
         assert!(port_arg("3=nonsense").is_err());
+    }
+
+    #[test]
+    fn zero_is_no_datapath_id() {
+        assert!(dpid_arg("0").is_err() && dpid_arg("00:00:00:00:00:00:00:00").is_err());
+        assert_eq!(dpid_arg("a").expect("valid"), Dpid(10));
     }
 }

@@ -58,9 +58,10 @@ async fn write<K: Kind>(
     }
     if name.is_empty()
         || name.len() > 63
+        || !name.starts_with(|c: char| c.is_ascii_alphanumeric())
         || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     {
-        let detail = "a name has 1 to 63 letters, digits, hyphens, underscores and dots";
+        let detail = "a name has 1 to 63 letters, digits, hyphens, underscores and dots, and begins with a letter or digit";
         return Err(Problem::invalid("/name", detail).into());
     }
     let created = hub.stored::<K>(&name).is_none();
