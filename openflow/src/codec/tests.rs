@@ -715,3 +715,19 @@ fn what_a_bundled_message_starts_with_is_found() {
         assert_eq!(bundled(&outer[..10]), []);
     }
 }
+
+/// What a switch need not have, and has not (1.4 §7.3.5.10, §7.3.5.18.4, §7.2.1.2): the error says so.
+#[test]
+fn flow_monitors_and_optical_ports_are_refused() {
+    let request = |kind: u8, body: &[u8]| {
+        let len = 8 + body.len() as u16;
+        [&[5, kind][..], &len.to_be_bytes(), &[0, 0, 0, 9], body].concat()
+    };
+    let monitor = request(18, &[&[0, 16, 0, 0, 0, 0, 0, 0][..], &[0; 24]].concat());
+    let refused = decode(Version::V14, &monitor).expect_err("no flow monitors");
+    assert_eq!(refused.error.kind, error::BadRequest::BadMultipart.into());
+    let optical =
+        [&[0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0][..], &[0; 8], &[0, 1, 0, 24], &[0; 20]].concat();
+    let refused = decode(Version::V14, &request(16, &optical)).expect_err("no optical ports");
+    assert_eq!(refused.error.kind, error::BadProperty::BadType.into());
+}
