@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use lookup::{Index, Secret};
 use openflow::{FragMode, GroupId, PacketInReason, PortNo};
@@ -14,6 +13,7 @@ use crate::execute::{Execution, Progress, Source};
 use crate::extract::{Places, extract};
 use crate::fdb::{Fdb, Learned};
 use crate::group::Asked;
+use crate::injection::Injection;
 use crate::key::{self, Depth, Key, N_WORDS};
 use crate::pipeline::Programs;
 use crate::snapshot::Snapshot;
@@ -30,50 +30,6 @@ pub(crate) enum OrderKind {
     PacketOut(Arc<Injection>),
     /// Another worker heard a station.
     Learned(Learned),
-}
-
-/// A frame from the controller.
-#[derive(Debug)]
-pub(crate) struct Injection {
-    pub in_port: PortNo,
-    pub data: Vec<u8>,
-    pub steps: Box<[Step]>,
-    /// What it weighs on, until it is done.
-    load: Option<Arc<Load>>,
-}
-
-/// Packet-outs that wait at a worker.
-#[derive(Debug, Default)]
-pub(crate) struct Load {
-    packets: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Injection {
-    pub(crate) fn new(in_port: PortNo, data: Vec<u8>, steps: Box<[Step]>) -> Self {
-        Self { in_port, data, steps, load: None }
-    }
-
-    /// Counts among what waits at a worker until it is done; false if that is too many packets or bytes already.
-    pub(crate) fn weigh(&mut self, load: &Arc<Load>, (packets, bytes): (usize, usize)) -> bool {
-        // Only the owner adds, so what is read here can only be too much.
-        if load.packets.load(Relaxed) >= packets || load.bytes.load(Relaxed) + self.data.len() > bytes {
-            return false;
-        }
-        load.packets.fetch_add(1, Relaxed);
-        load.bytes.fetch_add(self.data.len(), Relaxed);
-        self.load = Some(load.clone());
-        true
-    }
-}
-
-impl Drop for Injection {
-    fn drop(&mut self) {
-        if let Some(load) = &self.load {
-            load.packets.fetch_sub(1, Relaxed);
-            load.bytes.fetch_sub(self.data.len(), Relaxed);
-        }
-    }
 }
 
 #[derive(Debug)]

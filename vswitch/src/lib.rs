@@ -13,6 +13,7 @@ mod execute;
 mod extract;
 mod fdb;
 mod group;
+mod injection;
 mod key;
 mod limit;
 mod message;

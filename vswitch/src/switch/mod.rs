@@ -8,8 +8,9 @@ use openflow::error::BadRequest;
 use openflow::{BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PortNo, Request, Xid};
 use packet::Instant;
 
-use crate::datapath::{Counted, Injection, Load, OrderKind, ReportKind};
+use crate::datapath::{Counted, OrderKind, ReportKind};
 use crate::fdb::Learned;
+use crate::injection::{Injection, Load};
 use crate::limit::PacketInLimit;
 use crate::snapshot::{Options, Publisher};
 use crate::{CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};

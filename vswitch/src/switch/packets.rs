@@ -12,8 +12,9 @@ use packet::Instant;
 use super::Switch;
 use super::buffers::Buffered;
 use super::undo::Undo;
-use crate::datapath::{Injection, OrderKind, Punted};
+use crate::datapath::{OrderKind, Punted};
 use crate::execute::is_packet_out_source;
+use crate::injection::Injection;
 use crate::step::{Checks, Origin, Step, compile};
 use crate::{DropReason, Effect, Order};
 
