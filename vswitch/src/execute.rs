@@ -462,10 +462,11 @@ impl<'a> Execution<'a> {
     fn punt_one(&mut self, mut frame: Frame, punt: Punt) {
         self.pad(&mut frame);
         // §7.3.4.4: one virtual meter is for everything sent to the controller.
-        if let Some(meter) = self.source.snapshot.meters.get(&MeterId::CONTROLLER)
-            && meter.measure(self.source.now, wire_size(&frame)) == Measured::Drop
-        {
-            return self.refuse(frame, DropReason::Meter);
+        if let Some(meter) = self.source.snapshot.meters.get(&MeterId::CONTROLLER) {
+            match self.measured(frame, meter) {
+                Some(measured) => frame = measured,
+                None => return,
+            }
         }
         if !self.source.snapshot.ports.may_punt(self.source.now, punt.reason, self.source.in_port) {
             return self.refuse(frame, DropReason::PacketInRate);

@@ -73,6 +73,11 @@ impl Meter {
         next
     }
 
+    /// It may change the DSCP of what it lets pass.
+    pub(crate) fn remarks(&self) -> bool {
+        self.config.bands.iter().any(|band| matches!(band.kind, BandKind::DscpRemark { .. }))
+    }
+
     /// Whether a frame that stands for several would be neither dropped nor remarked: nothing is counted.
     pub(crate) fn admits_whole(&self, now: Instant, size: WireSize) -> bool {
         self.bands.iter().all(|bucket| bucket.has_room(now, self.units(size)))
@@ -195,6 +200,53 @@ mod tests {
             let drop = meter(MeterFlags::PKTPS, &[(rate, BandKind::Drop)]);
             let n = passed(&drop, u64::from(rate) * 3, 64);
             assert!(is_near(n - LEAST_FRAMES, u64::from(rate) * 10), "{rate} packets/s: {n}");
+        }
+    }
+
+    /// §5.7: from 100 kbit/s to 200 Mbit/s and to 20,000 packets/s, with little and with much too much, in small and in
+    /// large frames and in super-frames, of which a part may pass.
+    #[test]
+    fn every_rate_is_right_within_five_percent() {
+        const SECONDS: u64 = 4;
+        let offer = |meter: &Meter, pps: u64, size: WireSize| {
+            let one = WireSize { n_frames: 1, bytes: size.bytes / u64::from(size.n_frames), ..size };
+            let mut passed = 0;
+            for n in 0..SECONDS * pps {
+                let now = Instant::from_nanos(1_000_000_000 + n * 1_000_000_000 / pps);
+                if size.n_frames == 1 || meter.admits_whole(now, size) {
+                    passed +=
+                        u64::from(size.n_frames) * u64::from(meter.measure(now, size) == Measured::Pass);
+                    continue;
+                }
+                passed +=
+                    (0..size.n_frames).filter(|_| meter.measure(now, one) == Measured::Pass).count() as u64;
+            }
+            passed
+        };
+        let frames = [(1, 64), (1, 590), (1, 1514), (20, 20 * 1514)];
+        for (n_frames, bytes) in frames {
+            let size = WireSize { n_frames, bytes, longest: 1514 };
+            for (kbps, factor) in [(100, 20), (1_000, 9), (10_000, 2), (100_000, 2), (200_000, 2)] {
+                let drop = meter(MeterFlags::KBPS, &[(kbps, BandKind::Drop)]);
+                let pps = (u64::from(kbps) * 1000 * factor).div_ceil(bytes * 8);
+                let bits = offer(&drop, pps, size) * bytes * 8 / u64::from(n_frames);
+                let burst = (u64::from(kbps) * 100).max(LEAST_FRAMES * FRAME_BITS);
+                let expected = u64::from(kbps) * 1000 * SECONDS + burst;
+                assert!(
+                    bits.abs_diff(expected) * 20 <= expected,
+                    "{kbps} kbit/s in {n_frames} of {bytes}: {bits}, not {expected}"
+                );
+            }
+            for rate in [100u32, 1_000, 20_000] {
+                let drop = meter(MeterFlags::PKTPS, &[(rate, BandKind::Drop)]);
+                let pps = u64::from(rate) * 3 / u64::from(n_frames);
+                let n = offer(&drop, pps, size);
+                let expected = u64::from(rate) * SECONDS + u64::from(rate) / 10;
+                assert!(
+                    n.abs_diff(expected) * 20 <= expected,
+                    "{rate} packets/s by {n_frames}: {n}, not {expected}"
+                );
+            }
         }
     }
 

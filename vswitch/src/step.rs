@@ -10,6 +10,7 @@ use openflow::{
 };
 
 use crate::key::{self, Key};
+use crate::meter::Meter;
 use crate::queue;
 
 /// One thing to do with a frame.
@@ -264,8 +265,8 @@ pub(crate) struct Checks<'a> {
     pub matches: Option<&'a Match>,
     /// The switch has this group.
     pub has_group: &'a dyn Fn(GroupId) -> bool,
-    /// The switch has this meter.
-    pub has_meter: &'a dyn Fn(MeterId) -> bool,
+    /// The meter of this number, if the switch has it.
+    pub meter: &'a dyn Fn(MeterId) -> Option<&'a Meter>,
     /// TABLE is a port: in packet-outs.
     pub table_port: bool,
 }
@@ -404,6 +405,8 @@ pub(crate) struct Entry {
     /// Unique for each way an entry ever was.
     pub stamp: u64,
     pub table: u8,
+    /// A meter may have changed the DSCP before `apply`.
+    pub remarked: bool,
     pub apply: Box<[Step]>,
     pub clear: bool,
     pub write: Box<[Step]>,
@@ -415,7 +418,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Behind its steps the frame must be read again.
     pub(crate) fn rebuilds(&self) -> bool {
-        self.apply.iter().any(Step::rebuilds)
+        self.remarked || self.apply.iter().any(Step::rebuilds)
     }
 }
 
@@ -448,6 +451,7 @@ impl Leaf {
 /// The part of an entry that comes from its instructions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Body {
+    pub remarked: bool,
     pub apply: Box<[Step]>,
     pub clear: bool,
     pub write: Box<[Step]>,
@@ -490,8 +494,11 @@ pub(crate) fn compile_body(
             Instruction::WriteActions(actions) => body.write = compile(actions, set_origin, checks)?.into(),
             Instruction::ApplyActions(actions) => body.apply = compile(actions, origin, checks)?.into(),
             Instruction::ClearActions => body.clear = true,
-            Instruction::Meter(id) if (checks.has_meter)(*id) => meter = Some(Step::Meter(*id)),
-            Instruction::Meter(_) => return Err(MeterModFailed::UnknownMeter.into()),
+            Instruction::Meter(id) => {
+                let known = (checks.meter)(*id).ok_or(MeterModFailed::UnknownMeter)?;
+                body.remarked = known.remarks();
+                meter = Some(Step::Meter(*id));
+            }
             Instruction::Experimenter { .. } => return Err(BadInstruction::BadExperimenter.into()),
             Instruction::Unknown { .. } => return Err(BadInstruction::UnknownInst.into()),
         }

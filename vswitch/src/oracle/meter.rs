@@ -41,9 +41,9 @@ impl Meter {
         Self { id: m.meter, in_packets, bands: m.bands.iter().map(tokens).collect() }
     }
 
-    /// Whether a frame of so many bytes is dropped. §5.7.1: of the bands it exceeds, the one with the highest rate
-    /// applies.
-    pub(super) fn drops(&mut self, now: Instant, size: usize) -> bool {
+    /// What applies to a frame of so many bytes, if anything does. §5.7.1: of the bands it exceeds, the one with the
+    /// highest rate.
+    pub(super) fn band(&mut self, now: Instant, size: usize) -> Option<BandKind> {
         let units = if self.in_packets { 1 } else { size as u128 * 8 };
         let mut applies: Option<Band> = None;
         for tokens in &mut self.bands {
@@ -58,6 +58,19 @@ impl Meter {
                 None => {}
             }
         }
-        applies.is_some_and(|band| band.kind == BandKind::Drop)
+        applies.map(|band| band.kind)
     }
+}
+
+/// RFC 2597 §6: the classes of assured forwarding and their drop precedences.
+const ASSURED: [[u8; 3]; 4] = [[10, 12, 14], [18, 20, 22], [26, 28, 30], [34, 36, 38]];
+
+/// §5.7.1: the drop precedence is raised by so many levels.
+pub(super) fn remarked(dscp: u8, levels: u8) -> u8 {
+    for class in ASSURED {
+        if let Some(at) = class.iter().position(|&d| d == dscp) {
+            return class[(at + usize::from(levels)).min(2)];
+        }
+    }
+    dscp
 }

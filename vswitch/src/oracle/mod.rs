@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openflow::{
-    Action, Cookie, Field, FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, GroupDesc, GroupId,
-    GroupMod, GroupModCommand, GroupType, Instruction, Match, MeterId, MeterMod, MeterModCommand,
+    Action, BandKind, Cookie, Field, FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, GroupDesc,
+    GroupId, GroupMod, GroupModCommand, GroupType, Instruction, Match, MeterId, MeterMod, MeterModCommand,
     PacketInReason, PortConfig, PortDesc, PortNo, PortState, Priority, Rewrite, TableId, ports,
 };
 use packet::Instant;
@@ -398,11 +398,21 @@ impl Oracle {
     }
 
     /// §5.7
-    fn measure(&self, id: MeterId, packet: &Packet, progress: &mut Progress) -> Result<(), Stopped> {
+    fn measure(&self, id: MeterId, packet: &mut Packet, progress: &mut Progress) -> Result<(), Stopped> {
         let meter = self.meters.iter().find(|meter| lock(meter).id == id);
-        if meter.is_none_or(|meter| lock(meter).drops(self.now, packet.bytes.len())) {
-            progress.fail(DropReason::Meter);
-            return Err(Stopped);
+        let size = packet.bytes.len();
+        match meter.map_or(Some(BandKind::Drop), |meter| lock(meter).band(self.now, size)) {
+            None => {}
+            Some(BandKind::DscpRemark { prec_level }) => {
+                if let Some(dscp) = bytes::field(&packet.bytes, Field::IpDscp) {
+                    let dscp = meter::remarked(dscp as u8, prec_level);
+                    bytes::set_field(&mut packet.bytes, Field::IpDscp, dscp.into());
+                }
+            }
+            Some(_) => {
+                progress.fail(DropReason::Meter);
+                return Err(Stopped);
+            }
         }
         Ok(())
     }

@@ -65,13 +65,9 @@ impl Switch {
         matches: &Match,
     ) -> Result<Body, ErrorKind> {
         let has_group = |group| self.groups.contains_key(&group);
-        let has_meter = |meter| self.meters.contains_key(&meter);
-        let checks = Checks {
-            matches: Some(matches),
-            has_group: &has_group,
-            has_meter: &has_meter,
-            table_port: false,
-        };
+        let meter = |meter| self.meters.get(&meter).map(|record| &*record.meter);
+        let checks =
+            Checks { matches: Some(matches), has_group: &has_group, meter: &meter, table_port: false };
         let body = compile_body(instructions, (table.0, self.config.n_tables), (priority, cookie), &checks)?;
         self.check_shape(table, (priority, matches), instructions)?;
         Ok(body)
@@ -156,6 +152,18 @@ impl Switch {
         let instructions: Arc<[Instruction]> = flow_mod.instructions.as_slice().into();
         for (flow, body) in flows.into_iter().zip(bodies) {
             self.modify_flow(flow, body, instructions.clone(), reset);
+        }
+        Ok(())
+    }
+
+    /// Compiles flows anew whose surroundings have changed.
+    pub(super) fn recompile(&mut self, flows: Vec<Index>) -> Result<(), ErrorKind> {
+        for flow in flows {
+            let Some(record) = self.flows.get(flow) else { continue };
+            let place = (record.priority, record.table, record.cookie);
+            let instructions = record.instructions.clone();
+            let body = self.compile(&instructions, place, &record.matches())?;
+            self.modify_flow(flow, (place.2, body), instructions, false);
         }
         Ok(())
     }

@@ -616,6 +616,7 @@ fn entry(id: Index, stamp: u64, table: TableId, body: Body) -> Entry {
         id,
         stamp,
         table: table.0,
+        remarked: body.remarked,
         apply: body.apply,
         clear: body.clear,
         write: body.write,

@@ -104,8 +104,7 @@ impl Switch {
         check_buckets(&desc)?;
         let has_group = |group: GroupId| self.groups.contains_key(&group) || group == desc.group;
         self.check_chains(&desc)?;
-        let checks =
-            Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: false };
+        let checks = Checks { matches: None, has_group: &has_group, meter: &|_| None, table_port: false };
         let steps = |actions: &[Action]| compile(actions, Origin::GROUP, &checks).map(|steps| as_set(&steps));
         let buckets = desc.buckets.iter().map(|bucket| steps(&bucket.actions)).collect::<Result<_, _>>()?;
         self.n_groups_made += 1;

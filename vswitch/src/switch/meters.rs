@@ -53,8 +53,14 @@ impl Switch {
             None => MeterRecord { meter: Arc::new(Meter::new(config)), since: now },
         };
         self.publisher.push(Op::Meter(id, Some(record.meter.clone())));
+        let remarks = record.meter.remarks();
         let old = self.meters.insert(id, record);
+        let changed = old.as_ref().is_some_and(|old| old.meter.remarks() != remarks);
         self.note(|| Undo::Meter(id, old));
+        if changed {
+            // Whether later tables see another frame than came in is part of a flow.
+            self.recompile(self.flows.using(Used::Meter(id)))?;
+        }
         Ok(())
     }
 

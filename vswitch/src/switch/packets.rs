@@ -90,7 +90,7 @@ impl Switch {
             return Err(BadRequest::BadPort.into());
         }
         let has_group = |group| self.groups.contains_key(&group);
-        let checks = Checks { matches: None, has_group: &has_group, has_meter: &|_| false, table_port: true };
+        let checks = Checks { matches: None, has_group: &has_group, meter: &|_| None, table_port: true };
         let steps = compile(&packet_out.actions, Origin::PACKET_OUT, &checks)?.into();
         let data = match packet_out.buffer {
             Some(id) => self.take_buffer(id)?.data,

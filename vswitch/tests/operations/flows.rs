@@ -293,7 +293,8 @@ pub fn meter_mod(dice: &mut Dice<'_>) -> MeterMod {
     let burst = dice.pick(&[0, 1, 2]);
     let flags = if burst == 0 { unit } else { unit | MeterFlags::BURST };
     let rate = dice.pick(&[1, 10, 1000]);
-    let bands = vec![Band { kind: BandKind::Drop, rate, burst }];
+    let kind = dice.pick(&[BandKind::Drop, BandKind::DscpRemark { prec_level: 1 }]);
+    let bands = vec![Band { kind, rate, burst }];
     MeterMod { command, flags, meter: MeterId(1 + u32::from(dice.below(2))), bands }
 }
 
