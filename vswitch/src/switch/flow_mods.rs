@@ -17,6 +17,9 @@ use super::{Deferred, Switch};
 use crate::snapshot::Op;
 use crate::step::{Body, Checks, check_flags, compile_body};
 
+/// Timers without a flow that may be there beside as many as there are flows.
+const SPARE_TIMERS: usize = 1024;
+
 impl Switch {
     pub(super) fn flow_mod(&mut self, now: Instant, flow_mod: FlowMod) -> Result<(), ErrorKind> {
         check_flags(flow_mod.flags)?;
@@ -230,6 +233,10 @@ impl Switch {
     /// Sees to it that a timer looks at the flow when it may have to go.
     fn arm(&mut self, flow: Index) {
         self.timers.extend(self.flows.arm(flow));
+        // Flows that go leave their timers behind, which may be hours away.
+        if self.timers.len() > 2 * self.flows.n_records() + SPARE_TIMERS {
+            self.timers.retain(|timer| self.flows.is_armed(timer));
+        }
     }
 
     /// A timer of a flow has come.
@@ -265,4 +272,28 @@ impl Switch {
 
 fn is_over(since: Instant, secs: u16, now: Instant) -> bool {
     secs != 0 && now.saturating_since(since) >= Duration::from_secs(secs.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SwitchConfig;
+    use crate::standalone::Standalone;
+
+    #[test]
+    fn flows_that_go_do_not_leave_timers_without_end() {
+        let mut s = Standalone::new(SwitchConfig::default(), 1);
+        let end = s.now + Duration::from_secs(60_000);
+        s.flow(FlowMod { hard_timeout: 60_000, ..FlowMod::default() });
+        for n in 0..5_000 {
+            let matches = Match::new().tcp_dst(n);
+            s.flow(FlowMod { hard_timeout: 60_000, matches: matches.clone(), ..FlowMod::default() });
+            s.flow(FlowMod::delete_strict(TableId(0), Priority::DEFAULT, matches));
+        }
+        let n_timers = s.switch.timers.len();
+        assert!(n_timers < 2 * SPARE_TIMERS, "{n_timers} timers");
+        assert_eq!(s.switch.poll_timeout(), Some(end), "that of the flow that stays");
+        s.advance(Duration::from_secs(60_000));
+        assert!(s.switch.flows.is_empty());
+    }
 }

@@ -313,6 +313,17 @@ impl Flows {
 
     /// The flows a filter selects, in ascending order of tables, then by descending priority.
     pub(super) fn select(&mut self, filter: &Filter<'_>) -> Vec<Index> {
+        let mut found = self.chosen(filter);
+        if found.len() > 1 {
+            found.sort_by_cached_key(|&flow| {
+                self.records.get(flow).map(|r| (r.table, Reverse(r.priority), flow))
+            });
+        }
+        found
+    }
+
+    /// The flows a filter selects, in no order.
+    pub(super) fn chosen(&mut self, filter: &Filter<'_>) -> Vec<Index> {
         let mut found = match filter.strict {
             Some(priority) => self.named(filter, priority),
             None => self.covered(filter),
@@ -324,11 +335,6 @@ impl Flows {
                     && record.has_outputs(filter.out_port, filter.out_group)
             })
         });
-        if found.len() > 1 {
-            found.sort_by_cached_key(|&flow| {
-                self.records.get(flow).map(|r| (r.table, Reverse(r.priority), flow))
-            });
-        }
         found
     }
 
@@ -388,6 +394,16 @@ impl Flows {
     /// How many flows a table has.
     pub(super) fn n_flows(&self, table: TableId) -> usize {
         self.tables.get(usize::from(table.0)).map_or(0, |t| t.index.len())
+    }
+
+    /// How many flows all tables have, those included that wait for their last counts.
+    pub(super) fn n_records(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The timer is the one that was armed last for its flow.
+    pub(super) fn is_armed(&self, timer: &Timer) -> bool {
+        self.get(timer.flow).is_some_and(|record| record.armed == Some(timer.at))
     }
 
     /// No table has any.

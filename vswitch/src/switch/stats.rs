@@ -122,7 +122,7 @@ impl Switch {
     }
 
     fn aggregate(&mut self, wanted: &FlowStatsRequest) -> AggregateStats {
-        let flows = self.flows.select(&wanted.into());
+        let flows = self.flows.chosen(&wanted.into());
         let mut sum = AggregateStats { packets: 0, bytes: 0, flows: flows.len() as u32 };
         for record in flows.into_iter().filter_map(|flow| self.flows.get(flow)) {
             let hides = |flag| record.flags.contains(flag);

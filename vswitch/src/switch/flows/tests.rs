@@ -283,7 +283,7 @@ fn instructions_are_shared() {
         let flow = flows.add(Instant::ZERO, flow, key, Body::default());
         flows.get(flow).expect("it is there").instructions.clone()
     };
-    let (first, other, second) = (add(1, 1), add(2, 2), add(3, 1));
+    let (first, second, other) = (add(1, 1), add(2, 1), add(3, 2));
     assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
     match &*other {
         [Instruction::ApplyActions(actions)] => assert_eq!((actions.len(), actions.capacity()), (1, 1)),
