@@ -7,4 +7,5 @@ mod ofctl;
 mod os_ken;
 mod ovs;
 mod tls;
+mod tshark;
 mod weft_ofctl;
