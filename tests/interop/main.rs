@@ -4,6 +4,8 @@ mod controller;
 mod differential;
 mod faucet;
 mod ofctl;
+mod ofctl10;
+mod ofctl14;
 mod os_ken;
 mod ovs;
 mod tls;

@@ -1,33 +1,40 @@
-//! ovs-ofctl on a weft switch: every verb a newcomer tries, over TCP, in OpenFlow 1.3 and 1.4.
+//! ovs-ofctl on a weft switch: every verb a newcomer tries, over TCP, in OpenFlow 1.3.
 
 use std::process::Command;
 use std::time::Duration;
 
 use system_tests::{Finished, Namespace, Process, Sandbox, Weft, require_program, run, wait_for, wait_until};
 
-const SOON: Duration = Duration::from_secs(15);
-const SWITCH: &str = "tcp:127.0.0.1:6654";
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SWITCH: &str = "tcp:127.0.0.1:6654";
 /// An ARP request from 10.0.0.9, padded to nothing.
-const ARP: &str = "ffffffffffff020000000009080600010800060400010200000000090a0000090000000000000a000002";
+pub(crate) const ARP: &str =
+    "ffffffffffff020000000009080600010800060400010200000000090a0000090000000000000a000002";
 
-struct Lab {
-    weft: Weft,
-    switch: Process,
-    h1: Namespace,
-    h2: Namespace,
-    sandbox: Sandbox,
+pub(crate) struct Lab {
+    pub weft: Weft,
+    pub switch: Process,
+    pub h1: Namespace,
+    pub h2: Namespace,
+    pub sandbox: Sandbox,
 }
 
 /// Two hosts on ports 1 and 2 of a switch.
-fn lab(name: &str) -> Lab {
+pub(crate) fn lab(name: &str) -> Lab {
+    lab_with(name, &[])
+}
+
+/// The same, the switch started with `options`.
+pub(crate) fn lab_with(name: &str, options: &[&str]) -> Lab {
     require_program("ovs-ofctl", "openvswitch-switch");
     let sandbox = Sandbox::enter(name);
     let weft = Weft::new(&sandbox);
     let [h1, h2] = ["h1", "h2"].map(|name| Namespace::new(&sandbox, name));
     let ports = ["--port", "1=netns:h1/eth0", "--port", "2=netns:h2/eth0"];
-    let args = [&["switch", "--name", "s1", "--dpid", "0x2a", "--listen", "ptcp:6654"][..], &ports].concat();
-    let switch = weft.spawn("switch", &args);
-    wait_until(SOON, "the switch to listen", || ofctl(&["show", SWITCH]).status.success());
+    let args = [&["switch", "--name", "s1", "--dpid", "0x2a", "--listen", "ptcp:6654"][..], &ports, options]
+        .concat();
+    let mut switch = weft.spawn("switch", &args);
+    switch.wait_for_log(SOON, "is ready");
     h1.address("eth0", "10.0.0.1/24");
     h2.address("eth0", "10.0.0.2/24");
     Lab { weft, switch, h1, h2, sandbox }
@@ -42,7 +49,7 @@ fn flows() -> Vec<String> {
     text.lines().filter(|line| line.contains("cookie=")).map(str::to_owned).collect()
 }
 
-fn expect(text: &str, words: &[&str]) {
+pub(crate) fn expect(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "\"{word}\" is missing in:\n{text}");
     }
@@ -180,54 +187,6 @@ fn groups_split_and_are_listed() {
 
 fn ofctl14(args: &[&str]) -> Finished {
     run(Command::new("ovs-ofctl").args(["-O", "OpenFlow14", "--timeout=10"]).args(args))
-}
-
-#[test]
-fn it_speaks_14_beside_13() {
-    let lab = lab("ofctl-14");
-    let show = ofctl14(&["show", SWITCH]).success();
-    expect(
-        &show,
-        &["(OF1.4)", "dpid:000000000000002a", " 1(port1): addr:", " 2(port2): addr:", "frags=normal"],
-    );
-    expect(&ofctl14(&["dump-ports-desc", SWITCH]).success(), &["OF1.4", " 1(port1)", " 2(port2)", "LIVE"]);
-    expect(&ofctl14(&["dump-ports", SWITCH]).success(), &["2 ports", "port  1: rx pkts=", "duration="]);
-    expect(&ofctl14(&["dump-tables", SWITCH]).success(), &["table 0", "active=0"]);
-    expect(&ofctl14(&["dump-table-desc", SWITCH]).success(), &["OFPST_TABLE_DESC reply (OF1.4)", "table 1:"]);
-    expect(&ofctl14(&["queue-get-config", SWITCH]).success(), &["OFPST_QUEUE_DESC reply (OF1.4)"]);
-    expect(&ofctl14(&["queue-stats", SWITCH]).success(), &["0 queues"]);
-
-    ofctl14(&["add-flow", SWITCH, "importance=7,priority=9,tcp,actions=output:2"]).success();
-    ofctl14(&["add-flow", SWITCH, "table=1,priority=0,actions=CONTROLLER:65535"]).success();
-    let dump = || ofctl14(&["dump-flows", SWITCH]).success();
-    expect(&dump(), &["importance=7, priority=9,tcp actions=output:2", "table=1"]);
-    // The same flows over 1.3, which cannot say how important they are.
-    expect(&flows().join("\n"), &["priority=9,tcp actions=output:2"]);
-    assert!(!flows().join("\n").contains("importance"));
-    ofctl14(&["mod-flows", SWITCH, "tcp,actions=drop"]).success();
-    expect(&dump(), &["priority=9,tcp actions=drop"]);
-    ofctl14(&["--strict", "del-flows", SWITCH, "priority=9,tcp"]).success();
-    assert!(!dump().contains("tcp"));
-
-    ofctl14(&["mod-port", SWITCH, "2", "no-forward"]).success();
-    expect(&ofctl14(&["dump-ports-desc", SWITCH]).success(), &["config:     NO_FWD"]);
-    ofctl14(&["mod-port", SWITCH, "2", "forward"]).success();
-    let wire = lab.h2.enter(|| system_tests::RawSocket::open("eth0"));
-    let packet = format!("in_port=controller,packet={ARP},actions=output:2");
-    ofctl14(&["packet-out", SWITCH, &packet]).success();
-    wait_for(SOON, "the packet sent", || {
-        let frame = wire.receive(Duration::from_millis(200))?;
-        frame.starts_with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9]).then_some(())
-    });
-
-    ofctl14(&["mod-table", SWITCH, "1", "evict"]).success();
-    ofctl14(&["mod-table", SWITCH, "1", "vacancy:20,80"]).success();
-    let table = "eviction=on eviction_flags=IMPORTANCE|LIFETIME\n   vacancy=on vacancy_down=20% vacancy_up=80% vacancy=";
-    expect(&ofctl14(&["dump-table-desc", SWITCH]).success(), &[table]);
-    expect(&ofctl14(&["add-flow", SWITCH, "actions=group:9"]).to_string(), &["OFPBAC_BAD_OUT_GROUP"]);
-    ofctl14(&["del-flows", SWITCH]).success();
-    assert_eq!(flows(), Vec::<String>::new());
-    drop(lab);
 }
 
 /// In 1.3 by ONF's extension 230, in 1.4 by the standard.

@@ -655,6 +655,79 @@ fn a_long_reply_is_split_below_64_kib() {
     assert_eq!(seen, all);
 }
 
+/// A reply with many entries, of each kind that can be long and that the version has.
+fn long_replies(version: Version) -> Vec<Reply> {
+    let numbers = || 1..=5_000u32;
+    let flow = |n: u32| FlowStats {
+        table: TableId(0),
+        duration: Duration::new(n.into(), 5),
+        priority: Priority(n as u16),
+        idle_timeout: 0,
+        hard_timeout: 0,
+        flags: FlowModFlags::NONE,
+        importance: 0,
+        cookie: Cookie(n.into()),
+        packets: n.into(),
+        bytes: 9,
+        matches: Match::new().in_port(PortNo(7)).tcp_dst(n as u16),
+        instructions: vec![Instruction::ApplyActions(vec![Action::output(PortNo(2))])],
+    };
+    let port = |n: u32| PortDesc { state: PortState::NONE, ..PortDesc::new(PortNo(n), MacAddr([2; 6]), "p") };
+    let mut all =
+        vec![Reply::Flow((1..=100_000).map(flow).collect()), Reply::PortDesc(numbers().map(port).collect())];
+    if version == Version::V10 {
+        return all;
+    }
+    let bucket = Bucket { weight: 1, watch_port: None, watch_group: None, actions: vec![Action::PopVlan] };
+    let desc =
+        |n| GroupDesc { group_type: GroupType::All, group: GroupId(n), buckets: vec![bucket.clone(); 3] };
+    let band = Band { kind: BandKind::Drop, rate: 1, burst: 2 };
+    let meter = |n| MeterConfig { flags: MeterFlags::KBPS, meter: MeterId(n), bands: vec![band] };
+    let fields = TableFeature::Wildcards(Field::ALL.to_vec());
+    let table = |n: u32| TableFeatures {
+        table: TableId(n as u8),
+        name: format!("table{n}"),
+        metadata_match: 1,
+        metadata_write: 2,
+        config: 0,
+        max_entries: n,
+        features: vec![fields.clone(); 4],
+    };
+    all.push(Reply::GroupDesc(numbers().map(desc).collect()));
+    all.push(Reply::MeterConfig(numbers().map(meter).collect()));
+    all.push(Reply::TableFeatures((0..254).map(table).collect()));
+    all
+}
+
+#[test]
+fn every_long_reply_is_split_and_whole_again() {
+    for version in [Version::V10, Version::V13, Version::V14] {
+        for whole in long_replies(version) {
+            let mut bytes = Vec::new();
+            encode(version, Xid(3), &reply(whole.clone()), &mut bytes).expect("it can be written");
+            assert!(bytes.len() > 2 * MAX_LEN, "{version}: {} bytes are not long", bytes.len());
+            let mut framer = crate::frame::Framer::new();
+            framer.push(&bytes);
+            let (mut seen, mut more_left) = (None::<Reply>, true);
+            while let Some(part) = framer.take().expect("in step") {
+                assert!(more_left, "{version}: nothing follows the last part");
+                let Ok((Xid(3), Message::MultipartReply(MultipartReply { more, body }))) =
+                    decode(version, part)
+                else {
+                    panic!("{version}: a part of a reply")
+                };
+                more_left = more;
+                match &mut seen {
+                    Some(seen) => assert!(seen.append(body), "{version}: parts of one kind"),
+                    None => seen = Some(body),
+                }
+            }
+            assert!(!more_left, "{version}");
+            assert!(seen == Some(whole), "{version}: what was said is what was meant");
+        }
+    }
+}
+
 #[test]
 fn errors_have_the_codes_of_the_standard() {
     // A flow mod that adds a flow with an action of type 26 bytes long, and so on: base bytes, changed at an offset.

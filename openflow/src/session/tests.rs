@@ -53,6 +53,62 @@ fn a_newer_peer_with_a_bitmap_is_fine() {
 }
 
 #[test]
+fn bitmaps_and_numbers_choose_among_what_is_offered() {
+    use Version::{V10, V13, V14};
+    let bitmap = |version: u8, bits: u32| {
+        let [a, b, c, d] = bits.to_be_bytes();
+        vec![version, 0, 0, 16, 0, 0, 0, 9, 0, 1, 0, 8, a, b, c, d]
+    };
+    let number = |version: u8| vec![version, 0, 0, 8, 0, 0, 0, 9];
+    let all = [V10, V13, V14];
+    let cases: &[(&[Version], Vec<u8>, Option<Version>)] = &[
+        // Without a bitmap: the lower of the two highest, or what is spoken below it.
+        (&all, number(1), Some(V10)),
+        (&all, number(2), Some(V10)),
+        (&all, number(4), Some(V13)),
+        (&all, number(5), Some(V14)),
+        (&all, number(6), Some(V14)),
+        (&[V10, V14], number(4), Some(V10)),
+        (&[V13], number(1), None),
+        (&[V10], number(6), Some(V10)),
+        // With one: the highest in both, whatever the number says.
+        (&all, bitmap(6, 1 << 1 | 1 << 6), Some(V10)),
+        (&all, bitmap(1, 1 << 1 | 1 << 4), Some(V13)),
+        (&all, bitmap(4, 1 << 2 | 1 << 3), None),
+        (&[V10], bitmap(5, 1 << 4 | 1 << 5), None),
+    ];
+    for (versions, hello, expected) in cases {
+        let config = SessionConfig { versions: versions.to_vec(), ..SessionConfig::default() };
+        let mut switch = Session::new(NOW, Side::Switch, config);
+        let ours = switch.poll_transmit().map_or(0, <[u8]>::len);
+        switch.handle_bytes(NOW, hello);
+        match (switch.poll_event(), expected) {
+            (Some(Event::Established(version)), Some(expected)) => assert_eq!(version, *expected),
+            (Some(Event::Closed(CloseReason::Incompatible(_))), None) => {
+                let sent = &switch.poll_transmit().expect("an error")[ours..];
+                let highest = versions.iter().max().expect("one");
+                let Ok((Xid(9), Message::Error(error))) = codec::decode(*highest, sent) else {
+                    panic!("no error: {sent:02x?}")
+                };
+                assert_eq!(error.kind, HelloFailed::Incompatible.into());
+                assert!(error.data.starts_with(b"we support versions"), "a text for people");
+            }
+            other => panic!("{versions:?} and {hello:02x?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_request_before_the_hello_ends_it() {
+    for version in Version::ALL {
+        let config = SessionConfig { versions: Version::ALL.to_vec(), ..SessionConfig::default() };
+        let mut switch = Session::new(NOW, Side::Switch, config);
+        switch.handle_bytes(NOW, &[version.number(), 5, 0, 8, 0, 0, 0, 9]);
+        assert_eq!(switch.poll_event(), Some(Event::Closed(CloseReason::NoHello)));
+    }
+}
+
+#[test]
 fn silence_is_probed_and_then_ends_it() {
     let (mut switch, mut controller) = established();
     let due = switch.poll_timeout().expect("echo interval");
