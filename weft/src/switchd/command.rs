@@ -191,6 +191,6 @@ mod tests {
     #[test]
     fn zero_is_no_datapath_id() {
         assert!(dpid_arg("0").is_err() && dpid_arg("00:00:00:00:00:00:00:00").is_err());
-        assert_eq!(dpid_arg("a").expect("valid"), Dpid(10));
+        assert_eq!(dpid_arg("10").expect("valid"), Dpid(10));
     }
 }
