@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lookup::Index;
 use packet::Instant;
 
-use super::flows::{FlowRecord, Records};
+use super::flows::Records;
+use super::record::FlowRecord;
 use super::tables::{EVICT_IMPORTANCE, EVICT_LIFETIME};
 
 /// The least goes first: least important, then soonest to expire (never last), then oldest.

@@ -11,7 +11,8 @@ use openflow::{
 };
 use packet::Instant;
 
-use super::flows::{Filter, FlowRecord, Key, Removal, Timer};
+use super::flows::{Filter, Key};
+use super::record::{FlowRecord, Removal, Timer};
 use super::undo::Undo;
 use super::{Deferred, Switch};
 use crate::snapshot::Op;

@@ -11,7 +11,7 @@ use openflow::{
 use packet::Instant;
 
 use super::Switch;
-use super::flows::Used;
+use super::record::Used;
 use super::undo::Undo;
 use crate::datapath::GroupCount;
 use crate::group::{Group, MAX_DEPTH};

@@ -11,8 +11,9 @@ use lookup::{Index, Secret};
 use openflow::{Action, Instruction, Match, PortNo};
 
 use super::eviction::Eviction;
-use super::flows::{FlowRecord, Records};
+use super::flows::Records;
 use super::pattern::{self, Masks, Pattern};
+use super::record::FlowRecord;
 
 /// Flows below which a scan is as good as an index.
 const FEW: usize = 32;

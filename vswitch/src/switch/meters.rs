@@ -10,7 +10,7 @@ use openflow::{
 use packet::Instant;
 
 use super::Switch;
-use super::flows::Used;
+use super::record::Used;
 use super::undo::Undo;
 use crate::meter::Meter;
 use crate::snapshot::Op;

@@ -9,10 +9,10 @@ use openflow::{BufferId, GroupId, MeterId, PortConfig, PortNo};
 
 use super::Switch;
 use super::buffers::Buffered;
-use super::flows::FlowRecord;
 use super::groups::GroupRecord;
 use super::meters::MeterRecord;
 use super::needs::Needs;
+use super::record::FlowRecord;
 
 /// What to do to take a change back.
 #[derive(Debug)]

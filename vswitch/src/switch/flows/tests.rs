@@ -1,10 +1,11 @@
 //! What is found by indices is what a scan finds.
 
-use openflow::{Field, Oxm, ports};
+use openflow::{Action, Field, MeterId, Oxm, ports};
 use proptest::prelude::*;
 use proptest::sample::{Index as Pick, select};
 
 use super::*;
+use crate::switch::record::does;
 
 fn matches() -> impl Strategy<Value = Match> {
     let port = |n: u32| PortNo(n);
