@@ -677,3 +677,30 @@ fn requests_of_a_bundle_are_forwarded_when_it_takes_effect() {
         [group(1), group(2)]
     );
 }
+
+/// A packet that a flow mod of a bundle names goes through the tables, even if the bundle changes none of them; it waits on
+/// if the bundle fails.
+#[test]
+fn a_buffered_packet_goes_with_the_bundle_that_names_it() {
+    let mut s = switch();
+    let punt = vec![Instruction::ApplyActions(vec![Action::controller(10)])];
+    s.flow(FlowMod::add(TableId(0), Priority(1), Match::new(), punt));
+    assert_eq!(s.receive(PortNo(1), &frame(1)), []);
+    let buffer = match &s.messages()[..] {
+        [Message::PacketIn(packet)] => packet.buffer,
+        other => panic!("{other:?}"),
+    };
+    assert!(buffer.is_some());
+    s.flow(flow(1, Match::new(), 3));
+    let command = FlowModCommand::Modify;
+    let nothing = FlowMod { command, buffer, ..flow(1, Match::new().tcp_dst(9), 3) };
+    let bad = FlowMod { table: TableId(99), ..flow(1, Match::new(), 3) };
+    submit_bundle(&mut s, &[Message::FlowMod(nothing.clone()), Message::FlowMod(bad)]);
+    s.settle();
+    assert_eq!(refused(&s.messages())[1], BundleFailed::MsgFailed.into());
+    assert_eq!(s.outputs(), []);
+    submit_bundle(&mut s, &[Message::FlowMod(nothing)]);
+    s.settle();
+    assert!(is(Kind::CommitReply)(s.messages()));
+    assert_eq!(s.outputs(), [(PortNo(3), frame(1))]);
+}

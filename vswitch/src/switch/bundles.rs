@@ -210,6 +210,10 @@ impl Switch {
             self.forward(key.0, (xid, message), reason);
         }
         injections.into_iter().for_each(|injection| self.inject(injection));
+        // Packets that flow mods took out of their buffers.
+        if !self.publisher.is_dirty() {
+            self.inject_all();
+        }
         Ok(())
     }
 
