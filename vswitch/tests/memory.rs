@@ -9,7 +9,7 @@ use vswitch::SwitchConfig;
 use vswitch::standalone::Standalone;
 
 const N_FLOWS: u32 = 100_000;
-/// What a flow may cost: owner's record and index, both instances of the tables. Open vSwitch takes about 2,000.
+/// What a flow may cost: owner's record and index, both instances of the tables.
 const MAX_BYTES: usize = 1_200;
 
 /// Bytes of memory this process has.
