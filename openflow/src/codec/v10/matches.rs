@@ -31,7 +31,7 @@ const VLAN_NONE: u16 = 0xffff;
 
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
-const ICMP: u8 = 1;
+const IPV6: u16 = 0x86dd;
 
 /// The structure, field by field.
 #[derive(Clone, Copy)]
@@ -131,7 +131,13 @@ impl Raw {
         exact(DL_TYPE, Field::EthType, self.dl_type.into());
         self.vlan(&mut fields);
         match self.dl_type {
-            IPV4 if self.cares(DL_TYPE) => self.ipv4(&mut fields),
+            IPV4 if self.cares(DL_TYPE) => {
+                fields.push(self.address(Field::Ipv4Src, NW_SRC_SHIFT, self.nw_src));
+                fields.push(self.address(Field::Ipv4Dst, NW_DST_SHIFT, self.nw_dst));
+                self.ip(&mut fields);
+            }
+            // Not in the text, but tools and other switches know IPv6 this far.
+            IPV6 if self.cares(DL_TYPE) => self.ip(&mut fields),
             ARP if self.cares(DL_TYPE) => self.arp(&mut fields),
             _ => {}
         }
@@ -158,9 +164,7 @@ impl Raw {
         Oxm::masked(field, addr.into(), u32::MAX.checked_shl(ignored).unwrap_or(0).into())
     }
 
-    fn ipv4(&self, fields: &mut Vec<Oxm>) {
-        fields.push(self.address(Field::Ipv4Src, NW_SRC_SHIFT, self.nw_src));
-        fields.push(self.address(Field::Ipv4Dst, NW_DST_SHIFT, self.nw_dst));
+    fn ip(&self, fields: &mut Vec<Oxm>) {
         if self.cares(NW_TOS) {
             fields.push(Oxm::new(Field::IpDscp, (self.nw_tos >> 2).into()));
         }
@@ -168,7 +172,7 @@ impl Raw {
             return;
         }
         fields.push(Oxm::new(Field::IpProto, self.nw_proto.into()));
-        let Some((source, destination)) = transport(self.nw_proto) else { return };
+        let Some((source, destination)) = transport(self.dl_type, self.nw_proto) else { return };
         for (bit, field, value) in [(TP_SRC, source, self.tp_src), (TP_DST, destination, self.tp_dst)] {
             if self.cares(bit) {
                 fields.push(Oxm::new(field, value.into()));
@@ -253,12 +257,9 @@ impl Raw {
         Some(())
     }
 
-    /// DSCP, protocol or operation: of IPv4 and ARP, not of IPv6.
+    /// DSCP, protocol or operation.
     fn demand_byte(&mut self, oxm: &Oxm) -> Option<()> {
         let value = u8::try_from(oxm.value).ok()?;
-        if self.dl_type != IPV4 && self.dl_type != ARP {
-            return None;
-        }
         if oxm.field == Field::IpDscp {
             self.nw_tos = value << 2;
             self.wildcards &= !NW_TOS;
@@ -270,7 +271,7 @@ impl Raw {
     }
 
     fn demand_transport(&mut self, field: Field, value: u128) -> Option<()> {
-        let (source, destination) = transport(self.nw_proto).filter(|_| self.dl_type == IPV4)?;
+        let (source, destination) = transport(self.dl_type, self.nw_proto)?;
         let value = u16::try_from(value).ok()?;
         if field == source {
             self.tp_src = value;
@@ -286,13 +287,14 @@ impl Raw {
 }
 
 /// What the transport fields of a match are for this protocol.
-const fn transport(proto: u8) -> Option<(Field, Field)> {
-    match proto {
-        ICMP => Some((Field::Icmpv4Type, Field::Icmpv4Code)),
-        6 => Some((Field::TcpSrc, Field::TcpDst)),
-        17 => Some((Field::UdpSrc, Field::UdpDst)),
+const fn transport(dl_type: u16, proto: u8) -> Option<(Field, Field)> {
+    match (dl_type, proto) {
+        (IPV4, 1) => Some((Field::Icmpv4Type, Field::Icmpv4Code)),
+        (IPV6, 58) => Some((Field::Icmpv6Type, Field::Icmpv6Code)),
+        (IPV4 | IPV6, 6) => Some((Field::TcpSrc, Field::TcpDst)),
+        (IPV4 | IPV6, 17) => Some((Field::UdpSrc, Field::UdpDst)),
         // Not in the text, but tools write it so.
-        132 => Some((Field::SctpSrc, Field::SctpDst)),
+        (IPV4 | IPV6, 132) => Some((Field::SctpSrc, Field::SctpDst)),
         _ => None,
     }
 }

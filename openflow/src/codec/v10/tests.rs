@@ -74,7 +74,24 @@ fn network() -> impl Strategy<Value = Vec<Oxm>> {
     let other = any::<u16>()
         .prop_filter("no IPv4, no ARP", |e| ![0x800, 0x806].contains(e))
         .prop_map(|e| vec![Oxm::new(Field::EthType, e.into())]);
-    prop_oneof![1 => Just(Vec::new()), 3 => ipv4, 1 => arp, 1 => other]
+    let ipv6 = (any::<Option<u8>>(), prop::option::of(0usize..4), any::<[u8; 2]>()).prop_map(
+        |(tos, known, [a, b])| {
+            let mut all = vec![Oxm::new(Field::EthType, 0x86dd)];
+            all.extend(tos.map(|tos| Oxm::new(Field::IpDscp, (tos >> 2).into())));
+            if let Some(known) = known {
+                let (number, fields) = [
+                    (58, [Field::Icmpv6Type, Field::Icmpv6Code]),
+                    (6, [Field::TcpSrc, Field::TcpDst]),
+                    (17, [Field::UdpSrc, Field::UdpDst]),
+                    (132, [Field::SctpSrc, Field::SctpDst]),
+                ][known];
+                all.push(Oxm::new(Field::IpProto, number));
+                all.extend([Oxm::new(fields[0], a.into()), Oxm::new(fields[1], b.into())]);
+            }
+            all
+        },
+    );
+    prop_oneof![1 => Just(Vec::new()), 3 => ipv4, 1 => arp, 1 => ipv6, 1 => other]
 }
 
 fn a_match() -> impl Strategy<Value = Match> {
@@ -387,10 +404,13 @@ fn fields_without_their_protocol_do_not_matter() {
     let no_type = 0x0030_001f;
     let flow = read_flow_mod(&flow_mod_bytes(no_type, &[DL_TYPE, (33, &[6])], &[])).expect("a flow mod");
     assert_eq!(flow.matches, Match::ANY);
-    // An Ethertype that has no addresses.
-    let changes = [(30, &[0x86, 0xdd][..]), (33, &[6])];
+    // An Ethertype that has none of them, and one that has all but the addresses.
+    let changes = [(30, &[0x88, 0x47][..]), (33, &[6])];
     let flow = read_flow_mod(&flow_mod_bytes(0x0030_000f, &changes, &[])).expect("a flow mod");
-    assert_eq!(flow.matches, Match::new().eth_type(0x86dd));
+    assert_eq!(flow.matches, Match::new().eth_type(0x8847));
+    let changes = [(30, &[0x86, 0xdd][..]), (33, &[6]), (36, &[1, 2, 3, 4]), (46, &[0, 80])];
+    let flow = read_flow_mod(&flow_mod_bytes(0x0030_004f, &changes, &[])).expect("a flow mod");
+    assert_eq!(flow.matches, Match::new().eth_type(0x86dd).tcp_dst(80));
     // Ports of a protocol without ports.
     let changes = [DL_TYPE, (33, &[50]), (44, &[0, 1, 0, 2])];
     let flow = read_flow_mod(&flow_mod_bytes(0x003f_ff0f & !0xe0, &changes, &[])).expect("a flow mod");
@@ -480,7 +500,7 @@ fn flows_of_later_versions_are_shown_in_the_nearest_form_or_not_at_all() {
         (Match::ANY, apply(vec![Action::DecNwTtl])),
         (Match::new().metadata(1, 1), Vec::new()),
         (Match::new().tagged(), Vec::new()),
-        (Match::new().eth_type(0x86dd).ip_proto(6), Vec::new()),
+        (Match::new().ipv6_dst(core::net::Ipv6Addr::LOCALHOST, 128), Vec::new()),
         (Match::new().eth_dst_masked(MacAddr([1, 0, 0, 0, 0, 0]), MacAddr([1, 0, 0, 0, 0, 0])), Vec::new()),
     ];
     let flow = |matches, instructions| FlowStats {
