@@ -62,11 +62,14 @@ fn flow_text(vectors: &Path, dir: &Path) -> Result<()> {
 /// Every kind of frame, from each port, whole.
 fn frames(dir: &Path) -> Result<()> {
     for kind in 0..18u8 {
-        let choices = [kind, 0, 1, kind % 3, 1, 2, 4, 8, 4, 8, 1, 2, 0, 1];
+        // With up to two tags, the outer one of which has a priority.
+        let choices = [kind, 0, 1, kind % 3, 3, 4, 4, 8, 4, 8, 1, 2, 0, 1];
         let bytes = operations::frame(&mut Dice::new(&choices));
         // Metadata that says nothing, the port, the set of flows.
-        let all = [&[0, 0, 0, 0, 0, 0, kind % 4, kind / 4], &bytes[..]].concat();
-        write(dir, &format!("kind-{kind:02}"), &all)?;
+        for set in [0, 1 + kind % 4] {
+            let all = [&[0, 0, 0, 0, 0, 0, kind % 4, set], &bytes[..]].concat();
+            write(dir, &format!("kind-{kind:02}-flows-{set}"), &all)?;
+        }
     }
     Ok(())
 }

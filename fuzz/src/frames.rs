@@ -11,7 +11,7 @@ use packet::{
     ipv6, nd, tcp, udp,
 };
 
-use crate::operations::{self, N_PORTS, Rig};
+use crate::operations::{self, N_PORTS, Op, Rig};
 
 /// The first eight bytes are the metadata, the port and which flows there are; the rest is the frame.
 pub fn frames(data: &[u8]) {
@@ -114,7 +114,7 @@ fn offload(pool: &mut Pool, frame: Frame) {
 }
 
 /// Sets of flows.
-const N_SETS: usize = 4;
+const N_SETS: usize = 5;
 /// A switch held to the oracle, and one that is given metadata that lies.
 struct Switches {
     judged: Rig,
@@ -131,7 +131,11 @@ impl Switches {
 /// A switch without a cache, so that a finding does not depend on the frames before it, and flows made by dice.
 fn with_flows(set: u8) -> Rig {
     let mut rig = Rig::new(0);
-    operations::many_flows(set).for_each(|op| rig.run(op).expect("no frame has come yet"));
+    let mut run = |op| rig.run(op).expect("no frame has come yet");
+    match set {
+        0 => operations::every_field().map(Op::Mod).for_each(&mut run),
+        _ => operations::many_flows(set).for_each(&mut run),
+    }
     rig.settle().expect("nothing is told yet");
     rig
 }

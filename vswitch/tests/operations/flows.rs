@@ -110,10 +110,13 @@ fn ethertype(dice: &mut Dice<'_>) -> u16 {
     dice.pick(&[0x0800, 0x0800, 0x86dd, 0x86dd, 0x0806, 0x8847, 0x88e7, 0x8100, 40])
 }
 
+/// How many fields [`set_field`] chooses from.
+const N_FIELDS: u16 = 27;
+
 /// A field and what to set it to.
 pub fn set_field(dice: &mut Dice<'_>) -> Oxm {
     let oxm = |field, value: u16| Oxm::new(field, value.into());
-    match dice.below(27) {
+    match dice.below(N_FIELDS) {
         0 => Oxm::mac(Field::EthDst, mac(dice)),
         1 => Oxm::mac(Field::EthSrc, mac(dice)),
         2 => oxm(Field::VlanVid, 0x1000 | dice.pick(&[5u16, 10, 99])),
@@ -238,6 +241,29 @@ pub fn flow_mod(dice: &mut Dice<'_>) -> FlowMod {
         instructions,
         ..FlowMod::default()
     }
+}
+
+/// For frames of each kind a flow that sets every field there is, and outputs after each.
+pub fn every_field() -> impl Iterator<Item = FlowMod> {
+    let ip = |eth_type: u16, protocol: u8| {
+        Match::new().eth_type(eth_type).with(Oxm::new(Field::IpProto, protocol.into())).expect("it is IP")
+    };
+    let bare = [0x806, 0x8847, 0x88e7].map(|eth_type| Match::new().eth_type(eth_type));
+    let kinds = [ip(0x800, 6), ip(0x800, 17), ip(0x800, 1), ip(0x86dd, 6), ip(0x86dd, 17), ip(0x86dd, 58)];
+    kinds.into_iter().chain(bare).map(|matches| {
+        let out = Action::output(ports::IN_PORT);
+        let around = |action: Action| [action, out.clone()];
+        let fields = (0..N_FIELDS).map(|n| Action::SetField(set_field(&mut Dice::new(&[n as u8, 1, 1]))));
+        // What renames headers would leave nothing to the others.
+        let keeps = |action: &Action| {
+            let renames = [Field::EthType, Field::IpProto, Field::Icmpv6Type];
+            !matches!(action, Action::SetField(oxm) if renames.contains(&oxm.field))
+        };
+        let tags = [Action::PushVlan(0x8100), Action::PopVlan, Action::PopVlan, Action::DecNwTtl];
+        let actions = fields.filter(keeps).chain(tags).flat_map(around).collect();
+        let apply = suiting(Instruction::ApplyActions(actions), &matches, 0);
+        FlowMod::add(TableId(0), Priority(9), matches, vec![apply])
+    })
 }
 
 /// Leaves out set-fields whose prerequisites the match lacks, and turns jumps forward.

@@ -13,7 +13,7 @@ mod rig;
 use openflow::{FlowMod, FlowModCommand, GroupMod, MeterMod, PortMod};
 
 pub use dice::Dice;
-pub use flows::{flow_mod, group_mod, meter_mod, port_mod, set_field};
+pub use flows::{every_field, flow_mod, group_mod, meter_mod, port_mod, set_field};
 pub use frames::{frame, partial};
 pub use rig::{Mismatch, Rig};
 
