@@ -2,7 +2,7 @@
 //! the property tests here and by the fuzz targets (fuzz/src/switch.rs): both make operations from bytes, so that what
 //! one finds the other can replay.
 
-#![allow(dead_code, reason = "each of the crates that include this uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each of the crates that include this uses a part of it")]
 #![allow(unreachable_pub, missing_docs, reason = "included, not linked")]
 
 mod dice;
@@ -38,6 +38,8 @@ pub enum Op {
         bytes: Vec<u8>,
         repeat: usize,
     },
+    /// The last frames come once more: what was cached of them may hold no longer.
+    Again,
     /// The next so many changes come in one bundle.
     Bundle(u16),
     /// A controller asks to be told when all is done.
@@ -61,7 +63,7 @@ impl Op {
     pub fn read(bytes: &[u8]) -> Self {
         let mut dice = Dice::new(bytes);
         let worker = |dice: &mut Dice<'_>| dice.below(N_WORKERS as u16).into();
-        match dice.below(39) {
+        match dice.below(43) {
             0 => Self::Carry,
             1..=9 => Self::Mod(flow_mod(&mut dice)),
             10..=21 => Self::Frame {
@@ -80,7 +82,8 @@ impl Op {
             35 => Self::Settle,
             36 => Self::Barrier,
             37 => Self::Bundle(1 + dice.below(5)),
-            _ => Self::Pass(dice.pick(&[100, 1, 1_000, 3_000])),
+            38 => Self::Pass(dice.pick(&[100, 1, 1_000, 3_000])),
+            _ => Self::Again,
         }
     }
 

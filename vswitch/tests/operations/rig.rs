@@ -36,6 +36,9 @@ struct Removed {
     reason: FlowRemovedReason,
 }
 
+/// How many frames come again.
+const N_RECENT: usize = 4;
+
 /// A packet-in: reason, table, cookie, in_port, metadata, data.
 type Punted = (u8, u8, u64, u32, u64, Vec<u8>);
 
@@ -47,6 +50,8 @@ pub struct Rig {
     /// As published, with the number of changes it has.
     epochs: BTreeMap<u64, (Oracle, u64)>,
     n_changes: u64,
+    /// Frames that came last: worker, port, bytes.
+    recent: VecDeque<(usize, u32, Vec<u8>)>,
     /// Changes still to come for the bundle that is being filled, and those it has.
     bundle: (u16, Vec<Op>),
     /// For each barrier not answered, the changes before it.
@@ -99,6 +104,7 @@ impl Rig {
             oracle,
             epochs,
             n_changes: 0,
+            recent: VecDeque::new(),
             bundle: (0, Vec::new()),
             barriers: VecDeque::new(),
             counts: BTreeMap::new(),
@@ -120,7 +126,14 @@ impl Rig {
         match op {
             Op::Mod(_) | Op::Group(_) | Op::Meter(_) | Op::Port(_) => self.change(op),
             Op::Frame { worker, port, bytes, repeat } => {
-                (0..repeat).try_for_each(|_| self.frame(worker, port, &bytes))
+                (0..repeat).try_for_each(|_| self.frame(worker, port, &bytes))?;
+                self.recent.truncate(N_RECENT - 1);
+                self.recent.push_front((worker, port, bytes));
+                Ok(())
+            }
+            Op::Again => {
+                let recent = self.recent.clone();
+                recent.iter().try_for_each(|(worker, port, bytes)| self.frame(*worker, *port, bytes))
             }
             Op::Bundle(n) => {
                 // One that is open is done first, with what it has.
