@@ -92,9 +92,8 @@ fn ipv6_packet(random: &mut Random, style: &Style) -> Vec<u8> {
     let (first, extensions) = match random.below(8) {
         0 => (0, [&[protocol, 0][..], &[1, 4, 0, 0, 0, 0]].concat()),
         1 => (60, [&[protocol, 0][..], &[1, 4, 0, 0, 0, 0]].concat()),
-        // First and later fragments; the offset is in units of eight, three bits to the left.
+        // A first fragment; later ones have another protocol in Open vSwitch.
         2 => (44, [&[protocol, 0][..], &[0, 1, 0, 0, 0, 9]].concat()),
-        3 if style.later_ipv6_fragments => (44, [&[protocol, 0][..], &[0, 0x81, 0, 0, 0, 9]].concat()),
         _ => (protocol, vec![]),
     };
     let class = u32::from(random.pick(&DSCPS) << 2 | random.below(4) as u8);

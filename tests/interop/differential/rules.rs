@@ -34,8 +34,6 @@ pub struct Style {
     pub pops: Pops,
     /// TTLs of frames may be used up.
     pub expires: bool,
-    /// There are later fragments of IPv6.
-    pub later_ipv6_fragments: bool,
     /// Flows may write into the action set.
     pub writes: bool,
     /// Where headers may be pushed, so that no frame gets more of them than Open vSwitch holds.
@@ -65,7 +63,6 @@ impl Style {
             },
             writes: !expires,
             expires,
-            later_ipv6_fragments: false,
             pushes,
         }
     }
