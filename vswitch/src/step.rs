@@ -3,7 +3,7 @@
 
 use lookup::Index;
 use openflow::error::{BadAction, BadInstruction, FlowModFailed, MeterModFailed};
-use openflow::oxm::VID_PRESENT;
+use openflow::oxm::{Prerequisite, VID_PRESENT};
 use openflow::{
     Action, Cookie, ErrorKind, Field, GroupId, Instruction, Match, MeterId, Oxm, PacketInReason, PortNo,
     Priority, QueueId, Rewrite, ports,
@@ -232,7 +232,7 @@ impl Step {
     pub(crate) fn reads(&self, mask: &mut Key) {
         match *self {
             Self::SetField(field, _) => {
-                mask[key::SRC_VALID] |= key::slot(field).valid;
+                mark_needed(mask, field);
                 if matches!(field, Field::VlanVid | Field::VlanPcp) {
                     mask[key::PORT_TYPE_VLAN] |= key::VID_PRESENT;
                 }
@@ -249,13 +249,36 @@ impl Step {
 
 /// Sets a field of a key as the action would set it in the frame: only if it is there.
 fn set_in_key(key: &mut Key, field: Field, value: u128) {
-    let there = key[key::SRC_VALID] & key::slot(field).valid == key::slot(field).valid;
     let tagged = key[key::PORT_TYPE_VLAN] & key::VID_PRESENT != 0;
     match field {
         Field::VlanVid | Field::VlanPcp if !tagged => {}
         Field::VlanVid => key::set(key, field, value | u128::from(VID_PRESENT)),
-        _ if there => key::set(key, field, value),
+        _ if is_there(key, field) => key::set(key, field, value),
         _ => {}
+    }
+}
+
+/// The frame has the header of the field. Its bits alone do not say: fields that no frame has together share them.
+fn is_there(key: &Key, field: Field) -> bool {
+    let valid = key::slot(field).valid;
+    let suits = match field.prerequisite() {
+        Prerequisite::OneOf(of, values) => {
+            values.iter().any(|&value| key::get(key, of) == value.into()) && is_there(key, of)
+        }
+        Prerequisite::Present(of) => is_there(key, of),
+        Prerequisite::Tagged | Prerequisite::None => true,
+    };
+    suits && key[key::SRC_VALID] & valid == valid
+}
+
+/// The bits that [`is_there`] looks at.
+fn mark_needed(mask: &mut Key, field: Field) {
+    mask[key::SRC_VALID] |= key::slot(field).valid;
+    if let Prerequisite::OneOf(of, _) | Prerequisite::Present(of) = field.prerequisite() {
+        for (word, bits) in key::spread(of, of.full_mask()) {
+            mask[word] |= bits;
+        }
+        mark_needed(mask, of);
     }
 }
 

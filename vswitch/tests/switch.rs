@@ -6,7 +6,7 @@ use openflow::error::{BadAction, BadInstruction, BadRequest, FlowModFailed};
 use openflow::{
     Action, BufferId, Cookie, Dpid, ErrorKind, Field, FlowMod, FlowModCommand, FlowModFlags,
     FlowRemovedReason, FlowStats, FlowStatsRequest, Instruction, Match, Message, MultipartRequest, Oxm,
-    PacketInReason, PacketOut, PortNo, Priority, Reply, Request, TableId, ports,
+    PacketInReason, PacketOut, PortNo, Priority, Reply, Request, Rewrite, TableId, ports,
 };
 use packet::{MacAddr, build};
 use vswitch::standalone::Standalone;
@@ -421,4 +421,20 @@ fn what_a_removed_group_counted_is_not_the_next_ones() {
     s.settle();
     s.messages();
     assert_eq!(counted(&mut s), [1], "the frame of the second worker went through the old group");
+}
+
+#[test]
+fn a_rewrite_changes_nothing_of_a_frame_that_lacks_the_field() {
+    let mut s = switch();
+    let rewrite = vec![Action::Rewrite(Rewrite::PortSrc(0)), Action::Rewrite(Rewrite::PortDst(0))];
+    let next = Instruction::GotoTable(TableId(1));
+    s.flow(flow(1, Match::new(), vec![Instruction::ApplyActions(rewrite), next]));
+    // The type of an ICMP message lies where a port would.
+    let of_type =
+        |kind: u128| Match::new().ip_proto(1).with(Oxm::new(Field::Icmpv4Type, kind)).expect("ICMP");
+    for (kind, port) in [(0, 2), (8, 3)] {
+        s.flow(FlowMod::add(TableId(1), Priority(1), of_type(kind), apply(vec![output(port)])));
+    }
+    let ping = build::ethernet(A, B).ipv4([10, 0, 0, 1], [10, 0, 0, 2]).echo_request(1, 1, b"ping");
+    assert_eq!(s.receive(PortNo(1), &ping), [(PortNo(3), ping)]);
 }
