@@ -57,6 +57,7 @@ fn rewritten(version: Version, xid: Xid, message: &Message) -> Option<Message> {
 fn is_mended(version: Version, message: &Message) -> bool {
     match message {
         Message::Error(_) => version != Version::V13,
+        Message::FeaturesReply(_) => version == Version::V10,
         Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => true,
         Message::MultipartReply(reply) => {
             matches!(reply.body, Reply::Desc(_) | Reply::PortDesc(_) | Reply::TableFeatures(_))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use openflow::{
-    AsyncChange, BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, FlowModCommand,
+    AsyncChange, BundleAdd, BundleControl, BundleControlKind, BundleFlags, Config, Dpid, FlowModCommand,
     FlowModFlags, FlowRemovedReason, FlowStats, FlowStatsRequest, Message, MultipartRequest, PacketInReason,
     PortConfig, PortDesc, PortNo, Reply, Request, TableStats,
 };
@@ -91,6 +91,9 @@ impl Rig {
         let punt_misses = cache_entries == 0;
         if punt_misses {
             s.submit(Message::SetAsync(AsyncChange { misses: Some(true), ..AsyncChange::default() }));
+            // All of what misses, however long.
+            let miss_send_len = openflow::NO_BUFFER_LEN;
+            s.submit(Message::SetConfig(Config { miss_send_len, ..Config::default() }));
             s.settle();
         }
         let port =
