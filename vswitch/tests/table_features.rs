@@ -84,13 +84,17 @@ fn what_the_switch_says_of_itself_can_be_asked_for() {
     s.switch.handle_message(s.now, CONN, Xid(5), request(rest.to_vec(), false));
     s.settle();
     assert_eq!(reply(&s.messages()), all);
-    // Parts of another transaction are another request: this one has table 0 no more.
+    // Another request in between, one in parts too, is none of its business.
     s.switch.handle_message(s.now, CONN, Xid(6), request(first.to_vec(), true));
-    s.switch.handle_message(s.now, CONN, Xid(7), request(rest.to_vec(), false));
+    let desc = MultipartRequest { more: false, body: Request::Desc };
+    s.switch.handle_message(s.now, CONN, Xid(7), Message::MultipartRequest(desc));
+    s.switch.handle_message(s.now, CONN, Xid(9), request(rest.to_vec(), true));
+    s.switch.handle_message(s.now, CONN, Xid(6), request(rest.to_vec(), false));
     s.settle();
-    assert!(
-        matches!(&s.messages()[..], [Message::Error(e)] if e.kind == TableFeaturesFailed::BadTable.into())
-    );
+    assert_eq!(reply(&s.messages()[1..]), all);
+    s.switch.handle_message(s.now, CONN, Xid(9), request(first.to_vec(), false));
+    s.settle();
+    assert_eq!(reply(&s.messages()), all);
     // Nothing else comes in parts, and not without end.
     let desc = MultipartRequest { more: true, body: Request::Desc };
     let overflow = BadRequest::MultipartBufferOverflow.into();
@@ -103,10 +107,41 @@ fn what_the_switch_says_of_itself_can_be_asked_for() {
         let refused = s.messages().iter().any(|m| matches!(m, Message::Error(e) if e.kind == overflow));
         if refused {
             assert!(n > 50);
+            // The rest of it is not a request of its own.
+            assert_eq!(set_parts(&mut s, Xid(8), &all[..1], false), Some(overflow));
             return;
         }
     }
     panic!("parts without end were taken");
+}
+
+/// The error, if there is one, of a part.
+fn set_parts(s: &mut Standalone, xid: Xid, tables: &[TableFeatures], more: bool) -> Option<ErrorKind> {
+    s.switch.handle_message(s.now, CONN, xid, request(tables.to_vec(), more));
+    s.settle();
+    s.messages().iter().find_map(|m| match m {
+        Message::Error(e) => Some(e.kind),
+        _ => None,
+    })
+}
+
+/// What is refused for want of room is refused to its end: a last part alone would take every other table away.
+#[test]
+fn many_unfinished_requests_are_refused_as_wholes() {
+    let mut s = switch();
+    let all = features(&mut s);
+    s.flow(flow(1, mac(1), vec![]));
+    let overflow = BadRequest::MultipartBufferOverflow.into();
+    for xid in 100..164 {
+        let expected = (xid >= 116).then_some(overflow);
+        assert_eq!(set_parts(&mut s, Xid(xid), &all[1..], true), expected, "{xid}");
+    }
+    for xid in 116..164 {
+        assert_eq!(set_parts(&mut s, Xid(xid), &all[..1], false), Some(overflow), "{xid}");
+    }
+    assert_eq!(n_flows(&mut s, 1), 1, "nothing changed");
+    assert_eq!(set_parts(&mut s, Xid(100), &all[..1], false), None);
+    assert_eq!(features(&mut s), all);
 }
 
 #[test]

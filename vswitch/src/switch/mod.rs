@@ -28,6 +28,7 @@ mod index;
 mod meters;
 mod needs;
 mod packets;
+mod parts;
 mod pattern;
 mod ports;
 mod queues;
@@ -41,6 +42,7 @@ use buffers::Buffers;
 use bundles::{Bundles, Quote};
 use flows::Flows;
 use needs::Needs;
+use parts::Parts;
 use ports::PortRecord;
 use record::Timer;
 use sessions::Conn;
@@ -82,7 +84,7 @@ pub struct Switch {
     /// There while changes may have to be taken back.
     journal: Option<Journal>,
     /// Table features of which parts are to come.
-    parts: BTreeMap<ConnId, (Xid, Vec<openflow::TableFeatures>)>,
+    parts: Parts,
     /// Replies that are not complete.
     dumps: VecDeque<dumps::Dump>,
     /// Packet-outs that wait for changes made before them to be published.
@@ -184,7 +186,7 @@ impl Switch {
             tickets: Tickets::default(),
             bundles: Bundles::default(),
             journal: None,
-            parts: BTreeMap::new(),
+            parts: Parts::default(),
             dumps: VecDeque::new(),
             injections: VecDeque::new(),
             packet_outs: Vec::new(),

@@ -72,7 +72,7 @@ impl Switch {
         for conn in gone {
             self.conns.remove(&conn);
             self.bundles.forget(conn);
-            self.parts.remove(&conn);
+            self.parts.forget(conn);
             self.dumps.retain(|dump| dump.conn() != conn);
         }
         self.connections_changed();

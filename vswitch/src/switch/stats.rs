@@ -19,7 +19,7 @@ impl Switch {
         xid: Xid,
         request: MultipartRequest,
     ) -> Result<(), ErrorKind> {
-        let Some(request) = self.whole(conn, xid, request)? else { return Ok(()) };
+        let Some(request) = self.parts.add(conn, xid, request)? else { return Ok(()) };
         match request {
             Request::Experimenter { .. } => Err(BadRequest::BadExperimenter.into()),
             Request::TableFeatures(wanted) if !wanted.is_empty() => {
@@ -60,34 +60,6 @@ impl Switch {
                 Ok(())
             }
         }
-    }
-
-    /// The request when its last part is there. Only table features come in several.
-    fn whole(
-        &mut self,
-        conn: ConnId,
-        xid: Xid,
-        request: MultipartRequest,
-    ) -> Result<Option<Request>, ErrorKind> {
-        let known = self.parts.remove(&conn).filter(|(of, _)| *of == xid);
-        let Request::TableFeatures(tables) = request.body else {
-            let whole = !request.more;
-            return if whole {
-                Ok(Some(request.body))
-            } else {
-                Err(BadRequest::MultipartBufferOverflow.into())
-            };
-        };
-        let mut all = known.map(|(_, tables)| tables).unwrap_or_default();
-        all.extend(tables);
-        if all.len() > usize::from(TableId::ALL.0) {
-            return Err(BadRequest::MultipartBufferOverflow.into());
-        }
-        if !request.more {
-            return Ok(Some(Request::TableFeatures(all)));
-        }
-        self.parts.insert(conn, (xid, all));
-        Ok(None)
     }
 
     /// Sends the reply to a request that was found good, or begins to.
