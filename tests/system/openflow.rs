@@ -179,7 +179,7 @@ fn a_start_that_fails_leaves_nothing_and_says_why() {
     assert!(text.contains("hosttap:NAME"), "{text}");
     let _taken = TcpListener::bind("127.0.0.1:6654").expect("the port is free in a sandbox");
     let text = run(&["--listen", "ptcp:6654"]);
-    assert!(text.contains("cannot listen on 127.0.0.1:6654"), "{text}");
+    assert!(text.contains("cannot listen on tcp:127.0.0.1:6654"), "{text}");
     sandbox.assert_nothing_left(&before);
 
     // An ordinary user without a user namespace.

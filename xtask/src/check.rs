@@ -56,7 +56,7 @@ fn unit_tests(summaries: &mut Vec<String>, env: &[(String, String)]) -> Result<(
         let mut tests = cargo(&[&["test"][..], &scope].concat());
         return shell::run_keeping(tests.envs(pairs), is_summary, summaries);
     }
-    let mut tests = cargo(&[&["nextest", "run", "--no-tests=pass"][..], &scope].concat());
+    let mut tests = cargo(&[&["nextest", "run", "--no-tests=pass", "--no-fail-fast"][..], &scope].concat());
     shell::run_keeping(tests.envs(pairs.clone()), is_summary, summaries)?;
     let mut doc_tests = cargo(&[&["test", "--doc"][..], &scope].concat());
     shell::run_keeping(doc_tests.envs(pairs), is_summary, summaries)

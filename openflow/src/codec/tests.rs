@@ -804,3 +804,15 @@ fn flow_monitors_and_optical_ports_are_refused() {
     let refused = decode(Version::V14, &request(16, &optical)).expect_err("no optical ports");
     assert_eq!(refused.error.kind, error::BadProperty::BadType.into());
 }
+
+/// ofp_desc and ofp_port have names in ASCII; what is none must fit its field again.
+#[test]
+fn a_name_that_is_no_text_keeps_its_length() {
+    let read = |bytes: &[u8]| {
+        super::reader::Reader::new(bytes, error::BadRequest::BadLen).string(4).expect("four bytes")
+    };
+    assert_eq!(read(b"eth\xff"), "eth?");
+    assert_eq!(read(&[0xff; 4]), "????");
+    assert_eq!(read(b"p\xc3\xa4\0"), "p\u{e4}", "UTF-8 is kept");
+    assert_eq!(read(b"ab\0\xff"), "ab");
+}

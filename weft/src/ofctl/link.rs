@@ -102,7 +102,7 @@ impl Link {
         &self.target
     }
 
-    /// Queues a request; it goes out while replies are awaited, or with [`Link::flush`].
+    /// Queues a request; it goes out while replies are awaited.
     ///
     /// # Errors
     /// The version cannot say it.

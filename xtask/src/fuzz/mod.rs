@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// For `ci`: every target for a while.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub fn run_briefly(seconds: u64) -> Result<()> {
     run(&Args { names: Vec::new(), seconds, jobs: None, planted: false })
 }
