@@ -56,7 +56,7 @@ fn rewritten(version: Version, xid: Xid, message: &Message) -> Option<Message> {
 /// that a version has another number for.
 fn is_mended(version: Version, message: &Message) -> bool {
     match message {
-        Message::Error(_) => version != Version::V13,
+        Message::Error(_) => true,
         Message::FeaturesReply(_) => version == Version::V10,
         Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => true,
         Message::MultipartReply(reply) => {

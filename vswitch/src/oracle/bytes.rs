@@ -220,12 +220,8 @@ fn write(bytes: &mut [u8], at: usize, new: &[u8], in_header: bool, in_transport:
     let old = bytes[range.clone()].to_vec();
     bytes[at..at + new.len()].copy_from_slice(new);
     let now = bytes[range].to_vec();
-    let words: Vec<(u16, u16)> = old
-        .chunks(2)
-        .zip(now.chunks(2))
-        .map(|(o, n)| (number(o) as u16, number(n) as u16))
-        .filter(|(o, n)| o != n)
-        .collect();
+    let words: Vec<(u16, u16)> =
+        old.chunks(2).zip(now.chunks(2)).map(|(o, n)| (number(o) as u16, number(n) as u16)).collect();
     if in_header {
         mend(bytes, start + 10, &words, false);
     }
@@ -295,9 +291,7 @@ pub(super) fn set_byte_in_ipv4(bytes: &mut [u8], start: usize, at: usize, new: u
     let old = number(&bytes[word..word + 2]) as u16;
     bytes[at] = new;
     let now = number(&bytes[word..word + 2]) as u16;
-    if old != now {
-        mend(bytes, start + 10, &[(old, now)], false);
-    }
+    mend(bytes, start + 10, &[(old, now)], false);
 }
 
 /// Sets a field, if the frame has it (§5.12).

@@ -98,11 +98,11 @@ pub fn partial(bytes: &[u8]) -> Option<Frame> {
     if transport.len < 20.min(offset + 12) || bytes.len() < field + 2 {
         return None;
     }
-    // A checksum of none, or one that was wrong before, cannot be compared.
+    // A checksum of none, one that was wrong before, or the other way to write zero cannot be compared.
     let sum = |b: &[u8]| packet::checksum::Sum::new().bytes(b);
     let body = sum(&bytes[transport.at..transport.at + transport.len]);
     let old = u16::from_be_bytes([bytes[field], bytes[field + 1]]);
-    if transport.len + transport.at != bytes.len() || old == 0 {
+    if transport.len + transport.at != bytes.len() || matches!(old, 0 | 0xffff) {
         return None;
     }
     // The sum over header and payload without the field, subtracted from what the checksum says, is the pseudo header's.
