@@ -1,4 +1,4 @@
-//! Long replies, a part at a time: whoever asks for a hundred thousand flows keeps nobody waiting.
+//! Long replies, a part at a time, so that what others ask is answered between the parts (limits: docs/limits.md).
 
 use lookup::Index;
 use openflow::{FlowStatsRequest, Message, MultipartReply, Reply, Xid};
