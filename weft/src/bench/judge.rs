@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{bail, ensure};
-use openflow::{FlowMod, FlowStats, PortDesc, PortNo};
+use openflow::{FlowMod, FlowStats, Match, PortDesc, PortNo, Priority, TableId};
 use packet::MacAddr;
 use vswitch::DropReason;
 use vswitch::oracle::{Oracle, Outcome};
@@ -21,8 +21,9 @@ pub struct Judge {
     drops: BTreeMap<DropReason, u64>,
 }
 
-fn name(flow: &FlowStats) -> String {
-    format!("{} {} {:?}", flow.table, flow.priority.0, flow.matches)
+/// What tells flows apart (§5.2).
+fn name(table: TableId, priority: Priority, matches: &Match) -> String {
+    format!("{table} {} {matches:?}", priority.0)
 }
 
 impl Judge {
@@ -74,7 +75,7 @@ impl Judge {
             }
         }
         let named = oracle.flows.iter().map(|flow| {
-            let name = format!("{} {} {:?}", flow.table, flow.priority.0, flow.matches);
+            let name = name(flow.table, flow.priority, &flow.matches);
             (name, by_id.get(&flow.id).copied().unwrap_or_default())
         });
         this.flows = named.collect();
@@ -156,5 +157,8 @@ impl Judge {
 }
 
 fn counts(flows: &[FlowStats]) -> BTreeMap<String, (u64, u64)> {
-    flows.iter().map(|flow| (name(flow), (flow.packets, flow.bytes))).collect()
+    flows
+        .iter()
+        .map(|flow| (name(flow.table, flow.priority, &flow.matches), (flow.packets, flow.bytes)))
+        .collect()
 }
