@@ -94,9 +94,8 @@ pub struct Datapath {
     pub(crate) programs: Programs,
     pub(crate) side: Side,
     scratch: Scratch,
+    /// Since the last report.
     asked: CacheCounters,
-    /// The part of `asked` that was reported.
-    reported: CacheCounters,
 }
 
 /// What the stages hand on to each other, frame by frame. Kept from batch to batch for its memory.
@@ -163,7 +162,6 @@ impl Datapath {
             },
             scratch: Scratch::default(),
             asked: CacheCounters::default(),
-            reported: CacheCounters::default(),
         }
     }
 
@@ -520,8 +518,7 @@ impl Datapath {
         });
         counted.groups = core::mem::take(&mut self.side.groups);
         counted.drops = core::mem::take(&mut self.side.drops);
-        counted.cache = self.asked - self.reported;
-        self.reported = self.asked;
+        counted.cache = core::mem::take(&mut self.asked);
         if !counted.entries.is_empty()
             || !counted.tables.is_empty()
             || !counted.groups.is_empty()
@@ -534,11 +531,6 @@ impl Datapath {
     /// The epoch of the tables it forwards by.
     pub fn epoch(&self) -> u64 {
         self.snapshot.epoch
-    }
-
-    /// Frames whose program came from the cache without a check.
-    pub fn cache_hits(&self) -> u64 {
-        self.asked.hits
     }
 }
 
