@@ -50,8 +50,8 @@ pub fn complete_checksum(frame: &mut Frame) -> Result<(), OffloadError> {
     };
     // The field takes part in the sum: it holds the pseudo header's.
     let sum = match Sum::new().bytes(covered).bytes(frame.tail()).finish() {
-        // RFC 768: zero would mean "none"; for TCP both say the same.
-        0 => 0xffff,
+        // RFC 768: zero would mean "none". To TCP it is a sum as any other.
+        0 if usize::from(csum.offset) == udp::CHECKSUM_AT => 0xffff,
         sum => sum,
     };
     frame.head_mut()[field..field + 2].copy_from_slice(&sum.to_be_bytes());
