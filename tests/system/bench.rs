@@ -48,14 +48,15 @@ fn the_datapath_bench_compares_before_it_measures_and_says_what_is_wrong_with_it
     let flows = "dl_dst=02:00:00:00:00:01,actions=output:2\nip,nw_dst=10.0.0.2,actions=dec_ttl,output:3\n";
     fs::write(path("w.flows"), flows).expect("written");
     let (pcap, good) = (path("w.pcap"), path("w.flows"));
-    for option in [None, Some("--no-cache")] {
+    for options in [&[][..], &["--no-cache"], &["--flow-mod-every", "1"]] {
         let files = ["bench", "datapath", "--pcap", &pcap, "--flows", &good];
         let short = ["--seconds", "0.2", "--warm", "0.1", "--json"];
-        let outcome = weft.run(&files.iter().chain(&short).copied().chain(option).collect::<Vec<_>>()).json();
+        let outcome = weft.run(&[&files[..], &short, options].concat()).json();
         let number = |name: &str| outcome[name].as_f64().unwrap_or(0.0);
         assert_eq!((number("frames"), number("compared")), (8.0, 16.0), "{outcome}");
         assert!(number("mpps") > 0.001 && number("cold_mpps") > 0.001, "{outcome}");
         assert!(number("cycles_per_frame") > number("ns_per_frame") / 2.0, "{outcome}");
+        assert_eq!(number("flow_mods") > 10.0, options.contains(&"--flow-mod-every"), "{outcome}");
     }
     fs::write(path("bad.flows"), "actions=output:2\nnonsense=1,actions=drop\n").expect("written");
     let refused = weft.run(&["bench", "datapath", "--pcap", &pcap, "--flows", &path("bad.flows")]);

@@ -39,10 +39,16 @@ install "$@" || { apt-get update --quiet && install "$@"; }
 
 /// Installs what is missing; does nothing, and needs no privilege, when all is there.
 pub fn install_missing() -> Result<()> {
-    let missing: Vec<&str> =
-        PACKAGES.iter().map(|(package, _)| *package).filter(|package| !is_installed(package)).collect();
+    let all: Vec<&str> = PACKAGES.iter().map(|(package, _)| *package).collect();
+    install(&all)?;
+    println!("all {} packages are installed", PACKAGES.len());
+    Ok(())
+}
+
+/// Installs those of `packages` that are missing; silent when all are there.
+pub fn install(packages: &[&str]) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
-        println!("all {} packages are installed", PACKAGES.len());
         return Ok(());
     }
     let list = missing.join(" ");

@@ -41,6 +41,9 @@ enum Command {
     Python,
     /// Make kernel and initrd of the test VM in build/vm from Debian packages.
     VmImage,
+    /// Senders and receivers that `bench peers` starts in its namespaces.
+    #[command(subcommand, hide = true)]
+    Probe(bench::peers::probe::Probe),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Ci(args) => ci::run(&args),
         Command::Python => python::install(),
         Command::VmImage => vm_image::run(),
+        Command::Probe(probe) => bench::peers::probe::run(&probe),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -413,6 +413,11 @@ impl Switch {
         self.drops
     }
 
+    /// Bytes of an entry of the workers' microflow caches: what the flows look at, and a word beside it.
+    pub fn cache_entry_bytes(&self) -> usize {
+        self.needs.entry_bytes()
+    }
+
     /// What the caches of all workers were asked, as of their last reports.
     pub fn cache_counters(&self) -> CacheCounters {
         self.cache

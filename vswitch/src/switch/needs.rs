@@ -40,6 +40,12 @@ impl Needs {
         Some(Layout::new(&after.0, after.1, self.generation))
     }
 
+    /// Bytes of an entry of the microflow cache, its header included.
+    pub(super) fn entry_bytes(&self) -> usize {
+        let words = self.needed().iter().filter(|word| **word != 0).count();
+        (words + 1) * core::mem::size_of::<u64>()
+    }
+
     /// As it is without any flow; the layout of that.
     pub(super) fn reset(&mut self) -> Layout {
         let generation = self.generation + 1;

@@ -14,6 +14,7 @@ use openflow::text::parse_flow;
 use openflow::{Action, FlowMod, Instruction, PortNo};
 use serde::Serialize;
 
+use super::churn::Churn;
 use super::judge::Judge;
 use super::replay::Frames;
 use super::rig::{Rig, Sample};
@@ -39,6 +40,9 @@ pub struct Args {
     /// The worker looks for frames all the time, as a poll-mode driver would.
     #[arg(long)]
     spin: bool,
+    /// During the second measurement change the flows: one flow mod in so many milliseconds.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
+    flow_mod_every: Option<u32>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -62,6 +66,10 @@ struct Outcome {
     cache_hit_share: Option<f64>,
     /// Allocations while it was measured, of all threads.
     allocations: u64,
+    /// Flow mods while it was measured.
+    flow_mods: u64,
+    /// Bytes of an entry of the cache, which depend on what the flows look at.
+    cache_entry_bytes: usize,
     /// Frames compared with the oracle, all alike.
     compared: usize,
 }
@@ -88,11 +96,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     rig.replay(true)?;
     let cold = rig.measure(time)?;
     std::thread::sleep(Duration::from_secs_f64(args.warm));
-    let steady = rig.measure(time)?;
+    let (steady, flow_mods) = match args.flow_mod_every {
+        None => (rig.measure(time)?, 0),
+        Some(every) => {
+            let mut churn = Churn::new(&flows);
+            let every = Duration::from_millis(every.into());
+            let steady = rig.measure_with(time, every, |rig| churn.step(rig))?;
+            (steady, churn.finish(&mut rig)?)
+        }
+    };
     rig.replay(false)?;
     compared += judge.compare(&mut rig).context("after the measurement")?;
 
-    let outcome = outcome(args, (&frames, &flows), (&cold, &steady), compared);
+    let outcome = Outcome {
+        flow_mods,
+        cache_entry_bytes: rig.cache_entry_bytes(),
+        ..outcome(args, (&frames, &flows), (&cold, &steady), compared)
+    };
     print(args, &outcome)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -114,6 +134,8 @@ fn outcome(
         cycles_per_frame: steady.cycles_per_frame(),
         cache_hit_share: steady.cache_hit_share(),
         allocations: steady.allocations,
+        flow_mods: 0,
+        cache_entry_bytes: 0,
         compared,
     }
 }
@@ -136,6 +158,9 @@ fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
         outcome.cycles_per_frame,
         outcome.allocations,
     );
+    if outcome.flow_mods > 0 {
+        println!("{} flow mods meanwhile", outcome.flow_mods);
+    }
     println!(
         "{} frames through {} flows; {} compared with the oracle, no difference",
         outcome.frames, outcome.flows, outcome.compared

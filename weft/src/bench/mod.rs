@@ -1,5 +1,6 @@
 //! Benches that anyone can run: what they measure stands in docs/claims.md.
 
+mod churn;
 mod datapath;
 mod engines;
 mod hosts;

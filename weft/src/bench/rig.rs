@@ -189,10 +189,64 @@ impl Rig {
         counters.iter().map(|(port, c)| (*port, [c.rx_frames, c.rx_bytes, c.tx_frames, c.tx_bytes])).collect()
     }
 
+    /// Hands a message to the switch and what follows from it to the worker, without waiting for anything.
+    ///
+    /// # Errors
+    /// When the switch refuses it.
+    pub fn submit(&mut self, message: Message) -> anyhow::Result<()> {
+        while let Ok(event) = self.inbox.try_recv() {
+            self.handle(event);
+        }
+        self.switch.handle_message(self.clock.now(), CONN, Xid(1), message);
+        while let Some(effect) = self.switch.poll_effect() {
+            match effect {
+                Effect::Order { worker, order } => self.dataplane.order_switch(self.engine, worker, order),
+                Effect::Send { message: Message::Error(error), .. } => {
+                    bail!("the switch refuses: {:?}", error.kind)
+                }
+                Effect::Send { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every change is in force.
+    ///
+    /// # Errors
+    /// When the worker does not answer.
+    pub fn barrier(&mut self) -> anyhow::Result<()> {
+        self.ask(Message::BarrierRequest).map(drop)
+    }
+
+    /// Bytes of an entry of the cache.
+    pub fn cache_entry_bytes(&self) -> usize {
+        self.switch.cache_entry_bytes()
+    }
+
     /// Measures while frames are replayed.
     pub fn measure(&mut self, time: Duration) -> anyhow::Result<Sample> {
+        self.measure_with(time, time, |_| Ok(()))
+    }
+
+    /// The same while something is done again and again.
+    ///
+    /// # Errors
+    /// With those of what is done.
+    pub fn measure_with(
+        &mut self,
+        time: Duration,
+        every: Duration,
+        mut step: impl FnMut(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Sample> {
         let before = self.now()?;
-        std::thread::sleep(time);
+        let (end, mut due) = (before.at + time, before.at + every);
+        while self.clock.now() < end {
+            std::thread::sleep(due.min(end).saturating_since(self.clock.now()));
+            while due <= self.clock.now() && due < end {
+                step(self)?;
+                due = due + every;
+            }
+        }
         let after = self.now()?;
         let (wall, cpu) = (after.at.saturating_since(before.at), after.cpu - before.cpu);
         Ok(Sample {

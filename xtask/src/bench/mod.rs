@@ -1,4 +1,6 @@
-//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports.
+//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports; and `bench peers`.
+
+pub mod peers;
 
 use anyhow::{Result, bail};
 
@@ -7,13 +9,25 @@ use crate::shell;
 
 /// Which benches to run.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Names of benches (all when none is given).
     names: Vec<String>,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Weft and its rivals (Open vSwitch with DPDK, Open vSwitch on taps, Linux bridge) in turn, held to the promises.
+    Peers(peers::Args),
 }
 
 /// Runs the chosen benches one after the other, in the bench profile.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(Other::Peers(args)) = &args.other {
+        return peers::run(args);
+    }
     let metadata = Metadata::load()?;
     let benches: Vec<(&str, &str)> = metadata
         .members()

@@ -1,0 +1,191 @@
+//! `cargo xtask bench peers`: weft and its rivals on one machine, in turn, in one run.
+//!
+//! The rivals are Open vSwitch with DPDK for frames from memory, and Open vSwitch on taps and the Linux bridge between
+//! namespaces. Everything happens in namespaces that end with the run. What must hold is in `targets.rs`.
+
+mod acl;
+mod datapath;
+mod fetch;
+mod figures;
+mod frames;
+mod ours;
+mod ovs;
+mod paths;
+pub mod probe;
+mod process;
+mod rival;
+mod sandbox;
+mod selection;
+mod targets;
+mod workload;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::metadata::Metadata;
+use crate::{debian, shell};
+use datapath::Plan;
+use fetch::Dpdk;
+use figures::Figure;
+use rival::Times;
+
+/// Programs of a run, by Debian's package.
+const PACKAGES: [&str; 4] = ["iperf3", "iproute2", "openvswitch-switch", "util-linux"];
+
+/// What to measure, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Measure these alone: names of workloads, or paths, attacks, flow-mods, rules, idle, memory.
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    only: Vec<String>,
+    /// One round of short measurements instead of five.
+    #[arg(long)]
+    quick: bool,
+    /// Print a JSON object instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Seed of the workloads: another makes others of the same kinds.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// The binary to measure, instead of a release build made now.
+    #[arg(long, value_name = "FILE")]
+    weft: Option<PathBuf>,
+    /// Give the rival ordinary pages, which makes it somewhat slower.
+    #[arg(long)]
+    no_huge: bool,
+    /// The folder of a run that was prepared.
+    #[arg(long, hide = true)]
+    inside: Option<PathBuf>,
+}
+
+/// Prepares a run and starts it in namespaces of its own, or is that run.
+///
+/// # Errors
+/// When something is missing, a program fails, or a figure does not hold.
+pub fn run(args: &Args) -> Result<()> {
+    selection::check(&args.only)?;
+    match &args.inside {
+        Some(dir) => run_inside(args, dir),
+        None => run_outside(args),
+    }
+}
+
+/// Where packages of the rivals lie, beside the build.
+fn rivals() -> Result<PathBuf> {
+    Ok(Metadata::load()?.target_directory.join("rivals"))
+}
+
+fn run_outside(args: &Args) -> Result<()> {
+    ensure!(debian::is_root(), "namespaces, taps and huge pages need root: run this as root");
+    debian::install(&PACKAGES)?;
+    let rivals = rivals()?;
+    if selection::needs_dpdk(&args.only) {
+        Dpdk::fetch(&rivals)?;
+    }
+    let weft = match &args.weft {
+        Some(weft) => weft.canonicalize().with_context(|| format!("no {}", weft.display()))?,
+        None => {
+            shell::run(&mut shell::cargo(&["build", "--release", "--package", "weft"]))?;
+            Metadata::load()?.target_directory.join("release/weft")
+        }
+    };
+    let dir = Temporary(datapath::temporary(std::process::id()));
+    std::fs::create_dir_all(&dir.0).with_context(|| format!("cannot make {}", dir.0.display()))?;
+    let mut words = vec!["bench".to_owned(), "peers".to_owned(), format!("--seed={}", args.seed)];
+    words.extend([format!("--inside={}", dir.0.display()), format!("--weft={}", weft.display())]);
+    words.extend(args.quick.then(|| "--quick".to_owned()));
+    words.extend(args.json.then(|| "--json".to_owned()));
+    words.extend(args.only.iter().map(|name| format!("--only={name}")));
+    let wants_huge = !args.no_huge && selection::needs_dpdk(&args.only);
+    std::fs::create_dir_all(&rivals).context("cannot make a folder beside the build")?;
+    let huge = if wants_huge { sandbox::HugePages::reserve(&rivals)? } else { None };
+    if huge.is_none() {
+        words.push("--no-huge".to_owned());
+    }
+    let status = sandbox::run(&words, &[("WEFT_RIVALS".to_owned(), rivals.display().to_string())])?;
+    ensure!(status.success(), "the comparison ended with {status}");
+    Ok(())
+}
+
+/// A folder that goes with the run.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+fn run_inside(args: &Args, dir: &Path) -> Result<()> {
+    sandbox::arrive()?;
+    let rivals = PathBuf::from(std::env::var_os("WEFT_RIVALS").context("started by itself alone")?);
+    let dpdk = if selection::needs_dpdk(&args.only) { Some(Dpdk::find(&rivals)?) } else { None };
+    let seconds = |long: f64, short: f64| Duration::from_secs_f64(if args.quick { short } else { long });
+    let plan = Plan {
+        weft: args.weft.clone().context("started by itself alone")?,
+        dpdk,
+        dir: dir.to_owned(),
+        rounds: if args.quick { 1 } else { 5 },
+        times: Times { cold: Duration::from_secs(3), warm: seconds(40.0, 20.0), steady: seconds(3.0, 2.0) },
+        seed: args.seed,
+        huge: !args.no_huge,
+    };
+    let machine = machine();
+    if !args.json {
+        println!("{machine}");
+    }
+    let (mut figures, mut broken) = (Vec::new(), Vec::new());
+    for part in selection::PARTS.iter().filter(|part| selection::wanted(part, &args.only)) {
+        // What fails in one part is no reason not to know the others.
+        match part.measure(&plan, args.quick) {
+            Ok(more) => figures.extend(more),
+            Err(error) => {
+                eprintln!("{}: {error:#}", part.name);
+                broken.push(part.name.to_owned());
+            }
+        }
+    }
+    print(args, &machine, &figures)?;
+    let missed = figures.iter().filter(|figure| !figure.holds()).map(|figure| figure.name.clone());
+    broken.extend(missed);
+    if !broken.is_empty() {
+        bail!("does not hold: {}", broken.join("; "));
+    }
+    Ok(())
+}
+
+fn print(args: &Args, machine: &str, figures: &[Figure]) -> Result<()> {
+    if !args.json {
+        print!("{}", figures::table(figures));
+        return Ok(());
+    }
+    let rows: Vec<serde_json::Value> = figures
+        .iter()
+        .map(|figure| {
+            let mut row = serde_json::to_value(figure)?;
+            row["ratio"] = figure.ratio().into();
+            row["holds"] = figure.holds().into();
+            Ok(row)
+        })
+        .collect::<Result<_>>()?;
+    println!("{}", serde_json::json!({ "machine": machine, "figures": rows }));
+    Ok(())
+}
+
+/// What the figures were measured on, and how busy that was at the start.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let models = || cpus.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = models().next().map_or("unknown processor", |(_, model)| model);
+    let load = read("/proc/loadavg");
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    let mood = if load < 0.5 { "quiet" } else { "BUSY with other work: figures are no claims" };
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{} cores of {model}, Linux {}, load {load:.1}: {mood}", models().count(), kernel.trim())
+}
