@@ -104,6 +104,9 @@ impl Switch {
             None => {}
         }
         let flow = self.flows.add(now, flow_mod, key, body);
+        if let Some(old) = old {
+            self.inherit(old, flow);
+        }
         self.enact(flow);
         Ok(())
     }
@@ -189,6 +192,7 @@ impl Switch {
         let Some(old) = self.flows.get(flow).cloned() else { return };
         self.remove_flow(old.installed, flow, None);
         let fresh = self.flows.add_again(&FlowRecord { cookie, ..old }, instructions, body);
+        self.inherit(flow, fresh);
         self.enact(fresh);
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Flows {
     shared: Shared,
     /// Counts flows and stamps.
     n_made: u64,
+    /// Counts flows that came, went or changed.
+    version: u64,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,14 @@ pub(super) struct Filter<'a> {
     pub out_group: Option<GroupId>,
 }
 
+impl Filter<'_> {
+    /// What can change about a flow is as wanted.
+    pub(super) fn admits(&self, record: &FlowRecord) -> bool {
+        let (cookie, mask) = self.cookie;
+        (record.cookie.0 ^ cookie.0) & mask == 0 && record.has_outputs(self.out_port, self.out_group)
+    }
+}
+
 impl<'a> From<&'a FlowStatsRequest> for Filter<'a> {
     fn from(wanted: &'a FlowStatsRequest) -> Self {
         Self {
@@ -105,7 +115,13 @@ impl Flows {
             users: BTreeSet::new(),
             shared: Shared::default(),
             n_made: 0,
+            version: 0,
         }
+    }
+
+    /// As long as it is the same, every filter selects the same.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     pub(super) fn describe(&self, flow: Index) -> Option<TraceEntry> {
@@ -151,13 +167,7 @@ impl Flows {
             Some(priority) => self.named(filter, priority),
             None => self.covered(filter),
         };
-        let cookie = filter.cookie;
-        found.retain(|&flow| {
-            self.records.get(flow).is_some_and(|record| {
-                (record.cookie.0 ^ cookie.0.0) & cookie.1 == 0
-                    && record.has_outputs(filter.out_port, filter.out_group)
-            })
-        });
+        found.retain(|&flow| self.records.get(flow).is_some_and(|record| filter.admits(record)));
         found
     }
 
@@ -394,6 +404,7 @@ impl Flows {
 
     /// Puts another record with the same table, priority and match in the place of a flow's; returns the old one.
     pub(super) fn swap(&mut self, flow: Index, record: FlowRecord) -> Option<FlowRecord> {
+        self.version += 1;
         let place = self.records.get_mut(flow)?;
         let index = &mut self.tables[usize::from(record.table.0)].index;
         index.post(place, flow, false);
@@ -410,6 +421,7 @@ impl Flows {
 
     /// Brings a record into the indices.
     fn link(&mut self, flow: Index) {
+        self.version += 1;
         let Some(record) = self.records.get(flow) else { return };
         uses(&record.instructions, |used| {
             self.users.insert((used, flow));
@@ -418,6 +430,7 @@ impl Flows {
     }
 
     fn unlink_record(&mut self, flow: Index) {
+        self.version += 1;
         let Some(record) = self.records.get(flow) else { return };
         uses(&record.instructions, |used| {
             self.users.remove(&(used, flow));

@@ -40,6 +40,7 @@ mod undo;
 
 use buffers::Buffers;
 use bundles::{Bundles, Quote};
+use dumps::Dumps;
 use flows::Flows;
 use needs::Needs;
 use parts::Parts;
@@ -86,7 +87,7 @@ pub struct Switch {
     /// Table features of which parts are to come.
     parts: Parts,
     /// Replies that are not complete.
-    dumps: VecDeque<dumps::Dump>,
+    dumps: Dumps,
     /// Packet-outs that wait for changes made before them to be published.
     injections: VecDeque<Injection>,
     /// What waits at each worker.
@@ -187,7 +188,7 @@ impl Switch {
             bundles: Bundles::default(),
             journal: None,
             parts: Parts::default(),
-            dumps: VecDeque::new(),
+            dumps: Dumps::default(),
             injections: VecDeque::new(),
             packet_outs: Vec::new(),
             buffers: Buffers::default(),
@@ -351,7 +352,12 @@ impl Switch {
             Deferred::Commit { conn, xid, reply } => {
                 self.send(conn, xid, Message::BundleControl(reply));
             }
-            Deferred::Stats { conn, xid, request } => self.answer(now, conn, xid, request),
+            Deferred::Stats { conn, xid, request } => {
+                if !matches!(request, Request::Flow(_)) {
+                    self.replied(conn);
+                }
+                self.answer(now, conn, xid, request);
+            }
             Deferred::Removed { flow } => self.bury(flow),
             Deferred::Idle { flow } => self.expire_if_idle(now, flow),
         }
@@ -370,7 +376,7 @@ impl Switch {
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.dumps.iter().any(|dump| !self.is_paused(dump.conn())) {
+        if self.dumps.are_due(|conn| !sessions::is_paused(&self.conns, conn)) {
             return Some(Instant::ZERO);
         }
         let flows = self.timers.peek().map(|timer| timer.at);

@@ -1,6 +1,8 @@
 //! Who is connected: channels of one main and perhaps auxiliary connections (§6.3.6), roles (§6.3.5), and who is told
 //! what unasked (§6.3.5, §7.3.10).
 
+use std::collections::BTreeMap;
+
 use openflow::error::{BadRequest, RoleRequestFailed};
 use openflow::{
     AsyncConfig, ErrorKind, Message, PacketInReason, RequestForward, Role, RoleReason, RoleRequest,
@@ -21,12 +23,21 @@ pub(super) struct Conn {
     /// The main connection and this one's number, if this is an auxiliary one: role and wishes are the main one's.
     auxiliary: Option<(ConnId, u8)>,
     /// It does not keep up: long replies wait.
-    pub(super) paused: bool,
+    paused: bool,
+    /// Replies that are not complete.
+    due: usize,
 }
 
 impl Conn {
     fn main(service: bool) -> Self {
-        Self { role: Role::Equal, wants: AsyncConfig::default(), service, auxiliary: None, paused: false }
+        Self {
+            role: Role::Equal,
+            wants: AsyncConfig::default(),
+            service,
+            auxiliary: None,
+            paused: false,
+            due: 0,
+        }
     }
 
     fn wants(&self, mask: impl Fn(&AsyncConfig) -> [u32; 2], reason: u32) -> bool {
@@ -73,7 +84,7 @@ impl Switch {
             self.conns.remove(&conn);
             self.bundles.forget(conn);
             self.parts.forget(conn);
-            self.dumps.retain(|dump| dump.conn() != conn);
+            self.dumps.forget(conn);
         }
         self.connections_changed();
     }
@@ -85,8 +96,28 @@ impl Switch {
         }
     }
 
-    pub(super) fn is_paused(&self, conn: ConnId) -> bool {
-        self.conns.get(&conn).is_some_and(|c| c.paused)
+    /// How many replies to a connection are not complete, or wait for counts. A shell that takes nothing more from a
+    /// connection while there are many keeps it from piling them up.
+    pub fn replies_due(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, |c| c.due)
+    }
+
+    /// A reply will come later.
+    pub(super) fn owe(&mut self, conn: ConnId) {
+        if let Some(c) = self.conns.get_mut(&conn) {
+            c.due += 1;
+        }
+    }
+
+    /// One that was owed is complete.
+    pub(super) fn replied(&mut self, conn: ConnId) {
+        if let Some(c) = self.conns.get_mut(&conn) {
+            c.due = c.due.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn is_connected(&self, conn: ConnId) -> bool {
+        self.conns.contains_key(&conn)
     }
 
     /// The role of the controller at the other end of a connection.
@@ -236,6 +267,11 @@ impl Switch {
             }
         }
     }
+}
+
+/// The peer does not keep up.
+pub(super) fn is_paused(conns: &BTreeMap<ConnId, Conn>, conn: ConnId) -> bool {
+    conns.get(&conn).is_some_and(|c| c.paused)
 }
 
 /// Whether only masters and equals may send it (§6.3.5).

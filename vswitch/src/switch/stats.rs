@@ -51,6 +51,7 @@ impl Switch {
             }
             // Counters are brought up to date first.
             body @ (Request::Flow(_) | Request::Aggregate(_) | Request::Table | Request::Group(_)) => {
+                self.owe(conn);
                 self.tickets.flush = true;
                 self.wait(now, Deferred::Stats { conn, xid, request: body });
                 Ok(())
@@ -66,7 +67,7 @@ impl Switch {
     pub(super) fn answer(&mut self, now: Instant, conn: ConnId, xid: Xid, request: Request) {
         let body = match request {
             Request::Desc => Reply::Desc(self.config.desc.clone()),
-            Request::Flow(wanted) => return self.dump(now, conn, xid, wanted),
+            Request::Flow(wanted) => return self.dump(conn, xid, wanted),
             Request::Aggregate(wanted) => Reply::Aggregate(self.aggregate(&wanted)),
             Request::Table => Reply::Table(self.table_stats()),
             Request::PortStats(port) => {

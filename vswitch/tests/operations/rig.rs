@@ -402,7 +402,13 @@ impl Rig {
 
     fn ask(&mut self, body: Request) -> Result<(), Mismatch> {
         self.s.submit(Message::MultipartRequest(MultipartRequest { more: false, body }));
-        self.settle()
+        self.settle()?;
+        // Long replies are made by and by.
+        while self.s.switch.poll_timeout().is_some_and(|due| due <= self.s.now) {
+            self.s.switch.handle_timeout(self.s.now);
+            self.settle()?;
+        }
+        Ok(())
     }
 
     /// Every counter, at the end.

@@ -2,7 +2,8 @@
 //!
 //! Nothing grows with what a peer does. It has two bursts with the owner at most; while much waits for it its requests
 //! are not handled, long replies pause and asynchronous messages for it are dropped; what is behind a barrier waits
-//! for its answer; and its packet-outs wait for the workers. Connections take turns.
+//! for its answer, and what is behind many incomplete replies for one of them; and its packet-outs wait for the
+//! workers. Connections take turns, and between two of them the owner looks at everything else.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ const HIGH: usize = 1 << 20;
 const LOW: usize = HIGH / 2;
 /// Messages of one connection that are handled before it is another's turn.
 const TURN: usize = 256;
+/// Replies of one connection that may be incomplete.
+const MAX_DUE: usize = 16;
 /// Bytes of packet-outs of one connection that the workers may have before them.
 const MAX_INJECTED: usize = 256 << 10;
 
@@ -117,6 +120,8 @@ pub struct Queue {
     /// It is in the list of those that wait for their turn.
     listed: bool,
     paused: bool,
+    /// Many replies to it are incomplete.
+    owed: bool,
     /// Not yet answered.
     barrier: Option<Xid>,
     /// Bytes of packet-outs since the workers last caught up.
@@ -133,7 +138,7 @@ impl Queue {
     }
 
     fn waits(&self) -> bool {
-        self.paused || self.injecting || self.barrier.is_some()
+        self.paused || self.owed || self.injecting || self.barrier.is_some()
     }
 
     fn next(&mut self) -> Option<Received> {
@@ -236,8 +241,14 @@ impl Owner {
                 }
                 _ => {}
             }
-            let wait = queue.injecting;
+            let (wait, asks) = (queue.injecting, matches!(received.message, Message::MultipartRequest(_)));
             self.handle_message(conn, received).await;
+            if asks
+                && self.switch.replies_due(conn) >= MAX_DUE
+                && let Some(Peer { queue, .. }) = self.peers.get_mut(&conn)
+            {
+                queue.owed = true;
+            }
             if wait {
                 let wake = self.wake.clone();
                 // The owner itself holds the other end.
@@ -260,6 +271,7 @@ impl Owner {
             return;
         }
         let answers_barrier = message == Message::BarrierReply && queue.barrier == Some(xid);
+        let completes = matches!(&message, Message::MultipartReply(reply) if !reply.more);
         // Before it is sent: the connection takes as much off.
         let size = weight(&message);
         account.outbox.fetch_add(size, Ordering::SeqCst);
@@ -273,6 +285,11 @@ impl Owner {
         }
         if answers_barrier {
             queue.barrier = None;
+        }
+        if completes && self.switch.replies_due(conn) < MAX_DUE {
+            queue.owed = false;
+        }
+        if answers_barrier || completes {
             self.list(conn);
         }
     }
