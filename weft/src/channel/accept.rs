@@ -1,21 +1,21 @@
-//! Connections accepted, so many and no more.
+//! Connections accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::admission::{Hall, Stranger};
 use super::stream::{Stream, accepted};
 use super::{Listen, Tls, Transport};
 
-/// Most connections at a time to one listener; further ones are closed at once.
+/// Most connections at a time to one listener.
 pub const MAX_CONNECTIONS: usize = 64;
 /// Pause after an error of the listener itself, such as that no descriptors are left.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Refused connections are told of this often.
+/// Strangers that had to go are told of this often.
 const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Listens, plain or with TLS.
@@ -56,16 +56,16 @@ impl Listener {
     }
 }
 
-/// Accepts connections for ever, and serves at most `limit` at a time; they end when this ends. A connection holds its
-/// place from the first byte of the handshake on.
+/// Accepts connections for ever, and serves at most `limit` at a time; they end when this ends. `serve` has a connection
+/// admitted when it has said hello.
 pub async fn accept<F, Served>(listener: Listener, limit: usize, serve: F)
 where
-    F: Fn(Stream, String) -> Served + Clone + Send + 'static,
+    F: Fn(Stream, String, Stranger) -> Served + Clone + Send + 'static,
     Served: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(limit));
+    let hall = Hall::new(limit);
     let mut connections = tokio::task::JoinSet::new();
-    let mut refused = Refused::default();
+    let mut crowd = Crowd::default();
     loop {
         while connections.try_join_next().is_some() {}
         let (tcp, peer) = match listener.tcp.accept().await {
@@ -77,37 +77,43 @@ where
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            refused.tell(&peer, limit);
-            continue;
-        };
+        let (stranger, expulsion, crowded_out) = hall.enter().await;
+        if crowded_out {
+            crowd.tell(&peer);
+        }
         let (tls, serve) = (listener.tls.clone(), serve.clone());
-        connections.spawn(async move {
+        let served = async move {
             match accepted(tcp, tls.as_deref()).await {
                 Ok(stream) => {
                     let scheme = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
-                    serve(stream, format!("{scheme}:{peer}")).await;
+                    serve(stream, format!("{scheme}:{peer}"), stranger).await;
                 }
                 Err(error) => tracing::warn!(%peer, "refused a connection: {error:#}"),
             }
-            drop(place);
+        };
+        connections.spawn(async move {
+            tokio::select! {
+                () = served => {}
+                () = expulsion.wait() => tracing::debug!(%peer, "closed a connection that did not say hello in time"),
+            }
         });
     }
 }
 
-/// Counts what was refused, and tells of it now and then.
+/// Counts strangers that went for others, and tells of it now and then.
 #[derive(Default)]
-struct Refused {
+struct Crowd {
     n: u64,
     told: Option<Instant>,
 }
 
-impl Refused {
-    fn tell(&mut self, peer: &std::net::SocketAddr, limit: usize) {
+impl Crowd {
+    fn tell(&mut self, peer: &std::net::SocketAddr) {
         self.n += 1;
         if self.told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL) {
             self.told = Some(Instant::now());
-            tracing::warn!(%peer, n_refused = self.n, "refused a connection: {limit} are served already, which is the limit");
+            let n_closed = self.n;
+            tracing::warn!(%peer, n_closed, "many connections do not say hello: the oldest of them are closed");
         }
     }
 }

@@ -4,12 +4,14 @@
 #![allow(dead_code)]
 
 mod accept;
+mod admission;
 mod certificate;
 mod stream;
 mod target;
 mod tls;
 
 pub use accept::{Listener, MAX_CONNECTIONS, accept};
+pub use admission::{Place, Stranger};
 pub use stream::{connect, write};
 pub use target::{Listen, Target, Transport};
 pub use tls::{Tls, TlsFiles};

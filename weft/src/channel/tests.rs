@@ -195,25 +195,97 @@ async fn plain_openflow_at_a_tls_place_is_told_apart() {
     drop(saying.await);
 }
 
+/// Serves whoever says a byte, at most two, and says one back; without TLS or with.
+async fn serve_two(listen: &str, tls: Option<&std::sync::Arc<Tls>>) -> (Listen, tokio::task::JoinHandle<()>) {
+    let listener = Listener::bind(listen.parse().unwrap(), tls).await.expect("free");
+    let place = listener.place().unwrap();
+    let serve = async |mut stream: Stream, _, stranger: Stranger| {
+        let read = stream.read_exact(&mut [0]).await;
+        let Ok(_place) = read.map_err(|_| ()).and_then(|_| stranger.admit().map_err(|_| ())) else { return };
+        let _ = stream.write_all(&[1]).await;
+        let _ = stream.flush().await;
+        let _ = stream.read_exact(&mut [0]).await;
+    };
+    (place, tokio::spawn(accept(listener, 2, serve)))
+}
+
+async fn ends(stream: &mut TcpStream) {
+    let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 64])).await.expect("an end");
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+}
+
 #[tokio::test]
-async fn a_handshake_that_stalls_ends_and_frees_its_place() {
+async fn a_handshake_that_stalls_ends() {
     let pki = Pki::new();
     let files = pki.party(&pki.ca("ca"), "s", When::Now, "ca");
-    let listener = Listener::bind("pssl:0".parse().unwrap(), Some(&load(&files))).await.expect("free");
-    let addr = listener.place().unwrap().addr;
-    let accepting = tokio::spawn(accept(listener, 1, async |_, _| {}));
-    // The second is closed at once: there is one place.
-    let mut silent = TcpStream::connect(addr).await.expect("it listens");
-    let mut second = TcpStream::connect(addr).await.expect("it listens");
-    let end = async |stream: &mut TcpStream| {
-        let started = tokio::time::Instant::now();
-        let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 64])).await.expect("an end");
-        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
-        started.elapsed()
+    for (listen, tls) in [("ptcp:0", None), ("pssl:0", Some(load(&files)))] {
+        let (place, accepting) = serve_two(listen, tls.as_ref()).await;
+        let mut silent = TcpStream::connect(place.addr).await.expect("it listens");
+        ends(&mut silent).await;
+        accepting.abort();
+    }
+}
+
+#[tokio::test]
+async fn so_many_are_served_and_no_more() {
+    let (place, accepting) = serve_two("ptcp:0", None).await;
+    let connect = async || {
+        let mut stream = TcpStream::connect(place.addr).await.expect("it listens");
+        stream.write_all(&[1]).await.expect("it reads");
+        stream
     };
-    assert!(end(&mut second).await < Duration::from_secs(4));
-    end(&mut silent).await;
+    let (mut a, mut b) = (connect().await, connect().await);
+    for stream in [&mut a, &mut b] {
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut [0])).await.expect("served").expect("served");
+    }
+    ends(&mut connect().await).await;
+    // One that goes makes room.
+    drop(a);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while connect().await.read_exact(&mut [0]).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "the place was not freed");
+    }
     accepting.abort();
+}
+
+/// 200 who hold sockets open, and open others when they are closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_keep_nobody_out() {
+    let pki = Pki::new();
+    let ca = pki.ca("ca");
+    let tls = load(&pki.party(&ca, "s", When::Now, "ca"));
+    let ours = load(&pki.party(&ca, "c", When::Now, "ca"));
+    for (listen, tls) in [("ptcp:0", None), ("pssl:0", Some(&tls))] {
+        let (place, accepting) = serve_two(listen, tls).await;
+        let n_opened = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let mut strangers = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let n_opened = n_opened.clone();
+            strangers.spawn(async move {
+                while let Ok(mut stream) = TcpStream::connect(place.addr).await {
+                    n_opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let _ = stream.read(&mut [0; 64]).await;
+                }
+            });
+        }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while n_opened.load(std::sync::atomic::Ordering::Relaxed) < 400 {
+            assert!(tokio::time::Instant::now() < deadline, "nobody is closed");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let target = place.to_string().parse::<Target>().expect("a target");
+        for _ in 0..3 {
+            let started = tokio::time::Instant::now();
+            let mut stream = connect(&target, Some(&ours)).await.expect("it is let in");
+            stream.write_all(&[1]).await.expect("it reads");
+            stream.flush().await.expect("it reads");
+            let served = tokio::time::timeout(PATIENCE, stream.read_exact(&mut [0])).await;
+            served.expect("an answer").expect("served");
+            println!("{listen}: served after {:?}", started.elapsed());
+        }
+        strangers.shutdown().await;
+        accepting.abort();
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::clock;
 use super::hub::Hub;
-use crate::channel::write;
+use crate::channel::{Place, Stranger, write};
 
 /// What the hub has for a connection.
 #[derive(Debug)]
@@ -25,12 +25,17 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 /// Messages taken from the hub before the transport gets its turn.
 const BURST: usize = 1024;
 
-/// Serves one connection to its end.
-pub async fn serve(hub: Arc<Hub>, stream: impl AsyncRead + AsyncWrite, peer: String) {
+/// Serves one connection to its end; a stranger is admitted once the versions are agreed.
+pub async fn serve(
+    hub: Arc<Hub>,
+    stream: impl AsyncRead + AsyncWrite,
+    peer: String,
+    stranger: Option<Stranger>,
+) {
     let session = Session::new(clock::now(), Side::Controller, SessionConfig::default());
     let (reader, writer) = tokio::io::split(stream);
     tokio::pin!(reader, writer);
-    let mut connection = Connection { hub, session, peer, conn: None };
+    let mut connection = Connection { hub, session, peer, conn: None, stranger, place: None };
     match connection.run(&mut reader, &mut writer).await {
         Ok(()) => tracing::debug!(peer = connection.peer, "the switch closed the connection"),
         Err(error) => tracing::info!(peer = connection.peer, "connection of a switch ended: {error:#}"),
@@ -53,6 +58,10 @@ struct Connection {
     session: Session,
     peer: String,
     conn: Option<ConnId>,
+    /// There until it is admitted.
+    stranger: Option<Stranger>,
+    /// Where it is served, if places are counted.
+    place: Option<Place>,
 }
 
 impl Connection {
@@ -105,6 +114,9 @@ impl Connection {
     ) -> anyhow::Result<()> {
         match (event, self.conn) {
             (Event::Established(version), None) => {
+                if let Some(stranger) = self.stranger.take() {
+                    self.place = Some(stranger.admit()?);
+                }
                 if let Some(sender) = sender.take() {
                     tracing::debug!(peer = self.peer, ?version, "a switch connected");
                     self.conn = Some(self.hub.connected(self.peer.clone(), sender));

@@ -94,7 +94,7 @@ impl Connector {
     /// A new connection; the caller is the switch.
     pub fn connect(&self) -> DuplexStream {
         let (switch, controller) = tokio::io::duplex(PIPE_SIZE);
-        tokio::spawn(connection::serve(self.0.clone(), controller, "in process".to_owned()));
+        tokio::spawn(connection::serve(self.0.clone(), controller, "in process".to_owned(), None));
         switch
     }
 }
@@ -117,7 +117,8 @@ pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
         let listener = Listener::bind(listen, spec.tls.as_ref()).await?;
         handle.openflow.push(listener.place()?);
         let hub = hub.clone();
-        let serve = move |stream, peer| connection::serve(hub.clone(), stream, peer);
+        let serve =
+            move |stream, peer, stranger| connection::serve(hub.clone(), stream, peer, Some(stranger));
         handle.tasks.push(tokio::spawn(channel::accept(listener, MAX_SWITCHES, serve)));
     }
     let router = rest::router(hub);

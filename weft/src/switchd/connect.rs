@@ -99,7 +99,7 @@ impl Caller {
             config.versions = vec![version];
         }
         let auxiliary = auxiliary.map(|(main, id, _)| (main, id));
-        Far { name: self.target.to_string(), service: false, auxiliary, config, established: None }
+        Far { service: false, auxiliary, ..Far::service(self.target.to_string(), config) }
     }
 
     /// One connection to its end; what was wrong.
@@ -117,8 +117,8 @@ impl Caller {
 
 /// Serves whoever connects to us.
 pub async fn accept(listener: Listener, config: SessionConfig, limit: usize, owner: ToOwner) {
-    channel::accept(listener, limit, move |stream, name| {
-        let far = Far { name, service: true, auxiliary: None, config: config.clone(), established: None };
+    channel::accept(listener, limit, move |stream, name, stranger| {
+        let far = Far { stranger: Some(stranger), ..Far::service(name, config.clone()) };
         let owner = owner.clone();
         async move {
             serve(stream, far, owner).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::Clock;
+use openflow::error::HelloFailed;
 use openflow::{AsyncChange, Event, Message, Session, SessionConfig, Side, Version, Xid};
 use packet::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,7 +13,7 @@ use vswitch::ConnId;
 
 use super::owner::{Received, Request};
 use super::peers::{Account, Burst, Peer, Queue, Wake, weight};
-use crate::channel::write;
+use crate::channel::{Place, Stranger, write};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -52,6 +53,15 @@ pub struct Far {
     pub config: SessionConfig,
     /// Told once the versions are agreed.
     pub established: Option<oneshot::Sender<(ConnId, Version)>>,
+    /// There if it has to be admitted then.
+    pub stranger: Option<Stranger>,
+}
+
+impl Far {
+    /// Somebody who connected to us.
+    pub fn service(name: String, config: SessionConfig) -> Self {
+        Self { name, service: true, auxiliary: None, config, established: None, stranger: None }
+    }
 }
 
 /// Serves one connection to its end; tells why it ended.
@@ -66,7 +76,8 @@ where
     let account = Account::new(conn, owner.wake.clone());
     let credits = Arc::new(Semaphore::new(CREDITS));
     let gathered = Gathered::default();
-    let mut connection = Connection { session, conn, owner, far, account, credits, outbox: None, gathered };
+    let (outbox, place) = (None, None);
+    let mut connection = Connection { session, conn, owner, far, account, credits, outbox, gathered, place };
     let ended = connection.run(&mut reader, &mut writer).await.err();
     match &ended {
         None => tracing::debug!(peer = connection.far.name, "the peer closed the connection"),
@@ -94,6 +105,8 @@ struct Connection {
     /// There from the moment the versions are agreed.
     outbox: Option<Outbox>,
     gathered: Gathered,
+    /// Where it is served, if places are counted.
+    place: Option<Place>,
 }
 
 /// What the owner has not yet taken.
@@ -175,7 +188,7 @@ impl Connection {
     fn gather(&mut self) -> anyhow::Result<()> {
         while self.gathered.has_room() {
             match self.session.poll_event() {
-                Some(Event::Established(version)) => self.introduce(version),
+                Some(Event::Established(version)) => self.introduce(version)?,
                 Some(Event::Message { xid, message }) => {
                     let head: Box<[u8]> = self.session.last_request().into();
                     self.gathered.size += weight(&message) + head.len();
@@ -191,7 +204,20 @@ impl Connection {
         Ok(())
     }
 
-    fn introduce(&mut self, version: Version) {
+    fn introduce(&mut self, version: Version) -> anyhow::Result<()> {
+        if let Some(stranger) = self.far.stranger.take() {
+            match stranger.admit() {
+                Ok(place) => self.place = Some(place),
+                Err(refusal) => {
+                    let error = openflow::Error::new(HelloFailed::Eperm);
+                    self.send(
+                        Xid(0),
+                        &Message::Error(openflow::Error { data: refusal.to_string().into(), ..error }),
+                    );
+                    return Err(refusal.into());
+                }
+            }
+        }
         tracing::debug!(peer = self.far.name, ?version, "connected");
         let (sender, outbox) = mpsc::unbounded_channel();
         self.outbox = Some(outbox);
@@ -213,6 +239,7 @@ impl Connection {
             // Whoever wanted to know may be gone.
             let _ = established.send((self.conn, version));
         }
+        Ok(())
     }
 
     /// What was said before the end counts; then the owner hears of the end. An owner that is gone needs no word.

@@ -41,9 +41,7 @@ pub async fn accept(listener: UnixListener, config: SessionConfig, owner: ToOwne
         tokio::select! {
             accepted = listener.accept(), if tools.len() < MAX_TOOLS => match accepted {
                 Ok((stream, _)) => {
-                    let name = "unix:".to_owned();
-                    let config = config.clone();
-                    let far = Far { name, service: true, auxiliary: None, config, established: None };
+                    let far = Far::service("unix:".to_owned(), config.clone());
                     tools.spawn(serve(stream, far, owner.clone()));
                 }
                 Err(error) => {
