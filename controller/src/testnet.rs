@@ -194,9 +194,10 @@ impl Net {
                 ports: Vec::new(),
             }),
             Message::MultipartRequest(request) => match request.body {
-                Request::Desc => {
-                    reply(Reply::Desc(SwitchDesc { datapath: format!("s{}", dpid.0), ..Default::default() }))
-                }
+                Request::Desc => reply(Reply::Desc(SwitchDesc {
+                    datapath: format!("s{}", dpid.0).into(),
+                    ..Default::default()
+                })),
                 Request::PortDesc => reply(Reply::PortDesc(
                     switch.ports.iter().map(|(port, up)| desc((dpid, *port), *up)).collect(),
                 )),

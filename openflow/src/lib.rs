@@ -14,6 +14,7 @@ mod matches;
 mod message;
 mod meter;
 mod multipart;
+mod name;
 pub mod oxm;
 mod packet_io;
 mod port;
@@ -41,6 +42,7 @@ pub use meter::{
 pub use multipart::{
     AggregateStats, FlowStats, FlowStatsRequest, MultipartReply, MultipartRequest, Reply, Request, SwitchDesc,
 };
+pub use name::Name;
 pub use oxm::{Field, Oxm};
 pub use packet::{MacAddr, PortNo, VlanId};
 pub use packet_io::{NO_BUFFER_LEN, PacketIn, PacketInReason, PacketOut};

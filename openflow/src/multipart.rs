@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::{
     Cookie, FlowModFlags, GroupDesc, GroupFeatures, GroupId, GroupStats, Instruction, Match, MeterConfig,
-    MeterFeatures, MeterId, MeterStats, PacketQueue, PortDesc, PortNo, PortStats, Priority, QueueId,
+    MeterFeatures, MeterId, MeterStats, Name, PacketQueue, PortDesc, PortNo, PortStats, Priority, QueueId,
     QueueStats, TableDesc, TableFeatures, TableId, TableStats,
 };
 
@@ -129,19 +129,19 @@ impl Reply {
     }
 }
 
-/// Who the switch is (§7.3.5.1). Strings are cut at 255 bytes, the serial number at 31.
+/// Who the switch is (§7.3.5.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SwitchDesc {
     /// Manufacturer.
-    pub manufacturer: String,
+    pub manufacturer: Name<256>,
     /// Hardware.
-    pub hardware: String,
+    pub hardware: Name<256>,
     /// Software.
-    pub software: String,
+    pub software: Name<256>,
     /// Serial number.
-    pub serial: String,
+    pub serial: Name<32>,
     /// The datapath for people: weft puts the switch's name here.
-    pub datapath: String,
+    pub datapath: Name<256>,
 }
 
 /// Selects flows (§7.3.5.2).

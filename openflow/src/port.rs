@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::types::{flags, wire_enum};
-use crate::{MacAddr, PortNo, QueueId};
+use crate::{MacAddr, Name, PortNo, QueueId};
 
 /// The reserved port numbers (§4.5, ofp_port_no).
 pub mod ports {
@@ -119,8 +119,8 @@ pub struct PortDesc {
     pub port: PortNo,
     /// Its address.
     pub mac: MacAddr,
-    /// Its name, at most 15 bytes on the wire.
-    pub name: String,
+    /// Its name.
+    pub name: Name<16>,
     /// What the administrator wants.
     pub config: PortConfig,
     /// What it is.
@@ -141,7 +141,7 @@ pub struct PortDesc {
 
 impl PortDesc {
     /// A port that is up and says nothing of its features.
-    pub fn new(port: PortNo, mac: MacAddr, name: impl Into<String>) -> Self {
+    pub fn new(port: PortNo, mac: MacAddr, name: impl Into<Name<16>>) -> Self {
         Self {
             port,
             mac,

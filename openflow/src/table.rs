@@ -1,7 +1,7 @@
 //! Flow tables (§7.3.3, §7.3.5.4, §7.3.5.5).
 
 use crate::types::wire_enum;
-use crate::{Field, TableId};
+use crate::{Field, Name, TableId};
 
 /// The configuration bit of a table that evicts flows (OFPTC_EVICTION, 1.4).
 pub const TABLE_EVICTION: u32 = 1 << 2;
@@ -132,8 +132,8 @@ pub enum TableFeature {
 pub struct TableFeatures {
     /// The table.
     pub table: TableId,
-    /// Its name, at most 31 bytes on the wire.
-    pub name: String,
+    /// Its name.
+    pub name: Name<32>,
     /// Bits of metadata it can match.
     pub metadata_match: u64,
     /// Bits of metadata it can write.

@@ -1,6 +1,6 @@
 //! What a switch is made from.
 
-use openflow::{Dpid, SwitchDesc};
+use openflow::{Dpid, Name, SwitchDesc};
 
 use crate::limit::PacketInRates;
 
@@ -41,7 +41,7 @@ pub struct SwitchConfig {
 
 impl SwitchConfig {
     /// A switch with this identity and name, 64 tables, one worker, secure.
-    pub fn new(dpid: Dpid, name: impl Into<String>) -> Self {
+    pub fn new(dpid: Dpid, name: impl Into<Name<256>>) -> Self {
         Self { dpid, desc: SwitchDesc { datapath: name.into(), ..Self::default().desc }, ..Self::default() }
     }
 }
@@ -53,11 +53,11 @@ impl Default for SwitchConfig {
             n_tables: 64,
             n_workers: 1,
             desc: SwitchDesc {
-                manufacturer: "weft".to_owned(),
-                hardware: "userspace".to_owned(),
-                software: env!("CARGO_PKG_VERSION").to_owned(),
-                serial: "none".to_owned(),
-                datapath: "weft".to_owned(),
+                manufacturer: "weft".into(),
+                hardware: "userspace".into(),
+                software: env!("CARGO_PKG_VERSION").into(),
+                serial: "none".into(),
+                datapath: "weft".into(),
             },
             fail_mode: FailMode::Secure,
             max_flows: 1_000_000,

@@ -158,11 +158,11 @@ impl Controller {
     /// What people call a switch: what it says itself, else its local port, which is how Open vSwitch names a bridge,
     /// else its dpid. A name that another switch has is nobody else's.
     fn name_for(&self, dpid: Dpid, desc: &SwitchDesc, ports: &[PortDesc]) -> String {
-        let own = Some(&desc.datapath).filter(|name| !name.is_empty() && name.as_str() != "None");
-        let local = || ports.iter().find(|port| port.port == ports::LOCAL).map(|port| &port.name);
+        let own = Some(desc.datapath.to_string()).filter(|name| !name.is_empty() && name != "None");
+        let local = || ports.iter().find(|port| port.port == ports::LOCAL).map(|port| port.name.to_string());
         let taken = |name: &str| self.view.switches.iter().any(|(other, s)| *other != dpid && s.name == name);
         let name = own.or_else(local).filter(|name| !name.is_empty() && !taken(name));
-        name.map_or_else(|| dpid.to_string(), Clone::clone)
+        name.unwrap_or_else(|| dpid.to_string())
     }
 
     fn port_status(&mut self, now: Instant, conn: ConnId, status: &PortStatus) {
@@ -200,7 +200,7 @@ impl Controller {
         let at = (dpid, desc.port);
         let up = is_up(desc);
         if let Some(switch) = self.view.switches.get_mut(&dpid) {
-            let port = view::Port { name: desc.name.clone(), mac: desc.mac, up, settled };
+            let port = view::Port { name: desc.name.to_string(), mac: desc.mac, up, settled };
             switch.ports.insert(desc.port, port);
         }
         let discovering = self.switches.get(&dpid).is_some_and(|managed| managed.discovering);

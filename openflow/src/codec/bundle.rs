@@ -2,13 +2,14 @@
 
 use super::reader::{Decoded, Reader};
 use super::v14::kind;
-use super::v14::property;
+use super::v14::property::{self, Checked};
 use super::writer::Put;
 use super::{EncodeError, HEADER_LEN, Header, v13};
-use crate::error::{BadRequest, BundleFailed};
+use crate::error::{BadProperty, BadRequest, BundleFailed};
 use crate::oxm::ONF;
 use crate::{
-    BundleAdd, BundleControl, BundleControlKind, BundleFlags, Message, RequestForward, Version, Xid,
+    BundleAdd, BundleControl, BundleControlKind, BundleFlags, ErrorKind, Message, RequestForward, Version,
+    Xid,
 };
 
 /// Numbers of the messages of extension 230 among those of the ONF, and of the first of its errors.
@@ -24,8 +25,13 @@ pub(in crate::codec) fn write_control(out: &mut Vec<u8>, m: &BundleControl) {
 
 pub(in crate::codec) fn read_control(r: &mut Reader<'_>) -> Decoded<BundleControl> {
     let (bundle, kind, flags) = (r.u32()?, r.u16()?, BundleFlags(r.u16()?));
-    property::skip(r)?;
     let kind = BundleControlKind::from_number(kind).ok_or(BundleFailed::BadType)?;
+    // Replies have odd numbers: what we do not know of those is passed over.
+    if kind.number() & 1 == 0 {
+        property::refuse(r)?
+    } else {
+        property::skip(r)?
+    }
     if flags.unknown() != 0 {
         return Err(BundleFailed::BadFlags.into());
     }
@@ -53,16 +59,36 @@ pub(in crate::codec) fn read_add(version: Version, r: &mut Reader<'_>) -> Decode
     let body = r.rest();
     let header = Header::parse(body).ok_or(BundleFailed::MsgBadLen)?;
     let len = usize::from(header.len);
-    let bytes = body.get(..len).ok_or(BundleFailed::MsgBadLen)?;
+    let bytes = body.get(..len).filter(|_| len >= HEADER_LEN).ok_or(BundleFailed::MsgBadLen)?;
+    read_properties(&body[len..], len)?;
     // Messages that carry others would let a peer choose how deep we recurse.
     if carries(version, &header, bytes) {
         return Err(BundleFailed::MsgUnsup.into());
     }
-    // Properties follow the message, behind its padding.
-    let padded = len.next_multiple_of(8).min(body.len());
-    property::skip(&mut Reader::new(&body[padded..], BadRequest::BadLen))?;
-    let (xid, message) = inner(version, bytes)?;
+    let (xid, message) = inner(version, bytes).map_err(|error| match error {
+        ErrorKind::BadRequest(BadRequest::BadLen) => BundleFailed::MsgBadLen.into(),
+        other => other,
+    })?;
     Ok(BundleAdd { bundle, flags, xid, message })
+}
+
+/// What follows the message of `len` bytes in a bundle-add (1.4 §7.3.9.6): nothing, or zeros up to a multiple of 8 bytes
+/// and properties. There are only those of experimenters, of which we know none; of anything else that stands there the
+/// message's length is wrong.
+fn read_properties(rest: &[u8], len: usize) -> Decoded<()> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let (padding, properties) = rest.split_at_checked((8 - len % 8) % 8).ok_or(BundleFailed::MsgBadLen)?;
+    let is_property = |kind, _: &mut Reader<'_>| match kind {
+        property::EXPERIMENTER => Ok(Checked::Part),
+        _ => Err(BundleFailed::MsgBadLen.into()),
+    };
+    let read = property::read(&mut Reader::new(properties, BadRequest::BadLen), is_property);
+    if read.is_err() || properties.is_empty() || padding.iter().any(|&b| b != 0) {
+        return Err(BundleFailed::MsgBadLen.into());
+    }
+    Err(BadProperty::BadExperimenter.into())
 }
 
 /// A message that carries others.

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod lower;
+mod port;
 mod reader;
 mod v10;
 mod v13;
@@ -186,4 +187,6 @@ fn decode_hello(mut body: Reader<'_>) -> Decoded<Hello> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod strategies;
+#[cfg(test)]
+mod tests;

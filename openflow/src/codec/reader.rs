@@ -1,6 +1,6 @@
 //! Checked reading of big-endian fields.
 
-use crate::ErrorKind;
+use crate::{ErrorKind, Name};
 
 /// What a decoder returns: the error the standard wants for what it found.
 pub(crate) type Decoded<T> = Result<T, ErrorKind>;
@@ -71,14 +71,9 @@ impl<'a> Reader<'a> {
         Ok(self.take(n)?.iter().fold(0, |value, &b| (value << 8) | u128::from(b)))
     }
 
-    /// A string in a field of `n` bytes, ended by a zero byte if it is shorter. Of one that is no UTF-8 (the standard speaks
-    /// of ASCII) every other byte becomes a question mark, so that it fits its field again.
-    pub fn string(&mut self, n: usize) -> Decoded<String> {
-        let field = self.take(n)?;
-        let end = field.iter().position(|&b| b == 0).unwrap_or(n);
-        let ascii = |&b: &u8| if b.is_ascii() { char::from(b) } else { '?' };
-        let text = core::str::from_utf8(&field[..end]).map(ToOwned::to_owned);
-        Ok(text.unwrap_or_else(|_| field[..end].iter().map(ascii).collect()))
+    /// A name in a field of `N` bytes.
+    pub fn name<const N: usize>(&mut self) -> Decoded<Name<N>> {
+        self.array().map(|field: [u8; N]| Name::from_field(&field))
     }
 
     /// A structure of `n` bytes inside this one, whose wrong length is `short`.

@@ -1,6 +1,7 @@
 //! Writing of big-endian fields.
 
 use super::EncodeError;
+use crate::Name;
 
 /// Appends fields to a message under construction.
 pub(crate) trait Put {
@@ -12,8 +13,8 @@ pub(crate) trait Put {
     fn zeros(&mut self, n: usize);
     /// The low `n` bytes of `v`.
     fn uint(&mut self, v: u128, n: usize);
-    /// A string in a field of `n` bytes, cut so that it ends with a zero byte.
-    fn string(&mut self, v: &str, n: usize);
+    /// A name in its field, with the zero bytes behind it.
+    fn name<const N: usize>(&mut self, v: &Name<N>);
     /// Sets the 16-bit field at `at` to the bytes written from `from` on.
     fn patch_len(&mut self, at: usize, from: usize) -> Result<(), EncodeError>;
     /// Fills up with zeros so that a multiple of 8 bytes stands from `from` on.
@@ -49,13 +50,9 @@ impl Put for Vec<u8> {
         self.extend_from_slice(&v.to_be_bytes()[16 - n..]);
     }
 
-    fn string(&mut self, v: &str, n: usize) {
-        let mut cut = v.len().min(n - 1);
-        while !v.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        self.bytes(&v.as_bytes()[..cut]);
-        self.zeros(n - cut);
+    fn name<const N: usize>(&mut self, v: &Name<N>) {
+        self.bytes(v.as_bytes());
+        self.zeros(N - v.as_bytes().len());
     }
 
     fn patch_len(&mut self, at: usize, from: usize) -> Result<(), EncodeError> {

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::tests::{action, band, bucket, flow_mod};
+use crate::codec::strategies::{action, band, bucket, flow_mod};
 use crate::*;
 
 /// A port that has the same number in every version: 1.0 has the reserved ones at 0xff00 and above.

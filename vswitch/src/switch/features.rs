@@ -86,7 +86,7 @@ pub(super) fn full(table: u8, n_tables: u8, max_entries: u32) -> TableFeatures {
     features.push(TableFeature::Wildcards(Field::ALL.to_vec()));
     TableFeatures {
         table: TableId(table),
-        name: format!("table{table}"),
+        name: format!("table{table}").into(),
         metadata_match: u64::MAX,
         metadata_write: u64::MAX,
         config: 0,

@@ -57,9 +57,10 @@ fn answer(dpid: u64, n_ports: u32, flows: &mut Vec<FlowStats>, message: Message)
             None
         }
         Message::MultipartRequest(request) => match request.body {
-            Request::Desc => {
-                reply(Reply::Desc(SwitchDesc { datapath: format!("s{dpid}"), ..SwitchDesc::default() }))
-            }
+            Request::Desc => reply(Reply::Desc(SwitchDesc {
+                datapath: format!("s{dpid}").into(),
+                ..SwitchDesc::default()
+            })),
             Request::PortDesc => {
                 let port = |n| PortDesc::new(PortNo(n), MacAddr([2, 0, 0, 0, 0, n as u8]), format!("p{n}"));
                 reply(Reply::PortDesc((1..=n_ports).map(port).collect()))

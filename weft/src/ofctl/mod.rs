@@ -158,14 +158,14 @@ async fn ports_of(link: &mut Link) -> anyhow::Result<(Xid, Vec<openflow::PortDes
 async fn names_of(link: &mut Link) -> anyhow::Result<Names> {
     let mut names = Names::default();
     for port in ports_of(link).await?.1 {
-        names.add_port(port.port, port.name);
+        names.add_port(port.port, port.name.to_string());
     }
     if link.version() == Version::V10 {
         return Ok(names);
     }
     match link.multipart(Request::TableFeatures(Vec::new())).await {
         Ok((_, Reply::TableFeatures(tables))) => {
-            tables.into_iter().for_each(|table| names.add_table(table.table, table.name));
+            tables.into_iter().for_each(|table| names.add_table(table.table, table.name.to_string()));
         }
         Ok((_, other)) => bail!("{}: an answer of the wrong kind: {other:?}", link.target()),
         // A switch need not be able to describe its tables; then they have no names.

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, bail};
 use openflow::text::{Names, Printed, closest};
-use openflow::{Message, PortConfig, PortFeatures, PortMod, PortNo, QueueId, Reply, Request, Version, ports};
+use openflow::{
+    Message, PortConfig, PortDesc, PortFeatures, PortMod, PortNo, QueueId, Reply, Request, Version, ports,
+};
 
 use super::link::Link;
 use super::verbs::Selected;
@@ -94,12 +96,15 @@ async fn wanted(ofctl: &Ofctl, link: &mut Link, text: Option<&str>) -> anyhow::R
     let plain = text.trim_matches('"');
     match all.iter().find(|port| port.name == plain) {
         Some(port) => Ok(Some(port.port)),
-        None => bail!("{}", no_port(link, text, all.iter().map(|port| port.name.as_str()))),
+        None => bail!("{}", no_port(link, text, &all)),
     }
 }
 
-fn no_port<'a>(link: &Link, text: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let hint = closest(text, known).map(|meant| format!("; did you mean \"{meant}\"?")).unwrap_or_default();
+fn no_port(link: &Link, text: &str, known: &[PortDesc]) -> String {
+    let names: Vec<String> = known.iter().map(|port| port.name.to_string()).collect();
+    let hint = closest(text, names.iter().map(String::as_str))
+        .map(|meant| format!("; did you mean \"{meant}\"?"))
+        .unwrap_or_default();
     format!("{} has no port \"{text}\"{hint}", link.target())
 }
 
@@ -111,7 +116,7 @@ async fn desc(ofctl: &mut Ofctl, of: &Selected) -> anyhow::Result<()> {
     if let Some(port) = port {
         all.retain(|desc| desc.port == port);
         if all.is_empty() {
-            bail!("{}", no_port(&link, &of.what, [].into_iter()));
+            bail!("{}", no_port(&link, &of.what, &[]));
         }
     }
     let reply = Reply::PortDesc(all);
@@ -156,7 +161,7 @@ async fn change(ofctl: &mut Ofctl, switch: &str, port: &str, action: &str) -> an
     let Some(number) = wanted(ofctl, &mut link, Some(port)).await? else { bail!("which port?") };
     let (_, all) = ports_of(&mut link).await?;
     let Some(desc) = all.iter().find(|desc| desc.port == number) else {
-        bail!("{}", no_port(&link, port, all.iter().map(|desc| desc.name.as_str())))
+        bail!("{}", no_port(&link, port, &all))
     };
     let mask = PortConfig(*bit);
     let config = if *set { mask } else { PortConfig::NONE };

@@ -34,7 +34,7 @@ impl Sim {
     /// Adds a switch without ports and without a control channel. Its secrets follow from the seed of the run.
     pub fn add_switch(&mut self, config: SwitchConfig) -> NodeId {
         let seed = Some(config.seed.unwrap_or_else(|| self.rng.next_u64()));
-        let name = config.desc.datapath.clone();
+        let name = config.desc.datapath.to_string();
         self.add(&name, Node::Switch(Box::new(SwitchNode::new(SwitchConfig { seed, ..config }))))
     }
 

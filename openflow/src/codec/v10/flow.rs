@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::action::{read_actions, read_instructions, write_actions, write_instructions};
-use super::matches::{read_match, write_match};
+use super::matches::{read_match, read_reported_match, write_match};
 use super::port::{NONE, any_port, must_narrow, some_port, widen};
 use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
@@ -103,7 +103,7 @@ pub(super) fn write_flow_removed(out: &mut Vec<u8>, m: &FlowRemoved) -> Result<(
 }
 
 pub(super) fn read_flow_removed(r: &mut Reader<'_>) -> Decoded<FlowRemoved> {
-    let matches = read_match(r)?;
+    let matches = read_reported_match(r)?;
     let (cookie, priority) = (Cookie(r.u64()?), Priority(r.u16()?));
     let reason = FlowRemovedReason::from_number(r.u8()?).filter(|&r| r <= FlowRemovedReason::Delete);
     let reason = reason.ok_or(BadRequest::BadType)?;
@@ -192,7 +192,7 @@ pub(super) fn read_flow(r: &mut Reader<'_>) -> Decoded<FlowStats> {
     let mut r = r.sub(len.checked_sub(2).ok_or(r.short())?, r.short())?;
     let table = TableId(r.u8()?);
     r.skip(1)?;
-    let matches = read_match(&mut r)?;
+    let matches = read_reported_match(&mut r)?;
     let duration: Duration = read_duration(&mut r)?;
     let (priority, idle_timeout, hard_timeout) = (Priority(r.u16()?), r.u16()?, r.u16()?);
     r.skip(6)?;

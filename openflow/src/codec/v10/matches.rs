@@ -4,6 +4,7 @@ use super::port::{narrow, widen};
 use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
+use crate::error::BadMatch;
 use crate::oxm::VID_PRESENT;
 use crate::{Field, MacAddr, Match, Oxm, Version};
 
@@ -115,6 +116,21 @@ impl Raw {
 
     fn cares(&self, bit: u32) -> bool {
         self.wildcards & bit == 0
+    }
+
+    /// The conditions that matter have values that a packet can have. The text does not say what becomes of others; cut
+    /// to their bits, they would match packets that nobody asked for.
+    fn check(&self) -> Decoded<()> {
+        let vid_fits = self.dl_vlan < 1 << 12 || self.dl_vlan == VLAN_NONE;
+        let tagged = !(self.cares(DL_VLAN) && self.dl_vlan == VLAN_NONE);
+        let is_icmp = self.cares(DL_TYPE)
+            && self.cares(NW_PROTO)
+            && matches!((self.dl_type, self.nw_proto), (IPV4, 1) | (IPV6, 58));
+        let is_wrong = self.cares(DL_VLAN) && !vid_fits
+            || self.cares(DL_VLAN_PCP) && tagged && self.dl_vlan_pcp > 7
+            || is_icmp && self.cares(TP_SRC) && self.tp_src > 0xff
+            || is_icmp && self.cares(TP_DST) && self.tp_dst > 0xff;
+        if is_wrong { Err(BadMatch::BadValue.into()) } else { Ok(()) }
     }
 
     /// 1.0.1 §3.4: fields of a protocol that the match does not demand do not matter.
@@ -299,7 +315,15 @@ const fn transport(dl_type: u16, proto: u8) -> Option<(Field, Field)> {
     }
 }
 
+/// A match that must be one: of a request.
 pub(super) fn read_match(r: &mut Reader<'_>) -> Decoded<Match> {
+    let raw = Raw::read(r)?;
+    raw.check()?;
+    Ok(raw.to_match())
+}
+
+/// A match that a switch reports, whatever it says.
+pub(super) fn read_reported_match(r: &mut Reader<'_>) -> Decoded<Match> {
     Raw::read(r).map(Raw::to_match)
 }
 

@@ -1,10 +1,8 @@
 //! Ports and queues (1.0.1 §5.2.1, §5.2.2, §5.3.3, §5.3.5, §5.4.3). Port numbers have 16 bits.
 
-use core::time::Duration;
-
-use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
+use crate::codec::{EncodeError, port as counters};
 use crate::error::BadRequest;
 use crate::{
     MacAddr, PacketQueue, PortConfig, PortDesc, PortFeatures, PortMod, PortNo, PortReason, PortState,
@@ -64,7 +62,7 @@ fn features_in(bits: u32) -> PortFeatures {
 pub(super) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) -> Result<(), EncodeError> {
     out.u16(must_narrow(p.port)?);
     out.bytes(&p.mac.0);
-    out.string(&p.name, 16);
+    out.name(&p.name);
     out.u32(p.config.0 & CONFIG);
     let down = if p.state.contains(PortState::LINK_DOWN) { LINK_DOWN } else { 0 };
     let blocked = if p.state.contains(PortState::BLOCKED) { STP_BLOCK } else { 0 };
@@ -77,7 +75,7 @@ pub(super) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) -> Result<(), EncodeEr
 
 pub(super) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
     let (port, mac) = (widen(r.u16()?), MacAddr(r.array()?));
-    let mut desc = PortDesc::new(port, mac, r.string(16)?);
+    let mut desc = PortDesc::new(port, mac, r.name()?);
     desc.config = PortConfig(r.u32()? & CONFIG);
     let state = r.u32()?;
     desc.state = PortState::NONE
@@ -128,66 +126,32 @@ pub(super) fn read_mod(r: &mut Reader<'_>) -> Decoded<PortMod> {
 pub(super) fn write_stats(out: &mut Vec<u8>, s: &PortStats) -> Result<(), EncodeError> {
     out.u16(must_narrow(s.port)?);
     out.zeros(6);
-    let counters = [
-        s.rx_packets,
-        s.tx_packets,
-        s.rx_bytes,
-        s.tx_bytes,
-        s.rx_dropped,
-        s.tx_dropped,
-        s.rx_errors,
-        s.tx_errors,
-        s.rx_frame_err,
-        s.rx_over_err,
-        s.rx_crc_err,
-        s.collisions,
-    ];
-    counters.iter().for_each(|c| out.u64(*c));
+    counters::write_counters(out, s);
+    counters::write_ethernet_counters(out, s);
     Ok(())
 }
 
 pub(super) fn read_stats(r: &mut Reader<'_>) -> Decoded<PortStats> {
     let port = widen(r.u16()?);
     r.skip(6)?;
-    Ok(PortStats {
-        port,
-        rx_packets: r.u64()?,
-        tx_packets: r.u64()?,
-        rx_bytes: r.u64()?,
-        tx_bytes: r.u64()?,
-        rx_dropped: r.u64()?,
-        tx_dropped: r.u64()?,
-        rx_errors: r.u64()?,
-        tx_errors: r.u64()?,
-        rx_frame_err: r.u64()?,
-        rx_over_err: r.u64()?,
-        rx_crc_err: r.u64()?,
-        collisions: r.u64()?,
-        duration: Duration::ZERO,
-    })
+    let mut stats = counters::read_counters(r, port)?;
+    counters::read_ethernet_counters(r, &mut stats)?;
+    Ok(stats)
 }
 
 pub(super) fn write_queue_stats(out: &mut Vec<u8>, s: &QueueStats) -> Result<(), EncodeError> {
     out.u16(must_narrow(s.port)?);
     out.zeros(2);
     out.u32(s.queue.0);
-    out.u64(s.tx_bytes);
-    out.u64(s.tx_packets);
-    out.u64(s.tx_errors);
+    counters::write_queue_counters(out, s);
     Ok(())
 }
 
 pub(super) fn read_queue_stats(r: &mut Reader<'_>) -> Decoded<QueueStats> {
     let port = widen(r.u16()?);
     r.skip(2)?;
-    Ok(QueueStats {
-        port,
-        queue: QueueId(r.u32()?),
-        tx_bytes: r.u64()?,
-        tx_packets: r.u64()?,
-        tx_errors: r.u64()?,
-        duration: Duration::ZERO,
-    })
+    let queue = QueueId(r.u32()?);
+    counters::read_queue_counters(r, (port, queue))
 }
 
 /// The only property of a queue (OFPQT_MIN_RATE).

@@ -11,8 +11,8 @@ use crate::codec::writer::Put;
 use crate::codec::{EncodeError, v13};
 use crate::error::BadRequest;
 use crate::{
-    Cookie, FlowStatsRequest, MultipartReply, MultipartRequest, QueueId, Reply, Request, TableId, TableStats,
-    Version, Xid,
+    Cookie, FlowStatsRequest, MultipartReply, MultipartRequest, Name, QueueId, Reply, Request, TableId,
+    TableStats, Version, Xid,
 };
 
 /// Statistics types (ofp_stats_types), with one that Open vSwitch and its tools have beside them.
@@ -185,7 +185,7 @@ pub(super) fn write_reply(xid: Xid, m: &MultipartReply, out: &mut Vec<u8>) -> Re
 fn write_table(out: &mut Vec<u8>, s: &TableStats) {
     out.u8(s.table.0);
     out.zeros(3);
-    out.string(&format!("table{}", s.table), 32);
+    out.name(&Name::<32>::from(format!("table{}", s.table)));
     // What can be wildcarded: everything.
     out.u32(matches::ALL);
     out.u32(s.max_entries);

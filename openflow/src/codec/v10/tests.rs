@@ -442,6 +442,32 @@ fn matches_mean_what_10_says() {
     assert_eq!(icmp, expected.with(Oxm::new(Field::Icmpv4Code, 3)).expect("ICMP"));
 }
 
+/// The text is silent; Open vSwitch cuts them to their bits and matches what nobody asked for.
+#[test]
+fn values_that_no_packet_can_have_are_refused_in_a_match() {
+    let any_but = |cared: u32| 0x003f_ffff & !cared;
+    let (vlan, pcp) = (1 << 1, 1 << 20);
+    let icmp = [DL_TYPE, (33, &[1][..])];
+    type Changes<'a> = Vec<(usize, &'a [u8])>;
+    let cases: [(u32, Changes<'_>); 5] = [
+        (vlan, vec![(26, &[0x13, 0x88])]),
+        (vlan, vec![(26, &[0x10, 0x00])]),
+        (pcp, vec![(28, &[9])]),
+        (1 << 4 | 1 << 5 | 1 << 6, [&icmp[..], &[(44, &[1, 8])]].concat()),
+        (1 << 4 | 1 << 5 | 1 << 7, [&icmp[..], &[(46, &[1, 8])]].concat()),
+    ];
+    for (cared, changes) in &cases {
+        let refused = read_flow_mod(&flow_mod_bytes(any_but(*cared), changes, &[])).expect_err("refused");
+        assert_eq!(refused, crate::error::BadMatch::BadValue.into(), "{changes:?}");
+        assert_eq!(super::error::numbers(refused), (3, 5), "OFPFMFC_UNSUPPORTED");
+        let ignored = read_flow_mod(&flow_mod_bytes(any_but(0), changes, &[])).expect("it does not matter");
+        assert!(ignored.matches.is_empty());
+    }
+    let last = read_flow_mod(&flow_mod_bytes(any_but(vlan | pcp), &[(26, &[0x0f, 0xff]), (28, &[7])], &[]));
+    let vlan = [Oxm::new(Field::VlanVid, u128::from(VID_PRESENT | 0xfff)), Oxm::new(Field::VlanPcp, 7)];
+    assert_eq!(last.expect("12 and 3 bits").matches, Match::from_fields(vlan.to_vec()).expect("tagged"));
+}
+
 #[test]
 fn errors_have_the_codes_of_the_standard() {
     let any = 0x003f_ffff;

@@ -228,9 +228,19 @@ fn read_experimenter(r: &mut Reader<'_>) -> Decoded<Message> {
     Ok(Message::Experimenter { experimenter, kind, data: r.rest().to_vec() })
 }
 
-/// What 1.3 calls errors that came later: it has no code for an instruction that is there twice, properties are those
-/// of table features, and bundles are an extension with errors of its own.
+/// Errors that 1.4 brought and that extensions bring to 1.3, with their numbers among those of the ONF: an instruction
+/// that is there twice (EXT-260), and parts of a multipart message that do not come in time (EXT-264).
+const EXTENSION_ERRORS: [(ErrorKind, u16); 3] = [
+    (ErrorKind::BadInstruction(BadInstruction::DupInst), 2600),
+    (ErrorKind::BadRequest(BadRequest::MultipartRequestTimeout), 2640),
+    (ErrorKind::BadRequest(BadRequest::MultipartReplyTimeout), 2641),
+];
+
+/// What 1.3 calls errors that came later: properties are those of table features, the rest are extensions.
 fn named(kind: ErrorKind) -> ErrorKind {
+    if let Some(&(_, number)) = EXTENSION_ERRORS.iter().find(|(later, _)| *later == kind) {
+        return ErrorKind::Experimenter { kind: number, experimenter: ONF };
+    }
     match kind {
         ErrorKind::BundleFailed(_) => {
             ErrorKind::Experimenter { kind: bundle::EXT_ERROR + kind.numbers().1, experimenter: ONF }
@@ -240,7 +250,6 @@ fn named(kind: ErrorKind) -> ErrorKind {
         ) => TableFeaturesFailed::BadType.into(),
         ErrorKind::BadProperty(BadProperty::BadLen) => TableFeaturesFailed::BadLen.into(),
         ErrorKind::BadProperty(_) => TableFeaturesFailed::BadArgument.into(),
-        ErrorKind::BadInstruction(BadInstruction::DupInst) => BadInstruction::UnsupInst.into(),
         other => other,
     }
 }
@@ -265,8 +274,12 @@ fn read_error(r: &mut Reader<'_>) -> Decoded<Error> {
     Ok(Error { kind, data: r.rest().to_vec() })
 }
 
-/// The error of an experimenter, as a bundle's if it is one.
+/// The error of an experimenter, as 1.4 calls it if that has it.
 fn unnamed(kind: u16, experimenter: u32) -> ErrorKind {
+    let known = EXTENSION_ERRORS.iter().find(|(_, number)| *number == kind && experimenter == ONF);
+    if let Some(&(known, _)) = known {
+        return known;
+    }
     let code = kind.checked_sub(bundle::EXT_ERROR).filter(|_| experimenter == ONF);
     let failed = code.map(|code| ErrorKind::from_numbers(BUNDLE_FAILED, code));
     match failed {

@@ -69,7 +69,7 @@ pub(in crate::codec) fn read_request_body(kind: u16, r: &mut Reader<'_>) -> Deco
         kind::METER => Request::Meter(MeterId(read_id(r)?)),
         kind::METER_CONFIG => Request::MeterConfig(MeterId(read_id(r)?)),
         kind::METER_FEATURES => Request::MeterFeatures,
-        kind::TABLE_FEATURES => Request::TableFeatures(r.list(table::read_features)?),
+        kind::TABLE_FEATURES => Request::TableFeatures(r.list(table::read_wanted)?),
         kind::PORT_DESC => Request::PortDesc,
         kind::EXPERIMENTER => {
             Request::Experimenter { experimenter: r.u32()?, kind: r.u32()?, data: r.rest().to_vec() }
@@ -357,19 +357,19 @@ pub(in crate::codec) fn kind_of(body: &Reply) -> Option<u16> {
 
 pub(in crate::codec) fn write_desc(out: &mut Vec<u8>, d: &SwitchDesc) {
     for text in [&d.manufacturer, &d.hardware, &d.software] {
-        out.string(text, 256);
+        out.name(text);
     }
-    out.string(&d.serial, 32);
-    out.string(&d.datapath, 256);
+    out.name(&d.serial);
+    out.name(&d.datapath);
 }
 
 pub(in crate::codec) fn read_desc(r: &mut Reader<'_>) -> Decoded<SwitchDesc> {
     Ok(SwitchDesc {
-        manufacturer: r.string(256)?,
-        hardware: r.string(256)?,
-        software: r.string(256)?,
-        serial: r.string(32)?,
-        datapath: r.string(256)?,
+        manufacturer: r.name()?,
+        hardware: r.name()?,
+        software: r.name()?,
+        serial: r.name()?,
+        datapath: r.name()?,
     })
 }
 

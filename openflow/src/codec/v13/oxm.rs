@@ -25,6 +25,14 @@ impl OxmHeader {
         Ok(Self { class, id: bits >> 1, has_mask: bits & 1 == 1, len: len.into() })
     }
 
+    /// Its length may stand in a list of fields, where no value follows: that of the value, with its mask or without, or
+    /// none, as os-ken writes it.
+    pub fn is_id_of(&self, field: Field) -> bool {
+        let experimenter = if self.class == CLASS_EXPERIMENTER { 4 } else { 0 };
+        let values = [0, 1, if self.has_mask { 2 } else { 1 }];
+        self.len == 0 || values.iter().any(|n| self.len == n * field.bytes() + experimenter)
+    }
+
     /// The field, if this is one we know. For one of an experimenter, its id is read from `r`.
     pub fn field(&self, r: &mut Reader<'_>) -> Decoded<Option<Field>> {
         match self.class {

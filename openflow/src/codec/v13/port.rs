@@ -1,9 +1,9 @@
 //! Ports and queues (§7.2.1, §7.2.2, §7.3.4.3, §7.3.5.6 to §7.3.5.8, §7.4.3).
 
 use super::{any_port, read_duration, some_port, write_duration};
-use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::writer::Put;
+use crate::codec::{EncodeError, port as counters};
 use crate::error::{BadRequest, PortModFailed};
 use crate::{
     MacAddr, PacketQueue, PortConfig, PortDesc, PortFeatures, PortMod, PortNo, PortReason, PortState,
@@ -15,7 +15,7 @@ pub(in crate::codec) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) {
     out.zeros(4);
     out.bytes(&p.mac.0);
     out.zeros(2);
-    out.string(&p.name, 16);
+    out.name(&p.name);
     out.u32(p.config.0 & !PortConfig::NO_FLOOD.0);
     out.u32(p.state.0);
     for features in [p.current, p.advertised, p.supported, p.peer] {
@@ -33,7 +33,7 @@ pub(in crate::codec) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
     Ok(PortDesc {
         port,
         mac,
-        name: r.string(16)?,
+        name: r.name()?,
         config: PortConfig(r.u32()? & !PortConfig::NO_FLOOD.0),
         state: PortState(r.u32()?),
         current: PortFeatures(r.u32()?),
@@ -91,63 +91,31 @@ pub(in crate::codec) fn read_config(r: &mut Reader<'_>) -> Decoded<(PortConfig, 
 pub(in crate::codec) fn write_stats(out: &mut Vec<u8>, s: &PortStats) {
     out.u32(s.port.0);
     out.zeros(4);
-    let counters = [
-        s.rx_packets,
-        s.tx_packets,
-        s.rx_bytes,
-        s.tx_bytes,
-        s.rx_dropped,
-        s.tx_dropped,
-        s.rx_errors,
-        s.tx_errors,
-        s.rx_frame_err,
-        s.rx_over_err,
-        s.rx_crc_err,
-        s.collisions,
-    ];
-    counters.iter().for_each(|c| out.u64(*c));
+    counters::write_counters(out, s);
+    counters::write_ethernet_counters(out, s);
     write_duration(out, s.duration);
 }
 
 pub(in crate::codec) fn read_stats(r: &mut Reader<'_>) -> Decoded<PortStats> {
     let port = PortNo(r.u32()?);
     r.skip(4)?;
-    Ok(PortStats {
-        port,
-        rx_packets: r.u64()?,
-        tx_packets: r.u64()?,
-        rx_bytes: r.u64()?,
-        tx_bytes: r.u64()?,
-        rx_dropped: r.u64()?,
-        tx_dropped: r.u64()?,
-        rx_errors: r.u64()?,
-        tx_errors: r.u64()?,
-        rx_frame_err: r.u64()?,
-        rx_over_err: r.u64()?,
-        rx_crc_err: r.u64()?,
-        collisions: r.u64()?,
-        duration: read_duration(r)?,
-    })
+    let mut stats = counters::read_counters(r, port)?;
+    counters::read_ethernet_counters(r, &mut stats)?;
+    stats.duration = read_duration(r)?;
+    Ok(stats)
 }
 
 pub(in crate::codec) fn write_queue_stats(out: &mut Vec<u8>, s: &QueueStats) {
     out.u32(s.port.0);
     out.u32(s.queue.0);
-    out.u64(s.tx_bytes);
-    out.u64(s.tx_packets);
-    out.u64(s.tx_errors);
+    counters::write_queue_counters(out, s);
     write_duration(out, s.duration);
 }
 
 pub(in crate::codec) fn read_queue_stats(r: &mut Reader<'_>) -> Decoded<QueueStats> {
-    Ok(QueueStats {
-        port: PortNo(r.u32()?),
-        queue: QueueId(r.u32()?),
-        tx_bytes: r.u64()?,
-        tx_packets: r.u64()?,
-        tx_errors: r.u64()?,
-        duration: read_duration(r)?,
-    })
+    let (port, queue) = (PortNo(r.u32()?), QueueId(r.u32()?));
+    let stats = counters::read_queue_counters(r, (port, queue))?;
+    Ok(QueueStats { duration: read_duration(r)?, ..stats })
 }
 
 /// Queue properties (ofp_queue_properties).

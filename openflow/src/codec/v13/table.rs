@@ -54,7 +54,7 @@ pub(in crate::codec) fn write_features(out: &mut Vec<u8>, t: &TableFeatures) -> 
     out.u16(0);
     out.u8(t.table.0);
     out.zeros(5);
-    out.string(&t.name, 32);
+    out.name(&t.name);
     out.u64(t.metadata_match);
     out.u64(t.metadata_write);
     out.u32(t.config);
@@ -99,7 +99,26 @@ fn write_feature(out: &mut Vec<u8>, feature: &TableFeature) -> Result<(), Encode
     Ok(())
 }
 
+/// What becomes of fields that we do not know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// They are left out of what a switch reports.
+    LeftOut,
+    /// A switch cannot do what is asked of it.
+    Refused,
+}
+
+/// What a table can do, as its switch says.
 pub(in crate::codec) fn read_features(r: &mut Reader<'_>) -> Decoded<TableFeatures> {
+    read_table(r, Unknown::LeftOut)
+}
+
+/// What a table shall be able to do, as a controller asks.
+pub(in crate::codec) fn read_wanted(r: &mut Reader<'_>) -> Decoded<TableFeatures> {
+    read_table(r, Unknown::Refused)
+}
+
+fn read_table(r: &mut Reader<'_>, unknown: Unknown) -> Decoded<TableFeatures> {
     let bad_len = TableFeaturesFailed::BadLen;
     let len = usize::from(r.u16()?);
     let rest = len.checked_sub(2).filter(|&n| n <= r.remaining()).ok_or(bad_len)?;
@@ -108,16 +127,16 @@ pub(in crate::codec) fn read_features(r: &mut Reader<'_>) -> Decoded<TableFeatur
     r.skip(5)?;
     Ok(TableFeatures {
         table,
-        name: r.string(32)?,
+        name: r.name()?,
         metadata_match: r.u64()?,
         metadata_write: r.u64()?,
         config: r.u32()?,
         max_entries: r.u32()?,
-        features: r.list(read_feature)?,
+        features: r.list(|r| read_feature(r, unknown))?,
     })
 }
 
-fn read_feature(r: &mut Reader<'_>) -> Decoded<TableFeature> {
+fn read_feature(r: &mut Reader<'_>, unknown: Unknown) -> Decoded<TableFeature> {
     let (kind, len) = (r.u16()?, usize::from(r.u16()?));
     let mut body = r.sub(len.checked_sub(4).ok_or(r.short())?, r.short())?;
     r.skip((8 - len % 8) % 8)?;
@@ -127,13 +146,11 @@ fn read_feature(r: &mut Reader<'_>) -> Decoded<TableFeature> {
         (NEXT_TABLES, _) => TableFeature::NextTables { miss, tables: body.list(|r| r.u8().map(TableId))? },
         (WRITE_ACTIONS, _) => TableFeature::Actions { apply: false, miss, types: read_types(&mut body)? },
         (APPLY_ACTIONS, _) => TableFeature::Actions { apply: true, miss, types: read_types(&mut body)? },
-        (_, MATCH) => TableFeature::Match(read_fields(&mut body)?),
-        (_, WILDCARDS) => TableFeature::Wildcards(without_masks(&mut body)?),
-        (WRITE_SETFIELD, _) => {
-            TableFeature::SetField { apply: false, miss, fields: without_masks(&mut body)? }
-        }
-        (APPLY_SETFIELD, _) => {
-            TableFeature::SetField { apply: true, miss, fields: without_masks(&mut body)? }
+        (_, MATCH) => TableFeature::Match(read_fields(&mut body, unknown)?),
+        (_, WILDCARDS) => TableFeature::Wildcards(without_masks(&mut body, unknown)?),
+        (WRITE_SETFIELD | APPLY_SETFIELD, _) => {
+            let fields = without_masks(&mut body, unknown)?;
+            TableFeature::SetField { apply: base == APPLY_SETFIELD, miss, fields }
         }
         _ => TableFeature::Unknown { kind, data: body.rest().to_vec() },
     };
@@ -149,15 +166,24 @@ fn read_types(r: &mut Reader<'_>) -> Decoded<Vec<u16>> {
     })
 }
 
-/// Fields with their mask bit; those that we do not know are left out.
-fn read_fields(r: &mut Reader<'_>) -> Decoded<Vec<(Field, bool)>> {
-    let fields = r.list(|r| {
+/// Fields with their mask bit.
+fn read_fields(r: &mut Reader<'_>, unknown: Unknown) -> Decoded<Vec<(Field, bool)>> {
+    let mut fields = Vec::new();
+    while !r.is_empty() {
         let header = OxmHeader::read(r)?;
-        Ok(header.field(r)?.map(|field| (field, header.has_mask)))
-    })?;
-    Ok(fields.into_iter().flatten().collect())
+        match header.field(r)? {
+            Some(field) if unknown == Unknown::Refused && !header.is_id_of(field) => {
+                return Err(TableFeaturesFailed::BadLen.into());
+            }
+            Some(field) => fields.push((field, header.has_mask)),
+            // §7.4.4.14: the switch does not support this value of the property.
+            None if unknown == Unknown::Refused => return Err(TableFeaturesFailed::BadArgument.into()),
+            None => {}
+        }
+    }
+    Ok(fields)
 }
 
-fn without_masks(r: &mut Reader<'_>) -> Decoded<Vec<Field>> {
-    Ok(read_fields(r)?.into_iter().map(|(field, _)| field).collect())
+fn without_masks(r: &mut Reader<'_>, unknown: Unknown) -> Decoded<Vec<Field>> {
+    Ok(read_fields(r, unknown)?.into_iter().map(|(field, _)| field).collect())
 }

@@ -1,13 +1,11 @@
 //! Ports and queues as lists of properties (1.4 §7.2.1, §7.2.2, §7.3.4.3, §7.3.5.7 to §7.3.5.9, §7.4.3).
 
-use core::time::Duration;
-
 use super::property::{self, Checked};
-use crate::codec::EncodeError;
 use crate::codec::reader::{Decoded, Reader};
 use crate::codec::v13::port::read_config;
 use crate::codec::v13::{read_duration, write_duration};
 use crate::codec::writer::Put;
+use crate::codec::{EncodeError, port as counters};
 use crate::error::{BadProperty, BadRequest};
 use crate::{
     MacAddr, PacketQueue, PortConfig, PortDesc, PortFeatures, PortMod, PortNo, PortReason, PortState,
@@ -23,7 +21,7 @@ pub(super) fn write_desc(out: &mut Vec<u8>, p: &PortDesc) -> Result<(), EncodeEr
     out.zeros(4);
     out.bytes(&p.mac.0);
     out.zeros(2);
-    out.string(&p.name, 16);
+    out.name(&p.name);
     out.u32(p.config.0 & !PortConfig::NO_FLOOD.0);
     out.u32(p.state.0);
     out.u16(ETHERNET);
@@ -43,7 +41,7 @@ pub(super) fn read_desc(r: &mut Reader<'_>) -> Decoded<PortDesc> {
     r.skip(2)?;
     let mac = MacAddr(r.array()?);
     r.skip(2)?;
-    let mut desc = PortDesc::new(port, mac, r.string(16)?);
+    let mut desc = PortDesc::new(port, mac, r.name()?);
     desc.config = PortConfig(r.u32()? & !PortConfig::NO_FLOOD.0);
     desc.state = PortState(r.u32()?);
     property::read(&mut r, |kind, body| {
@@ -112,23 +110,11 @@ pub(super) fn write_stats(out: &mut Vec<u8>, s: &PortStats) -> Result<(), Encode
     out.zeros(4);
     out.u32(s.port.0);
     write_duration(out, s.duration);
-    let counters = [
-        s.rx_packets,
-        s.tx_packets,
-        s.rx_bytes,
-        s.tx_bytes,
-        s.rx_dropped,
-        s.tx_dropped,
-        s.rx_errors,
-        s.tx_errors,
-    ];
-    counters.iter().for_each(|c| out.u64(*c));
+    counters::write_counters(out, s);
     out.u16(ETHERNET);
     out.u16(40);
     out.zeros(4);
-    for counter in [s.rx_frame_err, s.rx_over_err, s.rx_crc_err, s.collisions] {
-        out.u64(counter);
-    }
+    counters::write_ethernet_counters(out, s);
     out.patch_len(start, start)
 }
 
@@ -137,32 +123,14 @@ pub(super) fn read_stats(r: &mut Reader<'_>) -> Decoded<PortStats> {
     let mut r = r.sub(len.checked_sub(2).ok_or(r.short())?, r.short())?;
     r.skip(2)?;
     let port = PortNo(r.u32()?);
-    let duration: Duration = read_duration(&mut r)?;
-    let mut stats = PortStats {
-        port,
-        rx_packets: r.u64()?,
-        tx_packets: r.u64()?,
-        rx_bytes: r.u64()?,
-        tx_bytes: r.u64()?,
-        rx_dropped: r.u64()?,
-        tx_dropped: r.u64()?,
-        rx_errors: r.u64()?,
-        tx_errors: r.u64()?,
-        rx_frame_err: u64::MAX,
-        rx_over_err: u64::MAX,
-        rx_crc_err: u64::MAX,
-        collisions: u64::MAX,
-        duration,
-    };
+    let duration = read_duration(&mut r)?;
+    let mut stats = PortStats { duration, ..counters::read_counters(&mut r, port)? };
     property::read(&mut r, |kind, body| {
         if kind != ETHERNET {
             return Ok(Checked::Part);
         }
         body.skip(4)?;
-        stats.rx_frame_err = body.u64()?;
-        stats.rx_over_err = body.u64()?;
-        stats.rx_crc_err = body.u64()?;
-        stats.collisions = body.u64()?;
+        counters::read_ethernet_counters(body, &mut stats)?;
         Ok(Checked::Whole)
     })?;
     Ok(stats)
@@ -173,9 +141,7 @@ pub(super) fn write_queue_stats(out: &mut Vec<u8>, s: &QueueStats) -> Result<(),
     out.zeros(8);
     out.u32(s.port.0);
     out.u32(s.queue.0);
-    out.u64(s.tx_bytes);
-    out.u64(s.tx_packets);
-    out.u64(s.tx_errors);
+    counters::write_queue_counters(out, s);
     write_duration(out, s.duration);
     out.patch_len(start, start)
 }
@@ -184,14 +150,9 @@ pub(super) fn read_queue_stats(r: &mut Reader<'_>) -> Decoded<QueueStats> {
     let len = usize::from(r.u16()?);
     let mut r = r.sub(len.checked_sub(2).ok_or(r.short())?, r.short())?;
     r.skip(6)?;
-    let stats = QueueStats {
-        port: PortNo(r.u32()?),
-        queue: QueueId(r.u32()?),
-        tx_bytes: r.u64()?,
-        tx_packets: r.u64()?,
-        tx_errors: r.u64()?,
-        duration: read_duration(&mut r)?,
-    };
+    let (port, queue) = (PortNo(r.u32()?), QueueId(r.u32()?));
+    let mut stats = counters::read_queue_counters(&mut r, (port, queue))?;
+    stats.duration = read_duration(&mut r)?;
     property::skip(&mut r)?;
     Ok(stats)
 }

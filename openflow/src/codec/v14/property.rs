@@ -38,6 +38,11 @@ pub(in crate::codec) fn skip(r: &mut Reader<'_>) -> Decoded<()> {
     read(r, |_, _| Ok(Checked::Part))
 }
 
+/// Reads the properties of a request that has none but those of experimenters.
+pub(in crate::codec) fn refuse(r: &mut Reader<'_>) -> Decoded<()> {
+    read(r, |kind, _| Err(unknown(kind).into()))
+}
+
 /// The error for a property that a request must not have.
 pub(in crate::codec) fn unknown(kind: u16) -> BadProperty {
     if kind == EXPERIMENTER { BadProperty::BadExperimenter } else { BadProperty::BadType }

@@ -19,7 +19,8 @@ fn features(features: PortFeatures) -> String {
 
 /// One port, with a space in front and a newline behind.
 fn write_port(f: &mut Formatter<'_>, version: Version, port: &PortDesc) -> fmt::Result {
-    let printable: String = port.name.chars().take_while(|c| c.is_ascii_graphic() || *c == ' ').collect();
+    let printable: String =
+        port.name.to_string().chars().take_while(|c| c.is_ascii_graphic() || *c == ' ').collect();
     writeln!(f, " {}({printable}): addr:{}", PortName(port.port, &NO_NAMES), port.mac)?;
     writeln!(f, "     config:     {}", config(port.config))?;
     let state = bits(port.state.0, PortState::NAMES.iter().map(|(bit, name)| (bit.0, *name)));

@@ -150,7 +150,12 @@ pub(super) fn write_features(f: &mut Formatter<'_>, all: &[TableFeatures]) -> fm
         let rest = |of: &TableFeatures| {
             let mut of = of.clone();
             of.features.retain(|feature| !matches!(feature, TableFeature::NextTables { .. }));
-            (of.name.replace(&of.table.to_string(), ""), of.features, of.metadata_match, of.metadata_write)
+            (
+                of.name.to_string().replace(&of.table.to_string(), ""),
+                of.features,
+                of.metadata_match,
+                of.metadata_write,
+            )
         };
         next(a) == next(b) && rest(a) == rest(b) && a.max_entries == b.max_entries && a.config == b.config
     };

@@ -49,8 +49,8 @@ fn describe(hub: &Hub, dpid: Dpid) -> Option<Switch> {
         let switch = core.view().switches.get(&dpid)?;
         let description = core.description(dpid).map(|desc| {
             let parts = [&desc.manufacturer, &desc.hardware, &desc.software];
-            let parts: Vec<&str> =
-                parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+            let parts: Vec<String> =
+                parts.into_iter().filter(|part| !part.is_empty()).map(ToString::to_string).collect();
             parts.join(", ")
         });
         Some(Switch {
