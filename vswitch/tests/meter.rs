@@ -87,7 +87,17 @@ fn bad_meters_are_refused_with_the_standards_errors() {
     let mut s = switch();
     assert!(is_error(&s.control(meter(Modify, BandKind::Drop)), MeterModFailed::UnknownMeter));
     assert!(is_error(&s.control(meter(Add, BandKind::Unknown { kind: 9 })), MeterModFailed::BadBand));
+    // Three drop precedences leave two levels to rise by.
+    for prec_level in [0, 3, 200, 255] {
+        let remark = BandKind::DscpRemark { prec_level };
+        assert!(is_error(&s.control(meter(Add, remark)), MeterModFailed::BadBandValue), "{prec_level}");
+    }
     assert_eq!(s.control(meter(Add, BandKind::Drop)), []);
+    assert!(is_error(
+        &s.control(meter(Modify, BandKind::DscpRemark { prec_level: 3 })),
+        MeterModFailed::BadBandValue
+    ));
+    assert_eq!(s.control(meter(Modify, BandKind::DscpRemark { prec_level: 2 })), []);
     assert!(is_error(&s.control(meter(Add, BandKind::Drop)), MeterModFailed::MeterExists));
     let with = |meter, flags, rate| {
         let bands = vec![Band { kind: BandKind::Drop, rate, burst: 0 }];

@@ -1,5 +1,7 @@
 //! Table features, read and set (§7.3.5.5).
 
+use core::time::Duration;
+
 use openflow::error::{BadAction, BadInstruction, BadMatch, BadRequest, FlowModFailed, TableFeaturesFailed};
 use openflow::{
     Action, ErrorKind, Field, FlowMod, FlowModFlags, FlowStatsRequest, Instruction, MacAddr, Match, Message,
@@ -125,6 +127,42 @@ fn set_parts(s: &mut Standalone, xid: Xid, tables: &[TableFeatures], more: bool)
     })
 }
 
+/// §7.4.4: what does not come in time is refused, and what comes of it later too, while others wait on.
+#[test]
+fn a_request_whose_parts_do_not_come_times_out() {
+    let mut s = switch();
+    let all = features(&mut s);
+    s.flow(flow(1, mac(1), vec![]));
+    let timeout = BadRequest::MultipartRequestTimeout.into();
+    let is_timeout = |s: &mut Standalone| match &s.messages()[..] {
+        [] => false,
+        [Message::Error(error)] if error.kind == timeout => true,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(set_parts(&mut s, Xid(5), &all[..1], true), None);
+    s.advance(Duration::from_millis(900));
+    assert_eq!(set_parts(&mut s, Xid(5), &all[1..2], true), None, "each part has its own time");
+    s.advance(Duration::from_millis(900));
+    assert!(!is_timeout(&mut s));
+    assert_eq!(set_parts(&mut s, Xid(6), &all, true), None);
+    s.advance(Duration::from_millis(200));
+    assert!(is_timeout(&mut s), "one of the two");
+    assert_eq!(set_parts(&mut s, Xid(5), &all[2..3], true), Some(timeout));
+    assert_eq!(set_parts(&mut s, Xid(5), &all[..1], false), Some(timeout), "a last part is no whole request");
+    assert_eq!(set_parts(&mut s, Xid(6), &[], false), None, "the other goes on");
+    assert_eq!(features(&mut s), all, "nothing has changed");
+    assert_eq!(n_flows(&mut s, 1), 1);
+    // Nothing is kept for long: neither the request nor that it was refused.
+    for xid in 10..20 {
+        assert_eq!(set_parts(&mut s, Xid(xid), &all, true), None);
+    }
+    s.advance(Duration::from_secs(1));
+    assert_eq!(s.messages().len(), 10);
+    s.advance(Duration::from_secs(10));
+    assert_eq!((s.messages().len(), s.switch.poll_timeout()), (0, None));
+    assert_eq!(set_parts(&mut s, Xid(10), &all, false), None, "the number may be used again");
+}
+
 /// What is refused for want of room is refused to its end: a last part alone would take every other table away.
 #[test]
 fn many_unfinished_requests_are_refused_as_wholes() {
@@ -159,7 +197,7 @@ fn a_table_takes_what_was_asked_of_it_and_no_more() {
             F::Unknown { .. } => {}
         }
     }
-    all[1].name = "access".to_owned();
+    all[1].name = "access".into();
     all[1].max_entries = 2;
     (all[1].metadata_match, all[1].metadata_write) = (0xff, 0xf0);
     assert_eq!(set(&mut s, &all), Ok(all.clone()));
@@ -246,7 +284,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let mut check = |expected: TableFeaturesFailed, change: &dyn Fn(&mut Vec<TableFeatures>)| {
         let mut asked = before.clone();
         // Something that could be done, in front of what cannot.
-        asked[0].name = "other".to_owned();
+        asked[0].name = "other".into();
         change(&mut asked);
         assert_eq!(set(&mut s, &asked), Err(expected.into()));
         assert_eq!(features(&mut s), before);

@@ -20,6 +20,9 @@ const MAX_METERS: usize = 65_536;
 /// Most bands of a meter.
 const MAX_BANDS: u8 = 16;
 
+/// Most levels by which a drop precedence can rise.
+const MAX_LEVELS: u8 = 2;
+
 /// A meter as the owner knows it.
 #[derive(Debug)]
 pub(super) struct MeterRecord {
@@ -114,7 +117,13 @@ fn check(meter_mod: &MeterMod) -> Result<(), ErrorKind> {
     }
     for band in &meter_mod.bands {
         match band.kind {
-            BandKind::Drop | BandKind::DscpRemark { .. } => {}
+            BandKind::Drop => {}
+            // §7.3.4.4: by how many levels the drop precedence rises. RFC 2597 has three levels, of which the first has two
+            // above it; what cannot be, or would do nothing, is no value.
+            BandKind::DscpRemark { prec_level } if !(1..=MAX_LEVELS).contains(&prec_level) => {
+                return Err(MeterModFailed::BadBandValue.into());
+            }
+            BandKind::DscpRemark { .. } => {}
             BandKind::Experimenter { .. } | BandKind::Unknown { .. } => {
                 return Err(MeterModFailed::BadBand.into());
             }

@@ -363,9 +363,10 @@ impl Switch {
         }
     }
 
-    /// Time has come: expires flows and bundles, goes on with long replies.
+    /// Time has come: expires flows, bundles and unfinished requests, goes on with long replies.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_bundles(now);
+        self.expire_parts(now);
         self.go_on(now);
         while let Some(timer) = self.timers.peek().copied().filter(|timer| timer.at <= now) {
             self.timers.pop();
@@ -380,7 +381,7 @@ impl Switch {
             return Some(Instant::ZERO);
         }
         let flows = self.timers.peek().map(|timer| timer.at);
-        flows.into_iter().chain(self.bundles.poll_timeout()).min()
+        flows.into_iter().chain(self.bundles.poll_timeout()).chain(self.parts.poll_timeout()).min()
     }
 
     /// What is to be done, until there is nothing left. To be called after every other call.

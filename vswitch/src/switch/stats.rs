@@ -19,7 +19,7 @@ impl Switch {
         xid: Xid,
         request: MultipartRequest,
     ) -> Result<(), ErrorKind> {
-        let Some(request) = self.parts.add(conn, xid, request)? else { return Ok(()) };
+        let Some(request) = self.parts.add(now, (conn, xid), request)? else { return Ok(()) };
         match request {
             Request::Experimenter { .. } => Err(BadRequest::BadExperimenter.into()),
             Request::TableFeatures(wanted) if !wanted.is_empty() => {
