@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses its share")]
 #![expect(clippy::disallowed_methods, reason = "waits have deadlines")]
 
+pub mod hosts;
+
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,7 @@ use dataplane::{Config, Dataplane, Engine, EngineId, Event, Order, Poll, Report}
 use netio::mem::{self, MemEnd, MemPort};
 use netio::{Offload, Port};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use packet::{Batch, Frame, Outputs, Pool, PortNo};
+use packet::{Batch, Frame, GsoKind, Outputs, Pool, PortNo};
 
 /// Nothing waits this long unless something is broken.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -23,6 +25,8 @@ pub struct Patch {
     pub map: HashMap<u32, Vec<u32>>,
     /// The queue that everything is sent by.
     pub queue: u16,
+    /// Super-frames that came: TCP over IPv4, over IPv6, UDP.
+    pub n_super: Arc<[AtomicU64; 3]>,
     /// Calls of `handle_idle` on all workers.
     pub n_idle: Arc<AtomicU64>,
     /// Sends a frame out of this port at this time, once.
@@ -39,6 +43,11 @@ impl Patch {
 impl Engine for Patch {
     fn process(&mut self, _: packet::Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
         for frame in batch.drain(..) {
+            if let Some(gso) = frame.meta.gso {
+                let kinds = [GsoKind::Tcp4, GsoKind::Tcp6, GsoKind::Udp];
+                let at = kinds.iter().position(|kind| *kind == gso.kind).expect("one of three");
+                self.n_super[at].fetch_add(1, Ordering::Relaxed);
+            }
             for port in self.map.get(&frame.meta.in_port.0).into_iter().flatten() {
                 let mut copy = pool.clone_frame(&frame);
                 copy.queue = self.queue;
