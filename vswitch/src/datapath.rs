@@ -1,5 +1,7 @@
 //! One worker's half.
 
+mod timed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::injection::Injection;
 use crate::key::{self, Depth, Key, N_WORDS};
 use crate::pipeline::Programs;
 use crate::snapshot::Snapshot;
+use crate::stage::{Lap, Stage};
 use crate::step::{Punt, Step};
 use crate::{CacheCounters, DropReason, Drops, Order, Report};
 
@@ -103,6 +106,8 @@ pub struct Datapath {
 struct Scratch {
     keys: Vec<Key>,
     visits: Vec<Visit>,
+    /// Frames that the cache did not know, in a batch whose stages are timed.
+    missed: Vec<usize>,
 }
 
 /// A frame between the stages.
@@ -168,7 +173,18 @@ impl Datapath {
     /// Processes frames in order; `meta.in_port` of each is set. Leaves `batch` empty; what is to be sent is appended
     /// to `out`, with real port numbers only.
     pub fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
-        self.make_room(now, batch.len());
+        self.process_stages(now, batch, (pool, out), None);
+    }
+
+    fn process_stages(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        (pool, out): (&mut Pool, &mut Outputs),
+        mut lap: Option<Lap<'_>>,
+    ) {
+        let n = batch.len();
+        self.make_room(now, n);
         let mut scratch = core::mem::take(&mut self.scratch);
         // A loop for each depth, so that reading little costs little.
         match self.snapshot.layout.depth {
@@ -176,8 +192,14 @@ impl Datapath {
             Depth::Network => self.read_all(batch, Depth::Network, &mut scratch),
             Depth::All => self.read_all(batch, Depth::All, &mut scratch),
         }
+        if let Some(lap) = &mut lap {
+            lap(Stage::Extract, n);
+        }
         if !self.snapshot.options.standalone {
-            self.classify_all(&mut scratch);
+            match &mut lap {
+                None => self.classify_all(&mut scratch),
+                Some(lap) => self.classify_timed(&mut scratch, lap),
+            }
         }
         for (frame, visit) in batch.drain(..).zip(&scratch.visits) {
             match visit.read {
@@ -186,6 +208,9 @@ impl Datapath {
             }
         }
         self.scratch = scratch;
+        if let Some(lap) = lap {
+            lap(Stage::Actions, n);
+        }
     }
 
     /// First stage: what the frames are. The stages are loops of their own so that the cache misses of different frames

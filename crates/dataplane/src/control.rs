@@ -15,14 +15,14 @@ use vswitch::PortQueues;
 use crate::monitor::Monitor;
 use crate::table::{PortKey, Target};
 use crate::worker::{Beyond, Command, NewPort, Setup, Shape, Sink, Waker, Worker, rings};
-use crate::{Clock, Drops, Engine, EngineId, Event, Order, PortFailure, QueueCounters};
+use crate::{Clock, Drops, Engine, EngineId, Event, Order, PortFailure, QueueCounters, WorkerStats};
 
 /// When workers look for frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Poll {
-    /// They sleep while there are none.
+    /// They sleep while there are none, and look a few times more only after a full batch.
     #[default]
-    Sleep,
+    Adaptive,
     /// Always: a core for each worker.
     Always,
 }
@@ -38,7 +38,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { n_workers: 1, poll: Poll::Sleep }
+        Self { n_workers: 1, poll: Poll::Adaptive }
     }
 }
 
@@ -487,6 +487,13 @@ impl Dataplane {
             sum += drops;
         }
         sum
+    }
+
+    /// What each worker has to say of itself.
+    pub fn worker_stats(&self) -> Vec<WorkerStats> {
+        let mut all = self.ask(Command::Stats);
+        all.sort_by_key(|stats| stats.worker);
+        all
     }
 
     /// Buffers the workers have asked of the allocator, all together: constant once they are warm.

@@ -2,6 +2,8 @@
 
 use packet::{Batch, Instant, Outputs, Pool};
 
+use crate::{Stage, StageWatch};
+
 /// To a worker half, from its owner.
 #[derive(Clone, Debug)]
 pub enum Order {
@@ -25,6 +27,20 @@ pub trait Engine: Send {
     /// Processes frames in order and leaves `batch` empty; `meta.in_port` of each is set.
     fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs);
 
+    /// As [`process`](Self::process), telling which stage took how long, for engines that have several.
+    fn process_timed(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        pool: &mut Pool,
+        out: &mut Outputs,
+        watch: &mut StageWatch<'_>,
+    ) {
+        let n = batch.len();
+        self.process(now, batch, pool, out);
+        watch.lap(Stage::Forward, n);
+    }
+
     /// Obeys the owner. An order for another kind of engine is ignored.
     fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs);
 
@@ -46,6 +62,17 @@ pub trait Engine: Send {
 impl Engine for vswitch::Datapath {
     fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
         self.process(now, batch, pool, out);
+    }
+
+    fn process_timed(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        pool: &mut Pool,
+        out: &mut Outputs,
+        watch: &mut StageWatch<'_>,
+    ) {
+        self.process_timed(now, batch, pool, out, &mut |stage, n| watch.lap(stage.into(), n));
     }
 
     fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs) {

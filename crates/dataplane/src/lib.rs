@@ -14,6 +14,7 @@ mod engine;
 mod event;
 mod monitor;
 mod scheduler;
+mod stages;
 mod table;
 mod worker;
 
@@ -23,3 +24,4 @@ pub use drops::{Drop, Drops};
 pub use engine::{Engine, Order, Report};
 pub use event::{EngineId, Event, PortFailure};
 pub use scheduler::QueueCounters;
+pub use stages::{Stage, StageCount, StageCounters, StageWatch, WorkerStats};

@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = if args.no_offload { ",offload=off" } else { "" };
     let hosts = (Host::new(1)?, Host::new(2)?);
     let ports = [hosts.0.attach(options, n_queues)?, hosts.1.attach(options, n_queues)?];
-    let poll = if args.spin { Poll::Always } else { Poll::Sleep };
+    let poll = if args.spin { Poll::Always } else { Poll::Adaptive };
     let middle = Middle::start(args.engine, Config { n_workers, poll }, ports)?;
     let time = Duration::from_secs_f64(args.seconds);
 

@@ -75,7 +75,7 @@ impl Rig {
         (cache_entries, spin): (Option<u32>, bool),
     ) -> anyhow::Result<Self> {
         let (events, inbox) = channel();
-        let poll = if spin { Poll::Always } else { Poll::Sleep };
+        let poll = if spin { Poll::Always } else { Poll::Adaptive };
         // Nobody reads after the end; that is no loss.
         let sink = Box::new(move |event| drop(events.send(event)));
         let dataplane = Dataplane::start(Config { n_workers: 1, poll }, sink)?;

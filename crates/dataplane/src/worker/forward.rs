@@ -2,9 +2,9 @@
 
 use packet::{Frame, MAX_BATCH, MAX_HOPS, PortNo};
 
-use super::{N_LINK_PASSES, Worker};
+use super::{N_EAGER_LOOKS, N_LINK_PASSES, Worker};
 use crate::table::Target;
-use crate::{Drop, EngineId};
+use crate::{Drop, EngineId, Stage, StageWatch};
 
 /// Frames that may wait for one engine on one worker.
 const INBOX_LEN: usize = 1024;
@@ -15,7 +15,11 @@ impl Worker {
         let Some((slot, queue)) = self.ports.by_token(token) else { return };
         let (engine, port, key) = (slot.engine, slot.port, slot.key);
         let Some(queue) = slot.queues.get_mut(queue) else { return };
+        let started = self.timing.ticks();
         let received = queue.receive(&mut self.pool, &mut self.batch, MAX_BATCH);
+        if self.batch.len() == MAX_BATCH {
+            self.eager = N_EAGER_LOOKS;
+        }
         if !self.batch.is_empty() {
             self.now = self.setup.clock.now();
             for frame in &mut self.batch {
@@ -27,11 +31,22 @@ impl Worker {
             if self.batch.iter().any(|frame| frame.meta.hops > MAX_HOPS) {
                 self.drop_travelled();
             }
+            self.note_stage(engine, Stage::Rx, self.batch.len(), started);
             self.process(engine);
             self.flush();
         }
         if let Err(error) = received {
             self.fail_port(key, error);
+        }
+    }
+
+    /// Counts a stage that began at `started`, in a round that is timed.
+    #[inline]
+    pub(super) fn note_stage(&mut self, id: EngineId, stage: Stage, n: usize, started: Option<u64>) {
+        if let Some(started) = started
+            && let Some(Some(slot)) = self.engines.get_mut(id.0 as usize)
+        {
+            StageWatch::since(&mut slot.stages, started).lap(stage, n);
         }
     }
 
@@ -55,10 +70,18 @@ impl Worker {
             }
             return;
         };
-        slot.engine.process(self.now, &mut self.batch, &mut self.pool, &mut self.out);
+        if self.timing.on {
+            let mut watch = StageWatch::start(&mut slot.stages);
+            slot.engine.process_timed(self.now, &mut self.batch, &mut self.pool, &mut self.out, &mut watch);
+        } else {
+            slot.engine.process(self.now, &mut self.batch, &mut self.pool, &mut self.out);
+        }
         debug_assert!(self.batch.is_empty(), "engines drain their batch");
         self.note_activity(id);
+        let started = self.timing.ticks();
         self.dispatch(id);
+        // Its frames are counted when they are sent.
+        self.note_stage(id, Stage::Tx, 0, started);
         self.report(id);
     }
 

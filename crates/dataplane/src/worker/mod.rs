@@ -17,8 +17,9 @@ use netio::PortCounters;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use packet::{Batch, Frame, Instant, MAX_BATCH, Outputs, Pool, PoolConfig, PoolStats, PortNo};
 
+use crate::stages::Timing;
 use crate::table::{PortKey, Target, Targets};
-use crate::{Clock, Drops, Engine, EngineId, Event, Order, Poll, QueueCounters};
+use crate::{Clock, Drops, Engine, EngineId, Event, Order, Poll, QueueCounters, StageCounters, WorkerStats};
 
 pub(crate) use ports::NewPort;
 pub(crate) use shape::{Beyond, Shape};
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     Counters(EngineId, Sender<Vec<(PortNo, PortCounters)>>),
     QueueCounters(EngineId, Sender<AllQueueCounters>),
     Drops(Sender<Drops>),
+    Stats(Sender<WorkerStats>),
     PoolStats(Sender<PoolStats>),
     /// Answers when everything before it has been obeyed.
     Sync(Sender<()>),
@@ -97,6 +99,7 @@ struct EngineSlot {
     links: Vec<(PortNo, PortCounters)>,
     /// Has worked since the last call of `handle_idle`.
     active: bool,
+    stages: StageCounters,
 }
 
 /// Quiet time after which counters are reported.
@@ -107,6 +110,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const N_EVENTS: usize = 64;
 /// Passes over the links in one round; what is left waits for the next.
 const N_LINK_PASSES: usize = 8;
+/// Looks for frames that find none after a full batch, before a worker sleeps: about as long as it takes to wake one up.
+const N_EAGER_LOOKS: u8 = 16;
 /// Passes that empty full rings.
 const N_CLOSE_PASSES: usize = 8;
 
@@ -120,6 +125,9 @@ pub(crate) struct Worker {
     ports: ports::Ports,
     shapers: shape::Shapers,
     drops: Drops,
+    timing: Timing,
+    /// Looks that may find nothing before the worker sleeps.
+    eager: u8,
     /// Frames wait in an inbox.
     backlog: bool,
     /// When counters are to be reported, if anything has happened since the last time.
@@ -141,6 +149,8 @@ impl Worker {
             ports: ports::Ports::default(),
             shapers: shape::Shapers::default(),
             drops: Drops::default(),
+            timing: Timing::new(now),
+            eager: 0,
             backlog: false,
             idle_due: None,
             last_idle: now,
@@ -154,6 +164,7 @@ impl Worker {
         while !self.stopping {
             let n = self.wait(&mut events);
             self.now = self.setup.clock.now();
+            self.timing.begin(self.now);
             let mut woken = false;
             for event in &events[..n] {
                 match event.data() {
@@ -175,16 +186,21 @@ impl Worker {
 
     /// Sleeps until something happens, or merely looks when there is work left.
     fn wait(&mut self, events: &mut [EpollEvent]) -> usize {
-        let timeout =
-            if self.backlog || self.setup.poll == Poll::Always { EpollTimeout::ZERO } else { self.timeout() };
+        let spins = self.setup.poll == Poll::Always || self.eager > 0;
+        let timeout = if self.backlog || spins { EpollTimeout::ZERO } else { self.timeout() };
         if timeout != EpollTimeout::ZERO {
             self.setup.waker.sleep();
         }
         // Between the look at the rings and the sleep a hand-over finds the worker marked as asleep and wakes it.
         let timeout =
             if self.setup.inbound.iter().any(Inbound::has_some) { EpollTimeout::ZERO } else { timeout };
+        let started = spins.then(netio::clock::ticks);
         // An error can only be EINTR here: the next round waits again.
         let n = self.setup.epoll.wait(events, timeout).unwrap_or(0);
+        if let (0, Some(started)) = (n, started) {
+            self.eager = self.eager.saturating_sub(1);
+            self.timing.spun += netio::clock::ticks().saturating_sub(started);
+        }
         self.setup.waker.awake();
         n
     }
@@ -242,6 +258,7 @@ impl Worker {
             }
             Command::QueueCounters(engine, reply) => drop(reply.send(self.shapers.counters(engine))),
             Command::Drops(reply) => drop(reply.send(self.drops)),
+            Command::Stats(reply) => drop(reply.send(self.stats())),
             Command::PoolStats(reply) => drop(reply.send(self.pool.stats())),
             Command::Sync(reply) => drop(reply.send(())),
             Command::Stop => self.stopping = true,
@@ -255,7 +272,8 @@ impl Worker {
         }
         let targets = Targets::default();
         let (inbox, links) = (Vec::new(), Vec::new());
-        self.engines[at] = Some(EngineSlot { engine, targets, inbox, links, active: true });
+        let stages = StageCounters::default();
+        self.engines[at] = Some(EngineSlot { engine, targets, inbox, links, active: true, stages });
         self.report(id);
     }
 
@@ -293,6 +311,16 @@ impl Worker {
         let mut all = self.ports.counters(engine);
         all.extend(links.unwrap_or_default());
         all
+    }
+
+    fn stats(&self) -> WorkerStats {
+        let slots = self.engines.iter().enumerate();
+        let stages = slots.filter_map(|(at, slot)| Some((EngineId(at as u32), slot.as_ref()?.stages)));
+        WorkerStats {
+            stages: stages.collect(),
+            drops: self.drops,
+            ..self.timing.stats(self.setup.worker, self.setup.clock.now())
+        }
     }
 
     fn run_timeouts(&mut self) {

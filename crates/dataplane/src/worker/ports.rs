@@ -10,7 +10,7 @@ use packet::{Frame, PortNo};
 
 use super::Worker;
 use crate::table::{PortKey, Target};
-use crate::{Drop, EngineId, Event, PortFailure};
+use crate::{Drop, EngineId, Event, PortFailure, Stage};
 
 /// Queues of a port for one worker.
 pub(crate) struct NewPort {
@@ -155,7 +155,8 @@ impl Worker {
         self.run_shapers();
         while let Some(at) = self.ports.dirty.pop() {
             let Some(slot) = self.ports.get(at) else { continue };
-            let key = slot.key;
+            let (key, engine, n) = (slot.key, slot.engine, slot.tx.len());
+            let started = self.timing.ticks();
             let result = match slot.queues.first_mut() {
                 Some(queue) => queue.transmit(&mut self.pool, &mut slot.tx),
                 None => {
@@ -166,6 +167,7 @@ impl Worker {
                     Ok(())
                 }
             };
+            self.note_stage(engine, Stage::Tx, n, started);
             if let Err(error) = result {
                 self.fail_port(key, error);
             }

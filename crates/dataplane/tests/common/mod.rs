@@ -88,7 +88,7 @@ impl Bench {
     pub fn new(n_workers: usize) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink = events.clone();
-        let config = Config { n_workers, poll: Poll::Sleep };
+        let config = Config { n_workers, poll: Poll::Adaptive };
         let plane = Dataplane::start(config, Box::new(move |event| sink.lock().expect("alive").push(event)));
         Self { plane: plane.expect("started"), events }
     }
