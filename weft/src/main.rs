@@ -19,6 +19,7 @@ mod channel;
 mod controllerd;
 mod functiond;
 mod lab;
+mod observe;
 mod ofctl;
 mod plane;
 mod print;
@@ -52,6 +53,8 @@ enum Command {
     Bench(bench::BenchCommand),
     /// Look at and change any OpenFlow switch, with the verbs and the flow syntax of ovs-ofctl.
     Ofctl(ofctl::Args),
+    /// Watch switches and routers at work: rates, cache, drops, cycles, workers.
+    Top(observe::top::Args),
     #[command(flatten)]
     Switchctl(switchd::ClientCommand),
     #[command(flatten)]
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Function(args) => functiond::run(args),
         Command::Bench(command) => bench::run(command),
         Command::Ofctl(args) => ofctl::run(args),
+        Command::Top(args) => observe::top::run(args),
         Command::Switchctl(command) => switchd::run_client(command),
         Command::Lab(command) => lab::run(command),
     };

@@ -18,6 +18,11 @@ fn note(result: io::Result<()>) {
     }
 }
 
+/// Whether someone still reads.
+pub fn is_wanted() -> bool {
+    FAILURE.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+}
+
 /// Whether everything could be written.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::{
     Chain, Flow, FlowAdd, Function, Health, Host, Link, Network, Port, PortAdd, PortQueues, Problem, Router,
-    Stored, Switch, TraceReply, TraceRequest,
+    Stats, Stored, Switch, TraceReply, TraceRequest,
 };
 
 /// Longest answer that is read, in bytes.
@@ -333,6 +333,11 @@ impl Client {
     /// `GET /api/v1/hosts`.
     pub async fn hosts(&self) -> Result<Vec<Host>> {
         self.get("/api/v1/hosts").await
+    }
+
+    /// `GET /api/v1/stats`; only switches and routers offer this.
+    pub async fn stats(&self) -> Result<Stats> {
+        self.get("/api/v1/stats").await
     }
 
     /// `POST /api/v1/trace`.

@@ -9,6 +9,7 @@ mod problem;
 mod queue;
 mod resource;
 mod router;
+mod stats;
 mod text;
 
 pub use intent::{
@@ -22,4 +23,5 @@ pub use resource::{
     Status, Stored, Switch, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep,
 };
 pub use router::{Binding, Connection, Neighbour, Route};
+pub use stats::{CacheStats, Channel, DropCount, DropPlace, StageStats, Stats, TableStats, WorkerStats};
 pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, Rate, TextError};

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use lookup::{Index, Secret};
 use openflow::error::BadRequest;
-use openflow::{BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PortNo, Request, Xid};
+use openflow::{
+    BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PacketInReason, PortNo, Request,
+    TableStats, Xid,
+};
 use packet::Instant;
 
 use crate::datapath::{Counted, OrderKind, ReportKind};
@@ -94,6 +97,8 @@ pub struct Switch {
     packet_outs: Vec<Arc<Load>>,
     buffers: Buffers,
     packet_in_limit: Arc<PacketInLimit>,
+    /// Packets that went to controllers, by the number of the reason.
+    packet_ins: [u64; PacketInReason::ALL.len()],
 }
 
 /// What waits until every worker has done all that was ordered.
@@ -192,6 +197,7 @@ impl Switch {
             injections: VecDeque::new(),
             packet_outs: Vec::new(),
             buffers: Buffers::default(),
+            packet_ins: [0; PacketInReason::ALL.len()],
             packet_in_limit: Arc::new(PacketInLimit::new(config.packet_in_rates)),
             config: SwitchConfig { n_tables, ..config },
         }
@@ -423,6 +429,16 @@ impl Switch {
     /// Bytes of an entry of the workers' microflow caches: what the flows look at, and a word beside it.
     pub fn cache_entry_bytes(&self) -> usize {
         self.needs.entry_bytes()
+    }
+
+    /// Packets that went to controllers, by reason.
+    pub fn packet_ins(&self) -> impl Iterator<Item = (PacketInReason, u64)> + '_ {
+        PacketInReason::ALL.iter().copied().zip(self.packet_ins)
+    }
+
+    /// Flows, lookups and matches of every table, as of the workers' last reports.
+    pub fn table_counters(&self) -> Vec<TableStats> {
+        self.table_stats()
     }
 
     /// What the caches of all workers were asked, as of their last reports.

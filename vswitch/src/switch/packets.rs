@@ -41,6 +41,9 @@ impl Switch {
             punt.max_len
         };
         let total_len = u16::try_from(data.len()).unwrap_or(u16::MAX);
+        if let Some(count) = self.packet_ins.get_mut(reason as usize) {
+            *count += 1;
+        }
         let (buffer, data) = self.buffer(now, in_port, data, max_len);
         let fields = [
             Some(Oxm::in_port(in_port)),

@@ -109,7 +109,7 @@ impl Switch {
         sum
     }
 
-    fn table_stats(&self) -> Vec<TableStats> {
+    pub(super) fn table_stats(&self) -> Vec<TableStats> {
         let tables = (0..self.config.n_tables).map(TableId).filter(|&table| self.has_table(table));
         let max_entries = self.config.max_flows;
         tables.map(|table| TableStats { max_entries, ..self.flows.table_stats(table) }).collect()

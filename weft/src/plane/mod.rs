@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
-use dataplane::{Clock, Config, Dataplane, Drops, Engine, EngineId, Event, PortFailure, QueueCounters};
+use dataplane::{
+    Clock, Config, Dataplane, Drops, Engine, EngineId, Event, PortFailure, QueueCounters, WorkerStats,
+};
 use netio::{OpenOptions, PortCounters, PortInfo, PortKind, PortSpec};
 use packet::PortNo;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -242,6 +244,11 @@ impl Plane {
     /// What was dropped between engines and ports.
     pub async fn drops(&self) -> anyhow::Result<Drops> {
         self.blocking(|inner| Ok(inner.dataplane.drops())).await
+    }
+
+    /// What each worker has to say of itself.
+    pub async fn worker_stats(&self) -> anyhow::Result<Vec<WorkerStats>> {
+        self.blocking(|inner| Ok(inner.dataplane.worker_stats())).await
     }
 
     /// Waits until every worker has obeyed the orders given before.

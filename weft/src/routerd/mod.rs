@@ -17,6 +17,7 @@ use packet::PortNo;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
+use crate::observe::workers as observe;
 use crate::plane::{Plane, PortRequest, default_workers};
 use crate::service::{bind_unix, daemon_name, run_dir, serve, signals, worker_count};
 pub use convert::FieldError;
@@ -263,6 +264,34 @@ impl RouterHandle {
         self.0.owner.ask(move |r, now| r.trace(now, number, &frame).steps().to_vec()).await
     }
 
+    /// Everything that it counts.
+    pub async fn stats(&self) -> anyhow::Result<api::Stats> {
+        let workers = self.0.plane.worker_stats().await?;
+        let counters = self.0.plane.port_counters(self.0.id).await?;
+        let ports = self.ports().await?;
+        let own = self.drops().await?.into_iter();
+        let own = own.map(|drop| observe::drop_count(api::DropPlace::Node, &drop.name, drop.value));
+        let names: Vec<PortName> = self.state().ports.iter().map(|port| port.name.clone()).collect();
+        let of_ports = names.iter().flat_map(|port| {
+            let counted = counters.iter().find(|(number, _)| *number == port.number);
+            counted.into_iter().flat_map(|(_, counted)| observe::port_drops(&port.name, counted))
+        });
+        Ok(api::Stats {
+            service: "router".to_owned(),
+            name: self.0.name.clone(),
+            pid: std::process::id(),
+            ports,
+            drops: own.chain(of_ports).chain(observe::drops(&workers)).collect(),
+            cache: None,
+            tables: Vec::new(),
+            packet_ins: Vec::new(),
+            channels: Vec::new(),
+            n_tools: 0,
+            stages: observe::stages(self.0.id, &workers),
+            workers: observe::workers(&workers),
+        })
+    }
+
     /// Ports with what they have counted.
     pub async fn ports(&self) -> anyhow::Result<Vec<api::Port>> {
         let counters = self.0.plane.port_counters(self.0.id).await?;
@@ -315,6 +344,8 @@ fn shown_counters(c: &netio::PortCounters) -> api::PortCounters {
         tx_frames: c.tx_frames,
         rx_bytes: c.rx_bytes,
         tx_bytes: c.tx_bytes,
+        rx_dropped: c.rx_dropped(),
+        tx_dropped: c.tx_dropped(),
         ..api::PortCounters::default()
     }
 }

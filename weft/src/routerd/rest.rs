@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use controller_api as api;
@@ -12,6 +13,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::{FieldError, Inner, RouterHandle};
 use crate::controllerd::problem::{Body, Refusal, known_parameters};
+use crate::observe::exposition;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 << 20;
@@ -31,6 +33,8 @@ pub fn router(inner: Weak<Inner>) -> Router {
         .route("/api/v1/connections", get(connections))
         .route("/api/v1/bindings", get(bindings))
         .route("/api/v1/drops", get(drops))
+        .route("/api/v1/stats", get(stats))
+        .route("/metrics", get(metrics))
         .route("/api/v1/ports", get(ports).post(add_port))
         .route("/api/v1/ports/{name}", axum::routing::delete(delete_port))
         .fallback(|uri: Uri| async move { Refusal(Problem::not_found(format!("resource {}", uri.path()))) })
@@ -145,6 +149,15 @@ async fn bindings(State(inner): Shared) -> Answer<Vec<api::Binding>> {
 
 async fn drops(State(inner): Shared) -> Answer<Vec<api::Counter>> {
     handle(&inner)?.drops().await.map(Json).map_err(internal)
+}
+
+async fn stats(State(inner): Shared) -> Answer<api::Stats> {
+    handle(&inner)?.stats().await.map(Json).map_err(internal)
+}
+
+async fn metrics(State(inner): Shared) -> Result<Response, Refusal> {
+    let stats = handle(&inner)?.stats().await.map_err(internal)?;
+    Ok(exposition(crate::observe::metrics::text(&[stats])))
 }
 
 async fn ports(State(inner): Shared) -> Answer<Vec<api::Port>> {

@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use controller_api as api;
@@ -20,6 +21,7 @@ use super::queues::{queue_states, queues_of_request, queues_shape};
 use crate::controllerd::{
     Body, Refusal, flow_of_request, flow_shape, frame_of_request, hex_of, known_parameters,
 };
+use crate::observe::exposition;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -38,6 +40,8 @@ pub fn router(client: Client) -> Router {
         .route(&format!("{one}/ports/{{number}}/queues"), get(queues).put(set_queues).delete(del_queues))
         .route(&format!("{one}/flows"), get(flows).post(add_flow).delete(del_flows))
         .route(&format!("{one}/drops"), get(drops))
+        .route("/api/v1/stats", get(stats))
+        .route("/metrics", get(metrics))
         .route("/api/v1/trace", post(trace))
         .fallback(async || Refusal(Problem::not_found("such resource of a switch")))
         .layer(axum::middleware::from_fn(known_parameters))
@@ -144,7 +148,7 @@ async fn del_queues(client: State<Client>, path: Path<(String, u32)>) -> Answer<
     set_queues(client, path, Body(api::PortQueues::default())).await
 }
 
-fn port_shape(row: &PortRow) -> api::Port {
+pub(super) fn port_shape(row: &PortRow) -> api::Port {
     api::Port {
         number: row.number.0,
         name: row.name.clone(),
@@ -214,6 +218,15 @@ async fn drops(State(client): State<Client>, Path(name): Path<String>) -> Answer
     client.named(&name)?;
     let drops = client.ask(Request::Drops).await?;
     Ok(Json(drops.into_iter().map(|(name, value)| Counter { name, value }).collect()))
+}
+
+async fn stats(State(client): State<Client>) -> Answer<api::Stats> {
+    Ok(Json(client.ask(Request::Stats).await?))
+}
+
+async fn metrics(State(client): State<Client>) -> Result<Response, Refusal> {
+    let stats = client.ask(Request::Stats).await?;
+    Ok(exposition(crate::observe::metrics::text(&[stats])))
 }
 
 async fn trace(State(client): State<Client>, Body(wanted): Body<api::TraceRequest>) -> Answer<TraceReply> {

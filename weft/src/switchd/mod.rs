@@ -16,6 +16,7 @@ mod packet_in;
 mod peers;
 mod queues;
 mod speed;
+mod stats;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -309,6 +310,14 @@ impl SwitchHandle {
     /// The switch has stopped.
     pub async fn drops(&self) -> anyhow::Result<Vec<(String, u64)>> {
         Ok(self.client.ask(owner::Request::Drops).await?)
+    }
+
+    /// What it counts.
+    ///
+    /// # Errors
+    /// The switch has stopped.
+    pub async fn stats(&self) -> anyhow::Result<controller_api::Stats> {
+        Ok(self.client.ask(owner::Request::Stats).await?)
     }
 
     /// Whom it is connected to, and how much it holds.

@@ -70,6 +70,8 @@ pub enum Request {
     Trace { in_port: PortNo, frame: Vec<u8>, reply: oneshot::Sender<Answer<Trace>> },
     /// Frames dropped.
     Drops(oneshot::Sender<Answer<Vec<(String, u64)>>>),
+    /// Everything that it counts.
+    Stats(oneshot::Sender<Answer<controller_api::Stats>>),
     /// How it goes.
     Status(oneshot::Sender<Answer<Status>>),
     /// Close the ports and end.
@@ -122,6 +124,8 @@ struct Question {
 /// Owns the switch.
 pub struct Owner {
     pub(super) name: String,
+    /// Those it is to be connected to.
+    pub(super) controllers: Vec<super::Target>,
     pub(super) switch: Switch,
     n_tables: u8,
     pub(super) plane: Plane,
@@ -154,6 +158,7 @@ impl Owner {
         let (wake, wakes) = mpsc::unbounded_channel();
         let mut owner = Self {
             name: spec.name.clone(),
+            controllers: spec.controllers.clone(),
             switch,
             n_tables,
             plane,
@@ -292,6 +297,9 @@ impl Owner {
                 let drops = self.switch.drops();
                 let _ = reply.send(Ok(drops.iter().map(|(reason, n)| (reason.to_string(), n)).collect()));
             }
+            Request::Stats(reply) => {
+                let _ = reply.send(Ok(self.stats().await));
+            }
             Request::Status(reply) => {
                 let peers = self.peers.values().map(|peer| peer.name.clone()).collect();
                 let waiting = self.peers.values().map(|peer| peer.account.waiting());
@@ -418,7 +426,7 @@ impl Owner {
     }
 
     /// Fetches what the workers have counted.
-    async fn count_ports(&mut self) {
+    pub(super) async fn count_ports(&mut self) {
         self.count_queues().await;
         let Ok(counted) = self.plane.port_counters(self.engine).await else { return };
         for (number, counters) in counted {

@@ -6,7 +6,7 @@ use openflow::PacketInReason;
 use vswitch::{PacketInRates, RateLimit};
 
 /// The names of the reasons.
-const REASONS: [(&str, PacketInReason); 6] = [
+pub const REASONS: [(&str, PacketInReason); 6] = [
     ("no_match", PacketInReason::NoMatch),
     ("action", PacketInReason::Action),
     ("invalid_ttl", PacketInReason::InvalidTtl),

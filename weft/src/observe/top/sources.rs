@@ -1,0 +1,124 @@
+//! Whom `weft top` asks.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use anyhow::bail;
+use controller_api::client::{Client, ClientError, Server};
+use controller_api::{Health, Stats};
+
+use crate::service::{lab_of, run_dir, sockets};
+
+/// Longest wait for one node: the others are not to be held up for ever.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is to be looked at.
+pub struct Sources {
+    pub server: Option<Server>,
+    pub name: Option<String>,
+}
+
+/// A node with what it counted.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its name, that of its lab in front.
+    pub label: String,
+    pub stats: Stats,
+}
+
+impl Sources {
+    /// Asks everybody; at least one answers.
+    ///
+    /// # Errors
+    /// When nobody is there who was asked for.
+    pub async fn look(&self) -> anyhow::Result<Vec<Node>> {
+        let nodes = match &self.server {
+            Some(server) => {
+                let client = Client::new(server.clone()).with_timeout(PATIENCE);
+                let health = client.health().await?;
+                self.chosen(stats_of(&client, &health).await?, None)
+            }
+            None => self.look_around().await?,
+        };
+        match (nodes.is_empty(), &self.name, &self.server) {
+            (false, ..) => Ok(nodes),
+            (true, Some(name), Some(server)) => bail!("{server} knows no \"{name}\""),
+            (true, Some(name), None) => {
+                bail!(
+                    "no switch, router or lab \"{name}\" runs: `weft top` without a name shows what does, in {}",
+                    run_dir()?.display()
+                )
+            }
+            (true, None, Some(server)) => bail!("{server} knows no switch"),
+            (true, None, None) => {
+                bail!("no switch or router runs in {}: `weft switch` starts one", run_dir()?.display())
+            }
+        }
+    }
+
+    async fn look_around(&self) -> anyhow::Result<Vec<Node>> {
+        let (mut nodes, mut refused) = (Vec::new(), None);
+        for socket in sockets(&run_dir()?, "sock") {
+            let lab = lab_of(&socket);
+            let client = Client::unix(socket).with_timeout(PATIENCE);
+            // Some sockets are left from processes that were killed, and some belong to controllers.
+            match client.health().await {
+                Ok(health) if matches!(health.service.as_str(), "switch" | "router") => {
+                    if let Ok(stats) = stats_of(&client, &health).await {
+                        nodes.extend(self.chosen(stats, lab));
+                    }
+                }
+                Err(ClientError::Connect { source, server })
+                    if source.kind() == ErrorKind::PermissionDenied =>
+                {
+                    refused = Some(server);
+                }
+                _ => {}
+            }
+        }
+        match refused {
+            Some(server) if nodes.is_empty() => {
+                bail!("{server} may not be asked by this user: run as the one that started it")
+            }
+            _ => Ok(nodes),
+        }
+    }
+
+    fn chosen(&self, stats: Vec<Stats>, lab: Option<String>) -> Vec<Node> {
+        let labelled = stats.into_iter().map(|stats| match &lab {
+            Some(lab) => Node { label: format!("{lab}/{}", stats.name), stats },
+            None => Node { label: stats.name.clone(), stats },
+        });
+        let is_wanted = |node: &Node| match &self.name {
+            None => true,
+            Some(name) => *name == node.label || *name == node.stats.name || Some(name) == lab.as_ref(),
+        };
+        labelled.filter(is_wanted).collect()
+    }
+}
+
+/// What a daemon counts. A controller is asked for the ports of its switches.
+async fn stats_of(client: &Client, health: &Health) -> Result<Vec<Stats>, ClientError> {
+    if health.service != "controller" {
+        return Ok(vec![client.stats().await?]);
+    }
+    let mut all = Vec::new();
+    for switch in client.switches().await? {
+        let ports = client.ports(&switch.name).await?;
+        all.push(Stats {
+            service: "switch".to_owned(),
+            name: switch.name,
+            pid: health.pid,
+            ports,
+            drops: Vec::new(),
+            cache: None,
+            tables: Vec::new(),
+            packet_ins: Vec::new(),
+            channels: Vec::new(),
+            n_tools: 0,
+            stages: Vec::new(),
+            workers: Vec::new(),
+        });
+    }
+    Ok(all)
+}
