@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lookup::{Index, Secret};
 use openflow::error::BadRequest;
+use openflow::oxm::ONF;
 use openflow::{
     BundleAdd, BundleControl, Config, Error, ErrorKind, FragMode, Message, PacketInReason, PortNo, Request,
     TableStats, Xid,
@@ -264,6 +265,7 @@ impl Switch {
             Message::MeterMod(meter_mod) => return self.meter_mod(now, meter_mod),
             Message::BundleControl(control) => return self.bundle_control(now, (conn, xid), control),
             Message::BundleAdd(add) => return self.bundle_add(now, (conn, xid), add, Quote::default()),
+            Message::Experimenter { experimenter: ONF, .. } => return Err(BadRequest::BadExpType.into()),
             Message::Experimenter { .. } => return Err(BadRequest::BadExperimenter.into()),
             _ => return Err(BadRequest::BadType.into()),
         }
