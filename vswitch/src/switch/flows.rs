@@ -307,8 +307,7 @@ impl Flows {
     pub(super) fn add(&mut self, now: Instant, flow_mod: FlowMod, key: Key, body: Body) -> Index {
         let stamp = self.stamp();
         let instructions = self.shared.list(flow_mod.instructions);
-        // The highest priority wins; among equals, of which the standard says nothing, the older.
-        let rank = u64::from(flow_mod.priority.0) << 48 | ((1 << 48) - 1 - stamp);
+        let rank = rank(flow_mod.priority, stamp);
         let table = flow_mod.table;
         let impossible = key.conds.is_none().then(|| Box::new(flow_mod.matches));
         let flow = self.records.insert_with(|id| FlowRecord {
@@ -381,7 +380,7 @@ impl Flows {
         let stamp = self.stamp();
         let instructions = self.shared.list(flow_mod.instructions);
         let old = self.get(flow)?;
-        let rank = u64::from(flow_mod.priority.0) << 48 | ((1 << 48) - 1 - stamp);
+        let rank = rank(flow_mod.priority, stamp);
         let value = entry(flow, stamp, old.table, body);
         Some(FlowRecord {
             rule: Arc::new(Rule { rank, conds: old.rule.conds.clone(), value }),
@@ -461,6 +460,11 @@ impl Flows {
         }
         self.records.remove(flow)
     }
+}
+
+/// The highest priority wins; among equals, of which the standard says nothing, the older.
+const fn rank(priority: Priority, stamp: u64) -> u64 {
+    (priority.0 as u64) << 48 | ((1 << 48) - 1 - stamp)
 }
 
 fn entry(id: Index, stamp: u64, table: TableId, body: Body) -> Entry {
