@@ -2,7 +2,7 @@
 
 use packet::{Frame, MAX_BATCH, MAX_HOPS, PortNo};
 
-use super::{N_EAGER_LOOKS, N_LINK_PASSES, Worker};
+use super::{N_LINK_PASSES, Worker};
 use crate::table::Target;
 use crate::{Drop, EngineId, Stage, StageWatch};
 
@@ -17,9 +17,6 @@ impl Worker {
         let Some(queue) = slot.queues.get_mut(queue) else { return };
         let started = self.timing.ticks();
         let received = queue.receive(&mut self.pool, &mut self.batch, MAX_BATCH);
-        if self.batch.len() == MAX_BATCH {
-            self.eager = N_EAGER_LOOKS;
-        }
         if !self.batch.is_empty() {
             self.now = self.setup.clock.now();
             for frame in &mut self.batch {

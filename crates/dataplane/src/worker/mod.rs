@@ -5,6 +5,7 @@
 //! a few milliseconds have passed without frames, or a second with.
 
 mod forward;
+mod patience;
 mod ports;
 mod shape;
 mod wake;
@@ -110,8 +111,6 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const N_EVENTS: usize = 64;
 /// Passes over the links in one round; what is left waits for the next.
 const N_LINK_PASSES: usize = 8;
-/// Looks for frames that find none after a full batch, before a worker sleeps: about as long as it takes to wake one up.
-const N_EAGER_LOOKS: u8 = 16;
 /// Passes that empty full rings.
 const N_CLOSE_PASSES: usize = 8;
 
@@ -126,13 +125,12 @@ pub(crate) struct Worker {
     shapers: shape::Shapers,
     drops: Drops,
     timing: Timing,
-    /// Looks that may find nothing before the worker sleeps.
-    eager: u8,
     /// Frames wait in an inbox.
     backlog: bool,
     /// When counters are to be reported, if anything has happened since the last time.
     idle_due: Option<Instant>,
     last_idle: Instant,
+    patience: patience::Patience,
     stopping: bool,
 }
 
@@ -150,10 +148,10 @@ impl Worker {
             shapers: shape::Shapers::default(),
             drops: Drops::default(),
             timing: Timing::new(now),
-            eager: 0,
             backlog: false,
             idle_due: None,
             last_idle: now,
+            patience: patience::Patience::default(),
             stopping: false,
         }
     }
@@ -184,24 +182,45 @@ impl Worker {
         }
     }
 
-    /// Sleeps until something happens, or merely looks when there is work left.
+    /// Sleeps until something happens, or merely looks when there is work left. Before a sleep it looks for a while if
+    /// sleeps have been short.
     fn wait(&mut self, events: &mut [EpollEvent]) -> usize {
-        let spins = self.setup.poll == Poll::Always || self.eager > 0;
-        let timeout = if self.backlog || spins { EpollTimeout::ZERO } else { self.timeout() };
+        if self.backlog || self.setup.poll == Poll::Always {
+            return self.look(events);
+        }
+        let begin = self.setup.clock.now();
+        let window = self.patience.window();
+        while self.setup.clock.now().saturating_since(begin) < window {
+            let n = self.look(events);
+            if n > 0 || self.setup.inbound.iter().any(Inbound::has_some) {
+                return n;
+            }
+            // Whoever is to send the next frame may be waiting for this core.
+            std::thread::yield_now();
+        }
+        let timeout = self.timeout();
         if timeout != EpollTimeout::ZERO {
             self.setup.waker.sleep();
         }
         // Between the look at the rings and the sleep a hand-over finds the worker marked as asleep and wakes it.
         let timeout =
             if self.setup.inbound.iter().any(Inbound::has_some) { EpollTimeout::ZERO } else { timeout };
-        let started = spins.then(netio::clock::ticks);
         // An error can only be EINTR here: the next round waits again.
         let n = self.setup.epoll.wait(events, timeout).unwrap_or(0);
-        if let (0, Some(started)) = (n, started) {
-            self.eager = self.eager.saturating_sub(1);
+        self.setup.waker.awake();
+        if timeout != EpollTimeout::ZERO {
+            self.patience.slept(self.setup.clock.now().saturating_since(begin));
+        }
+        n
+    }
+
+    /// What is ready now; time spent for nothing is told apart from work.
+    fn look(&mut self, events: &mut [EpollEvent]) -> usize {
+        let started = netio::clock::ticks();
+        let n = self.setup.epoll.wait(events, EpollTimeout::ZERO).unwrap_or(0);
+        if n == 0 {
             self.timing.spun += netio::clock::ticks().saturating_sub(started);
         }
-        self.setup.waker.awake();
         n
     }
 
