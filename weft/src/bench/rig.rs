@@ -123,7 +123,13 @@ impl Rig {
             if replies.last().is_some_and(is_last) {
                 return Ok(replies);
             }
-            let wait = until.saturating_since(self.clock.now());
+            // Long replies are made a part at a time, whenever the switch has nothing else to do.
+            let now = self.clock.now();
+            if self.switch.poll_timeout().is_some_and(|due| due <= now) {
+                self.switch.handle_timeout(now);
+                continue;
+            }
+            let wait = until.saturating_since(now);
             let event = self.inbox.recv_timeout(wait).context("the worker does not answer")?;
             self.handle(event);
         }
