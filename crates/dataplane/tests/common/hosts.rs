@@ -36,7 +36,7 @@ pub enum Kind {
 pub struct Host {
     pub ns: Namespace,
     /// Where the monitor's tap is.
-    _behind: Option<Namespace>,
+    behind: Option<Namespace>,
 }
 
 fn namespace(what: &str) -> Namespace {
@@ -103,7 +103,15 @@ impl Host {
             n.add_address("eth0", IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last as u16]), 64).await?;
             n.set_up("eth0").await
         });
-        Self { ns, _behind: behind }
+        Self { ns, behind }
+    }
+
+    /// Deletes the device that the port is made of.
+    pub fn lose_interface(&self) {
+        match &self.behind {
+            Some(monitor) => netlink(monitor, async |n| n.delete("vm0").await),
+            None => netlink(&self.ns, async |n| n.delete("eth0").await),
+        }
     }
 }
 
