@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use dataplane::{Stage, StageCounters};
 use openflow::text::parse_flow;
 use openflow::{Action, FlowMod, Instruction, PortNo};
 use serde::Serialize;
@@ -66,12 +67,41 @@ struct Outcome {
     cache_hit_share: Option<f64>,
     /// Allocations while it was measured, of all threads.
     allocations: u64,
+    /// What the stages cost, in the order in which frames pass them.
+    stages: Vec<StageCost>,
     /// Flow mods while it was measured.
     flow_mods: u64,
     /// Bytes of an entry of the cache, which depend on what the flows look at.
     cache_entry_bytes: usize,
     /// Frames compared with the oracle, all alike.
     compared: usize,
+}
+
+/// What a stage costs, from one round in many.
+#[derive(Debug, Serialize)]
+struct StageCost {
+    stage: &'static str,
+    /// Ticks of the time-stamp counter, spread over all frames.
+    cycles_per_frame: f64,
+    /// Frames that passed the stage, of all.
+    share: f64,
+}
+
+/// The stages between two moments; those that no frame passed are left out.
+fn stage_costs(before: &StageCounters, after: &StageCounters) -> Vec<StageCost> {
+    let grown = before.iter().zip(after.iter()).map(|((_, before), (stage, after))| {
+        (stage, (after.frames - before.frames) as f64, (after.ticks - before.ticks) as f64)
+    });
+    let grown: Vec<_> = grown.collect();
+    let all =
+        grown.iter().find(|(stage, ..)| *stage == Stage::Rx).map_or(1.0, |(_, frames, _)| frames.max(1.0));
+    let passed = grown.into_iter().filter(|(_, frames, _)| *frames > 0.0);
+    let cost = |(stage, frames, ticks): (Stage, f64, f64)| StageCost {
+        stage: stage.name(),
+        cycles_per_frame: ticks / all,
+        share: frames / all,
+    };
+    passed.map(cost).collect()
 }
 
 /// Reads, compares, measures, compares again, prints.
@@ -96,6 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     rig.replay(true)?;
     let cold = rig.measure(time)?;
     std::thread::sleep(Duration::from_secs_f64(args.warm));
+    let stages = rig.stages();
     let (steady, flow_mods) = match args.flow_mod_every {
         None => (rig.measure(time)?, 0),
         Some(every) => {
@@ -105,10 +136,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             (steady, churn.finish(&mut rig)?)
         }
     };
+    let stages = stage_costs(&stages, &rig.stages());
     rig.replay(false)?;
     compared += judge.compare(&mut rig).context("after the measurement")?;
 
     let outcome = Outcome {
+        stages,
         flow_mods,
         cache_entry_bytes: rig.cache_entry_bytes(),
         ..outcome(args, (&frames, &flows), (&cold, &steady), compared)
@@ -134,6 +167,7 @@ fn outcome(
         cycles_per_frame: steady.cycles_per_frame(),
         cache_hit_share: steady.cache_hit_share(),
         allocations: steady.allocations,
+        stages: Vec::new(),
         flow_mods: 0,
         cache_entry_bytes: 0,
         compared,
@@ -158,6 +192,8 @@ fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
         outcome.cycles_per_frame,
         outcome.allocations,
     );
+    let stages = outcome.stages.iter().map(|s| format!("{} {:.0}", s.stage, s.cycles_per_frame));
+    println!("cycles a frame by stage: {}", stages.collect::<Vec<_>>().join(", "));
     if outcome.flow_mods > 0 {
         println!("{} flow mods meanwhile", outcome.flow_mods);
     }

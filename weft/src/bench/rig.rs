@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use dataplane::{Clock, Config, Dataplane, EngineId, Event, Poll};
+use dataplane::{Clock, Config, Dataplane, EngineId, Event, Poll, StageCounters};
 use openflow::{
     FlowMod, FlowStats, FlowStatsRequest, Message, MultipartRequest, PortDesc, PortNo, Reply, Request, Xid,
 };
@@ -227,6 +227,15 @@ impl Rig {
     /// Bytes of an entry of the cache.
     pub fn cache_entry_bytes(&self) -> usize {
         self.switch.cache_entry_bytes()
+    }
+
+    /// What the stages of frames cost since the start, in the rounds that were timed.
+    pub fn stages(&self) -> StageCounters {
+        let mut all = StageCounters::default();
+        for (_, stages) in self.dataplane.worker_stats().iter().flat_map(|worker| &worker.stages) {
+            all += *stages;
+        }
+        all
     }
 
     /// Measures while frames are replayed.

@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports; and `bench peers`.
+//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports; `bench peers` and `bench stages`.
 
 pub mod peers;
+mod stages;
 
 use anyhow::{Result, bail};
 
@@ -21,12 +22,16 @@ pub struct Args {
 enum Other {
     /// Weft and its rivals (Open vSwitch with DPDK, Open vSwitch on taps, Linux bridge) in turn, held to the promises.
     Peers(peers::Args),
+    /// The cost of a frame stage by stage, as a table and a picture.
+    Stages(stages::Args),
 }
 
 /// Runs the chosen benches one after the other, in the bench profile.
 pub fn run(args: &Args) -> Result<()> {
-    if let Some(Other::Peers(args)) = &args.other {
-        return peers::run(args);
+    match &args.other {
+        Some(Other::Peers(args)) => return peers::run(args),
+        Some(Other::Stages(args)) => return stages::run(args),
+        None => {}
     }
     let metadata = Metadata::load()?;
     let benches: Vec<(&str, &str)> = metadata

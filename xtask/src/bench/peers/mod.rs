@@ -8,6 +8,7 @@ mod datapath;
 mod fetch;
 mod figures;
 mod frames;
+pub mod measured;
 mod ours;
 mod ovs;
 mod paths;
@@ -29,6 +30,7 @@ use crate::{debian, shell};
 use datapath::Plan;
 use fetch::Dpdk;
 use figures::Figure;
+use measured::machine;
 use rival::Times;
 
 /// Programs of a run, by Debian's package.
@@ -47,7 +49,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Seed of the workloads: another makes others of the same kinds.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = measured::SEED)]
     seed: u64,
     /// The binary to measure, instead of a release build made now.
     #[arg(long, value_name = "FILE")]
@@ -175,17 +177,4 @@ fn print(args: &Args, machine: &str, figures: &[Figure]) -> Result<()> {
         .collect::<Result<_>>()?;
     println!("{}", serde_json::json!({ "machine": machine, "figures": rows }));
     Ok(())
-}
-
-/// What the figures were measured on, and how busy that was at the start.
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let models = || cpus.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = models().next().map_or("unknown processor", |(_, model)| model);
-    let load = read("/proc/loadavg");
-    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
-    let mood = if load < 0.5 { "quiet" } else { "BUSY with other work: figures are no claims" };
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{} cores of {model}, Linux {}, load {load:.1}: {mood}", models().count(), kernel.trim())
 }
