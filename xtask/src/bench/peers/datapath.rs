@@ -1,7 +1,7 @@
 //! The datapath, ours and the rival's in turn.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -154,9 +154,4 @@ pub fn cache_entry(plan: &Plan) -> Result<f64> {
     let files = write(plan, Case::Acl)?;
     let short = Times { steady: std::time::Duration::from_millis(300), ..plan.times };
     Ok(ours::datapath(&plan.weft, &files, Manner::Usual, short)?.cache_entry_bytes as f64)
-}
-
-/// Where a run keeps its files: short, as the paths of sockets must be.
-pub fn temporary(pid: u32) -> PathBuf {
-    Path::new(&std::env::temp_dir()).join(format!("weft-peers-{pid}"))
 }

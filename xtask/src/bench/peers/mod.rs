@@ -93,8 +93,7 @@ fn run_outside(args: &Args) -> Result<()> {
             Metadata::load()?.target_directory.join("release/weft")
         }
     };
-    let dir = Temporary(datapath::temporary(std::process::id()));
-    std::fs::create_dir_all(&dir.0).with_context(|| format!("cannot make {}", dir.0.display()))?;
+    let dir = sandbox::Temporary::new()?;
     let mut words = vec!["bench".to_owned(), "peers".to_owned(), format!("--seed={}", args.seed)];
     words.extend([format!("--inside={}", dir.0.display()), format!("--weft={}", weft.display())]);
     words.extend(args.quick.then(|| "--quick".to_owned()));
@@ -109,18 +108,6 @@ fn run_outside(args: &Args) -> Result<()> {
     let status = sandbox::run(&words, &[("WEFT_RIVALS".to_owned(), rivals.display().to_string())])?;
     ensure!(status.success(), "the comparison ended with {status}");
     Ok(())
-}
-
-/// A folder that goes with the run.
-#[derive(Debug)]
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("cannot remove {}: {error}", self.0.display());
-        }
-    }
 }
 
 fn run_inside(args: &Args, dir: &Path) -> Result<()> {

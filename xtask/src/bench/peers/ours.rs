@@ -77,7 +77,12 @@ impl Switch {
         command.args(["switch", "--fail-mode", "standalone", "--listen", "ptcp:6654"]);
         command.env("WEFT_RUN_DIR", dir.join("run-many"));
         for port in 1..=n_ports {
-            run(&["ip", "netns", "add", &format!("w{port}")])?;
+            let namespace = format!("w{port}");
+            run(&["ip", "netns", "add", &namespace])?;
+            // Hosts that look for routers are not idle.
+            let quiet = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; \
+                         echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6";
+            run(&["ip", "netns", "exec", &namespace, "sh", "-c", quiet])?;
             command.arg("--port").arg(format!("{port}=netns:w{port}/e0"));
         }
         let mut daemon = Daemon::start(&mut command, &dir.join("weft-many.log"))?;
@@ -85,6 +90,8 @@ impl Switch {
             .until("a switch that answers", 30, || run(&["ovs-ofctl", "-O", "OpenFlow13", "show", LISTEN]))?;
         for port in 1..=n_ports {
             let namespace = format!("w{port}");
+            let there = || run(&["ip", "-n", &namespace, "link", "show", "e0"]);
+            daemon.until("the interface of a port", 30, there)?;
             run(&["ip", "-n", &namespace, "address", "add", &format!("10.8.0.{port}/24"), "dev", "e0"])?;
             run(&["ip", "-n", &namespace, "link", "set", "e0", "up"])?;
         }

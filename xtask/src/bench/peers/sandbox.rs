@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -62,6 +63,42 @@ pub fn arrive() -> Result<()> {
     Ok(())
 }
 
+/// The folder of a run; goes with it.
+#[derive(Debug)]
+pub struct Temporary(pub PathBuf);
+
+/// What the names of such folders begin with; the process id follows.
+const PREFIX: &str = "weft-peers-";
+
+impl Temporary {
+    /// A new one, with a short path as those of sockets must be; those of runs that were killed are removed.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> Result<Self> {
+        let parent = std::env::temp_dir();
+        for entry in std::fs::read_dir(&parent).context("cannot list temporary folders")?.flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                // Somebody else's is left to them.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let dir = parent.join(format!("{PREFIX}{}", std::process::id()));
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
 /// Huge pages that were added for a run; given back on drop.
 #[derive(Debug)]
 pub struct HugePages {
@@ -92,7 +129,15 @@ impl HugePages {
 
 impl Drop for HugePages {
     fn drop(&mut self) {
-        if std::fs::write(HUGE_PAGES, self.before.to_string()).is_ok() {
+        // What a process that was killed had is free only once the kernel has taken it apart.
+        for _ in 0..100 {
+            let written = std::fs::write(HUGE_PAGES, self.before.to_string());
+            if written.is_err() || count().is_ok_and(|n| n <= self.before) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if count().is_ok_and(|n| n <= self.before) {
             // A note that stays costs the next run nothing.
             let _ = std::fs::remove_file(&self.note);
         }

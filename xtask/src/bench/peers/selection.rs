@@ -175,8 +175,8 @@ fn limit(name: &str, unit: &'static str, ours: f64, most: f64) -> Figure {
 
 fn idle(plan: &Plan, quick: bool) -> Result<Vec<Figure>> {
     let switch = Switch::start(&plan.weft, &plan.dir, 100)?;
-    // Hosts that have just come up look for neighbours and routers for a while.
-    std::thread::sleep(Duration::from_secs(10));
+    // What has just come up settles.
+    std::thread::sleep(Duration::from_secs(3));
     let time = if quick { 5.0 } else { 20.0 };
     let before = switch.cpu()?;
     std::thread::sleep(Duration::from_secs_f64(time));
