@@ -1,8 +1,9 @@
 //! `weft bench` measures and leaves nothing behind. What it must reach is said by `cargo xtask bench`.
 
 use std::fs;
+use std::time::Duration;
 
-use system_tests::{Sandbox, Weft};
+use system_tests::{Sandbox, Weft, wait_until};
 
 #[test]
 fn the_path_bench_carries_tcp_round_trips_and_udp_with_and_without_offloads() {
@@ -67,4 +68,38 @@ fn the_datapath_bench_compares_before_it_measures_and_says_what_is_wrong_with_it
     );
     let refused = weft.run(&["bench", "datapath", "--pcap", &good, "--flows", &good]);
     assert!(!refused.status.success() && refused.stderr.contains("w.flows"), "{}", refused.stderr);
+}
+
+/// Nanoseconds of processor time of a process's workers so far.
+fn worker_time(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+    let workers = tasks.map(|task| task.path()).filter(|task| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("weft-worker"))
+    });
+    let time = |task: std::path::PathBuf| {
+        let text = fs::read_to_string(task.join("schedstat")).expect("a thread has it");
+        text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("a number")
+    };
+    workers.map(time).sum()
+}
+
+#[test]
+fn workers_sleep_unless_told_to_look_always() {
+    let sandbox = Sandbox::enter("poll");
+    let weft = Weft::new(&sandbox);
+    for (name, options, looks) in [("s1", &[][..], false), ("s2", &["--poll", "always"], true)] {
+        let args = [&["switch", "--name", name, "--dpid", "1", "--workers", "1"], options].concat();
+        let switch = weft.spawn("switch", &args);
+        let socket = sandbox.run_dir().join(format!("{name}.sock"));
+        wait_until(Duration::from_secs(15), "the switch to run", || socket.exists());
+        let pid = switch.pid();
+        let start = worker_time(pid);
+        if looks {
+            let enough = || worker_time(pid) - start > 100_000_000;
+            wait_until(Duration::from_secs(30), "a worker to look for frames all the time", enough);
+        } else {
+            std::thread::sleep(Duration::from_secs(1));
+            assert!(worker_time(pid) - start < 20_000_000, "a worker with nothing to do works");
+        }
+    }
 }

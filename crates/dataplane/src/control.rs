@@ -20,7 +20,7 @@ use crate::{Clock, Drops, Engine, EngineId, Event, Order, PortFailure, QueueCoun
 /// When workers look for frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Poll {
-    /// They sleep while there are none, and look a few times more only after a full batch.
+    /// They sleep while there are none, and look for a few microseconds before that if sleeps have been short.
     #[default]
     Adaptive,
     /// Always: a core for each worker.

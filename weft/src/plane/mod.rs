@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use dataplane::{
-    Clock, Config, Dataplane, Drops, Engine, EngineId, Event, PortFailure, QueueCounters, WorkerStats,
+    Clock, Config, Dataplane, Drops, Engine, EngineId, Event, Poll, PortFailure, QueueCounters, WorkerStats,
 };
 use netio::{OpenOptions, PortCounters, PortInfo, PortKind, PortSpec};
 use packet::PortNo;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vswitch::PortQueues;
+
+use crate::service::worker_count;
 
 use links::Links;
 
@@ -118,22 +120,40 @@ pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get().min(4))
 }
 
+/// What a daemon is told of its workers.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct WorkerArgs {
+    /// Worker threads; by default as many as there are cores, at most four.
+    #[arg(long, value_parser = worker_count)]
+    workers: Option<usize>,
+    /// When workers look for frames: adaptive sleeps when there are none, always takes a core for each worker.
+    #[arg(long, value_enum, default_value = "adaptive")]
+    poll: PollArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum PollArg {
+    Adaptive,
+    Always,
+}
+
 impl Plane {
     /// Starts the workers.
     pub fn start(n_workers: usize) -> anyhow::Result<Self> {
-        Self::start_with(n_workers, false)
+        Self::start_with(Config { n_workers, ..Config::default() }, false)
     }
 
     /// Starts the workers of a daemon: the taps it makes survive its crash, with the addresses that containers have
     /// given them, and its successor attaches to them again. A clean end removes them.
-    pub fn start_daemon(n_workers: usize) -> anyhow::Result<Self> {
-        Self::start_with(n_workers, true)
+    pub fn start_daemon(args: WorkerArgs) -> anyhow::Result<Self> {
+        let n_workers = args.workers.unwrap_or_else(default_workers);
+        let poll = if args.poll == PollArg::Always { Poll::Always } else { Poll::Adaptive };
+        Self::start_with(Config { n_workers, poll }, true)
     }
 
-    fn start_with(n_workers: usize, persistent: bool) -> anyhow::Result<Self> {
+    fn start_with(config: Config, persistent: bool) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
         let sink = shared.clone();
-        let config = Config { n_workers, ..Config::default() };
         let dataplane = Dataplane::start(config, Box::new(move |event| sink.deliver(event)))?;
         Ok(Self(Arc::new(Inner { dataplane, persistent, linking: Mutex::new(()), shared })))
     }

@@ -18,8 +18,8 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use crate::observe::workers as observe;
-use crate::plane::{Plane, PortRequest, default_workers};
-use crate::service::{bind_unix, daemon_name, run_dir, serve, signals, worker_count};
+use crate::plane::{Plane, PortRequest, WorkerArgs};
+use crate::service::{bind_unix, daemon_name, run_dir, serve, signals};
 pub use convert::FieldError;
 use convert::PortName;
 use task::Owner;
@@ -51,9 +51,8 @@ struct RunArgs {
     /// A port and what it is, such as lan=tap:lan0 or wan=afpacket:eth1; interfaces name it. May be given many times.
     #[arg(long = "port", value_name = "NAME=SPEC", value_parser = parse_port)]
     ports: Vec<(String, PortSpec)>,
-    /// Number of worker threads.
-    #[arg(long, value_name = "N", value_parser = worker_count)]
-    workers: Option<usize>,
+    #[command(flatten)]
+    workers: WorkerArgs,
 }
 
 fn parse_port(text: &str) -> Result<(String, PortSpec), String> {
@@ -375,7 +374,7 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let n_ports = args.ports.len();
     let told_to_stop = signals()?;
-    let plane = Plane::start_daemon(args.workers.unwrap_or_else(default_workers))?;
+    let plane = Plane::start_daemon(args.workers)?;
     let config = config.map(|config| api::Router { name: name.clone(), ..config });
     let spec = RouterSpec { name: name.clone(), ports: args.ports, config, run_dir: Some(run_dir()?) };
     let handle = start(spec, plane).await?;

@@ -12,8 +12,8 @@ use vswitch::FailMode;
 use super::packet_in::{self, RateArg};
 use super::{ChannelConfig, SwitchHandle, SwitchSpec, Target, start};
 use crate::channel::{self, TlsFiles};
-use crate::plane::{Plane, default_workers};
-use crate::service::{daemon_name, log_to_stderr, run_dir, signals, worker_count};
+use crate::plane::{Plane, WorkerArgs};
+use crate::service::{daemon_name, log_to_stderr, run_dir, signals};
 
 /// One switch as a daemon.
 #[derive(Debug, clap::Args)]
@@ -58,9 +58,8 @@ pub struct Args {
     /// Versions of OpenFlow to speak, named as in ovs-vsctl: OpenFlow10, OpenFlow13, OpenFlow14; by default all of them.
     #[arg(long, value_delimiter = ',', value_name = "VERSION")]
     protocols: Vec<Version>,
-    /// Worker threads; by default as many as there are cores, at most four.
-    #[arg(long, value_parser = worker_count)]
-    workers: Option<usize>,
+    #[command(flatten)]
+    workers: WorkerArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -137,7 +136,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             tls: args.tls.load()?,
             run_dir: Some(run_dir()?),
         };
-        let plane = Plane::start_daemon(args.workers.unwrap_or_else(default_workers))?;
+        let plane = Plane::start_daemon(args.workers)?;
         let handle = start(spec, plane).await?;
         let added = tokio::select! {
             added = add_ports(&handle, &args.ports) => added,
