@@ -1,29 +1,24 @@
-//! Flow mods that change the tables under traffic, and nothing that the oracle would see.
+//! Flow mods that change the tables under traffic and leave them as they were.
 
-use openflow::{FlowMod, FlowModCommand, Message, Priority};
+use openflow::{FlowMod, FlowModCommand, Message};
 
 use super::rig::Rig;
 
-/// Adds a twin of one flow after the other, a priority above it and with the same instructions, and takes it out
-/// again: frames of that flow find another entry each time.
+/// Takes one flow after the other out of the tables and puts it back, as routes do that come and go: its frames find
+/// another flow meanwhile, or none.
 pub struct Churn<'a> {
-    flows: Vec<&'a FlowMod>,
+    flows: &'a [FlowMod],
     next: usize,
     n_mods: u64,
-    /// The twin that is in the tables.
-    twin: Option<FlowMod>,
+    /// The flow that is not in the tables.
+    missing: Option<&'a FlowMod>,
 }
 
 impl<'a> Churn<'a> {
-    /// Over the flows that have room above them.
+    /// Over all flows but the last, which may be the one for all other frames.
     pub fn new(flows: &'a [FlowMod]) -> Self {
-        let room = |flow: &&FlowMod| {
-            let same = |other: &FlowMod| other.table == flow.table && other.matches == flow.matches;
-            flow.priority.0 < u16::MAX && flows.iter().filter(|other| same(other)).count() == 1
-        };
-        // A sample: the check above is quadratic.
-        let step = flows.len().div_ceil(256);
-        Self { flows: flows.iter().step_by(step).filter(room).collect(), next: 0, n_mods: 0, twin: None }
+        let all_but_last = flows.split_last().map_or(flows, |(_, rest)| rest);
+        Self { flows: all_but_last, next: 0, n_mods: 0, missing: None }
     }
 
     /// One flow mod.
@@ -31,16 +26,16 @@ impl<'a> Churn<'a> {
     /// # Errors
     /// When it is refused.
     pub fn step(&mut self, rig: &mut Rig) -> anyhow::Result<()> {
-        self.n_mods += 1;
-        if let Some(twin) = self.twin.take() {
-            let gone = FlowMod { command: FlowModCommand::DeleteStrict, ..twin };
-            return rig.submit(Message::FlowMod(gone));
+        if let Some(flow) = self.missing.take() {
+            self.n_mods += 1;
+            return rig.submit(Message::FlowMod(flow.clone()));
         }
-        let Some(flow) = self.flows.get(self.next % self.flows.len().max(1)) else { return Ok(()) };
-        let twin = FlowMod { priority: Priority(flow.priority.0 + 1), ..(*flow).clone() };
-        self.next += 1;
-        self.twin = Some(twin.clone());
-        rig.submit(Message::FlowMod(twin))
+        let Some(flow) = self.flows.get(self.next) else { return Ok(()) };
+        self.n_mods += 1;
+        // A prime, so that neighbours in the file do not follow each other.
+        self.next = (self.next + 7_919) % self.flows.len();
+        self.missing = Some(flow);
+        rig.submit(Message::FlowMod(FlowMod { command: FlowModCommand::DeleteStrict, ..flow.clone() }))
     }
 
     /// Leaves the tables as they were; returns how many flow mods there were.
@@ -48,7 +43,7 @@ impl<'a> Churn<'a> {
     /// # Errors
     /// When the last one is refused.
     pub fn finish(mut self, rig: &mut Rig) -> anyhow::Result<u64> {
-        if self.twin.is_some() {
+        if self.missing.is_some() {
             self.step(rig)?;
         }
         rig.barrier()?;
