@@ -8,6 +8,7 @@ mod frames;
 mod function;
 mod harness;
 mod lab;
+mod observe;
 mod offload;
 mod openflow;
 mod queues;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lookup::Index;
 use openflow::{Cookie, Instruction, Match, PortNo, Priority, TableId};
-use packet::{Frame, Instant, Pool};
+use packet::{Frame, Instant, Outputs, Pool};
 
 use crate::datapath::{Datapath, OrderKind, ReportKind};
 use crate::extract::extract;
@@ -73,6 +73,69 @@ pub struct Trace {
     pub outcomes: Vec<TraceOutcome>,
 }
 
+/// What became of a frame on a worker, its entries by their numbers: see [`Switch::explain`](crate::Switch::explain).
+#[derive(Clone, Debug)]
+pub struct Followed {
+    in_port: PortNo,
+    fields: Match,
+    visits: Vec<(u8, Option<Index>)>,
+    outcomes: Vec<TraceOutcome>,
+}
+
+impl Followed {
+    /// Nothing yet, of this frame.
+    fn of(frame: &Frame) -> Self {
+        let in_port = frame.meta.in_port;
+        let mut key = [0; N_WORDS];
+        let fields = match extract(frame, in_port, Depth::All, &mut key) {
+            Ok(_) => key::describe(&key, in_port),
+            Err(_) => Match::new(),
+        };
+        Self { in_port, fields, visits: Vec::new(), outcomes: Vec::new() }
+    }
+
+    /// With words for the entries.
+    pub(crate) fn tell(self, describe: &dyn Fn(Index) -> Option<TraceEntry>) -> Trace {
+        let table = |(table, entry): (u8, Option<Index>)| TraceTable {
+            table: TableId(table),
+            entry: entry.and_then(describe),
+        };
+        Trace {
+            in_port: self.in_port,
+            fields: self.fields,
+            tables: self.visits.into_iter().map(table).collect(),
+            outcomes: self.outcomes,
+        }
+    }
+}
+
+impl Datapath {
+    /// Processes one frame by itself, as [`process`](Self::process) does, and tells what became of it. What was counted
+    /// before becomes a report: this is for one frame among many.
+    pub fn follow(&mut self, now: Instant, frame: Frame, pool: &mut Pool, out: &mut Outputs) -> Followed {
+        self.handle_idle(now);
+        let mut this = Followed::of(&frame);
+        let (n_reports, n_sent) = (self.side.reports.len(), out.len());
+        self.process(now, &mut vec![frame], pool, out);
+        this.visits = self.programs.visited().collect();
+        let sent = out.iter().skip(n_sent);
+        this.outcomes
+            .extend(sent.map(|(port, frame)| TraceOutcome::Output { port: *port, frame: frame.to_vec() }));
+        for report in self.side.reports.iter().skip(n_reports) {
+            if let ReportKind::Punt(punted) = &report.0 {
+                this.outcomes.push(TraceOutcome::Controller {
+                    reason: punted.punt.reason,
+                    table: TableId(punted.punt.table),
+                    frame: punted.data.clone(),
+                });
+            }
+        }
+        let dropped = self.side.drops.iter().filter(|(_, n)| *n > 0);
+        this.outcomes.extend(dropped.map(|(reason, _)| TraceOutcome::Drop(reason)));
+        this
+    }
+}
+
 /// Follows a frame through a snapshot: with a worker of its own, so that what it tells is what a worker does.
 pub(crate) fn trace(
     now: Instant,
@@ -81,52 +144,18 @@ pub(crate) fn trace(
     (in_port, bytes): (PortNo, &[u8]),
     describe: &dyn Fn(Index) -> Option<TraceEntry>,
 ) -> Trace {
-    let mut this = Trace { in_port, fields: Match::new(), tables: Vec::new(), outcomes: Vec::new() };
     let mut pool = Pool::default();
     let Some(mut frame) = pool.frame_from(bytes) else {
-        this.outcomes.push(TraceOutcome::Drop(DropReason::TooLong));
-        return this;
+        let outcomes = vec![TraceOutcome::Drop(DropReason::TooLong)];
+        return Trace { in_port, fields: Match::new(), tables: Vec::new(), outcomes };
     };
     frame.meta.in_port = in_port;
-    this.read(&frame);
     let mut worker = Datapath::new(snapshot.clone(), 0, snapshot.options.secret);
     let mut out = Vec::new();
     for &station in learned {
         worker.handle_order(now, Order(OrderKind::Learned(station)), &mut pool, &mut out);
     }
-    worker.process(now, &mut vec![frame], &mut pool, &mut out);
-    this.tables = worker
-        .programs
-        .visited()
-        .map(|(table, entry)| TraceTable { table: TableId(table), entry: entry.and_then(describe) })
-        .collect();
-    worker.handle_idle(now);
-    let sent = out.iter().map(|(port, frame)| TraceOutcome::Output { port: *port, frame: frame.to_vec() });
-    this.outcomes.extend(sent);
-    while let Some(report) = worker.poll_report() {
-        match report.0 {
-            ReportKind::Punt(punted) => this.outcomes.push(TraceOutcome::Controller {
-                reason: punted.punt.reason,
-                table: TableId(punted.punt.table),
-                frame: punted.data,
-            }),
-            ReportKind::Counters(counted) => {
-                let dropped = counted.drops.iter().filter(|(_, n)| *n > 0);
-                this.outcomes.extend(dropped.map(|(reason, _)| TraceOutcome::Drop(reason)));
-            }
-            ReportKind::Done { .. } | ReportKind::Learned(_) => {}
-        }
-    }
-    this
-}
-
-impl Trace {
-    fn read(&mut self, frame: &Frame) {
-        let mut key = [0; N_WORDS];
-        if extract(frame, self.in_port, Depth::All, &mut key).is_ok() {
-            self.fields = key::describe(&key, self.in_port);
-        }
-    }
+    worker.follow(now, frame, &mut pool, &mut out).tell(describe)
 }
 
 impl fmt::Display for Trace {

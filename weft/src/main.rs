@@ -55,6 +55,8 @@ enum Command {
     Ofctl(ofctl::Args),
     /// Watch switches and routers at work: rates, cache, drops, cycles, workers.
     Top(observe::top::Args),
+    /// Write frames of a port or flow as a pcapng capture, to a file or to `tshark -r -`.
+    Mirror(observe::mirror_command::Args),
     #[command(flatten)]
     Switchctl(switchd::ClientCommand),
     #[command(flatten)]
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::run(command),
         Command::Ofctl(args) => ofctl::run(args),
         Command::Top(args) => observe::top::run(args),
+        Command::Mirror(args) => observe::mirror_command::run(args),
         Command::Switchctl(command) => switchd::run_client(command),
         Command::Lab(command) => lab::run(command),
     };

@@ -1,18 +1,20 @@
 //! A typed client of the API: HTTP/1.1 over a unix socket or TCP, one connection a request.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
 
 use crate::{
     Chain, Flow, FlowAdd, Function, Health, Host, Link, Network, Port, PortAdd, PortQueues, Problem, Router,
@@ -248,6 +250,60 @@ impl Client {
         let bytes = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(failed)?.to_bytes();
         connection.abort();
         Ok((status, bytes))
+    }
+
+    /// `GET path`, whose answer is handed out as it comes, without a limit of time or size, until it ends or `take`
+    /// wants no more.
+    pub async fn download(&self, path: &str, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+        let method = Method::GET;
+        let failed = |e: Box<dyn std::error::Error + Send + Sync>| self.http_error(&method, path, e);
+        let (answer, connection) = match &self.server {
+            Server::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|e| self.connect_error(e))?;
+                self.begin(stream, "localhost", path).await?
+            }
+            Server::Tcp(host) => {
+                let stream = TcpStream::connect(host).await.map_err(|e| self.connect_error(e))?;
+                self.begin(stream, host, path).await?
+            }
+        };
+        let status = answer.status();
+        if !status.is_success() {
+            let body =
+                Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(failed)?.to_bytes();
+            return Err(problem_of(status, &body).into());
+        }
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| failed(e.into()))?;
+            if let Some(piece) = frame.data_ref()
+                && take(piece).is_break()
+            {
+                break;
+            }
+        }
+        connection.abort();
+        Ok(())
+    }
+
+    async fn begin<S>(
+        &self,
+        stream: S,
+        host: &str,
+        path: &str,
+    ) -> Result<(hyper::Response<Incoming>, JoinHandle<hyper::Result<()>>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let failed = |e| self.http_error(&Method::GET, path, e);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| failed(e.into()))?;
+        let connection = tokio::spawn(connection);
+        let request = Request::get(path).header(header::HOST, host).body(Full::new(Bytes::new()));
+        let request = request.map_err(|e| failed(e.into()))?;
+        let answer = sender.send_request(request).await.map_err(|e| failed(e.into()))?;
+        Ok((answer, connection))
     }
 
     fn connect_error(&self, source: std::io::Error) -> ClientError {

@@ -12,6 +12,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use packet::{PoolStats, PortNo};
 use vswitch::PortQueues;
 
+use crate::capture::{self, Copied, MirrorSpec, Sample, SampleSpec, Watch};
 use crate::monitor::Monitor;
 use crate::table::{PortKey, Target};
 use crate::worker::{Beyond, Command, NewPort, Setup, Shape, Sink, Waker, Worker, rings};
@@ -487,6 +488,26 @@ impl Dataplane {
             sum += drops;
         }
         sum
+    }
+
+    /// Copies frames of an engine as they come in and leave, until the watch is dropped. Frames that are on their way
+    /// when the call returns are among them.
+    pub fn mirror(&self, engine: EngineId, spec: &MirrorSpec) -> Watch<Copied> {
+        let (watch, mirrors) = capture::mirror(engine, spec, self.workers.len());
+        for (worker, mirror) in self.workers.iter().zip(mirrors) {
+            worker.send(Command::Mirror(mirror));
+        }
+        watch
+    }
+
+    /// Follows some of the frames that come in by an engine's ports, until the watch is dropped. Only switches tell what
+    /// became of them.
+    pub fn sample(&self, engine: EngineId, spec: &SampleSpec) -> Watch<Sample> {
+        let (watch, samplers) = capture::sampler(engine, spec, self.workers.len());
+        for (worker, sampler) in self.workers.iter().zip(samplers) {
+            worker.send(Command::Sample(sampler));
+        }
+        watch
     }
 
     /// What each worker has to say of itself.

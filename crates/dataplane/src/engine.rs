@@ -1,6 +1,6 @@
 //! What an engine's worker half looks like from here.
 
-use packet::{Batch, Instant, Outputs, Pool};
+use packet::{Batch, Frame, Instant, Outputs, Pool};
 
 use crate::{Stage, StageWatch};
 
@@ -41,6 +41,18 @@ pub trait Engine: Send {
         watch.lap(Stage::Forward, n);
     }
 
+    /// Processes one frame by itself and tells what became of it, if the engine can.
+    fn follow(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) -> Option<vswitch::Followed> {
+        self.process(now, &mut vec![frame], pool, out);
+        None
+    }
+
     /// Obeys the owner. An order for another kind of engine is ignored.
     fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs);
 
@@ -73,6 +85,16 @@ impl Engine for vswitch::Datapath {
         watch: &mut StageWatch<'_>,
     ) {
         self.process_timed(now, batch, pool, out, &mut |stage, n| watch.lap(stage.into(), n));
+    }
+
+    fn follow(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) -> Option<vswitch::Followed> {
+        Some(self.follow(now, frame, pool, out))
     }
 
     fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs) {

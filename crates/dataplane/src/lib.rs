@@ -7,6 +7,7 @@
 //!
 //! This crate carries frames, orders and reports. It must never know what is in them.
 
+mod capture;
 mod clock;
 mod control;
 mod drops;
@@ -18,6 +19,7 @@ mod stages;
 mod table;
 mod worker;
 
+pub use capture::{Copied, Direction, MirrorSpec, Sample, SampleSpec, Selection, Watch};
 pub use clock::Clock;
 pub use control::{Config, Dataplane, Error, Poll, boxed};
 pub use drops::{Drop, Drops};

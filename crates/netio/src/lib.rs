@@ -14,6 +14,7 @@ pub mod mem;
 pub mod netns;
 mod open;
 pub mod pcap;
+pub mod pcapng;
 mod port;
 mod spec;
 mod sys;

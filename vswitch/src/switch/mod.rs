@@ -17,7 +17,9 @@ use crate::fdb::Learned;
 use crate::injection::{Injection, Load};
 use crate::limit::PacketInLimit;
 use crate::snapshot::{Options, Publisher};
-use crate::{CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Order, Report, SwitchConfig, Trace};
+use crate::{
+    CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Followed, Order, Report, SwitchConfig, Trace,
+};
 
 mod buffers;
 mod bundles;
@@ -404,6 +406,11 @@ impl Switch {
     pub fn trace(&self, now: Instant, in_port: PortNo, frame: &[u8]) -> Trace {
         let describe = |id: Index| self.flows.describe(id);
         crate::trace::trace(now, self.publisher.live(), &self.learned, (in_port, frame), &describe)
+    }
+
+    /// Puts words to what became of a frame on a worker. Entries that went meanwhile have none.
+    pub fn explain(&self, followed: Followed) -> Trace {
+        followed.tell(&|id: Index| self.flows.describe(id))
     }
 
     /// Takes the last effect if it is an error, without anything being published: for tests that must know whether a

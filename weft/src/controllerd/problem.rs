@@ -57,14 +57,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Refuses parameters that a resource does not have: of all of them only these two have any.
+/// Refuses parameters that a resource does not have.
 ///
 /// # Errors
 /// 400 with the name of the parameter.
 pub async fn known_parameters(request: Request, next: axum::middleware::Next) -> Result<Response, Refusal> {
     let uri = request.uri();
     let has = |name: &str| match name {
-        "match" => uri.path().ends_with("/flows"),
+        "match" => uri.path().ends_with("/flows") || uri.path().ends_with("/samples"),
+        "port" | "count" => ["/mirror", "/samples"].iter().any(|end| uri.path().ends_with(end)),
+        "flow" | "direction" | "snaplen" => uri.path().ends_with("/mirror"),
+        "every" => uri.path().ends_with("/samples"),
         "wait" => ["networks", "routers", "functions", "chains"].iter().any(|kind| uri.path().contains(kind)),
         _ => false,
     };

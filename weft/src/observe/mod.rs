@@ -4,6 +4,9 @@
 //! Nodes answer with [`controller_api::Stats`]; everything here is made from that shape, whoever asks.
 
 pub mod metrics;
+pub mod mirror;
+pub mod mirror_command;
+pub mod nodes;
 pub mod top;
 pub mod workers;
 

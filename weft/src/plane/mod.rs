@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use dataplane::{
-    Clock, Config, Dataplane, Drops, Engine, EngineId, Event, Poll, PortFailure, QueueCounters, WorkerStats,
+    Clock, Config, Copied, Dataplane, Drops, Engine, EngineId, Event, MirrorSpec, Poll, PortFailure,
+    QueueCounters, Sample, SampleSpec, Watch, WorkerStats,
 };
 use netio::{OpenOptions, PortCounters, PortInfo, PortKind, PortSpec};
 use packet::PortNo;
@@ -58,6 +59,12 @@ pub struct AddedPort {
 /// The worker threads of this process. Cloning is cheap; they stop with the last clone.
 #[derive(Clone)]
 pub struct Plane(Arc<Inner>);
+
+impl std::fmt::Debug for Plane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Plane")
+    }
+}
 
 struct Inner {
     dataplane: Dataplane,
@@ -264,6 +271,21 @@ impl Plane {
     /// What was dropped between engines and ports.
     pub async fn drops(&self) -> anyhow::Result<Drops> {
         self.blocking(|inner| Ok(inner.dataplane.drops())).await
+    }
+
+    /// Copies frames of an engine until the watch is dropped.
+    pub async fn mirror(&self, id: EngineId, spec: MirrorSpec) -> anyhow::Result<Watch<Copied>> {
+        self.blocking(move |inner| {
+            let watch = inner.dataplane.mirror(id, &spec);
+            inner.dataplane.sync()?;
+            Ok(watch)
+        })
+        .await
+    }
+
+    /// Follows frames through an engine until the watch is dropped.
+    pub async fn sample(&self, id: EngineId, spec: SampleSpec) -> anyhow::Result<Watch<Sample>> {
+        self.blocking(move |inner| Ok(inner.dataplane.sample(id, &spec))).await
     }
 
     /// What each worker has to say of itself.

@@ -17,6 +17,7 @@ use packet::PortNo;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
+use crate::observe::mirror::Known;
 use crate::observe::workers as observe;
 use crate::plane::{Plane, PortRequest, WorkerArgs};
 use crate::service::{bind_unix, daemon_name, run_dir, serve, signals};
@@ -289,6 +290,16 @@ impl RouterHandle {
             stages: observe::stages(self.0.id, &workers),
             workers: observe::workers(&workers),
         })
+    }
+
+    /// Ports as watchers know them.
+    fn known_ports(&self) -> Vec<Known> {
+        let known = |port: &PortState| Known {
+            number: port.name.number,
+            name: port.name.name.clone(),
+            description: port.spec.to_string(),
+        };
+        self.state().ports.iter().map(known).collect()
     }
 
     /// Ports with what they have counted.

@@ -12,8 +12,9 @@ use controller_api::Problem;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::{FieldError, Inner, RouterHandle};
-use crate::controllerd::problem::{Body, Refusal, known_parameters};
+use crate::controllerd::problem::{Body, Query, Refusal, known_parameters};
 use crate::observe::exposition;
+use crate::observe::mirror::Query as MirrorQuery;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 << 20;
@@ -34,6 +35,7 @@ pub fn router(inner: Weak<Inner>) -> Router {
         .route("/api/v1/bindings", get(bindings))
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/stats", get(stats))
+        .route("/api/v1/mirror", get(mirror))
         .route("/metrics", get(metrics))
         .route("/api/v1/ports", get(ports).post(add_port))
         .route("/api/v1/ports/{name}", axum::routing::delete(delete_port))
@@ -153,6 +155,11 @@ async fn drops(State(inner): Shared) -> Answer<Vec<api::Counter>> {
 
 async fn stats(State(inner): Shared) -> Answer<api::Stats> {
     handle(&inner)?.stats().await.map(Json).map_err(internal)
+}
+
+async fn mirror(State(inner): Shared, Query(query): Query<MirrorQuery>) -> Result<Response, Refusal> {
+    let handle = handle(&inner)?;
+    Ok(crate::observe::mirror::answer(&handle.0.plane, handle.0.id, handle.known_ports(), query).await?)
 }
 
 async fn metrics(State(inner): Shared) -> Result<Response, Refusal> {

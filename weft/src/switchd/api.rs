@@ -18,10 +18,13 @@ use vswitch::{Trace, TraceOutcome};
 use super::Client;
 use super::owner::{PortRow, Request, rx_errors, tx_errors};
 use super::queues::{queue_states, queues_of_request, queues_shape};
+use super::samples;
+use crate::controllerd::problem;
 use crate::controllerd::{
     Body, Refusal, flow_of_request, flow_shape, frame_of_request, hex_of, known_parameters,
 };
 use crate::observe::exposition;
+use crate::observe::mirror::{self, Known};
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -41,6 +44,8 @@ pub fn router(client: Client) -> Router {
         .route(&format!("{one}/flows"), get(flows).post(add_flow).delete(del_flows))
         .route(&format!("{one}/drops"), get(drops))
         .route("/api/v1/stats", get(stats))
+        .route("/api/v1/mirror", get(mirror))
+        .route("/api/v1/samples", get(samples))
         .route("/metrics", get(metrics))
         .route("/api/v1/trace", post(trace))
         .fallback(async || Refusal(Problem::not_found("such resource of a switch")))
@@ -224,6 +229,27 @@ async fn stats(State(client): State<Client>) -> Answer<api::Stats> {
     Ok(Json(client.ask(Request::Stats).await?))
 }
 
+/// How watchers know a port.
+pub(super) fn known_port(row: &PortRow) -> Known {
+    Known { number: row.number, name: row.name.clone(), description: row.spec.to_string() }
+}
+
+async fn mirror(
+    State(client): State<Client>,
+    problem::Query(query): problem::Query<mirror::Query>,
+) -> Result<Response, Refusal> {
+    let known = client.ask(Request::Ports).await?.iter().map(known_port).collect();
+    let (plane, engine) = client.ask(Request::Engine).await?;
+    Ok(mirror::answer(&plane, engine, known, query).await?)
+}
+
+async fn samples(
+    State(client): State<Client>,
+    problem::Query(query): problem::Query<samples::Query>,
+) -> Result<Response, Refusal> {
+    Ok(samples::answer(client, query).await?)
+}
+
 async fn metrics(State(client): State<Client>) -> Result<Response, Refusal> {
     let stats = client.ask(Request::Stats).await?;
     Ok(exposition(crate::observe::metrics::text(&[stats])))
@@ -240,7 +266,7 @@ async fn trace(State(client): State<Client>, Body(wanted): Body<api::TraceReques
     Ok(Json(trace_shape(&client.spec.name, &trace)))
 }
 
-fn trace_shape(name: &str, trace: &Trace) -> TraceReply {
+pub(super) fn trace_shape(name: &str, trace: &Trace) -> TraceReply {
     let steps = trace.tables.iter().map(|table| TraceStep {
         table: table.table.0,
         flow: table.entry.as_ref().map(|entry| {

@@ -1,10 +1,11 @@
 //! `weft port`, `weft flows`, `weft trace`: clients of switches, and of whatever else serves the same API.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use controller_api::client::{Client, Server};
-use controller_api::{Port, PortAdd, PortQueues, PortRef, Queue, Rate, TraceRequest};
+use controller_api::client::{Client, Server, escape};
+use controller_api::{Port, PortAdd, PortQueues, PortRef, Queue, Rate, TraceReply, TraceRequest};
 use serde::Serialize;
 
 use super::command::port_arg;
@@ -28,14 +29,30 @@ pub enum ClientCommand {
         #[command(flatten)]
         which: Which,
         /// The port it comes by: number or name.
-        #[arg(long)]
-        port: String,
+        #[arg(long, required_unless_present = "sample")]
+        port: Option<String>,
         /// The frame in hexadecimal, from the destination address on.
-        #[arg(long, conflicts_with = "flow", required_unless_present = "flow")]
+        #[arg(long, conflicts_with = "flow", required_unless_present_any = ["flow", "sample"])]
         frame: Option<String>,
         /// The frame described: tcp,dl_src=..,dl_dst=..,nw_src=..,nw_dst=..,tp_dst=80
         flow: Option<String>,
+        #[command(flatten)]
+        real: RealFrames,
     },
+}
+
+/// Following frames that really pass.
+#[derive(Debug, clap::Args)]
+pub struct RealFrames {
+    /// Follow one in N of the frames that come in, as the switch forwards them.
+    #[arg(long, value_name = "N", conflicts_with_all = ["frame", "flow"], value_parser = clap::value_parser!(u64).range(1..))]
+    sample: Option<u64>,
+    /// End after as many.
+    #[arg(long, value_name = "K", requires = "sample", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Only frames that a flow with this match would get; of several one suffices.
+    #[arg(long = "match", value_name = "MATCH", requires = "sample")]
+    matches: Vec<String>,
 }
 
 /// What to do with ports.
@@ -187,8 +204,12 @@ pub fn run_client(command: ClientCommand) -> anyhow::Result<ExitCode> {
         match command {
             ClientCommand::Port { command } => run_port(command).await?,
             ClientCommand::Flows { which } => show_flows(&which).await?,
-            ClientCommand::Trace { which, port, frame, flow } => {
+            ClientCommand::Trace { which, port, real, .. } if real.sample.is_some() => {
+                follow(&which.one().await?, port.as_deref(), &real, which.json).await?;
+            }
+            ClientCommand::Trace { which, port, frame, flow, .. } => {
                 let found = which.one().await?;
+                let port = port.context("clap wants a port without --sample")?;
                 // The REST API writes SWITCH:PORT, so people do, too.
                 let port = port.strip_prefix(&format!("{}:", found.name)).unwrap_or(&port);
                 let request = TraceRequest { port: PortRef::new(found.name, port), frame, flow };
@@ -198,6 +219,48 @@ pub fn run_client(command: ClientCommand) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Prints what becomes of real frames, as they come.
+async fn follow(found: &Found, port: Option<&str>, real: &RealFrames, json: bool) -> anyhow::Result<()> {
+    let mut path = format!("/api/v1/samples?every={}", real.sample.unwrap_or(1));
+    for (name, value) in [("match", real.matches.join("\n")), ("port", port.unwrap_or_default().to_owned())] {
+        if !value.is_empty() {
+            path += &format!("&{name}={}", escape(&value));
+        }
+    }
+    if let Some(count) = real.count {
+        path += &format!("&count={count}");
+    }
+    let (mut line, mut n, mut failure) = (Vec::new(), 0u64, None);
+    let tell = |piece: &[u8]| {
+        for &byte in piece {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            n += 1;
+            if let Err(error) = print_sample(&line, n, json) {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+            line.clear();
+        }
+        if crate::print::is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    found.client.download(&path, tell).await?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn print_sample(line: &[u8], n: u64, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", std::str::from_utf8(line)?);
+        return Ok(());
+    }
+    let reply: TraceReply = serde_json::from_slice(line)?;
+    println!("Frame {n}");
+    println!("{}", reply.text.trim_end());
+    Ok(())
 }
 
 async fn run_port(command: PortCommand) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ mod owner;
 mod packet_in;
 mod peers;
 mod queues;
+mod samples;
 mod speed;
 mod stats;
 

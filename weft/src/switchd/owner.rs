@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use controller_api::Problem;
-use dataplane::{Clock, EngineId, Event};
+use dataplane::{Clock, EngineId, Event, Sample, SampleSpec, Watch};
 use netio::{PortDrop, PortKind, PortSpec};
 use openflow::{
     AsyncConfig, FlowMod, FlowStats, FlowStatsRequest, Message, MultipartReply, MultipartRequest, PortDesc,
@@ -12,7 +12,9 @@ use openflow::{
 };
 use packet::{MacAddr, PortNo};
 use tokio::sync::{mpsc, oneshot};
-use vswitch::{ConnId, Effect, PortCounters, PortQueues, QueueCounters, Switch, SwitchConfig, Trace};
+use vswitch::{
+    ConnId, Effect, Followed, PortCounters, PortQueues, QueueCounters, Switch, SwitchConfig, Trace,
+};
 
 use super::connection::sleep_until;
 use super::peers::{Burst, Peer, Wake};
@@ -70,6 +72,12 @@ pub enum Request {
     Trace { in_port: PortNo, frame: Vec<u8>, reply: oneshot::Sender<Answer<Trace>> },
     /// Frames dropped.
     Drops(oneshot::Sender<Answer<Vec<(String, u64)>>>),
+    /// Follow frames that come in.
+    Sample { spec: SampleSpec, reply: oneshot::Sender<Answer<Watch<Sample>>> },
+    /// Put words to what became of a frame.
+    Tell { followed: Followed, reply: oneshot::Sender<Answer<Trace>> },
+    /// Where its workers are.
+    Engine(oneshot::Sender<Answer<(Plane, EngineId)>>),
     /// Everything that it counts.
     Stats(oneshot::Sender<Answer<controller_api::Stats>>),
     /// How it goes.
@@ -296,6 +304,16 @@ impl Owner {
             Request::Drops(reply) => {
                 let drops = self.switch.drops();
                 let _ = reply.send(Ok(drops.iter().map(|(reason, n)| (reason.to_string(), n)).collect()));
+            }
+            Request::Sample { spec, reply } => {
+                let watch = self.plane.sample(self.engine, spec).await;
+                let _ = reply.send(watch.map_err(|error| Problem::internal(format!("{error:#}"))));
+            }
+            Request::Tell { followed, reply } => {
+                let _ = reply.send(Ok(self.switch.explain(followed)));
+            }
+            Request::Engine(reply) => {
+                let _ = reply.send(Ok((self.plane.clone(), self.engine)));
             }
             Request::Stats(reply) => {
                 let _ = reply.send(Ok(self.stats().await));

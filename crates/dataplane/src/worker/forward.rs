@@ -61,13 +61,18 @@ impl Worker {
 
     /// Takes `self.batch` through an engine and what comes out to where it leads.
     fn process(&mut self, id: EngineId) {
+        if self.watchers.are_there() {
+            self.copy_in(id);
+        }
         let Some(Some(slot)) = self.engines.get_mut(id.0 as usize) else {
             while let Some(frame) = self.batch.pop() {
                 self.drop_frame(frame, Drop::NoEngine);
             }
             return;
         };
-        if self.timing.on {
+        if self.watchers.are_there() {
+            self.process_watched(id);
+        } else if self.timing.on {
             let mut watch = StageWatch::start(&mut slot.stages);
             slot.engine.process_timed(self.now, &mut self.batch, &mut self.pool, &mut self.out, &mut watch);
         } else {
@@ -84,6 +89,9 @@ impl Worker {
 
     /// Puts `self.out` of an engine where its ports lead.
     pub(super) fn dispatch(&mut self, id: EngineId) {
+        if self.watchers.are_there() {
+            self.copy_out(id);
+        }
         let mut out = std::mem::take(&mut self.out);
         for (port, frame) in out.drain(..) {
             let target = match self.engines.get(id.0 as usize) {

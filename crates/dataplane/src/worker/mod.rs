@@ -9,6 +9,7 @@ mod patience;
 mod ports;
 mod shape;
 mod wake;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -18,6 +19,7 @@ use netio::PortCounters;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use packet::{Batch, Frame, Instant, MAX_BATCH, Outputs, Pool, PoolConfig, PoolStats, PortNo};
 
+use crate::capture::{Mirror, Sampler};
 use crate::stages::Timing;
 use crate::table::{PortKey, Target, Targets};
 use crate::{Clock, Drops, Engine, EngineId, Event, Order, Poll, QueueCounters, StageCounters, WorkerStats};
@@ -61,6 +63,10 @@ pub(crate) enum Command {
     Order(EngineId, Order),
     Counters(EngineId, Sender<Vec<(PortNo, PortCounters)>>),
     QueueCounters(EngineId, Sender<AllQueueCounters>),
+    /// Copies frames for someone from now on.
+    Mirror(Mirror),
+    /// Follows frames for someone from now on.
+    Sample(Sampler),
     Drops(Sender<Drops>),
     Stats(Sender<WorkerStats>),
     PoolStats(Sender<PoolStats>),
@@ -125,6 +131,7 @@ pub(crate) struct Worker {
     shapers: shape::Shapers,
     drops: Drops,
     timing: Timing,
+    watchers: watch::Watchers,
     /// Frames wait in an inbox.
     backlog: bool,
     /// When counters are to be reported, if anything has happened since the last time.
@@ -148,6 +155,7 @@ impl Worker {
             shapers: shape::Shapers::default(),
             drops: Drops::default(),
             timing: Timing::new(now),
+            watchers: watch::Watchers::default(),
             backlog: false,
             idle_due: None,
             last_idle: now,
@@ -276,6 +284,8 @@ impl Worker {
                 let _ = reply.send(self.counters(engine));
             }
             Command::QueueCounters(engine, reply) => drop(reply.send(self.shapers.counters(engine))),
+            Command::Mirror(mirror) => self.watchers.add_mirror(mirror),
+            Command::Sample(sampler) => self.watchers.add_sampler(sampler),
             Command::Drops(reply) => drop(reply.send(self.drops)),
             Command::Stats(reply) => drop(reply.send(self.stats())),
             Command::PoolStats(reply) => drop(reply.send(self.pool.stats())),
@@ -297,6 +307,7 @@ impl Worker {
     }
 
     fn remove_engine(&mut self, id: EngineId) {
+        self.watchers.forget(id);
         if let Some(slot) = self.engines.get_mut(id.0 as usize).and_then(Option::take) {
             for frame in slot.inbox {
                 self.pool.free(frame);

@@ -1,16 +1,11 @@
 //! Whom `weft top` asks.
 
-use std::io::ErrorKind;
-use std::time::Duration;
-
 use anyhow::bail;
 use controller_api::client::{Client, ClientError, Server};
 use controller_api::{Health, Stats};
 
-use crate::service::{lab_of, run_dir, sockets};
-
-/// Longest wait for one node: the others are not to be held up for ever.
-const PATIENCE: Duration = Duration::from_secs(3);
+use crate::observe::nodes::{PATIENCE, running};
+use crate::service::run_dir;
 
 /// What is to be looked at.
 pub struct Sources {
@@ -57,31 +52,13 @@ impl Sources {
     }
 
     async fn look_around(&self) -> anyhow::Result<Vec<Node>> {
-        let (mut nodes, mut refused) = (Vec::new(), None);
-        for socket in sockets(&run_dir()?, "sock") {
-            let lab = lab_of(&socket);
-            let client = Client::unix(socket).with_timeout(PATIENCE);
-            // Some sockets are left from processes that were killed, and some belong to controllers.
-            match client.health().await {
-                Ok(health) if matches!(health.service.as_str(), "switch" | "router") => {
-                    if let Ok(stats) = stats_of(&client, &health).await {
-                        nodes.extend(self.chosen(stats, lab));
-                    }
-                }
-                Err(ClientError::Connect { source, server })
-                    if source.kind() == ErrorKind::PermissionDenied =>
-                {
-                    refused = Some(server);
-                }
-                _ => {}
+        let mut nodes = Vec::new();
+        for node in running().await? {
+            if let Ok(stats) = stats_of(&node.client, &node.health).await {
+                nodes.extend(self.chosen(stats, node.lab));
             }
         }
-        match refused {
-            Some(server) if nodes.is_empty() => {
-                bail!("{server} may not be asked by this user: run as the one that started it")
-            }
-            _ => Ok(nodes),
-        }
+        Ok(nodes)
     }
 
     fn chosen(&self, stats: Vec<Stats>, lab: Option<String>) -> Vec<Node> {
