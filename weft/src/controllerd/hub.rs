@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use controller::{Answer, Config, ConnId, Controller, Effect, Event, Key, RequestError, Token};
@@ -15,6 +15,7 @@ use super::clock;
 use super::connection::Outgoing;
 use super::convert;
 use super::routers::{self, RouterSink, Routers};
+use super::stats::StatsSource;
 use super::store::{File, Intents, Kind};
 
 /// Longest wait for the answer of a switch.
@@ -30,6 +31,7 @@ pub struct Hub {
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
     closing: watch::Sender<bool>,
+    stats: OnceLock<StatsSource>,
 }
 
 struct State {
@@ -76,6 +78,7 @@ impl Hub {
             wake: Notify::new(),
             changes: watch::Sender::new(0),
             closing: watch::Sender::new(false),
+            stats: OnceLock::new(),
         });
         hub.push_routers();
         Ok(hub)
@@ -89,6 +92,17 @@ impl Hub {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock is a bug in one request; the state is still what the core made of it.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Who knows the statistics of the switches and routers of this process, said once.
+    pub fn set_stats_source(&self, source: StatsSource) {
+        // The first one serves.
+        let _ = self.stats.set(source);
+    }
+
+    /// Asks them.
+    pub fn stats_source(&self) -> Option<&StatsSource> {
+        self.stats.get()
     }
 
     /// Reads the core.

@@ -7,6 +7,7 @@ mod hub;
 pub(crate) mod problem;
 mod rest;
 mod routers;
+mod stats;
 mod store;
 mod trace;
 
@@ -27,6 +28,7 @@ pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal, known_parameters};
 pub(crate) use rest::{flow_of_request, flow_shape};
 pub use routers::{RouterChange, RouterSink};
+pub use stats::StatsSource;
 pub(crate) use trace::{frame_of as frame_of_request, hex_of};
 
 /// Bytes in flight on an in-memory connection of a switch.

@@ -49,6 +49,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         move || async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document) };
     router
         .route("/api/v1/openapi.json", get(document))
+        .route("/metrics", get(super::stats::metrics))
         .fallback(no_such_resource)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::from_fn(known_parameters))

@@ -3,20 +3,27 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
+use controller_api::Stats;
 use openflow::Dpid;
 use packet::PortNo;
 use topology::{FailMode, Switch};
 
-use crate::controllerd::{self, ControllerHandle, ControllerSpec, RouterChange, RouterSink};
+use crate::controllerd::{self, ControllerHandle, ControllerSpec, RouterChange, RouterSink, StatsSource};
 use crate::plane::{Plane, default_workers};
 use crate::routerd::{self, RouterHandle, RouterSpec};
 use crate::switchd::{self, SwitchHandle, SwitchSpec, Target};
 
 /// The routers of this process by name.
 type Routers = Arc<RwLock<BTreeMap<String, RouterHandle>>>;
+
+type Asked = Pin<Box<dyn Future<Output = anyhow::Result<Stats>> + Send>>;
+
+/// Whom to ask what each switch counts.
+type Counted = Arc<RwLock<Vec<Box<dyn Fn() -> Asked + Send + Sync>>>>;
 
 /// The engines of a lab.
 pub struct Engines {
@@ -25,6 +32,8 @@ pub struct Engines {
     controller: ControllerHandle,
     switches: BTreeMap<String, SwitchHandle>,
     routers: Routers,
+    /// Whom to ask what the switches count.
+    counted: Counted,
 }
 
 impl Engines {
@@ -56,8 +65,10 @@ impl Engines {
         };
         let routers = Routers::default();
         controller.hub().set_router_sink(router_sink(routers.clone()));
+        let counted = Counted::default();
+        controller.hub().set_stats_source(stats_source(counted.clone(), routers.clone()));
         let plane = Plane::start(default_workers())?;
-        Ok(Self { dir: dir.to_owned(), plane, controller, switches: BTreeMap::new(), routers })
+        Ok(Self { dir: dir.to_owned(), plane, controller, switches: BTreeMap::new(), routers, counted })
     }
 
     /// Where the REST API is served over TCP.
@@ -77,6 +88,9 @@ impl Engines {
         spec.controllers = vec![Target::Pipe(self.controller.connector())];
         spec.run_dir = Some(self.dir.clone());
         let handle = switchd::start(spec, self.plane.clone()).await?;
+        let mut counted = self.counted.write().unwrap_or_else(PoisonError::into_inner);
+        counted.push(Box::new(handle.stats_client()));
+        drop(counted);
         self.switches.insert(name.to_owned(), handle);
         Ok(())
     }
@@ -111,6 +125,8 @@ impl Engines {
 
     /// Stops everything.
     pub async fn stop(self) {
+        // They hold the controller, which holds them.
+        self.counted.write().unwrap_or_else(PoisonError::into_inner).clear();
         for (_, switch) in self.switches {
             switch.stop().await;
         }
@@ -124,6 +140,27 @@ impl Engines {
 
 fn find(routers: &Routers, name: &str) -> Option<RouterHandle> {
     routers.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+}
+
+/// What all engines count, for `/metrics`.
+fn stats_source(counted: Counted, routers: Routers) -> StatsSource {
+    Arc::new(move || {
+        let switches: Vec<Asked> =
+            counted.read().unwrap_or_else(PoisonError::into_inner).iter().map(|ask| ask()).collect();
+        let routers: Vec<RouterHandle> =
+            routers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for asked in switches {
+                // One that has stopped counts no more.
+                all.extend(asked.await);
+            }
+            for router in routers {
+                all.extend(router.stats().await);
+            }
+            all
+        })
+    })
 }
 
 /// The controller configures the routers of this process through this.

@@ -1,14 +1,17 @@
 //! `weft status`: the labs that run, and what is in them.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use controller_api::Stats;
 use controller_api::client::Client;
 use serde_json::{Value, json};
 use topology::{Model, Node, NodeKind};
 
 use super::table::table;
 use super::{place, process::ProcessId};
+use crate::observe::nodes::running;
 
 /// Arguments of `weft status`.
 #[derive(Debug, clap::Args)]
@@ -34,11 +37,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for lab in &labs {
         documents.push(runtime.block_on(describe(lab))?);
     }
+    let daemons = if args.name.is_none() { runtime.block_on(daemons())? } else { Vec::new() };
     if args.json {
+        documents.extend(daemons);
         println!("{}", serde_json::to_string_pretty(&documents)?);
         return Ok(ExitCode::SUCCESS);
     }
-    if labs.is_empty() {
+    print_daemons(&daemons);
+    if labs.is_empty() && daemons.is_empty() {
         println!("no lab runs here; bring one up with `weft up FILE`");
     }
     for document in &documents {
@@ -51,6 +57,7 @@ async fn describe(lab: &place::Found) -> anyhow::Result<Value> {
     let model = lab.model().ok();
     let client = Client::unix(lab.dir.join("api.sock")).with_timeout(Duration::from_secs(3));
     let switches = if lab.is_alive() { client.switches().await.unwrap_or_default() } else { Vec::new() };
+    let counted = counted(lab).await;
     let nodes = model.as_ref().map(|model| {
         let describe = |node: &Node| {
             let process = lab.state.as_ref().and_then(|state| state.nodes.get(&node.name)).copied();
@@ -61,6 +68,7 @@ async fn describe(lab: &place::Found) -> anyhow::Result<Value> {
                 "addresses": addresses(model, node),
                 "where": location(&lab.name, node, process),
                 "state": state_of(lab, node, process, switch),
+                "drops": counted.get(&node.name).map(drops).unwrap_or_default(),
             })
         };
         model.nodes.iter().map(describe).collect::<Vec<_>>()
@@ -74,6 +82,72 @@ async fn describe(lab: &place::Found) -> anyhow::Result<Value> {
         "socket": lab.dir.join("api.sock"),
         "nodes": nodes.unwrap_or_default(),
     }))
+}
+
+/// What the switches and routers of a lab count, by name.
+async fn counted(lab: &place::Found) -> BTreeMap<String, Stats> {
+    let mut all = BTreeMap::new();
+    for socket in std::fs::read_dir(&lab.dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if socket.extension().is_some_and(|end| end == "sock") && lab.is_alive() {
+            // The controller's socket is there, too, and a process may have ended.
+            if let Ok(stats) = Client::unix(socket).with_timeout(Duration::from_secs(3)).stats().await {
+                all.insert(stats.name.clone(), stats);
+            }
+        }
+    }
+    all
+}
+
+/// Why frames were dropped, with how many; reasons that did not occur are left out.
+fn drops(stats: &Stats) -> Vec<Value> {
+    let occurred = stats.drops.iter().filter(|drop| drop.frames > 0);
+    occurred.map(|drop| json!({"reason": drop.reason, "port": drop.port, "frames": drop.frames})).collect()
+}
+
+/// The same for people.
+fn drops_text(document: &Value) -> String {
+    let line = |drop: &Value| {
+        let port = drop["port"].as_str().map(|port| format!(" at {port}")).unwrap_or_default();
+        format!("{}{port}: {}", drop["reason"].as_str().unwrap_or_default(), drop["frames"])
+    };
+    document.as_array().into_iter().flatten().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Switches and routers that belong to no lab.
+async fn daemons() -> anyhow::Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for node in running().await?.into_iter().filter(|node| node.lab.is_none()) {
+        let Ok(stats) = node.client.stats().await else { continue };
+        let connected = stats.channels.iter().filter(|channel| channel.connected).count();
+        all.push(json!({
+            "daemon": stats.name,
+            "kind": stats.service,
+            "pid": stats.pid,
+            "ports": stats.ports.len(),
+            "controllers": {"connected": connected, "configured": stats.channels.len()},
+            "drops": drops(&stats),
+        }));
+    }
+    Ok(all)
+}
+
+fn print_daemons(daemons: &[Value]) {
+    if daemons.is_empty() {
+        return;
+    }
+    let mut rows = table(&["daemon", "kind", "pid", "ports", "controllers", "dropped"]);
+    for daemon in daemons {
+        let controllers = &daemon["controllers"];
+        rows.add_row([
+            daemon["daemon"].as_str().unwrap_or_default().to_owned(),
+            daemon["kind"].as_str().unwrap_or_default().to_owned(),
+            daemon["pid"].to_string(),
+            daemon["ports"].to_string(),
+            format!("{} of {}", controllers["connected"], controllers["configured"]),
+            drops_text(&daemon["drops"]),
+        ]);
+    }
+    println!("{rows}");
 }
 
 fn addresses(model: &Model, node: &Node) -> Vec<String> {
@@ -126,7 +200,7 @@ fn print(document: &Value) {
     if let Some(rest) = document["rest"].as_str() {
         println!("REST {rest}");
     }
-    let mut nodes = table(&["node", "kind", "addresses", "where", "state"]);
+    let mut nodes = table(&["node", "kind", "addresses", "where", "state", "dropped"]);
     for node in document["nodes"].as_array().into_iter().flatten() {
         let addresses: Vec<String> = node["addresses"].as_array().into_iter().flatten().map(text).collect();
         nodes.add_row([
@@ -135,6 +209,7 @@ fn print(document: &Value) {
             addresses.join("\n"),
             text(&node["where"]),
             text(&node["state"]),
+            drops_text(&node["drops"]),
         ]);
     }
     println!("{nodes}");

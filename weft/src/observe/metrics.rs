@@ -79,17 +79,22 @@ fn write_labels(out: &mut String, labels: Labels<'_>) {
 /// All there is to say of nodes of this process.
 pub fn text(nodes: &[Stats]) -> String {
     let mut page = Page::default();
-    process(&mut page);
-    ports(&mut page, nodes);
-    drops(&mut page, nodes);
-    tables(&mut page, nodes);
-    channels(&mut page, nodes);
-    work(&mut page, nodes);
+    write(&mut page, nodes);
     page.finish()
 }
 
+/// The same as a part of a page.
+pub fn write(page: &mut Page, nodes: &[Stats]) {
+    process(page);
+    ports(page, nodes);
+    drops(page, nodes);
+    tables(page, nodes);
+    channels(page, nodes);
+    work(page, nodes);
+}
+
 /// What any process tells: version, memory, processor time.
-pub fn process(page: &mut Page) {
+fn process(page: &mut Page) {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     page.family("weft_build_info", Kind::Gauge, "The version of weft.", |add| add(&version, 1.0));
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();

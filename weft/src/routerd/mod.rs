@@ -5,6 +5,7 @@ mod rest;
 mod show;
 mod task;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use crate::observe::mirror::Known;
-use crate::observe::workers as observe;
+use crate::observe::{serve_metrics, workers as observe};
 use crate::plane::{Plane, PortRequest, WorkerArgs};
 use crate::service::{bind_unix, daemon_name, run_dir, serve, signals};
 pub use convert::FieldError;
@@ -54,6 +55,9 @@ struct RunArgs {
     ports: Vec<(String, PortSpec)>,
     #[command(flatten)]
     workers: WorkerArgs,
+    /// Serve /metrics for Prometheus there, over HTTP; it is on the unix socket in any case.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
 }
 
 fn parse_port(text: &str) -> Result<(String, PortSpec), String> {
@@ -389,6 +393,14 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     let config = config.map(|config| api::Router { name: name.clone(), ..config });
     let spec = RouterSpec { name: name.clone(), ports: args.ports, config, run_dir: Some(run_dir()?) };
     let handle = start(spec, plane).await?;
+    if let Some(address) = args.metrics {
+        let asked = Arc::downgrade(&handle.0);
+        let ask = move || {
+            let router = asked.upgrade().map(RouterHandle);
+            async move { router.context("the router has been stopped")?.stats().await }
+        };
+        serve_metrics(address, ask).await?;
+    }
     println!("router {name} runs with {n_ports} ports");
     told_to_stop.await;
     handle.stop().await;

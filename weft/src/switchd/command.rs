@@ -1,5 +1,6 @@
 //! `weft switch`: one switch as a daemon.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use vswitch::FailMode;
 use super::packet_in::{self, RateArg};
 use super::{ChannelConfig, SwitchHandle, SwitchSpec, Target, start};
 use crate::channel::{self, TlsFiles};
+use crate::observe::serve_metrics;
 use crate::plane::{Plane, WorkerArgs};
 use crate::service::{daemon_name, log_to_stderr, run_dir, signals};
 
@@ -60,6 +62,9 @@ pub struct Args {
     protocols: Vec<Version>,
     #[command(flatten)]
     workers: WorkerArgs,
+    /// Serve /metrics for Prometheus there, over HTTP; it is on the unix socket in any case.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -138,6 +143,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         let plane = Plane::start_daemon(args.workers)?;
         let handle = start(spec, plane).await?;
+        if let Some(address) = args.metrics {
+            serve_metrics(address, handle.stats_client()).await?;
+        }
         let added = tokio::select! {
             added = add_ports(&handle, &args.ports) => added,
             () = &mut told_to_stop => {

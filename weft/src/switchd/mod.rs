@@ -22,10 +22,12 @@ mod stats;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use controller_api::Stats;
 use netio::PortSpec;
 use openflow::{Dpid, FlowStats, SessionConfig, Version};
 use packet::PortNo;
@@ -313,14 +315,6 @@ impl SwitchHandle {
         Ok(self.client.ask(owner::Request::Drops).await?)
     }
 
-    /// What it counts.
-    ///
-    /// # Errors
-    /// The switch has stopped.
-    pub async fn stats(&self) -> anyhow::Result<controller_api::Stats> {
-        Ok(self.client.ask(owner::Request::Stats).await?)
-    }
-
     /// Whom it is connected to, and how much it holds.
     ///
     /// # Errors
@@ -347,6 +341,17 @@ impl SwitchHandle {
     /// Its unix socket.
     pub fn socket(&self) -> Option<&std::path::Path> {
         self.socket.as_deref()
+    }
+
+    /// Whom to ask for its statistics, also after this handle has gone.
+    pub fn stats_client(
+        &self,
+    ) -> impl Fn() -> Pin<Box<dyn Future<Output = anyhow::Result<Stats>> + Send>> + Clone + use<> {
+        let client = self.client.clone();
+        move || {
+            let client = client.clone();
+            Box::pin(async move { Ok(client.ask(owner::Request::Stats).await?) })
+        }
     }
 
     /// Ends its connections, closes its ports and waits for that. Devices that were made for them go.
