@@ -167,10 +167,14 @@ impl Timing {
     pub fn begin(&mut self, now: Instant) {
         self.left -= 1;
         self.on = self.left == 0 || now >= self.due;
-        if self.on {
+        if self.left == 0 {
             self.left = EVERY;
-            self.due = now + AT_LEAST;
         }
+    }
+
+    /// Frames were timed: it need not be done again for a while. Rounds without frames do not count.
+    pub fn used(&mut self, now: Instant) {
+        self.due = now + AT_LEAST;
     }
 
     /// The clock, in a round that is timed.
@@ -211,11 +215,14 @@ mod tests {
             for _ in 0..n {
                 now = now + step;
                 timing.begin(now);
+                if timing.on {
+                    timing.used(now);
+                }
                 count += u32::from(timing.on);
             }
             count
         };
-        assert_eq!(timed(&mut timing, Duration::from_nanos(100), EVERY * 10), 10);
+        assert_eq!(timed(&mut timing, Duration::from_nanos(100), EVERY * 10), 10 + 1);
         let mut timing = Timing::new(start);
         assert_eq!(timed(&mut timing, AT_LEAST, 10), 10);
     }

@@ -75,6 +75,7 @@ impl Worker {
         } else if self.timing.on {
             let mut watch = StageWatch::start(&mut slot.stages);
             slot.engine.process_timed(self.now, &mut self.batch, &mut self.pool, &mut self.out, &mut watch);
+            self.timing.used(self.now);
         } else {
             slot.engine.process(self.now, &mut self.batch, &mut self.pool, &mut self.out);
         }
