@@ -85,10 +85,12 @@ fn top_shows_rates_drops_stages_and_workers() {
     let node = &view["nodes"][0];
     assert_eq!((node["name"].as_str(), node["service"].as_str()), (Some("s1"), Some("switch")), "{view}");
     for port in node["ports"].as_array().expect("ports") {
-        let pps = port["rx"]["frames_per_second"].as_f64().expect("a rate");
-        // Fifty a second, both ways.
-        assert!((10.0..500.0).contains(&pps) && port["up"] == true, "{view}");
-        assert!(port["tx"]["bits_per_second"].as_f64().is_some_and(|rate| rate > 8.0 * 980.0), "{view}");
+        let rate = |way: &str, what: &str| port[way][what].as_f64().expect("a rate");
+        // At most fifty pings a second and their answers, fewer on a machine with other work.
+        let (rx, tx) = (rate("rx", "frames_per_second"), rate("tx", "frames_per_second"));
+        assert!((0.5..500.0).contains(&rx) && (0.5..500.0).contains(&tx) && port["up"] == true, "{view}");
+        let bits = rate("rx", "bits_per_second") / rx;
+        assert!((8.0 * 42.0..8.0 * 200.0).contains(&bits), "{bits} bits a frame: {view}");
     }
     let stages: Vec<&str> =
         node["stages"].as_array().expect("stages").iter().filter_map(|s| s["stage"].as_str()).collect();
