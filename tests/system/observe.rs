@@ -320,7 +320,7 @@ fn memory_stays_as_it_is_under_load() {
     wait_until(SOON, "the server", || pair.h2.exec(&["ss", "-ltn"]).success().contains(":5201"));
     let _load = pair.h1.spawn(&["sh", "-c", "while :; do iperf3 -c 10.0.0.2 -t 5 -P 4; done"]);
     let before = cpu_of(&pair.switch);
-    wait_until(SOON, "the load", || cpu_of(&pair.switch) - before > 1.0);
+    wait_until(Duration::from_secs(120), "the load", || cpu_of(&pair.switch) - before > 0.3);
     // Once warm, for twenty seconds.
     std::thread::sleep(Duration::from_secs(5));
     let warm = pair.resident();
