@@ -134,14 +134,14 @@ fn config() -> RouterConfig {
         port: Some(PortNo(port)),
         vlan: vlan.map(|v| VlanId::new(v).expect("a VLAN")),
         mac: router_mac(port),
-        mtu: 1500,
         addresses: vec![(IpAddr::V4(address), 24)],
+        ..InterfaceConfig::default()
     };
     let forward = |protocol, port, to_port| NatRule::PortForward {
         input: "wan".into(),
         protocol,
         port,
-        to: (INSIDE[0], to_port),
+        to: (INSIDE[0].into(), to_port),
     };
     let mut config = RouterConfig::named("r1");
     config.interfaces = vec![
@@ -150,7 +150,7 @@ fn config() -> RouterConfig {
         interface("wan", WAN, None, WAN_IP),
     ];
     let target = RouteTarget::Via { gateway: IpAddr::V4(GATEWAY), interface: None };
-    config.routes = vec![RouteConfig { to: "0.0.0.0/0".parse().expect("a prefix"), target, metric: 0 }];
+    config.routes = vec![RouteConfig::new("0.0.0.0/0".parse().expect("a prefix"), target)];
     config.nat = vec![
         NatRule::Masquerade { out: "wan".into(), sources: Vec::new() },
         forward(Transport::Tcp, 8080, 80),

@@ -1,6 +1,6 @@
 //! What a router is told to be. Replaced as a whole; see [`Router::set_config`](crate::Router::set_config).
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use conntrack::{Filtering, Timers};
@@ -84,6 +84,49 @@ impl Default for Tuning {
     }
 }
 
+/// Which sources an interface takes packets from (RFC 3704 §2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceCheck {
+    /// Any.
+    #[default]
+    Off,
+    /// Those that some route leads to.
+    Loose,
+    /// Those that a route by this very interface leads to.
+    Strict,
+}
+
+/// What an interface says of itself to the hosts of its link (RFC 4861 §6.2.1, RFC 8106). Its IPv6 networks of 64 bits
+/// are announced for autoconfiguration, the others as on-link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdvertConfig {
+    /// Longest time between two; at least 4 s, at most 1800 s. A third of it is the shortest.
+    pub interval: Duration,
+    /// For how long hosts may take this for their default router; zero: not at all.
+    pub lifetime: Duration,
+    /// Addresses come from DHCPv6.
+    pub managed: bool,
+    /// Other configuration comes from DHCPv6.
+    pub other: bool,
+    /// Name servers.
+    pub dns: Vec<Ipv6Addr>,
+    /// Domains that names are looked up in.
+    pub search: Vec<String>,
+}
+
+impl Default for AdvertConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(600),
+            lifetime: Duration::from_secs(1800),
+            managed: false,
+            other: false,
+            dns: Vec::new(),
+            search: Vec::new(),
+        }
+    }
+}
+
 /// One interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceConfig {
@@ -91,25 +134,70 @@ pub struct InterfaceConfig {
     pub name: String,
     /// The port it sits on; none makes it a loopback, which only holds addresses.
     pub port: Option<PortNo>,
-    /// The 802.1Q tag of its frames; none takes the untagged ones.
+    /// The VRF it belongs to; none is the one without a name.
+    pub vrf: Option<String>,
+    /// The 802.1Q tag of its frames; none takes the untagged ones. With `inner_vlan` the service tag (802.1ad).
     pub vlan: Option<VlanId>,
+    /// The customer tag behind the service tag.
+    pub inner_vlan: Option<VlanId>,
     /// Its MAC address.
     pub mac: MacAddr,
     /// Largest packet in bytes, IP header included; at least 68 (RFC 791).
     pub mtu: u16,
     /// Addresses with the length of their network.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Which sources it takes packets from.
+    pub source_check: SourceCheck,
+    /// Router advertisements; none: it sends none.
+    pub advert: Option<AdvertConfig>,
+}
+
+impl Default for InterfaceConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            port: None,
+            vrf: None,
+            vlan: None,
+            inner_vlan: None,
+            mac: MacAddr::ZERO,
+            mtu: 1500,
+            addresses: Vec::new(),
+            source_check: SourceCheck::Off,
+            advert: None,
+        }
+    }
 }
 
 /// One static route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteConfig {
+    /// The VRF it is in; none is the one without a name.
+    pub vrf: Option<String>,
     /// Destinations.
     pub to: Prefix,
     /// What happens to them.
     pub target: RouteTarget,
     /// Among routes to the same prefix the lowest wins. Connected networks have 0.
     pub metric: u32,
+}
+
+impl RouteConfig {
+    /// A route of metric 0 in the VRF without a name.
+    pub const fn new(to: Prefix, target: RouteTarget) -> Self {
+        Self { vrf: None, to, target, metric: 0 }
+    }
+}
+
+/// One of several next routers that share the traffic of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// Its address.
+    pub gateway: IpAddr,
+    /// The interface it is reached by; none takes the one whose network holds the gateway.
+    pub interface: Option<String>,
+    /// Its share, in proportion to the others'.
+    pub weight: u16,
 }
 
 /// What a route does.
@@ -122,11 +210,15 @@ pub enum RouteTarget {
         /// The interface it is reached by; none takes the one whose network holds the gateway.
         interface: Option<String>,
     },
+    /// To several next routers, each flow to one of them.
+    Group(Vec<NextHop>),
     /// Straight onto an interface.
     Interface(String),
+    /// Looked up again in another VRF; an empty name is the one without a name.
+    Vrf(String),
     /// Dropped silently.
     Blackhole,
-    /// Dropped with ICMP host unreachable.
+    /// Dropped with ICMP host (IPv6: address) unreachable.
     Unreachable,
     /// Dropped with ICMP communication administratively prohibited.
     Prohibit,
@@ -160,7 +252,7 @@ pub enum NatRule {
         /// Outside port.
         port: u16,
         /// Inside endpoint.
-        to: (Ipv4Addr, u16),
+        to: (IpAddr, u16),
     },
     /// The outside address stands for the inside one, for every protocol and port.
     OneToOne {
@@ -202,7 +294,7 @@ pub enum FirewallAction {
     Reject,
 }
 
-/// One rule for forwarded IPv4 packets. Fields that are empty match everything. Packets of a connection that was
+/// One rule for forwarded packets. Fields that are empty match everything. Packets of a connection that was
 /// let in at its first packet pass without being asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirewallRule {
@@ -277,13 +369,39 @@ pub enum ConfigError {
         /// The address.
         mac: MacAddr,
     },
-    /// The MTU is too small for IPv4 (RFC 791 §3.2).
-    #[error("interfaces[{index}].mtu: {mtu} is less than 68")]
+    /// The MTU is too small for IPv4 (RFC 791 §3.2) or IPv6 (RFC 8200 §5).
+    #[error("interfaces[{index}].mtu: {mtu} is less than {least}")]
     BadMtu {
         /// Position of the interface.
         index: usize,
         /// The MTU.
         mtu: u16,
+        /// The smallest there may be: 68, with IPv6 addresses 1280.
+        least: u16,
+    },
+    /// Router advertisements that RFC 4861 §6.2.1 does not allow.
+    #[error("interfaces[{index}].advert: {reason}")]
+    BadAdvert {
+        /// Position of the interface.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A route leads to a VRF that no interface and no route before it is in.
+    #[error("routes[{index}].to_vrf: no VRF \"{name}\"")]
+    NoVrf {
+        /// Position of the route.
+        index: usize,
+        /// The name.
+        name: String,
+    },
+    /// A route of no next hops, or of too many.
+    #[error("routes[{index}].next_hops: {n_hops} next hops; 1 to 255 are possible")]
+    BadGroup {
+        /// Position of the route.
+        index: usize,
+        /// How many there are.
+        n_hops: usize,
     },
     /// Something names an interface that is not there.
     #[error("{place}: no interface \"{name}\"{hint}")]

@@ -93,8 +93,16 @@ drops! {
     BadFragments = "bad-fragments",
     /// Engines entered too often.
     HopLimit = "hop-limit",
-    /// IPv6, which this router does not forward.
-    Ipv6 = "ipv6",
+    /// IPv6 on an interface without an IPv6 address, or a header cut short or lying about its lengths.
+    BadIpv6 = "bad-ipv6",
+    /// Neighbour discovery from another link, damaged, or against RFC 4861.
+    BadNd = "bad-nd",
+    /// Neighbour discovery that asks for or tells about somebody else.
+    NdIgnored = "nd-ignored",
+    /// For a link-local address of another station, which is never forwarded to.
+    LinkLocal = "link-local",
+    /// From a source that must not come by this interface (RFC 3704).
+    SourceRefused = "source-refused",
     /// No headroom left in the frame.
     NoHeadroom = "no-headroom",
 }

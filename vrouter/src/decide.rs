@@ -1,20 +1,22 @@
-//! What becomes of an IPv4 packet: the one walk through translation, routes and rules, for frames and for traces.
+//! What becomes of a packet: the one walk through translation, routes and rules, for frames and for traces.
 //!
 //! First destination translation is looked up, not yet made; second comes the route of the new destination; third TTL,
 //! hidden addresses, MTU and firewall, where nothing is written for a packet that fails; fourth connections are made or
 //! moved on, and the source is translated. The packet itself is not touched: errors quote it as it came.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use conntrack::{Endpoint, Mapping, Packet, Refusal, Side, Translation};
 use packet::Instant;
-use packet::icmpv4::{Message, Unreachable};
 
 use crate::config::FirewallAction;
+use crate::fib::VrfId;
 use crate::flow::{Flow, Ip, Kind, Quoted};
+use crate::input::is_link_local;
 use crate::rewrite::Rewrite;
 use crate::shards::Shards;
 use crate::snapshot::{Hop, IfIndex, Snapshot};
+use crate::tell::Tell;
 use crate::{Drop, RouterEvent};
 
 /// Listens to the walk.
@@ -39,14 +41,14 @@ pub(crate) enum Decision {
     /// To this router.
     Local,
     /// Out.
-    Forward { interface: IfIndex, next: Ipv4Addr, rewrite: Rewrite },
+    Forward { interface: IfIndex, next: IpAddr, rewrite: Rewrite },
 }
 
 /// Why a packet goes nowhere, and what its sender is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub why: Drop,
-    pub tell: Option<Message>,
+    pub tell: Option<Tell>,
     pub event: Option<RouterEvent>,
 }
 
@@ -56,8 +58,8 @@ impl From<Drop> for Refused {
     }
 }
 
-fn refuse(why: Drop, tell: Unreachable) -> Refused {
-    Refused { why, tell: Some(Message::DestinationUnreachable(tell)), event: None }
+fn refuse(why: Drop, tell: Tell) -> Refused {
+    Refused { why, tell: Some(tell), event: None }
 }
 
 /// A connection that step 4 will make.
@@ -93,6 +95,8 @@ pub(crate) struct Input {
     pub ip: Ip,
     /// Bytes of the longest packet it is on the wire.
     pub longest: usize,
+    /// Source and destination port, zeros where there are none.
+    pub ports: [u16; 2],
     /// None where nothing is tracked.
     pub flow: Option<Flow>,
 }
@@ -101,30 +105,40 @@ impl<O: Observer> Decider<'_, O> {
     pub(crate) fn decide(&mut self, input: &Input) -> Result<Decision, Refused> {
         let ip = &input.ip;
         let mut flow = input.flow;
+        let vrf = self.snapshot.interface(input.interface).vrf;
+        if let Some(flow) = &mut flow {
+            (flow.packet.zone, flow.packet.to_zone) = (vrf, vrf);
+        }
+        if !self.snapshot.accepts_source(input.interface, ip.src) {
+            return Err(Drop::SourceRefused.into());
+        }
         // First.
         let inbound = match &mut flow {
             Some(flow) if !self.snapshot.nat.is_empty() => self.look_inbound(input.interface, flow)?,
             _ => Inbound::default(),
         };
-        let dst = flow.map_or(ip.dst, |f| f.packet.dst.addr);
+        let (vrf, dst) = flow.map_or((vrf, ip.dst), |f| (f.packet.to_zone, f.packet.dst.addr));
         // Second.
-        let (interface, next) = match self.route(dst)? {
+        let (interface, next) = match self.route(input, vrf, dst)? {
             Some(out) => out,
             None => return Ok(Decision::Local),
         };
         // Third.
         if ip.ttl <= 1 {
-            let tell = Some(Message::TimeExceeded { code: 0 });
-            return Err(Refused { why: Drop::TtlExpired, tell, event: None });
+            return Err(refuse(Drop::TtlExpired, Tell::TimeExceeded));
+        }
+        if is_link_local(ip.src) && interface != input.interface {
+            return Err(refuse(Drop::LinkLocal, Tell::BeyondScope));
         }
         self.check_hidden(input, interface, dst)?;
         let mtu = self.snapshot.interface(interface).mtu;
         if input.longest > usize::from(mtu) && ip.dont_fragment {
-            return Err(refuse(Drop::TooBig, Unreachable::FragmentationNeeded(mtu)));
+            return Err(refuse(Drop::TooBig, Tell::TooBig(mtu)));
         }
         let Some(flow) = &mut flow else {
             return Ok(Decision::Forward { interface, next, rewrite: Rewrite::default() });
         };
+        flow.packet.to_zone = self.snapshot.interface(interface).vrf;
         let passed = self.check_firewall(input.interface, interface, flow, &inbound)?;
         // Fourth.
         self.commit(flow, &inbound, interface)?;
@@ -137,8 +151,19 @@ impl<O: Observer> Decider<'_, O> {
     }
 
     /// The way out and the neighbour there; none for this router itself.
-    fn route(&mut self, dst: Ipv4Addr) -> Result<Option<(IfIndex, Ipv4Addr)>, Refused> {
-        let hop = self.snapshot.route(dst);
+    fn route(
+        &mut self,
+        input: &Input,
+        vrf: VrfId,
+        dst: IpAddr,
+    ) -> Result<Option<(IfIndex, IpAddr)>, Refused> {
+        let hop = match is_link_local(dst) {
+            true => self.snapshot.route(input.interface, dst),
+            false => {
+                let hash = || self.snapshot.flow_hash((input.ip.src, dst), input.ip.protocol, input.ports);
+                self.snapshot.fib.lookup(vrf, dst, hash)
+            }
+        };
         let name = |i: IfIndex| &self.snapshot.interface(i).name;
         self.observer.note(|| match hop {
             None => format!("route: none to {dst}"),
@@ -149,20 +174,21 @@ impl<O: Observer> Decider<'_, O> {
         });
         match hop {
             Some(Hop::Local(_)) => Ok(None),
+            Some(Hop::Connected(_)) if is_link_local(dst) => Err(Drop::LinkLocal.into()),
             Some(Hop::Connected(interface)) if self.snapshot.interface(interface).port.is_some() => {
                 Ok(Some((interface, dst)))
             }
             Some(Hop::Gateway(interface, via)) => Ok(Some((interface, via))),
             Some(Hop::Broadcast) => Err(Drop::MartianDestination.into()),
             Some(Hop::Blackhole) => Err(Drop::Blackhole.into()),
-            Some(Hop::Unreachable) => Err(refuse(Drop::Unreachable, Unreachable::Host)),
-            Some(Hop::Prohibit) => Err(refuse(Drop::Prohibited, Unreachable::Prohibited)),
-            Some(Hop::Connected(_)) | None => Err(refuse(Drop::NoRoute, Unreachable::Network)),
+            Some(Hop::Unreachable) => Err(refuse(Drop::Unreachable, Tell::Host)),
+            Some(Hop::Prohibit) => Err(refuse(Drop::Prohibited, Tell::Prohibited)),
+            Some(Hop::Connected(_) | Hop::Table(_)) | None => Err(refuse(Drop::NoRoute, Tell::NoRoute)),
         }
     }
 
     /// From outside, what hides behind an address is reached by that address only.
-    fn check_hidden(&self, input: &Input, out: IfIndex, dst: Ipv4Addr) -> Result<(), Refused> {
+    fn check_hidden(&self, input: &Input, out: IfIndex, dst: IpAddr) -> Result<(), Refused> {
         let crossing = out != input.interface && input.ip.dst == dst;
         match crossing && self.snapshot.nat.hides(input.interface, input.ip.src, dst) {
             true => Err(Drop::NatNoBinding.into()),
@@ -175,7 +201,7 @@ impl<O: Observer> Decider<'_, O> {
     fn look_inbound(&mut self, arrival: IfIndex, flow: &mut Flow) -> Result<Inbound, Refused> {
         let mut inbound = Inbound::default();
         let nat = &self.snapshot.nat;
-        let Some(owner) = nat.outside(flow.packet.dst.addr) else { return Ok(inbound) };
+        let Some(owner) = nat.outside(flow.packet.zone, flow.packet.dst.addr) else { return Ok(inbound) };
         if arrival != owner {
             let has_target = self.has_target(flow);
             if !has_target {
@@ -200,39 +226,39 @@ impl<O: Observer> Decider<'_, O> {
         if !matches!(flow.kind, Kind::Ports | Kind::Reply) {
             return Ok(inbound);
         }
-        let fixed = nat.forward(p.protocol, p.dst);
+        let fixed = nat.forward(p.zone, p.protocol, p.dst);
         if let Some(known) = self.translate_in(&p, fixed) {
             self.observer.note(|| format!("connection: destination {} becomes {}", p.dst, known.endpoint));
-            flow.packet.dst = known.endpoint;
+            (flow.packet.dst, flow.packet.to_zone) = (known.endpoint, known.zone);
             inbound.known = Some(known.origin);
         } else if let Some(inside) = fixed {
             self.observer.note(|| format!("port forward: destination {} becomes {inside}", p.dst));
             inbound.opening = Some(Opening::Forward { outside: p.dst, inside });
             flow.packet.dst = inside;
-        } else if let Some(inside) = self.binding_inside(&p) {
+        } else if let Some((zone, inside)) = self.binding_inside(&p) {
             self.observer.note(|| format!("binding: destination {} becomes {inside}", p.dst));
             inbound.opening = Some(Opening::Binding { outside: p.dst });
-            flow.packet.dst = inside;
+            (flow.packet.dst, flow.packet.to_zone) = (inside, zone);
         }
         Ok(inbound)
     }
 
     fn translate_in(&self, p: &Packet, fixed: Option<Endpoint>) -> Option<Translation> {
         let mut tracker = match fixed {
-            Some(inside) => self.shards.of_inside(inside),
+            Some(inside) => self.shards.of_inside(p.zone, inside),
             None => self.shards.of_port(p.dst.port),
         };
         if O::DRY {
             let c = tracker.peek_in(self.now, p)?;
-            return Some(Translation { endpoint: c.inside, origin: c.origin });
+            return Some(Translation { endpoint: c.inside, zone: c.zone, origin: c.origin });
         }
         tracker.translate_in(self.now, p)
     }
 
-    fn binding_inside(&self, p: &Packet) -> Option<Endpoint> {
+    fn binding_inside(&self, p: &Packet) -> Option<(VrfId, Endpoint)> {
         let tracker = self.shards.of_port(p.dst.port);
         let binding = tracker.binding_of(p.zone, p.protocol, p.dst)?;
-        (binding.n_connections > 0).then_some(binding.inside)
+        (binding.n_connections > 0).then_some((binding.zone, binding.inside))
     }
 
     /// Whether something of the inside is behind the destination, which is an outside address.
@@ -244,7 +270,7 @@ impl<O: Observer> Decider<'_, O> {
         };
         let p = Packet { protocol, dst, ..flow.packet };
         nat.whole_inside(dst.addr).is_some()
-            || nat.forward(protocol, dst).is_some()
+            || nat.forward(p.zone, protocol, dst).is_some()
             || (flow.kind != Kind::Request && self.binding_inside(&p).is_some())
     }
 
@@ -277,7 +303,7 @@ impl<O: Observer> Decider<'_, O> {
             return Ok(Passed::Unasked);
         }
         let established = match flow.kind {
-            Kind::Error(quoted) => self.is_related(&quoted),
+            Kind::Error(quoted) => self.is_related(&flow.packet, &quoted),
             _ => inbound.known.is_some() || self.is_tracked(&flow.packet),
         };
         if established {
@@ -292,13 +318,13 @@ impl<O: Observer> Decider<'_, O> {
         match action {
             FirewallAction::Allow => Ok(Passed::ByRule),
             FirewallAction::Drop => Err(Drop::FirewallDenied.into()),
-            FirewallAction::Reject => Err(refuse(Drop::FirewallDenied, Unreachable::Prohibited)),
+            FirewallAction::Reject => Err(refuse(Drop::FirewallDenied, Tell::Prohibited)),
         }
     }
 
     /// The packet goes on a connection that was made before, from either side of it.
     fn is_tracked(&self, p: &Packet) -> bool {
-        let mut near = self.shards.of_inside(p.src);
+        let mut near = self.shards.of_inside(p.zone, p.src);
         if let Some(c) = near.peek_out(self.now, p) {
             // A translated one is moved on where it is translated.
             if !O::DRY && c.inside == c.outside {
@@ -307,17 +333,17 @@ impl<O: Observer> Decider<'_, O> {
             return true;
         }
         std::mem::drop(near);
-        let mut far = self.shards.of_inside(p.dst);
+        let mut far = self.shards.of_inside(p.to_zone, p.dst);
         if O::DRY { far.peek_in(self.now, p).is_some() } else { far.translate_in(self.now, p).is_some() }
     }
 
     /// An error about a packet of a tracked connection.
-    fn is_related(&self, q: &Quoted) -> bool {
-        let quoted = quoted_packet(q, q.src, q.dst);
-        let back = quoted_packet(q, q.dst, q.src);
-        self.shards.of_inside(q.src).peek_out(self.now, &quoted).is_some()
-            || self.shards.of_inside(q.dst).peek_out(self.now, &back).is_some()
-            || self.shards.of_inside(q.src).peek_in(self.now, &back).is_some()
+    fn is_related(&self, p: &Packet, q: &Quoted) -> bool {
+        let quoted = quoted_packet(p.to_zone, q, q.src, q.dst);
+        let back = quoted_packet(p.zone, q, q.dst, q.src);
+        self.shards.of_inside(p.to_zone, q.src).peek_out(self.now, &quoted).is_some()
+            || self.shards.of_inside(p.zone, q.dst).peek_out(self.now, &back).is_some()
+            || self.shards.of_inside(p.to_zone, q.src).peek_in(self.now, &back).is_some()
             || self.shards.of_port(q.src.port).peek_in(self.now, &back).is_some()
     }
 
@@ -325,8 +351,11 @@ impl<O: Observer> Decider<'_, O> {
         if O::DRY || !matches!(flow.kind, Kind::Ports | Kind::Request) {
             return Ok(());
         }
-        let opened =
-            self.shards.of_inside(flow.packet.src).open_out(self.now, &flow.packet, Mapping::Identity);
+        let opened = self.shards.of_inside(flow.packet.zone, flow.packet.src).open_out(
+            self.now,
+            &flow.packet,
+            Mapping::Identity,
+        );
         opened.map(|_| ()).map_err(|refusal| self.refused(refusal, flow))
     }
 
@@ -377,7 +406,7 @@ impl<O: Observer> Decider<'_, O> {
         let result = match opening {
             Opening::Forward { outside, inside } => {
                 let p = Packet { dst: outside, ..flow.packet };
-                self.shards.of_inside(inside).open_forward(self.now, &p, inside)
+                self.shards.of_inside(p.to_zone, inside).open_forward(self.now, &p, inside)
             }
             Opening::Binding { outside } => {
                 let p = Packet { dst: outside, ..flow.packet };
@@ -393,10 +422,10 @@ impl<O: Observer> Decider<'_, O> {
     }
 
     fn translate_out(&self, p: &Packet) -> Option<Translation> {
-        let mut tracker = self.shards.of_inside(p.src);
+        let mut tracker = self.shards.of_inside(p.zone, p.src);
         if O::DRY {
             let c = tracker.peek_out(self.now, p)?;
-            return Some(Translation { endpoint: c.outside, origin: c.origin });
+            return Some(Translation { endpoint: c.outside, zone: c.zone, origin: c.origin });
         }
         tracker.translate_out(self.now, p)
     }
@@ -412,7 +441,7 @@ impl<O: Observer> Decider<'_, O> {
             self.observer.note(|| "translation: exempt".into());
             return Ok(());
         }
-        let service = nat.service_of(p.protocol, p.src);
+        let service = nat.service_of(p.zone, p.protocol, p.src);
         let whole = nat.whole_outside(out, p.src.addr);
         let masquerade = nat.masquerade(out, p.src.addr).filter(|_| whole.is_none());
         if (service.is_some() || masquerade.is_some())
@@ -442,7 +471,7 @@ impl<O: Observer> Decider<'_, O> {
             flow.packet.src.addr = addr;
             return Ok(());
         }
-        let opened = self.shards.of_inside(p.src).open_out(self.now, &p, mapping);
+        let opened = self.shards.of_inside(p.zone, p.src).open_out(self.now, &p, mapping);
         flow.packet.src = opened.map_err(|refusal| self.refused(refusal, flow))?.endpoint;
         Ok(())
     }
@@ -450,8 +479,8 @@ impl<O: Observer> Decider<'_, O> {
     fn refused(&self, refusal: Refusal, flow: &Flow) -> Refused {
         // RFC 5508 REQ-8 for queries, RFC 6888 REQ-11 for the rest.
         let tell = match flow.kind {
-            Kind::Request => Unreachable::Prohibited,
-            _ => Unreachable::Host,
+            Kind::Request => Tell::Prohibited,
+            _ => Tell::Host,
         };
         match refusal {
             Refusal::PortsExhausted => {
@@ -473,18 +502,19 @@ impl<O: Observer> Decider<'_, O> {
     fn error_inbound(&mut self, flow: &mut Flow, q: Quoted) -> bool {
         let nat = &self.snapshot.nat;
         let inside = if let Some(addr) = nat.whole_inside(q.src.addr) {
-            Some(Endpoint::new(addr, q.src.port))
+            Some((flow.packet.zone, Endpoint::new(addr, q.src.port)))
         } else {
-            let back = quoted_packet(&q, q.dst, q.src);
-            let tracker = match nat.forward(q.protocol, q.src) {
-                Some(inside) => self.shards.of_inside(inside),
+            let zone = flow.packet.zone;
+            let back = quoted_packet(zone, &q, q.dst, q.src);
+            let tracker = match nat.forward(zone, q.protocol, q.src) {
+                Some(inside) => self.shards.of_inside(zone, inside),
                 None => self.shards.of_port(q.src.port),
             };
-            tracker.peek_in(self.now, &back).map(|c| c.inside)
+            tracker.peek_in(self.now, &back).map(|c| (c.zone, c.inside))
         };
-        let Some(inside) = inside else { return false };
+        let Some((zone, inside)) = inside else { return false };
         self.observer.note(|| format!("ICMP error: about {} inside", inside));
-        flow.packet.dst.addr = inside.addr;
+        (flow.packet.dst.addr, flow.packet.to_zone) = (inside.addr, zone);
         flow.kind = Kind::Error(Quoted { src: inside, ..q });
         true
     }
@@ -498,8 +528,9 @@ impl<O: Observer> Decider<'_, O> {
         may_open: bool,
     ) -> Result<(), Refused> {
         let nat = &self.snapshot.nat;
-        let back = quoted_packet(&q, q.dst, q.src);
-        let known = self.shards.of_inside(q.dst).peek_out(self.now, &back).map(|c| c.outside);
+        let zone = flow.packet.zone;
+        let back = quoted_packet(zone, &q, q.dst, q.src);
+        let known = self.shards.of_inside(zone, q.dst).peek_out(self.now, &back).map(|c| c.outside);
         let whole = || nat.whole_outside(out, q.dst.addr).map(|addr| Endpoint::new(addr, q.dst.port));
         let outside = known.or_else(whole);
         match outside {
@@ -529,6 +560,6 @@ enum Passed {
     ByRule,
 }
 
-fn quoted_packet(q: &Quoted, src: Endpoint, dst: Endpoint) -> Packet {
-    Packet { zone: 0, protocol: q.protocol, src, dst, tcp: None, len: 0, n_packets: 0 }
+fn quoted_packet(zone: VrfId, q: &Quoted, src: Endpoint, dst: Endpoint) -> Packet {
+    Packet { zone, to_zone: zone, protocol: q.protocol, src, dst, tcp: None, len: 0, n_packets: 0 }
 }

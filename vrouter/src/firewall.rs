@@ -2,7 +2,7 @@
 
 use crate::config::{ConfigError, FirewallAction, FirewallRule};
 use crate::flow::Flow;
-use crate::snapshot::{IfIndex, Snapshot};
+use crate::snapshot::{Base, IfIndex};
 
 #[derive(Debug)]
 struct Rule {
@@ -15,7 +15,7 @@ struct Rule {
 pub(crate) struct Firewall(Vec<Rule>);
 
 impl Firewall {
-    pub(crate) fn compile(snapshot: &Snapshot, rules: &[FirewallRule]) -> Result<Self, ConfigError> {
+    pub(crate) fn compile(base: &Base, rules: &[FirewallRule]) -> Result<Self, ConfigError> {
         let compile = |(index, rule): (usize, &FirewallRule)| {
             if rule.destination_ports.is_some_and(|(first, last)| first > last) {
                 let reason = "the first destination port is above the last".to_owned();
@@ -23,7 +23,7 @@ impl Firewall {
             }
             let find = |name: &Option<String>, field: &'static str| {
                 let place = move || format!("firewall[{index}].{field}");
-                name.as_ref().map(|name| snapshot.interface_named(name, place)).transpose()
+                name.as_ref().map(|name| base.interface_named(name, place)).transpose()
             };
             let (input, out) = (find(&rule.input, "in")?, find(&rule.out, "out")?);
             Ok(Rule { input, out, rule: rule.clone() })
@@ -47,8 +47,8 @@ impl Firewall {
             r.input.is_none_or(|i| i == input)
                 && r.out.is_none_or(|o| o == out)
                 && r.rule.protocol.is_none_or(|n| n == p.protocol.0)
-                && r.rule.source.is_none_or(|net| net.contains_v4(p.src.addr))
-                && r.rule.destination.is_none_or(|net| net.contains_v4(p.dst.addr))
+                && r.rule.source.is_none_or(|net| net.contains(p.src.addr))
+                && r.rule.destination.is_none_or(|net| net.contains(p.dst.addr))
                 && r.rule.destination_ports.is_none_or(|(a, b)| (a..=b).contains(&p.dst.port))
         };
         match self.0.iter().position(matches) {

@@ -1,25 +1,26 @@
 //! A worker's half: frames in, frames out.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use packet::icmpv4::{Message, Unreachable};
 use packet::{
-    Batch, EtherType, Frame, Instant, MAX_HOPS, MacAddr, Outputs, Pool, arp, build, ethernet, ipv4,
+    Batch, EtherType, Frame, Instant, MAX_HOPS, MacAddr, Outputs, Pool, arp, build, ethernet, ipv4, ipv6,
 };
 
 use crate::decide::{Decider, Decision, Input, Refused, Silent};
+use crate::discovery::{Adverts, is_discovery};
 use crate::flow::{Flow, Ip};
 use crate::fragment::Sorted;
-use crate::input::{Arrived, check_ipv4, classify, strip};
+use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, strip};
 use crate::limiter::Limiter;
 use crate::local::LateSyns;
 use crate::message::{Learned, OrderKind, ReportKind};
-use crate::neighbour::{Answer, Due, Neighbours, Waiting};
-use crate::output::{Io, ask, emit, longest, send_arp};
+use crate::neighbour::{Answer, Due, Heard, Neighbours, Waiting};
+use crate::output::{Io, announce, ask, emit, link, longest, send_frame};
 use crate::shards::Shards;
-use crate::snapshot::{Hop, IfIndex, Snapshot};
+use crate::snapshot::{IfIndex, Snapshot};
+use crate::tell::Tell;
 use crate::{Counters, Drop, NeighbourState, Order, Report, RouterEvent};
 
 /// Connections and fragments looked at for expiry in one call.
@@ -29,7 +30,7 @@ const EXPIRE_BUDGET: usize = 256;
 #[derive(Debug)]
 pub struct Forwarder {
     worker: usize,
-    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) snapshot: Snapshot,
     pub(crate) shards: Arc<Shards>,
     neighbours: Neighbours,
     limiter: Limiter,
@@ -38,13 +39,14 @@ pub struct Forwarder {
     reported: Counters,
     reports: VecDeque<Report>,
     pub(crate) late_syns: LateSyns,
+    pub(crate) adverts: Adverts,
 }
 
 impl Forwarder {
     pub(crate) fn new(worker: usize, shards: Arc<Shards>) -> Self {
         Self {
             worker,
-            snapshot: Arc::default(),
+            snapshot: Snapshot::default(),
             shards,
             neighbours: Neighbours::default(),
             limiter: Limiter::new(),
@@ -53,13 +55,14 @@ impl Forwarder {
             reported: Counters::default(),
             reports: VecDeque::new(),
             late_syns: LateSyns::default(),
+            adverts: Adverts::default(),
         }
     }
 
     /// Forwards `batch` and leaves it empty. Each frame's `meta.in_port` is set. What is to be sent is appended to
     /// `out`; what is dropped goes back to `pool`.
     pub fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
-        let s = Arc::clone(&self.snapshot);
+        let s = self.snapshot.clone();
         let mut io = Io { now, pool, out };
         self.expire(now);
         for frame in batch.drain(..) {
@@ -72,8 +75,19 @@ impl Forwarder {
         let mut io = Io { now, pool, out };
         match order.0 {
             OrderKind::Adopt(snapshot) => self.adopt(&mut io, snapshot),
+            OrderKind::Routes { generation, fib } => {
+                if generation == self.snapshot.generation {
+                    self.snapshot.fib = fib;
+                }
+                self.report(ReportKind::Adopted);
+            }
+            OrderKind::RouterSolicited { generation, interface } => {
+                if generation == self.snapshot.generation {
+                    self.router_solicited(&io, interface);
+                }
+            }
             OrderKind::Learned(learned) => {
-                let s = Arc::clone(&self.snapshot);
+                let s = self.snapshot.clone();
                 if learned.generation == s.generation {
                     self.learned(&s, &mut io, &learned, true);
                 }
@@ -99,13 +113,19 @@ impl Forwarder {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let connections = self.shards.tracker(self.worker).and_then(|t| t.poll_timeout());
         let fragments = self.shards.fragments(self.worker).and_then(|f| f.poll_timeout());
-        let own = [self.neighbours.poll_timeout(), self.late_syns.poll_timeout(), connections, fragments];
-        own.into_iter().flatten().min()
+        let timers = [
+            self.neighbours.poll_timeout(),
+            self.late_syns.poll_timeout(),
+            self.adverts.poll_timeout(),
+            connections,
+            fragments,
+        ];
+        timers.into_iter().flatten().min()
     }
 
     /// Does what is due: requests to neighbours again, answers for those that failed, forgotten connections.
     pub fn handle_timeout(&mut self, now: Instant, pool: &mut Pool, out: &mut Outputs) {
-        let s = Arc::clone(&self.snapshot);
+        let s = self.snapshot.clone();
         let mut io = Io { now, pool, out };
         self.expire(now);
         while let Some(due) = self.neighbours.poll_due(now, &s.tuning) {
@@ -120,6 +140,7 @@ impl Forwarder {
             }
         }
         self.answer_late_syns(&s, &mut io);
+        self.send_adverts(&s, &mut io);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -137,19 +158,13 @@ impl Forwarder {
         self.reports.push_back(Report(kind));
     }
 
-    fn report_event(&mut self, now: Instant, event: RouterEvent) {
+    pub(crate) fn report_event(&mut self, now: Instant, event: RouterEvent) {
         if self.event_limiter.admit(now, 1, 4) {
             self.report(ReportKind::Event(event));
         }
     }
 
-    fn report_neighbour(
-        &mut self,
-        s: &Snapshot,
-        interface: IfIndex,
-        address: Ipv4Addr,
-        state: NeighbourState,
-    ) {
+    fn report_neighbour(&mut self, s: &Snapshot, interface: IfIndex, address: IpAddr, state: NeighbourState) {
         self.report(ReportKind::Neighbour { generation: s.generation, interface, address, state });
     }
 
@@ -160,22 +175,22 @@ impl Forwarder {
 
     // ---- configuration -------------------------------------------------------------------------------------------
 
-    fn adopt(&mut self, io: &mut Io<'_>, new: Arc<Snapshot>) {
-        let old = std::mem::replace(&mut self.snapshot, Arc::clone(&new));
+    fn adopt(&mut self, io: &mut Io<'_>, new: Snapshot) {
+        let old = std::mem::replace(&mut self.snapshot, new.clone());
+        self.report(ReportKind::Adopted);
         for waiting in self.neighbours.adopt(&old, &new) {
             self.drop(io, waiting.frame, Drop::NeighbourUnreachable);
         }
         if self.worker != 0 {
             return;
         }
-        // RFC 5227 §2.3: announce addresses, so that neighbours replace what they remember of them.
+        self.adopt_adverts(io, &old, &new);
         for interface in &new.interfaces {
-            let known = old.interfaces.iter().find(|i| i.name == interface.name && i.mac == interface.mac);
-            for (own, _) in &interface.addresses {
-                if !known.is_some_and(|i| i.port == interface.port && i.vlan == interface.vlan && i.has(*own))
-                {
-                    let announcement = arp::Packet::request(interface.mac, *own, *own);
-                    send_arp(io, interface, MacAddr::BROADCAST, &announcement);
+            let known = old.interfaces.iter().find(|i| i.is_same(interface));
+            let owns = interface.addresses.iter().map(|(own, _)| *own);
+            for own in owns.chain(interface.link_local.map(IpAddr::V6)) {
+                if !known.is_some_and(|i| i.has(own)) {
+                    announce(io, interface, own);
                 }
             }
         }
@@ -193,11 +208,11 @@ impl Forwarder {
             Err(why) => return self.drop(io, frame, why),
         };
         match arrived.ethertype {
-            EtherType::IPV4 => {
-                let checked = strip(&mut frame, arrived.network_at)
-                    .and_then(|()| check_ipv4(s, &mut frame, arrived.to_group));
-                match checked {
-                    Ok(ip) => self.ipv4(s, io, frame, ip, arrived.interface),
+            EtherType::IPV4 | EtherType::IPV6 => {
+                let v6 = arrived.ethertype == EtherType::IPV6;
+                let read = strip(&mut frame, arrived.network_at).and_then(|()| read_ip(&mut frame, v6));
+                match read {
+                    Ok(ip) => self.ip(s, io, frame, ip, &arrived),
                     Err(why) => self.drop(io, frame, why),
                 }
             }
@@ -208,7 +223,6 @@ impl Forwarder {
                     Err(why) => self.drop(io, frame, why),
                 }
             }
-            EtherType::IPV6 => self.drop(io, frame, Drop::Ipv6),
             _ => self.drop(io, frame, Drop::UnknownEthertype),
         }
     }
@@ -217,11 +231,11 @@ impl Forwarder {
         let bytes = frame.head().get(arrived.network_at..).unwrap_or(&[]);
         let packet = arp::Packet::parse(bytes).map_err(|_| Drop::BadArp)?;
         let interface = s.interface(arrived.interface);
-        let (sender, mac) = (packet.sender_ip, packet.sender_mac);
+        let (sender, mac) = (IpAddr::V4(packet.sender_ip), packet.sender_mac);
         if !mac.is_unicast() || mac != arrived.src {
             return Err(Drop::BadArp);
         }
-        let ours = |addr| interface.has(addr) || s.nat.is_proxied(arrived.interface, addr);
+        let ours = |addr: IpAddr| interface.has(addr) || s.nat.is_proxied(arrived.interface, addr);
         if ours(sender) {
             if mac == interface.mac {
                 return Err(Drop::ArpIgnored);
@@ -231,11 +245,12 @@ impl Forwarder {
             self.report_event(io.now, event);
             return Err(Drop::DuplicateAddress);
         }
-        let for_us = ours(packet.target_ip);
+        let for_us = ours(packet.target_ip.into());
         // A sender of 0.0.0.0 only asks whether an address is taken (RFC 5227 §2.1.1).
         if interface.network_of(sender).is_some() && !sender.is_unspecified() {
             let (generation, address) = (s.generation, sender);
-            let learned = Learned { generation, interface: arrived.interface, address, mac };
+            let heard = Heard::by_arp(mac);
+            let learned = Learned { generation, interface: arrived.interface, address, heard };
             if self.learned(s, io, &learned, for_us) {
                 self.report(ReportKind::Learned(learned));
             }
@@ -244,7 +259,7 @@ impl Forwarder {
         }
         match packet.operation {
             arp::Operation::Request if for_us => {
-                send_arp(io, interface, mac, &packet.reply(interface.mac));
+                send_frame(io, interface, &link(interface, mac).arp(&packet.reply(interface.mac)));
                 Ok(())
             }
             arp::Operation::Reply if for_us => Ok(()),
@@ -253,22 +268,32 @@ impl Forwarder {
     }
 
     /// Remembers a neighbour and sends what waited for it; false if it was not remembered.
-    fn learned(&mut self, s: &Snapshot, io: &mut Io<'_>, learned: &Learned, create: bool) -> bool {
+    pub(crate) fn learned(&mut self, s: &Snapshot, io: &mut Io<'_>, learned: &Learned, create: bool) -> bool {
         let key = (learned.interface, learned.address);
-        let Some(queue) = self.neighbours.learn(io.now, &s.tuning, key, learned.mac, create) else {
+        let Some(queue) = self.neighbours.learn(io.now, &s.tuning, key, learned.heard, create) else {
             return false;
         };
         for waiting in queue {
-            self.emit(s, io, learned.interface, learned.mac, waiting.frame);
+            self.emit(s, io, learned.interface, learned.heard.mac, waiting);
         }
         true
     }
 
     // ---- packets -------------------------------------------------------------------------------------------------
 
-    fn ipv4(&mut self, s: &Snapshot, io: &mut Io<'_>, frame: Frame, ip: Ip, interface: IfIndex) {
+    fn ip(&mut self, s: &Snapshot, io: &mut Io<'_>, frame: Frame, ip: Ip, arrived: &Arrived) {
+        let interface = arrived.interface;
+        if is_discovery(&frame, &ip) {
+            return match self.discovery(s, io, &frame, (&ip, arrived)) {
+                Ok(()) => io.pool.free(frame),
+                Err(why) => self.drop(io, frame, why),
+            };
+        }
+        if let Err(why) = check_addresses(s, &ip, arrived) {
+            return self.drop(io, frame, why);
+        }
         let tracked = !s.nat.is_empty() || !s.firewall.is_empty();
-        if !tracked && !s.is_own(ip.dst) {
+        if !tracked && !s.is_own(interface, ip.dst) {
             return self.packet(s, io, frame, &ip, (None, interface));
         }
         let flow = if ip.is_later_fragment() { Ok(None) } else { Flow::of(&frame, &ip).map(Some) };
@@ -303,10 +328,11 @@ impl Forwarder {
         ip: &Ip,
         (flow, interface): (Option<Flow>, IfIndex),
     ) {
-        let input = Input { interface, ip: *ip, longest: longest(&frame, ip), flow };
+        let ports = ip.ports(frame.head());
+        let input = Input { interface, ip: *ip, longest: longest(&frame, ip), ports, flow };
         let mut decider = Decider { snapshot: s, shards: &self.shards, now: io.now, observer: &mut Silent };
         match decider.decide(&input) {
-            Ok(Decision::Forward { interface, next, rewrite }) => {
+            Ok(Decision::Forward { interface: out, next, rewrite }) => {
                 let mut frame = frame;
                 let undo = match &flow {
                     Some(flow) if !rewrite.is_none() => {
@@ -315,20 +341,17 @@ impl Forwarder {
                     }
                     _ => None,
                 };
-                let available = frame.len();
-                if let Ok(mut header) = ipv4::ViewMut::parse_head(frame.head_mut(), available) {
-                    header.set_ttl(ip.ttl - 1);
-                }
+                set_ttl(&mut frame, ip.ttl - 1);
                 self.counters.forwarded += 1;
-                self.send(s, io, (interface, next), Waiting { frame, undo, forwarded: true });
+                self.send(s, io, (out, next), Waiting { frame, undo, arrival: Some(interface) });
             }
             Ok(Decision::Local) => {
                 self.counters.local += 1;
-                self.local(s, io, frame, ip, flow.as_ref());
+                self.local(s, io, (frame, interface), ip, flow.as_ref());
             }
             Err(Refused { why, tell, event }) => {
-                if let Some(message) = tell {
-                    self.tell(s, io, frame.head(), &message);
+                if let Some(tell) = tell {
+                    self.tell(s, io, interface, frame.head(), tell);
                 }
                 if let Some(event) = event {
                     self.report_event(io.now, event);
@@ -339,13 +362,13 @@ impl Forwarder {
     }
 
     /// Sends a packet to a neighbour, or lets it wait until the neighbour is known.
-    pub(crate) fn send(&mut self, s: &Snapshot, io: &mut Io<'_>, key: (IfIndex, Ipv4Addr), packet: Waiting) {
+    pub(crate) fn send(&mut self, s: &Snapshot, io: &mut Io<'_>, key: (IfIndex, IpAddr), packet: Waiting) {
         let (interface, addr) = key;
         match self.neighbours.lookup(io.now, &s.tuning, key) {
-            Answer::Send(mac) => self.emit(s, io, interface, mac, packet.frame),
+            Answer::Send(mac) => self.emit(s, io, interface, mac, packet),
             Answer::SendAndProbe(mac) => {
                 ask(io, s.interface(interface), addr, Some(mac));
-                self.emit(s, io, interface, mac, packet.frame);
+                self.emit(s, io, interface, mac, packet);
             }
             Answer::Wait { ask: first } => {
                 if first {
@@ -363,30 +386,44 @@ impl Forwarder {
 
     /// The neighbour does not answer: whoever sent the packet is told (RFC 1812 §5.2.7.1).
     fn give_up(&mut self, s: &Snapshot, io: &mut Io<'_>, mut packet: Waiting) {
-        if packet.forwarded {
-            if let Some((undo, flow)) = &packet.undo {
-                undo.apply(&mut packet.frame, flow);
-            }
-            let why = Message::DestinationUnreachable(Unreachable::Host);
-            self.tell(s, io, packet.frame.head(), &why);
-        }
+        self.tell_waiting(s, io, &mut packet, Tell::Host);
         self.drop(io, packet.frame, Drop::NeighbourUnreachable);
     }
 
-    fn emit(&mut self, s: &Snapshot, io: &mut Io<'_>, interface: IfIndex, mac: MacAddr, frame: Frame) {
-        match emit(io, s.interface(interface), mac, frame) {
+    /// Tells who sent a packet that had been made ready to leave.
+    fn tell_waiting(&mut self, s: &Snapshot, io: &mut Io<'_>, packet: &mut Waiting, tell: Tell) {
+        // The interface it came by may have gone meanwhile.
+        let arrival = packet.arrival.filter(|i| usize::from(*i) < s.interfaces.len());
+        if let Some(arrival) = arrival {
+            if let Some((undo, flow)) = &packet.undo {
+                undo.apply(&mut packet.frame, flow);
+            }
+            self.tell(s, io, arrival, packet.frame.head(), tell);
+        }
+    }
+
+    fn emit(&mut self, s: &Snapshot, io: &mut Io<'_>, interface: IfIndex, mac: MacAddr, packet: Waiting) {
+        match emit(io, s.interface(interface), mac, packet.frame) {
             Ok(n_made) => self.counters.fragments_made += n_made,
             Err((frame, why)) => self.drop(io, frame, why),
         }
     }
 
-    /// Sends an ICMP error about `offending`, which begins with its IP header, if the rate and RFC 1812 §4.3.2.7 allow.
-    pub(crate) fn tell(&mut self, s: &Snapshot, io: &mut Io<'_>, offending: &[u8], message: &Message) {
-        let made = self.error_frame(s, io, offending, message);
+    /// Sends an ICMP error about `offending`, which begins with its IP header and came by `arrival`, if the rate and
+    /// RFC 1812 §4.3.2.7, RFC 4443 §2.4 allow.
+    pub(crate) fn tell(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        arrival: IfIndex,
+        offending: &[u8],
+        tell: Tell,
+    ) {
+        let made = self.error_frame(s, io, arrival, offending, tell);
         match made {
             Some((key, frame)) => {
                 self.counters.icmp_errors += 1;
-                self.send(s, io, key, Waiting { frame, undo: None, forwarded: false });
+                self.send(s, io, key, Waiting { frame, undo: None, arrival: None });
             }
             None => self.counters.icmp_suppressed += 1,
         }
@@ -396,24 +433,36 @@ impl Forwarder {
         &mut self,
         s: &Snapshot,
         io: &mut Io<'_>,
+        arrival: IfIndex,
         offending: &[u8],
-        message: &Message,
-    ) -> Option<((IfIndex, Ipv4Addr), Frame)> {
-        let to = ipv4::View::parse_quoted(offending).ok()?.src();
-        let (interface, next) = match s.route(to)? {
-            Hop::Connected(interface) => (interface, to),
-            Hop::Gateway(interface, via) => (interface, via),
-            _ => return None,
-        };
+        tell: Tell,
+    ) -> Option<((IfIndex, IpAddr), Frame)> {
+        let to = Ip::parse(offending, ipv6::HEADER_LEN + usize::from(u16::MAX)).ok()?.src;
+        let (interface, next) = s.way_to(arrival, to)?;
         // RFC 1812 §4.3.2.4: from an address of the interface it leaves by.
-        let first = || s.interfaces.iter().find_map(|i| i.addresses.first()).map(|(own, _)| *own);
-        let own = s.interface(interface).address_for(next).or_else(first)?;
-        let link = build::ethernet(MacAddr::ZERO, MacAddr::ZERO);
-        let bytes = link.icmpv4_error(own, message, offending)?;
+        let alike = |addr: &IpAddr| addr.is_ipv4() == to.is_ipv4();
+        let any = || s.interfaces.iter().flat_map(|i| &i.addresses).map(|(own, _)| *own).find(alike);
+        let global =
+            s.interface(interface).address_for(to).filter(|own| !is_link_local(*own) || is_link_local(to));
+        let own = global.or_else(any).or_else(|| s.interface(interface).address_for(next))?;
+        let bytes = tell.frame(build::ethernet(MacAddr::ZERO, MacAddr::ZERO), own, offending)?;
         if !self.limiter.admit(io.now, s.tuning.icmp_rate, s.tuning.icmp_burst) {
             return None;
         }
         let frame = io.pool.frame_from(&bytes[ethernet::HEADER_LEN..])?;
         Some(((interface, next), frame))
+    }
+}
+
+/// Sets the TTL or hop limit of the packet that a frame begins with.
+pub(crate) fn set_ttl(frame: &mut Frame, ttl: u8) {
+    let available = frame.len();
+    let head = frame.head_mut();
+    if head.first().is_some_and(|b| b >> 4 == 6) {
+        if let Ok(mut header) = ipv6::ViewMut::parse_head(head, available) {
+            header.set_hop_limit(ttl);
+        }
+    } else if let Ok(mut header) = ipv4::ViewMut::parse_head(head, available) {
+        header.set_ttl(ttl);
     }
 }

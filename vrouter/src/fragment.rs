@@ -4,7 +4,7 @@
 //! the packet (RFC 1858, RFC 3128, RFC 8200 §4.5 for the rule). Everything is bounded, so that a flood of fragments
 //! costs whole packets nothing (RFC 4787 REQ-14a).
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,7 +25,8 @@ const MAX_HELD: usize = 512;
 /// From the first piece that came (RFC 791 §3.2 recommends 15 s as initial setting).
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-type Key = (Ipv4Addr, Ipv4Addr, IpNumber, u16);
+/// RFC 791 §2.3; for IPv6 without the protocol (RFC 8200 §4.5), which later fragments may call otherwise.
+type Key = (IpAddr, IpAddr, IpNumber, u32);
 type IpNumber = u8;
 
 /// A fragment that came before the first one.
@@ -52,7 +53,7 @@ struct Pieces {
 #[derive(Debug, Default)]
 pub(crate) struct Fragments {
     packets: BTreeMap<Key, Pieces>,
-    of_source: BTreeMap<Ipv4Addr, usize>,
+    of_source: BTreeMap<IpAddr, usize>,
     by_age: VecDeque<(Instant, Key)>,
     n_held: usize,
 }
@@ -76,7 +77,8 @@ impl Fragments {
         frame: &mut Option<Frame>,
         interface: IfIndex,
     ) -> Result<Sorted, Drop> {
-        let key = (ip.src, ip.dst, ip.protocol.0, ip.identification);
+        let protocol = if ip.src.is_ipv4() { ip.protocol.0 } else { 0 };
+        let key = (ip.src, ip.dst, protocol, ip.identification);
         let (start, len) = (ip.fragment_at, ip.total_len - ip.header_len);
         check_piece(ip, len, flow.as_ref())?;
         let may_hold = self.n_held < MAX_HELD;
@@ -167,7 +169,9 @@ impl Fragments {
 
 /// What no fragment may be, whatever else has come.
 fn check_piece(ip: &Ip, len: usize, flow: Option<&Flow>) -> Result<(), Drop> {
-    let past_end = ip.fragment_at + len + ip.header_len > usize::from(u16::MAX);
+    // RFC 8200 §4.5 counts from behind the fixed and the fragment header.
+    let uncounted = if ip.src.is_ipv4() { 0 } else { 48 };
+    let past_end = ip.fragment_at + len + ip.header_len > usize::from(u16::MAX) + uncounted;
     let uneven = ip.more_fragments && !len.is_multiple_of(8);
     // RFC 3128: a second fragment at byte 8 could replace the flags of a TCP header.
     let tiny = ip.protocol == IpProtocol::TCP && ip.fragment_at == 8;

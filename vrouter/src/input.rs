@@ -1,6 +1,6 @@
 //! What arrives: whose frame it is, and whether a packet may be looked at at all.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use packet::{EtherType, Frame, MacAddr, ethernet, ipv4};
 
@@ -20,19 +20,23 @@ pub(crate) struct Arrived {
     pub src: MacAddr,
 }
 
-/// Finds the interface of a frame by its port and tag.
+/// Finds the interface of a frame by its port and tags.
 pub(crate) fn classify(s: &Snapshot, frame: &Frame) -> Result<Arrived, Drop> {
     let header = ethernet::View::parse(frame.head()).map_err(|_| Drop::BadEthernet)?;
     let tags = header.tags().map_err(|_| Drop::BadEthernet)?;
-    let vlan = match tags.list.outer() {
-        None => None,
+    let mut list = tags.list.iter();
+    let vlans = match (list.next(), list.next(), list.next()) {
+        (None, ..) => (None, None),
         // A lone customer tag; VLAN 0 carries only a priority (IEEE 802.1Q §6.9).
-        Some(tag) if tags.list.len() == 1 && tag.tpid == EtherType::VLAN && tag.tci.vid() != 4095 => {
-            tag.tci.vlan()
+        (Some(tag), None, _) if tag.tpid == EtherType::VLAN && tag.tci.vid() != 4095 => {
+            (tag.tci.vlan(), None)
         }
-        Some(_) => return Err(Drop::NoInterface),
+        (Some(outer), Some(inner), None) if inner.tpid == EtherType::VLAN => {
+            (outer.tci.vlan(), inner.tci.vlan())
+        }
+        _ => return Err(Drop::NoInterface),
     };
-    let interface = s.interface_at(frame.meta.in_port, vlan).ok_or(Drop::NoInterface)?;
+    let interface = s.interface_at(frame.meta.in_port, vlans).ok_or(Drop::NoInterface)?;
     let dst = header.dst();
     if !dst.is_multicast() && dst != s.interface(interface).mac {
         return Err(Drop::NotForUs);
@@ -55,33 +59,55 @@ pub(crate) fn strip(frame: &mut Frame, n: usize) -> Result<(), Drop> {
     Ok(())
 }
 
-/// Checks a packet by RFC 1812 §5.2.2 and §5.3.7 and cuts the frame to it. The frame begins with the IP header.
-pub(crate) fn check_ipv4(s: &Snapshot, frame: &mut Frame, to_group: bool) -> Result<Ip, Drop> {
-    let view = ipv4::View::parse_head(frame.head(), frame.len()).map_err(|_| Drop::BadIpv4)?;
-    if !view.verify_checksum() {
-        return Err(Drop::BadIpv4Checksum);
-    }
-    let ip = Ip::of(&view);
+/// Reads a packet and cuts the frame to it. The frame begins with the IP header, of version 6 if `v6`.
+pub(crate) fn read_ip(frame: &mut Frame, v6: bool) -> Result<Ip, Drop> {
+    let available = frame.len();
+    let ip = match v6 {
+        false => {
+            let view = ipv4::View::parse_head(frame.head(), available).map_err(|_| Drop::BadIpv4)?;
+            if !view.verify_checksum() {
+                return Err(Drop::BadIpv4Checksum);
+            }
+            Ip::v4(&view)
+        }
+        true => Ip::parse(frame.head(), available).and_then(|ip| match ip.src {
+            IpAddr::V6(_) => Ok(ip),
+            IpAddr::V4(_) => Err(Drop::BadIpv6),
+        })?,
+    };
     frame.truncate(ip.total_len);
+    Ok(ip)
+}
+
+/// Checks the addresses of a packet by RFC 1812 §5.2.2 and §5.3.7, RFC 4291 §2.
+pub(crate) fn check_addresses(s: &Snapshot, ip: &Ip, arrived: &Arrived) -> Result<(), Drop> {
     if is_martian(ip.src) || ip.src.is_multicast() {
         return Err(Drop::MartianSource);
     }
-    if ip.dst.is_multicast() || ip.dst.is_broadcast() {
+    if ip.dst.is_multicast() || ip.dst == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err(Drop::Multicast);
     }
     if is_martian(ip.dst) {
         return Err(Drop::MartianDestination);
     }
-    if to_group {
+    if arrived.to_group {
         return Err(Drop::LinkBroadcast);
     }
-    match s.route(ip.src) {
+    match s.route(arrived.interface, ip.src) {
         Some(Hop::Local(_) | Hop::Broadcast) => Err(Drop::MartianSource),
-        _ => Ok(ip),
+        _ => Ok(()),
     }
 }
 
-/// Never on a wire: this network, loopback, reserved.
-fn is_martian(addr: Ipv4Addr) -> bool {
-    matches!(addr.octets()[0], 0 | 127 | 240..)
+/// Never on a wire: unspecified, loopback, reserved; and what is IPv4 in disguise (RFC 4291 §2.5.5).
+fn is_martian(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => matches!(addr.octets()[0], 0 | 127 | 240..),
+        IpAddr::V6(addr) => addr.is_unspecified() || addr.is_loopback() || addr.to_ipv4_mapped().is_some(),
+    }
+}
+
+/// `fe80::/10`, which no router carries to another link (RFC 4291 §2.5.6).
+pub(crate) fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.segments()[0] & 0xffc0 == 0xfe80)
 }

@@ -7,6 +7,7 @@
 mod config;
 mod counters;
 mod decide;
+mod discovery;
 mod fib;
 mod firewall;
 mod flow;
@@ -25,11 +26,12 @@ mod router;
 mod shards;
 mod show;
 mod snapshot;
+mod tell;
 mod trace;
 
 pub use config::{
-    ConfigError, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourConfig, RouteConfig,
-    RouteTarget, RouterConfig, Transport, Tuning,
+    AdvertConfig, ConfigError, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourConfig,
+    NextHop, RouteConfig, RouteTarget, RouterConfig, SourceCheck, Transport, Tuning,
 };
 pub use counters::{Counters, Drop};
 pub use forwarder::Forwarder;

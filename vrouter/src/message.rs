@@ -1,10 +1,12 @@
 //! What owner and workers say to each other. The shell carries these and looks at none but [`RouterEvent`].
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use packet::MacAddr;
 
+use crate::fib::Fib;
+use crate::neighbour::Heard;
 use crate::snapshot::Snapshot;
 use crate::{Counters, NeighbourState};
 
@@ -15,9 +17,13 @@ pub struct Order(pub(crate) OrderKind);
 #[derive(Clone, Debug)]
 pub(crate) enum OrderKind {
     /// Forward by this from now on.
-    Adopt(Arc<Snapshot>),
+    Adopt(Snapshot),
+    /// Look destinations up here from now on.
+    Routes { generation: u64, fib: Arc<Fib> },
     /// Another worker heard from a neighbour.
     Learned(Learned),
+    /// A host asked for a router; for the worker that advertises.
+    RouterSolicited { generation: u64, interface: u16 },
 }
 
 /// A neighbour spoke.
@@ -26,8 +32,8 @@ pub(crate) struct Learned {
     /// The configuration in which the interface has its place.
     pub generation: u64,
     pub interface: u16,
-    pub address: Ipv4Addr,
-    pub mac: MacAddr,
+    pub address: IpAddr,
+    pub heard: Heard,
 }
 
 /// From a worker to the owner.
@@ -39,7 +45,11 @@ pub(crate) enum ReportKind {
     /// A neighbour spoke.
     Learned(Learned),
     /// A neighbour is being asked, or did not answer.
-    Neighbour { generation: u64, interface: u16, address: Ipv4Addr, state: NeighbourState },
+    Neighbour { generation: u64, interface: u16, address: IpAddr, state: NeighbourState },
+    /// A host asked for a router (RFC 4861 §6.2.6).
+    RouterSolicited { generation: u64, interface: u16 },
+    /// The last snapshot or FIB was taken, the one before it given back.
+    Adopted,
     /// Everything counted since the worker began.
     Counters(Box<Counters>),
     /// Something people should know.
@@ -54,7 +64,7 @@ pub enum RouterEvent {
         /// The interface.
         interface: String,
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The other station.
         mac: MacAddr,
     },

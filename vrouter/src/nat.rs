@@ -1,13 +1,14 @@
 //! The rules of address translation, made ready.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use conntrack::{Connection, Endpoint};
 use packet::IpProtocol;
 
 use crate::config::{ConfigError, NatRule, Transport};
-use crate::snapshot::{IfIndex, Snapshot};
+use crate::fib::VrfId;
+use crate::snapshot::{Base, IfIndex};
 use crate::{BindingInfo, Prefix};
 
 impl Transport {
@@ -23,23 +24,33 @@ impl Transport {
 struct Masquerade {
     out: IfIndex,
     sources: Vec<Prefix>,
-    address: Ipv4Addr,
+    addresses: Vec<IpAddr>,
 }
 
 impl Masquerade {
-    fn covers(&self, inside: Ipv4Addr) -> bool {
-        self.sources.is_empty() || self.sources.iter().any(|p| p.contains_v4(inside))
+    /// Without sources all of IPv4 hides: IPv6 has addresses enough and hides only where it is named.
+    fn covers(&self, inside: IpAddr) -> bool {
+        match self.sources.as_slice() {
+            [] => inside.is_ipv4(),
+            sources => sources.iter().any(|p| p.contains(inside)),
+        }
+    }
+
+    /// The address that stands for an inside one.
+    fn address(&self, inside: IpAddr) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|a| a.is_ipv4() == inside.is_ipv4())
     }
 }
 
 #[derive(Debug)]
 struct OneToOne {
     interface: IfIndex,
-    outside: Ipv4Addr,
-    inside: Ipv4Addr,
+    outside: IpAddr,
+    inside: IpAddr,
 }
 
-type Service = (u8, Endpoint);
+/// An endpoint of a VRF and protocol.
+type Service = (VrfId, u8, Endpoint);
 
 #[derive(Debug, Default)]
 pub(crate) struct NatTable {
@@ -51,57 +62,71 @@ pub(crate) struct NatTable {
     one_to_one: Vec<OneToOne>,
     exempt: Vec<(Prefix, Prefix)>,
     /// Addresses that inside endpoints may hide behind, and their interfaces.
-    outsides: BTreeMap<Ipv4Addr, IfIndex>,
+    outsides: BTreeMap<(VrfId, IpAddr), IfIndex>,
 }
 
 impl NatTable {
-    pub(crate) fn compile(snapshot: &Snapshot, rules: &[NatRule]) -> Result<Self, ConfigError> {
+    pub(crate) fn compile(base: &Base, rules: &[NatRule]) -> Result<Self, ConfigError> {
         let mut table = Self::default();
         for (index, rule) in rules.iter().enumerate() {
-            table.add(snapshot, index, rule)?;
+            table.add(base, index, rule)?;
         }
         Ok(table)
     }
 
-    fn add(&mut self, snapshot: &Snapshot, index: usize, rule: &NatRule) -> Result<(), ConfigError> {
+    fn add(&mut self, base: &Base, index: usize, rule: &NatRule) -> Result<(), ConfigError> {
         let bad = |reason: String| ConfigError::BadNat { index, reason };
         let place = |field: &'static str| move || format!("nat[{index}].{field}");
         match rule {
             NatRule::Masquerade { out, sources } => {
-                let out = snapshot.interface_named(out, place("out"))?;
-                let interface = snapshot.interface(out);
-                let first = interface.addresses.first();
-                let (address, _) =
-                    *first.ok_or_else(|| bad(format!("\"{}\" has no IPv4 address", interface.name)))?;
-                self.outsides.insert(address, out);
-                self.masquerades.push(Masquerade { out, sources: sources.clone(), address });
+                let out = base.interface_named(out, place("out"))?;
+                let interface = base.interface(out);
+                let addresses: Vec<IpAddr> = interface.addresses.iter().map(|(own, _)| *own).collect();
+                let rule = Masquerade { out, sources: sources.clone(), addresses };
+                let hidden = match sources.as_slice() {
+                    [] => vec![IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)],
+                    sources => sources.iter().map(Prefix::addr).collect(),
+                };
+                for inside in hidden {
+                    let family = if inside.is_ipv4() { "IPv4" } else { "IPv6" };
+                    let none = || bad(format!("\"{}\" has no {family} address", interface.name));
+                    self.outsides.insert((interface.vrf, rule.address(inside).ok_or_else(none)?), out);
+                }
+                self.masquerades.push(rule);
             }
             NatRule::PortForward { input, protocol, port, to } => {
-                let input = snapshot.interface_named(input, place("in"))?;
-                let interface = snapshot.interface(input);
+                let input = base.interface_named(input, place("in"))?;
+                let interface = base.interface(input);
                 if *port == 0 || to.1 == 0 {
                     return Err(bad("port 0 cannot be forwarded".into()));
                 }
-                if interface.addresses.is_empty() {
-                    return Err(bad(format!("\"{}\" has no IPv4 address", interface.name)));
+                let alike = |addr: &IpAddr| addr.is_ipv4() == to.0.is_ipv4();
+                let owns: Vec<IpAddr> =
+                    interface.addresses.iter().map(|(own, _)| *own).filter(alike).collect();
+                if owns.is_empty() {
+                    let family = if to.0.is_ipv4() { "IPv4" } else { "IPv6" };
+                    return Err(bad(format!("\"{}\" has no {family} address", interface.name)));
                 }
-                let (number, inside) = (protocol.protocol().0, Endpoint::new(to.0, to.1));
-                for (own, _) in &interface.addresses {
-                    let outside = Endpoint::new(*own, *port);
-                    if self.forwards.insert((number, outside), inside).is_some() {
+                let (vrf, number) = (interface.vrf, protocol.protocol().0);
+                let inside = Endpoint::new(to.0, to.1);
+                for own in owns {
+                    let outside = Endpoint::new(own, *port);
+                    if self.forwards.insert((vrf, number, outside), inside).is_some() {
                         return Err(bad(format!("port {port} of {own} is forwarded twice")));
                     }
-                    self.served.entry((number, inside)).or_insert((input, outside));
-                    self.outsides.insert(*own, input);
+                    self.served.entry((vrf, number, inside)).or_insert((input, outside));
+                    self.outsides.insert((vrf, own), input);
                 }
             }
             NatRule::OneToOne { interface, outside, inside } => {
-                let interface = snapshot.interface_named(interface, place("interface"))?;
-                if self.one_to_one.iter().any(|r| r.outside == *outside || r.inside == *inside) {
+                let interface = base.interface_named(interface, place("interface"))?;
+                let taken = |r: &OneToOne| r.outside == *outside || r.inside == *inside;
+                if self.one_to_one.iter().any(taken) {
                     return Err(bad(format!("{outside} or {inside} is in another one-to-one rule")));
                 }
-                self.outsides.insert(*outside, interface);
-                self.one_to_one.push(OneToOne { interface, outside: *outside, inside: *inside });
+                let (outside, inside) = (IpAddr::V4(*outside), IpAddr::V4(*inside));
+                self.outsides.insert((base.interface(interface).vrf, outside), interface);
+                self.one_to_one.push(OneToOne { interface, outside, inside });
             }
             NatRule::Exempt { source, destination } => self.exempt.push((*source, *destination)),
         }
@@ -113,53 +138,58 @@ impl NatTable {
     }
 
     /// The interface whose outside address this is.
-    pub(crate) fn outside(&self, addr: Ipv4Addr) -> Option<IfIndex> {
-        self.outsides.get(&addr).copied()
+    pub(crate) fn outside(&self, vrf: VrfId, addr: IpAddr) -> Option<IfIndex> {
+        self.outsides.get(&(vrf, addr)).copied()
     }
 
     /// Whether packets between these are left alone.
-    pub(crate) fn is_exempt(&self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
-        self.exempt.iter().any(|(s, d)| s.contains_v4(src) && d.contains_v4(dst))
+    pub(crate) fn is_exempt(&self, src: IpAddr, dst: IpAddr) -> bool {
+        self.exempt.iter().any(|(s, d)| s.contains(src) && d.contains(dst))
     }
 
     /// The address that `src` hides behind when it leaves by `out`.
-    pub(crate) fn masquerade(&self, out: IfIndex, src: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.masquerades.iter().find(|m| m.out == out && m.covers(src)).map(|m| m.address)
+    pub(crate) fn masquerade(&self, out: IfIndex, src: IpAddr) -> Option<IpAddr> {
+        self.masquerades.iter().find(|m| m.out == out && m.covers(src)).and_then(|m| m.address(src))
     }
 
     /// Whether `dst` hides behind `arrival` and must not be reached from there by its own address.
-    pub(crate) fn hides(&self, arrival: IfIndex, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+    pub(crate) fn hides(&self, arrival: IfIndex, src: IpAddr, dst: IpAddr) -> bool {
         self.masquerade(arrival, dst).is_some() && !self.is_exempt(src, dst) && !self.is_exempt(dst, src)
     }
 
     /// The inside endpoint behind an outside service.
-    pub(crate) fn forward(&self, protocol: IpProtocol, outside: Endpoint) -> Option<Endpoint> {
-        self.forwards.get(&(protocol.0, outside)).copied()
+    pub(crate) fn forward(&self, vrf: VrfId, protocol: IpProtocol, outside: Endpoint) -> Option<Endpoint> {
+        self.forwards.get(&(vrf, protocol.0, outside)).copied()
     }
 
     /// The outside endpoint and interface of an inside service.
-    pub(crate) fn service_of(&self, protocol: IpProtocol, inside: Endpoint) -> Option<(IfIndex, Endpoint)> {
-        self.served.get(&(protocol.0, inside)).copied()
+    pub(crate) fn service_of(
+        &self,
+        vrf: VrfId,
+        protocol: IpProtocol,
+        inside: Endpoint,
+    ) -> Option<(IfIndex, Endpoint)> {
+        self.served.get(&(vrf, protocol.0, inside)).copied()
     }
 
     /// The inside address that an outside one stands for.
-    pub(crate) fn whole_inside(&self, outside: Ipv4Addr) -> Option<Ipv4Addr> {
+    pub(crate) fn whole_inside(&self, outside: IpAddr) -> Option<IpAddr> {
         self.one_to_one.iter().find(|r| r.outside == outside).map(|r| r.inside)
     }
 
     /// The outside address that stands for an inside one on `out`.
-    pub(crate) fn whole_outside(&self, out: IfIndex, inside: Ipv4Addr) -> Option<Ipv4Addr> {
+    pub(crate) fn whole_outside(&self, out: IfIndex, inside: IpAddr) -> Option<IpAddr> {
         self.one_to_one.iter().find(|r| r.interface == out && r.inside == inside).map(|r| r.outside)
     }
 
     /// An address the router answers ARP for on `interface` although it is none of its own.
-    pub(crate) fn is_proxied(&self, interface: IfIndex, addr: Ipv4Addr) -> bool {
+    pub(crate) fn is_proxied(&self, interface: IfIndex, addr: IpAddr) -> bool {
         self.one_to_one.iter().any(|r| r.interface == interface && r.outside == addr)
     }
 
     /// Outside ports that no binding may take.
-    pub(crate) fn reserved(&self) -> Vec<(IpProtocol, Endpoint)> {
-        self.forwards.keys().map(|(protocol, outside)| (IpProtocol(*protocol), *outside)).collect()
+    pub(crate) fn reserved(&self) -> Vec<(VrfId, IpProtocol, Endpoint)> {
+        self.forwards.keys().map(|(vrf, protocol, outside)| (*vrf, IpProtocol(*protocol), *outside)).collect()
     }
 
     /// Whether the rules still give this connection the translation it has.
@@ -167,12 +197,14 @@ impl NatTable {
         if c.inside == c.outside {
             return true;
         }
-        match self.forward(c.protocol, c.outside) {
+        match self.forward(c.outside_zone, c.protocol, c.outside) {
             Some(inside) => inside == c.inside,
             None if !c.is_bound() => false,
             None => {
-                let masqueraded =
-                    self.masquerades.iter().any(|m| m.address == c.outside.addr && m.covers(c.inside.addr));
+                let masqueraded = self
+                    .masquerades
+                    .iter()
+                    .any(|m| m.covers(c.inside.addr) && m.address(c.inside.addr) == Some(c.outside.addr));
                 masqueraded && !self.is_exempt(c.inside.addr, c.remote.addr)
             }
         }
@@ -180,7 +212,7 @@ impl NatTable {
 
     /// Port forwards, as bindings.
     pub(crate) fn fixed_bindings(&self) -> impl Iterator<Item = BindingInfo> + '_ {
-        self.forwards.iter().map(|((protocol, outside), inside)| BindingInfo {
+        self.forwards.iter().map(|((_, protocol, outside), inside)| BindingInfo {
             protocol: *protocol,
             inside: (inside.addr, inside.port),
             outside: (outside.addr, outside.port),

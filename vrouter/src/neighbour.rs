@@ -1,6 +1,9 @@
-//! The neighbours a worker knows: resolved, being asked, or silent (RFC 826, RFC 1122 §2.3.2).
+//! The neighbours a worker knows: resolved, being asked, or silent (RFC 826, RFC 1122 §2.3.2, RFC 4861 §7.3).
+//!
+//! Both families have the states of RFC 4861 §7.3.2: `Pending` is INCOMPLETE, `Known` is REACHABLE, STALE once its time is
+//! over, DELAY and PROBE while it is being asked. ARP has no DELAY: the first packet to a stale neighbour asks.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,12 +15,32 @@ use crate::rewrite::Rewrite;
 use crate::snapshot::{IfIndex, Snapshot};
 
 /// An address on an interface.
-pub(crate) type Key = (IfIndex, Ipv4Addr);
+pub(crate) type Key = (IfIndex, IpAddr);
 
 /// Packets that wait, over all neighbours of a worker.
 const MAX_WAITING: usize = 512;
 /// A neighbour nobody has heard of for this many times its reachable time is forgotten.
 const AGES: u32 = 10;
+
+/// For hints that a stale neighbour is there after all (RFC 4861 §10, DELAY_FIRST_PROBE_TIME).
+const DELAY: Duration = Duration::from_secs(5);
+
+/// What a neighbour said of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub mac: MacAddr,
+    /// It answered a question, so packets to it arrive (RFC 4861 §7.2.5); otherwise it must be asked before long.
+    pub confirmed: bool,
+    /// Replaces another address that is known.
+    pub overrides: bool,
+}
+
+impl Heard {
+    /// By ARP, where every word counts.
+    pub(crate) const fn by_arp(mac: MacAddr) -> Self {
+        Self { mac, confirmed: true, overrides: true }
+    }
+}
 
 /// A packet that waits for its neighbour. The frame begins with the IP header.
 #[derive(Debug)]
@@ -25,8 +48,8 @@ pub(crate) struct Waiting {
     pub frame: Frame,
     /// How to make of it again what came in, for an error that quotes it.
     pub undo: Option<(Rewrite, Flow)>,
-    /// Forwarded for somebody, who is to be told if it fails.
-    pub forwarded: bool,
+    /// Forwarded for somebody by this interface, who is to be told if it fails.
+    pub arrival: Option<IfIndex>,
 }
 
 #[derive(Debug)]
@@ -34,8 +57,9 @@ enum State {
     Static(MacAddr),
     Known {
         mac: MacAddr,
-        confirmed: Instant,
-        /// Requests sent since it went stale.
+        /// When it was last confirmed; none: only heard of.
+        confirmed: Option<Instant>,
+        /// Requests sent since it went stale, one more while it waits to be asked; zero: it was not used since.
         n_probes: u8,
     },
     Pending {
@@ -112,12 +136,18 @@ impl Neighbours {
             State::Static(mac) => Answer::Send(*mac),
             State::Known { mac, confirmed, n_probes } => {
                 let mac = *mac;
-                if *n_probes == 0 && now >= *confirmed + tuning.neighbour_reachable {
-                    *n_probes = 1;
-                    Self::set_timer(&mut self.timers, n, key, Some(now + tuning.neighbour_retry));
-                    return Answer::SendAndProbe(mac);
+                let stale = confirmed.is_none_or(|at| now >= at + tuning.neighbour_reachable);
+                if *n_probes > 0 || !stale {
+                    return Answer::Send(mac);
                 }
-                Answer::Send(mac)
+                *n_probes = 1;
+                if key.1.is_ipv6() {
+                    Self::set_timer(&mut self.timers, n, key, Some(now + DELAY));
+                    return Answer::Send(mac);
+                }
+                *n_probes = 2;
+                Self::set_timer(&mut self.timers, n, key, Some(now + tuning.neighbour_retry));
+                Answer::SendAndProbe(mac)
             }
             State::Pending { .. } => Answer::Wait { ask: false },
             State::Failed => Answer::Unreachable,
@@ -147,7 +177,7 @@ impl Neighbours {
         now: Instant,
         tuning: &Tuning,
         key: Key,
-        mac: MacAddr,
+        heard: Heard,
         create: bool,
     ) -> Option<VecDeque<Waiting>> {
         if !self.table.contains_key(&key) {
@@ -157,10 +187,18 @@ impl Neighbours {
             self.table.insert(key, Neighbour { state: State::Failed, timer: None });
         }
         let n = self.table.get_mut(&key)?;
-        if let State::Static(_) = n.state {
-            return None;
+        match &mut n.state {
+            State::Static(_) => return None,
+            State::Known { mac, confirmed, .. } if !heard.overrides && *mac != heard.mac => {
+                // RFC 4861 §7.2.5: not believed, but reason to ask.
+                *confirmed = None;
+                return None;
+            }
+            State::Known { mac, .. } if !heard.confirmed && *mac == heard.mac => return None,
+            _ => {}
         }
-        let known = State::Known { mac, confirmed: now, n_probes: 0 };
+        let confirmed = heard.confirmed.then_some(now);
+        let known = State::Known { mac: heard.mac, confirmed, n_probes: 0 };
         let old = std::mem::replace(&mut n.state, known);
         Self::set_timer(&mut self.timers, n, key, Some(now + lifetime(tuning)));
         match old {
@@ -195,7 +233,7 @@ impl Neighbours {
                     Self::set_timer(&mut self.timers, n, key, retry);
                     return Some(Due::Failed(key, queue));
                 }
-                State::Known { mac, n_probes, .. } if (1..tuning.neighbour_tries).contains(n_probes) => {
+                State::Known { mac, n_probes, .. } if (1..=tuning.neighbour_tries).contains(n_probes) => {
                     *n_probes += 1;
                     let mac = *mac;
                     Self::set_timer(&mut self.timers, n, key, retry);
@@ -216,16 +254,13 @@ impl Neighbours {
     pub(crate) fn adopt(&mut self, old: &Snapshot, new: &Snapshot) -> Vec<Waiting> {
         let same = |index: IfIndex| {
             let before = old.interface(index);
-            let alike = |i: &crate::snapshot::Interface| {
-                (&i.name, i.port, i.vlan, i.mac) == (&before.name, before.port, before.vlan, before.mac)
-            };
-            new.interfaces.iter().position(alike).map(|at| at as IfIndex)
+            new.interfaces.iter().position(|i| i.is_same(before)).map(|at| at as IfIndex)
         };
         let mut lost = Vec::new();
         self.timers.clear();
         self.n_waiting = 0;
         for ((index, addr), mut n) in std::mem::take(&mut self.table) {
-            let on_link = |i: &IfIndex| new.interface(*i).network_of(addr).is_some();
+            let on_link = |i: &IfIndex| new.interface(*i).is_on_link(addr);
             let kept = same(index).filter(on_link).filter(|_| !matches!(n.state, State::Static(_)));
             let Some(index) = kept else {
                 if let State::Pending { queue, .. } = n.state {

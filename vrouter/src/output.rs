@@ -1,12 +1,12 @@
 //! What leaves: link headers, fragments, requests to neighbours.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::ipv4::{self, Header, Options};
 use packet::offload;
 use packet::vlan::Tag;
 use packet::{
-    EtherType, Frame, GsoKind, Instant, MacAddr, Outputs, Pool, PortNo, arp, build, ethernet, tcp, udp,
+    EtherType, Frame, GsoKind, Instant, MacAddr, Outputs, Pool, PortNo, arp, build, ethernet, nd, tcp, udp,
 };
 
 use crate::Drop;
@@ -35,10 +35,11 @@ pub(crate) fn longest(frame: &Frame, ip: &Ip) -> usize {
 
 /// Puts the link header of `interface` in front.
 fn push_link(frame: &mut Frame, interface: &Interface, dst: MacAddr) -> Result<usize, Drop> {
-    let mut header =
-        ethernet::Header { dst, src: interface.mac, tags: Default::default(), ethertype: EtherType::IPV4 };
-    if let Some(vlan) = interface.vlan {
-        header.tags.push(Tag::new(vlan));
+    let v6 = frame.head().first().is_some_and(|b| b >> 4 == 6);
+    let ethertype = if v6 { EtherType::IPV6 } else { EtherType::IPV4 };
+    let mut header = ethernet::Header { dst, src: interface.mac, tags: Default::default(), ethertype };
+    for tag in tags(interface) {
+        header.tags.push(tag);
     }
     let len = header.len();
     let bytes = frame.push_front(len).map_err(|_| Drop::NoHeadroom)?;
@@ -58,10 +59,14 @@ pub(crate) fn emit(
     mut frame: Frame,
 ) -> Result<u64, (Frame, Drop)> {
     let Some(port) = interface.port else { return Err((frame, Drop::NoRoute)) };
-    let too_long = match ipv4::View::parse_head(frame.head(), frame.len()) {
-        Ok(view) => longest(&frame, &Ip::of(&view)) > usize::from(interface.mtu),
-        Err(_) => return Err((frame, Drop::BadIpv4)),
+    let (ip, too_long) = match Ip::parse(frame.head(), frame.len()) {
+        Ok(ip) => (ip, longest(&frame, &ip) > usize::from(interface.mtu)),
+        Err(why) => return Err((frame, why)),
     };
+    if too_long && ip.src.is_ipv6() {
+        // RFC 8200 §5: only its source may cut it.
+        return Err((frame, Drop::TooBig));
+    }
     let link_len = match push_link(&mut frame, interface, dst) {
         Ok(len) => len,
         Err(why) => return Err((frame, why)),
@@ -140,19 +145,83 @@ fn copied_options(options: Options) -> Options {
     Options::new(&kept).unwrap_or(Options::NONE)
 }
 
-/// Sends an ARP packet out of an interface.
-pub(crate) fn send_arp(io: &mut Io<'_>, interface: &Interface, dst: MacAddr, packet: &arp::Packet) {
-    let Some(port) = interface.port else { return };
-    let link = build::ethernet(interface.mac, dst);
-    let link = interface.vlan.map_or(link, |vlan| link.vlan(vlan));
-    if let Some(frame) = io.pool.frame_from(&link.arp(packet)) {
+/// The tags of an interface's frames: with two, the outer is a service tag (IEEE 802.1Q §5.1).
+fn tags(interface: &Interface) -> impl Iterator<Item = Tag> {
+    let (outer, inner) = interface.vlans;
+    let outer = outer.map(|vlan| if inner.is_some() { Tag::service(vlan) } else { Tag::new(vlan) });
+    outer.into_iter().chain(inner.map(Tag::new))
+}
+
+/// A frame of an interface, to be filled.
+pub(crate) fn link(interface: &Interface, dst: MacAddr) -> build::Link {
+    tags(interface).fold(build::ethernet(interface.mac, dst), build::Link::tag)
+}
+
+/// Sends a whole frame out of an interface.
+pub(crate) fn send_frame(io: &mut Io<'_>, interface: &Interface, bytes: &[u8]) {
+    if let (Some(port), Some(frame)) = (interface.port, io.pool.frame_from(bytes)) {
         io.out.push((port, frame));
     }
 }
 
-/// Asks who has `target`; a station that had it is asked alone (RFC 1122 §2.3.2.1 (2)).
-pub(crate) fn ask(io: &mut Io<'_>, interface: &Interface, target: Ipv4Addr, known: Option<MacAddr>) {
-    let own = interface.address_for(target).unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let request = arp::Packet::request(interface.mac, own, target);
-    send_arp(io, interface, known.unwrap_or(MacAddr::BROADCAST), &request);
+/// Asks who has `target`; a station that had it is asked alone (RFC 1122 §2.3.2.1 (2), RFC 4861 §7.2.2).
+pub(crate) fn ask(io: &mut Io<'_>, interface: &Interface, target: IpAddr, known: Option<MacAddr>) {
+    let own = interface.address_for(target);
+    let bytes = match (target, own) {
+        (IpAddr::V6(target), Some(IpAddr::V6(own))) => {
+            let group = nd::solicited_node(target);
+            let (mac, dst) = match known {
+                Some(mac) => (mac, target),
+                None => (nd::multicast_mac(group), group),
+            };
+            let question = nd::Message::NeighbourSolicit { target, source: Some(interface.mac) };
+            link(interface, mac).ipv6(own, dst).nd(&question)
+        }
+        (IpAddr::V4(target), own) => {
+            let own = match own {
+                Some(IpAddr::V4(own)) => own,
+                _ => Ipv4Addr::UNSPECIFIED,
+            };
+            let request = arp::Packet::request(interface.mac, own, target);
+            link(interface, known.unwrap_or(MacAddr::BROADCAST)).arp(&request)
+        }
+        _ => return,
+    };
+    send_frame(io, interface, &bytes);
 }
+
+/// Says that an address is ours, so that neighbours replace what they remember of it, and whoever else has it speaks up
+/// (RFC 5227 §2.3; RFC 4861 §7.2.6, RFC 4862 §5.4.2).
+pub(crate) fn announce(io: &mut Io<'_>, interface: &Interface, own: IpAddr) {
+    match own {
+        IpAddr::V4(own) => {
+            let announcement = arp::Packet::request(interface.mac, own, own);
+            send_frame(io, interface, &link(interface, MacAddr::BROADCAST).arp(&announcement));
+        }
+        IpAddr::V6(own) => {
+            let group = nd::solicited_node(own);
+            let probe = nd::Message::NeighbourSolicit { target: own, source: None };
+            let probe =
+                link(interface, nd::multicast_mac(group)).ipv6(Ipv6Addr::UNSPECIFIED, group).nd(&probe);
+            send_frame(io, interface, &probe);
+            advertise(io, interface, own, None);
+        }
+    }
+}
+
+/// Says where `own` is: to who asked, or to all nodes.
+pub(crate) fn advertise(
+    io: &mut Io<'_>,
+    interface: &Interface,
+    own: Ipv6Addr,
+    asker: Option<(MacAddr, Ipv6Addr)>,
+) {
+    let (mac, dst) = asker.unwrap_or((nd::multicast_mac(ALL_NODES), ALL_NODES));
+    let solicited = asker.is_some();
+    let (router, overrides, mac_of_own) = (true, true, Some(interface.mac));
+    let answer = nd::Message::NeighbourAdvert { router, solicited, overrides, target: own, mac: mac_of_own };
+    send_frame(io, interface, &link(interface, mac).ipv6(own, dst).nd(&answer));
+}
+
+/// `ff02::1` (RFC 4291 §2.7.1).
+pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

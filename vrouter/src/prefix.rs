@@ -38,10 +38,7 @@ impl Prefix {
     pub fn new(addr: IpAddr, len: u8) -> Result<Self, PrefixError> {
         let addr = match addr {
             IpAddr::V4(a) if len <= 32 => IpAddr::V4(Ipv4Addr::from(u32::from(a) & mask4(len))),
-            IpAddr::V6(a) if len <= 128 => {
-                let mask = if len == 0 { 0 } else { u128::MAX << (128 - len) };
-                IpAddr::V6((u128::from(a) & mask).into())
-            }
+            IpAddr::V6(a) if len <= 128 => IpAddr::V6((a.to_bits() & mask6(len)).into()),
             _ => return Err(PrefixError::Length { addr, len }),
         };
         Ok(Self { addr, len })
@@ -59,14 +56,10 @@ impl Prefix {
 
     /// Whether `addr` is of this family and in this network.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        Self::new(addr, self.len).is_ok_and(|p| p.addr == self.addr)
-    }
-
-    /// As [`contains`](Self::contains) for IPv4.
-    pub fn contains_v4(&self, addr: Ipv4Addr) -> bool {
-        match self.addr {
-            IpAddr::V4(net) => u32::from(addr) & mask4(self.len) == u32::from(net),
-            IpAddr::V6(_) => false,
+        match (self.addr, addr) {
+            (IpAddr::V4(net), IpAddr::V4(addr)) => addr.to_bits() & mask4(self.len) == net.to_bits(),
+            (IpAddr::V6(net), IpAddr::V6(addr)) => addr.to_bits() & mask6(self.len) == net.to_bits(),
+            _ => false,
         }
     }
 
@@ -79,8 +72,13 @@ impl Prefix {
     }
 }
 
+/// The mask of the first `len` bits, `len` at most 128.
+fn mask6(len: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0)
+}
+
 /// The mask of the first `len` bits, `len` at most 32.
-pub(crate) fn mask4(len: u8) -> u32 {
+fn mask4(len: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
 }
 
@@ -116,8 +114,8 @@ mod tests {
         let p: Prefix = "10.1.2.3/24".parse().expect("valid");
         assert_eq!(p.to_string(), "10.1.2.0/24");
         assert_eq!(p.broadcast(), Some(Ipv4Addr::new(10, 1, 2, 255)));
-        assert!(p.contains_v4(Ipv4Addr::new(10, 1, 2, 255)) && !p.contains_v4(Ipv4Addr::new(10, 1, 3, 0)));
-        assert!(Prefix::ANY_V4.contains_v4(Ipv4Addr::BROADCAST));
+        assert!(p.contains([10, 1, 2, 255].into()) && !p.contains([10, 1, 3, 0].into()));
+        assert!(Prefix::ANY_V4.contains(Ipv4Addr::BROADCAST.into()));
         assert_eq!("10.0.0.0/31".parse::<Prefix>().expect("valid").broadcast(), None);
         assert_eq!("10.0.0.7".parse::<Prefix>().expect("valid").prefix_len(), 32);
         for bad in ["", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/x", "fe80::/129", "10.0.0.0/-1"] {

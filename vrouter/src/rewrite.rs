@@ -1,10 +1,10 @@
 //! Changes addresses, ports and identifiers of a packet, and every checksum that covers them.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use conntrack::Endpoint;
-use packet::checksum::{Delta, Field, Sum, adjust};
-use packet::{Frame, IpProtocol, icmpv4, ipv4, tcp, udp};
+use packet::checksum::{Delta, Field, Sum, adjust, pseudo_v6};
+use packet::{Frame, IpProtocol, icmpv4, ipv4, ipv6, tcp, udp};
 
 use crate::flow::{Flow, Ip, Kind, Quoted};
 
@@ -47,16 +47,14 @@ impl Rewrite {
     /// Applies the change to a frame that begins with its IP header, in which `flow` was found.
     pub(crate) fn apply(&self, frame: &mut Frame, flow: &Flow) {
         let available = frame.len();
-        let Ok(mut header) = ipv4::ViewMut::parse_head(frame.head_mut(), available) else { return };
-        let ip = Ip::of(&header.view());
+        let Ok(ip) = Ip::parse(frame.head(), available) else { return };
         let src = self.src.map_or(ip.src, |e| e.addr);
         let dst = self.dst.map_or(ip.dst, |e| e.addr);
-        header.set_src(src);
-        header.set_dst(dst);
+        set_addresses(frame.head_mut(), available, (src, dst));
         if ip.is_later_fragment() {
             return;
         }
-        let pseudo = Delta::NONE.ipv4(ip.src, src).ipv4(ip.dst, dst);
+        let pseudo = pseudo_delta((ip.src, ip.dst), (src, dst));
         let partial = frame.meta.csum.is_some_and(|c| usize::from(c.start) == ip.header_len);
         let Some(bytes) = frame.head_mut().get_mut(ip.header_len..) else { return };
         match flow.kind {
@@ -64,9 +62,15 @@ impl Rewrite {
                 let (src, dst) = (self.src.map(|e| e.port), self.dst.map(|e| e.port));
                 set_ports(ip.protocol, bytes, pseudo, partial, (src, dst));
             }
-            Kind::Request => self.src.into_iter().for_each(|e| set_identifier(bytes, e.port)),
-            Kind::Reply => self.dst.into_iter().for_each(|e| set_identifier(bytes, e.port)),
-            Kind::Error(_) => self.quoted.into_iter().for_each(|q| set_quoted(frame, ip.header_len, &q)),
+            Kind::Request | Kind::Reply => {
+                let id = if flow.kind == Kind::Request { self.src } else { self.dst };
+                let id = id.map(|e| e.port);
+                set_identifier(bytes, id, icmp_pseudo(ip.src, pseudo), partial);
+            }
+            Kind::Error(_) => {
+                self.quoted.into_iter().for_each(|q| change_quoted_in(frame, ip.header_len, &q));
+                sum_icmp(frame, &Ip { src, dst, ..ip });
+            }
             Kind::Bare => {}
         }
     }
@@ -97,13 +101,48 @@ fn set_ports(
     }
 }
 
-/// The identifier of an echo; ICMP has no pseudo header.
-fn set_identifier(bytes: &mut [u8], id: u16) {
+/// The identifier of an echo, and what the addresses do to its checksum.
+fn set_identifier(bytes: &mut [u8], id: Option<u16>, pseudo: Delta, partial: bool) {
     let Some(field) = word_mut(bytes, 4) else { return };
-    let body = Delta::NONE.word(u16::from_be_bytes(*field), id);
+    let old = u16::from_be_bytes(*field);
+    let id = id.unwrap_or(old);
+    let body = Delta::NONE.word(old, id);
     *field = id.to_be_bytes();
+    let kind = if partial { Field::Partial } else { Field::Complete };
     if let Some(field) = word_mut(bytes, icmpv4::CHECKSUM_AT) {
-        *field = adjust(u16::from_be_bytes(*field), Field::Complete, Delta::NONE, body).to_be_bytes();
+        *field = adjust(u16::from_be_bytes(*field), kind, pseudo, body).to_be_bytes();
+    }
+}
+
+/// ICMPv6 has a pseudo header (RFC 4443 §2.3), ICMP has none.
+fn icmp_pseudo(family: IpAddr, pseudo: Delta) -> Delta {
+    if family.is_ipv4() { Delta::NONE } else { pseudo }
+}
+
+fn pseudo_delta(old: (IpAddr, IpAddr), new: (IpAddr, IpAddr)) -> Delta {
+    [(old.0, new.0), (old.1, new.1)].into_iter().fold(Delta::NONE, |delta, pair| match pair {
+        (IpAddr::V4(old), IpAddr::V4(new)) => delta.ipv4(old, new),
+        (IpAddr::V6(old), IpAddr::V6(new)) => delta.ipv6(old, new),
+        _ => delta,
+    })
+}
+
+/// Writes both addresses of the packet at the beginning of `head`.
+pub(crate) fn set_addresses(head: &mut [u8], available: usize, addresses: (IpAddr, IpAddr)) {
+    match addresses {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            if let Ok(mut header) = ipv4::ViewMut::parse_head(head, available) {
+                header.set_src(src);
+                header.set_dst(dst);
+            }
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            if let Ok(mut header) = ipv6::ViewMut::parse_head(head, available) {
+                header.set_src(src);
+                header.set_dst(dst);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -111,38 +150,47 @@ fn word_mut(bytes: &mut [u8], at: usize) -> Option<&mut [u8; 2]> {
     bytes.get_mut(at..at + 2)?.first_chunk_mut()
 }
 
-/// Rewrites the packet an ICMP error quotes (RFC 5508 §4), then sums the error afresh: it is short.
-fn set_quoted(frame: &mut Frame, icmp_at: usize, to: &Quoted) {
-    let Some(quoted) = frame.head_mut().get_mut(icmp_at + icmpv4::HEADER_LEN..) else { return };
-    change_quoted(quoted, to);
-    let Some(field) = frame.head_mut().get_mut(icmp_at..).and_then(|b| word_mut(b, icmpv4::CHECKSUM_AT))
-    else {
+/// Rewrites the packet an ICMP error quotes (RFC 5508 §4).
+fn change_quoted_in(frame: &mut Frame, icmp_at: usize, to: &Quoted) {
+    let Some(bytes) = frame.head_mut().get_mut(icmp_at + icmpv4::HEADER_LEN..) else { return };
+    const LONGEST: usize = ipv6::HEADER_LEN + u16::MAX as usize;
+    let Ok(quoted) = Ip::parse(bytes, LONGEST) else { return };
+    set_addresses(bytes, LONGEST, (to.src.addr, to.dst.addr));
+    let Some(payload) = bytes.get_mut(quoted.header_len..) else { return };
+    if quoted.is_later_fragment() {
+        return;
+    }
+    let len = payload.len().min(quoted.total_len - quoted.header_len);
+    let payload = &mut payload[..len];
+    let pseudo = pseudo_delta((quoted.src, quoted.dst), (to.src.addr, to.dst.addr));
+    // Of an echo one side has the identifier, the other zero.
+    let id = match (to.protocol, payload.first()) {
+        (IpProtocol::TCP | IpProtocol::UDP, _) => {
+            let ports = (Some(to.src.port), Some(to.dst.port));
+            return set_ports(to.protocol, payload, pseudo, false, ports);
+        }
+        (IpProtocol::ICMP, Some(8)) | (IpProtocol::ICMPV6, Some(128)) => to.src.port,
+        (IpProtocol::ICMP, Some(0)) | (IpProtocol::ICMPV6, Some(129)) => to.dst.port,
+        _ => return,
+    };
+    set_identifier(payload, Some(id), icmp_pseudo(quoted.src, pseudo), false);
+}
+
+/// Sums an ICMP error afresh: it is short.
+fn sum_icmp(frame: &mut Frame, ip: &Ip) {
+    let at = ip.header_len;
+    let start = match (ip.src, ip.dst) {
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            pseudo_v6(src, dst, ip.protocol, (ip.total_len - ip.header_len) as u32)
+        }
+        _ => Sum::new(),
+    };
+    let Some(field) = frame.head_mut().get_mut(at..).and_then(|b| word_mut(b, icmpv4::CHECKSUM_AT)) else {
         return;
     };
     *field = [0; 2];
-    let sum = Sum::new().bytes(&frame.head()[icmp_at..]).bytes(frame.tail()).finish();
-    if let Some(field) = frame.head_mut().get_mut(icmp_at..).and_then(|b| word_mut(b, icmpv4::CHECKSUM_AT)) {
+    let sum = start.bytes(&frame.head()[at..]).bytes(frame.tail()).finish();
+    if let Some(field) = frame.head_mut().get_mut(at..).and_then(|b| word_mut(b, icmpv4::CHECKSUM_AT)) {
         *field = sum.to_be_bytes();
-    }
-}
-
-fn change_quoted(bytes: &mut [u8], to: &Quoted) {
-    let Ok(mut header) = ipv4::ViewMut::parse_quoted(bytes) else { return };
-    let (src, dst): (Ipv4Addr, Ipv4Addr) = (header.view().src(), header.view().dst());
-    header.set_src(to.src.addr);
-    header.set_dst(to.dst.addr);
-    if header.view().is_later_fragment() {
-        return;
-    }
-    let payload = header.into_payload();
-    match to.protocol {
-        IpProtocol::TCP | IpProtocol::UDP => {
-            let pseudo = Delta::NONE.ipv4(src, to.src.addr).ipv4(dst, to.dst.addr);
-            set_ports(to.protocol, payload, pseudo, false, (Some(to.src.port), Some(to.dst.port)));
-        }
-        // Of an echo one side has the identifier, the other zero.
-        IpProtocol::ICMP if matches!(payload.first(), Some(8)) => set_identifier(payload, to.src.port),
-        IpProtocol::ICMP if matches!(payload.first(), Some(0)) => set_identifier(payload, to.dst.port),
-        _ => {}
     }
 }

@@ -1,18 +1,20 @@
 //! The owner: configuration in, orders out.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use packet::{Instant, MacAddr};
+use lookup::Secret;
+use packet::{Instant, MacAddr, PortNo};
 
+use crate::fib::{Alive, Candidate, Hop, Rib, Twin};
 use crate::message::{Learned, OrderKind, ReportKind};
 use crate::neighbour::lifetime;
 use crate::shards::Shards;
-use crate::snapshot::{IfIndex, Snapshot};
+use crate::snapshot::{Base, IfIndex, Snapshot};
 use crate::{
     BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, NeighbourInfo, NeighbourState,
-    Order, Report, RouteInfo, RouterConfig,
+    Order, Prefix, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig,
 };
 
 /// What a router is made with.
@@ -44,12 +46,16 @@ struct Heard {
 /// The owner half of a router.
 #[derive(Debug)]
 pub struct Router {
-    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) snapshot: Snapshot,
+    secret: Secret,
+    rib: Rib,
+    twin: Twin,
+    alive: Arc<Alive>,
     pub(crate) shards: Arc<Shards>,
     config: RouterConfig,
     forwarders: Vec<Forwarder>,
     n_workers: usize,
-    heard: BTreeMap<(IfIndex, Ipv4Addr), Heard>,
+    heard: BTreeMap<(IfIndex, IpAddr), Heard>,
     counters: Vec<Counters>,
     effects: VecDeque<Effect>,
 }
@@ -59,8 +65,13 @@ impl Router {
     pub fn new(options: Options) -> Self {
         let n_workers = options.n_workers.max(1);
         let shards = Arc::new(Shards::new(n_workers, options.seed, options.n_connections));
+        let alive = Arc::<Alive>::default();
         Self {
-            snapshot: Arc::default(),
+            snapshot: Snapshot::default(),
+            secret: Secret::from_seed(options.seed[0] ^ options.seed[1].rotate_left(32)),
+            rib: Rib::default(),
+            twin: Twin::new(Arc::clone(&alive)),
+            alive,
             config: RouterConfig::named(""),
             forwarders: (0..n_workers).map(|w| Forwarder::new(w, Arc::clone(&shards))).collect(),
             shards,
@@ -82,7 +93,10 @@ impl Router {
     /// # Errors
     /// [`ConfigError`] names the field; the old configuration stays.
     pub fn set_config(&mut self, now: Instant, config: RouterConfig) -> Result<(), ConfigError> {
-        let snapshot = Snapshot::compile(&config, self.snapshot.generation + 1)?;
+        let (base, routes) = Base::compile(&config, &self.snapshot, self.secret)?;
+        self.rib.replace(&mut self.twin, RouteSource::Static, routes);
+        self.resolve_protocols(&base);
+        let snapshot = Snapshot::new(base, self.twin.publish_now());
         let reserved = snapshot.nat.reserved();
         for index in 0..self.shards.len() {
             let Some(mut tracker) = self.shards.tracker(index) else { continue };
@@ -92,10 +106,81 @@ impl Router {
         }
         self.move_neighbours(now, &snapshot);
         self.config = config;
-        self.snapshot = Arc::new(snapshot);
-        let order = Order(OrderKind::Adopt(Arc::clone(&self.snapshot)));
+        self.snapshot = snapshot;
+        let order = Order(OrderKind::Adopt(self.snapshot.clone()));
         self.effects.push_back(Effect::Order { worker: None, order });
         Ok(())
+    }
+
+    /// Resolves the routes of routing protocols against other interfaces; those that fit no more go.
+    fn resolve_protocols(&mut self, base: &Base) {
+        for (vrf, to, metric, target) in self.rib.protocol_routes() {
+            let source = RouteSource::Protocol;
+            match base.resolve(0, (vrf, to), &target) {
+                Ok((hops, target)) => {
+                    self.rib.set(&mut self.twin, Candidate { vrf, to, source, metric, target, hops });
+                }
+                Err(_) => self.rib.remove(&mut self.twin, (vrf, to), source),
+            }
+        }
+    }
+
+    /// Adds routes of a routing protocol, each in place of the one it has to the same prefix. Costs what changes. Workers
+    /// take the routes together; until each has, the next ones wait.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the route by its place; none was taken then.
+    pub fn add_routes(&mut self, routes: &[RouteConfig]) -> Result<(), ConfigError> {
+        let mut candidates = Vec::with_capacity(routes.len());
+        for (index, route) in routes.iter().enumerate() {
+            let vrf = self.snapshot.vrf_named(index, route.vrf.as_deref())?;
+            let (hops, target) = self.snapshot.resolve(index, (vrf, route.to), &route.target)?;
+            let (source, metric) = (RouteSource::Protocol, route.metric);
+            candidates.push(Candidate { vrf, to: route.to, source, metric, target, hops });
+        }
+        for candidate in candidates {
+            self.rib.set(&mut self.twin, candidate);
+        }
+        self.publish_routes();
+        Ok(())
+    }
+
+    /// Removes what [`add_routes`](Self::add_routes) added to these prefixes of a VRF; the empty name is the one without.
+    ///
+    /// # Errors
+    /// There is no such VRF.
+    pub fn remove_routes(&mut self, vrf: &str, prefixes: &[Prefix]) -> Result<(), ConfigError> {
+        let vrf = self.snapshot.vrf_named(0, Some(vrf))?;
+        for to in prefixes {
+            self.rib.remove(&mut self.twin, (vrf, *to), RouteSource::Protocol);
+        }
+        self.publish_routes();
+        Ok(())
+    }
+
+    /// The link of a port went down or came back: flows of next hops behind it go to the others of their groups, at once
+    /// and with one write for each next hop, whatever the number of routes.
+    pub fn set_link(&mut self, port: PortNo, up: bool) {
+        let base = &self.snapshot;
+        let behind = |hop: Hop| hop.interface().is_some_and(|i| base.interface(i).port == Some(port));
+        self.rib.hops_where(behind).for_each(|id| self.alive.set(id, up));
+    }
+
+    /// A next router is known to be down, or up again.
+    pub fn set_next_hop(&mut self, gateway: IpAddr, up: bool) {
+        let is = |hop: Hop| matches!(hop, Hop::Gateway(_, via) if via == gateway);
+        self.rib.hops_where(is).for_each(|id| self.alive.set(id, up));
+    }
+
+    /// Publishes changed routes, unless workers still hold the instance they belong in: then once these have moved on.
+    fn publish_routes(&mut self) {
+        if self.twin.is_behind()
+            && let Some(fib) = self.twin.publish()
+        {
+            self.snapshot.fib = Arc::clone(&fib);
+            let order = Order(OrderKind::Routes { generation: self.snapshot.generation, fib });
+            self.effects.push_back(Effect::Order { worker: None, order });
+        }
     }
 
     /// The configuration in force.
@@ -105,12 +190,12 @@ impl Router {
 
     /// Keeps what is known of neighbours whose interface is still there.
     fn move_neighbours(&mut self, now: Instant, new: &Snapshot) {
-        let old = Arc::clone(&self.snapshot);
+        let old = self.snapshot.clone();
         let heard = std::mem::take(&mut self.heard);
         let moved = heard.into_iter().filter_map(|((index, addr), heard)| {
             let name = &old.interface(index).name;
             let at = new.interfaces.iter().position(|i| i.name == *name)?;
-            new.interfaces[at].network_of(addr)?;
+            new.interfaces[at].is_on_link(addr).then_some(())?;
             (heard.state != NeighbourState::Static).then_some(((at as IfIndex, addr), heard))
         });
         self.heard = moved.collect();
@@ -133,6 +218,12 @@ impl Router {
                     }
                 }
             }
+            ReportKind::RouterSolicited { generation, interface } => {
+                // The first worker advertises.
+                let order = Order(OrderKind::RouterSolicited { generation, interface });
+                self.effects.push_back(Effect::Order { worker: Some(0), order });
+            }
+            ReportKind::Adopted => self.publish_routes(),
             ReportKind::Counters(counters) => {
                 if let Some(mine) = self.counters.get_mut(worker) {
                     *mine = *counters;
@@ -150,7 +241,14 @@ impl Router {
         if learned.generation != self.snapshot.generation || !self.has_room() {
             return;
         }
-        let fresh = Heard { mac: Some(learned.mac), state: NeighbourState::Reachable, at: now };
+        let fresh = Heard {
+            mac: Some(learned.heard.mac),
+            state: match learned.heard.confirmed {
+                true => NeighbourState::Reachable,
+                false => NeighbourState::Stale,
+            },
+            at: now,
+        };
         let entry = self.heard.entry((learned.interface, learned.address)).or_insert(fresh);
         if entry.state == NeighbourState::Static {
             return;
@@ -193,14 +291,14 @@ impl Router {
 
     /// Routes in use, local and connected ones among them.
     pub fn fib(&self) -> Vec<RouteInfo> {
-        self.snapshot.routes.clone()
+        self.rib.shown(|vrf| self.snapshot.vrf_name(vrf))
     }
 
     /// What is known of a neighbour, as far as workers have reported.
     pub(crate) fn neighbour(
         &self,
         now: Instant,
-        key: (IfIndex, Ipv4Addr),
+        key: (IfIndex, IpAddr),
     ) -> Option<(NeighbourState, Option<MacAddr>)> {
         let heard = self.heard.get(&key)?;
         let stale = heard.at + self.snapshot.tuning.neighbour_reachable <= now;
@@ -213,10 +311,10 @@ impl Router {
 
     /// Neighbours.
     pub fn neighbours(&self, now: Instant) -> Vec<NeighbourInfo> {
-        let info = |key: &(IfIndex, Ipv4Addr)| {
+        let info = |key: &(IfIndex, IpAddr)| {
             let (state, mac) = self.neighbour(now, *key)?;
             let interface = self.snapshot.interface(key.0).name.clone();
-            Some(NeighbourInfo { interface, address: key.1.into(), mac, state })
+            Some(NeighbourInfo { interface, address: key.1, mac, state })
         };
         self.heard.keys().filter_map(info).collect()
     }

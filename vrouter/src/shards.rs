@@ -60,8 +60,8 @@ impl Shards {
     }
 
     /// The shard of an inside endpoint.
-    pub(crate) fn of_inside(&self, inside: Endpoint) -> MutexGuard<'_, Tracker> {
-        let index = Tracker::shard_of_inside(self.seed, 0, inside, self.shards.len() as u32);
+    pub(crate) fn of_inside(&self, zone: u16, inside: Endpoint) -> MutexGuard<'_, Tracker> {
+        let index = Tracker::shard_of_inside(self.seed, zone, inside, self.shards.len() as u32);
         self.tracker(index as usize).expect("the index is below the number of shards")
     }
 
@@ -73,9 +73,12 @@ impl Shards {
 
     /// The shard of the fragments of one packet.
     pub(crate) fn of_fragment(&self, ip: &Ip) -> MutexGuard<'_, Fragments> {
-        let key =
-            Endpoint::new((ip.src.to_bits() ^ ip.dst.to_bits().rotate_left(16)).into(), ip.identification);
-        let index = Tracker::shard_of_inside(self.seed, 1, key, self.shards.len() as u32);
+        let index = Tracker::shard_of_fragment(
+            self.seed,
+            (ip.src, ip.dst),
+            ip.identification,
+            self.shards.len() as u32,
+        );
         self.fragments(index as usize).expect("the index is below the number of shards")
     }
 }

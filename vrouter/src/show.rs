@@ -1,7 +1,7 @@
 //! What a router shows of itself.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use conntrack::{Binding, Connection, Side};
@@ -9,8 +9,8 @@ use packet::{Instant, MacAddr};
 
 use crate::{Prefix, RouteTarget};
 
-/// Where a route comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a route comes from, the most trusted first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteSource {
     /// An address of the router itself.
     Local,
@@ -18,11 +18,15 @@ pub enum RouteSource {
     Connected,
     /// The configuration.
     Static,
+    /// A routing protocol.
+    Protocol,
 }
 
 /// A route in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteInfo {
+    /// Its VRF; none is the one without a name.
+    pub vrf: Option<String>,
     /// Destinations.
     pub to: Prefix,
     /// What happens; the interface is filled in for a gateway.
@@ -71,11 +75,11 @@ pub struct ConnectionInfo {
     /// Began inside; otherwise outside, by a port forward or an open binding.
     pub outbound: bool,
     /// Inside address and port or identifier.
-    pub inside: (Ipv4Addr, u16),
+    pub inside: (IpAddr, u16),
     /// What the outside sees instead.
-    pub outside: (Ipv4Addr, u16),
+    pub outside: (IpAddr, u16),
     /// The other end.
-    pub remote: (Ipv4Addr, u16),
+    pub remote: (IpAddr, u16),
     /// Time until it is forgotten if idle.
     pub expires_in: Duration,
 }
@@ -100,9 +104,9 @@ pub struct BindingInfo {
     /// IP protocol number.
     pub protocol: u8,
     /// Inside address and port or identifier.
-    pub inside: (Ipv4Addr, u16),
+    pub inside: (IpAddr, u16),
     /// Outside address and port or identifier.
-    pub outside: (Ipv4Addr, u16),
+    pub outside: (IpAddr, u16),
     /// From the configuration: a port forward.
     pub fixed: bool,
     /// Connections that use it.

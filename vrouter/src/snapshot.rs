@@ -1,98 +1,164 @@
 //! A configuration made ready for forwarding; never changed once it is published.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv6Addr};
+use core::ops::Deref;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use packet::{MacAddr, PortNo, VlanId};
+use lookup::Secret;
+use packet::{IpProtocol, MacAddr, PortNo, VlanId, nd};
 
 use crate::config::{ConfigError, RouteTarget, RouterConfig, Tuning};
-use crate::fib::{Entry, Fib};
+use crate::fib::{Candidate, Fib, VrfId};
 use crate::firewall::Firewall;
+use crate::input::is_link_local;
 use crate::nat::NatTable;
-use crate::{InterfaceConfig, Prefix, RouteInfo, RouteSource};
+use crate::{AdvertConfig, InterfaceConfig, NextHop, Prefix, RouteSource, SourceCheck};
+
+pub(crate) use crate::fib::Hop;
 
 /// Place of an interface in its snapshot.
 pub(crate) type IfIndex = u16;
+/// Outer and inner tag of an interface's frames.
+pub(crate) type Vlans = (Option<VlanId>, Option<VlanId>);
+
+/// What a worker forwards by: the configuration, and the FIB, which changes more often.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    base: Arc<Base>,
+    pub fib: Arc<Fib>,
+}
+
+impl Deref for Snapshot {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.base
+    }
+}
 
 #[derive(Debug, Default)]
-pub(crate) struct Snapshot {
+pub(crate) struct Base {
     /// Counts configurations; messages that name interfaces carry it.
     pub generation: u64,
     pub interfaces: Vec<Interface>,
-    by_port: BTreeMap<(PortNo, Option<VlanId>), IfIndex>,
-    fib: Fib,
-    hops: Vec<Hop>,
-    pub routes: Vec<RouteInfo>,
+    by_port: BTreeMap<(PortNo, Vlans), IfIndex>,
+    /// Names by number; the first has none.
+    vrfs: Vec<String>,
     pub nat: NatTable,
     pub firewall: Firewall,
-    pub statics: Vec<(IfIndex, Ipv4Addr, MacAddr)>,
+    pub statics: Vec<(IfIndex, IpAddr, MacAddr)>,
     pub tuning: Tuning,
+    /// For sharing flows out; the same with every configuration.
+    secret: Option<Secret>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub name: String,
     pub port: Option<PortNo>,
-    pub vlan: Option<VlanId>,
+    pub vrf: VrfId,
+    pub vlans: Vlans,
     pub mac: MacAddr,
     pub mtu: u16,
-    /// IPv4 addresses with their networks.
-    pub addresses: Vec<(Ipv4Addr, Prefix)>,
+    /// Addresses with their networks.
+    pub addresses: Vec<(IpAddr, Prefix)>,
+    /// Its IPv6 address on the link, if it speaks IPv6.
+    pub link_local: Option<Ipv6Addr>,
+    pub source_check: SourceCheck,
+    pub advert: Option<AdvertConfig>,
 }
 
 impl Interface {
     /// The network of this interface that holds `addr`, and the interface's own address there.
-    pub(crate) fn network_of(&self, addr: Ipv4Addr) -> Option<(Ipv4Addr, Prefix)> {
-        self.addresses.iter().find(|(_, net)| net.contains_v4(addr)).copied()
+    pub(crate) fn network_of(&self, addr: IpAddr) -> Option<(IpAddr, Prefix)> {
+        self.addresses.iter().find(|(_, net)| net.contains(addr)).copied()
+    }
+
+    /// Whether `addr` is a neighbour's if it is anyone's here.
+    pub(crate) fn is_on_link(&self, addr: IpAddr) -> bool {
+        match is_link_local(addr) {
+            true => self.link_local.is_some(),
+            false => self.network_of(addr).is_some(),
+        }
     }
 
     /// Own address to speak to `addr` from.
-    pub(crate) fn address_for(&self, addr: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.network_of(addr).or_else(|| self.addresses.first().copied()).map(|(own, _)| own)
-    }
-
-    pub(crate) fn has(&self, addr: Ipv4Addr) -> bool {
-        self.addresses.iter().any(|(own, _)| *own == addr)
-    }
-}
-
-/// What a route comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hop {
-    /// An address of this router, on that interface.
-    Local(IfIndex),
-    /// All stations of a network; not forwarded (RFC 2644).
-    Broadcast,
-    /// The destination is a neighbour there.
-    Connected(IfIndex),
-    /// That neighbour takes it on.
-    Gateway(IfIndex, Ipv4Addr),
-    Blackhole,
-    Unreachable,
-    Prohibit,
-}
-
-impl Snapshot {
-    /// Checks a configuration and makes it ready.
-    pub(crate) fn compile(config: &RouterConfig, generation: u64) -> Result<Self, ConfigError> {
-        let mut snapshot = Self { generation, tuning: config.tuning.clone(), ..Self::default() };
-        for (index, interface) in config.interfaces.iter().enumerate() {
-            snapshot.add_interface(index, interface)?;
+    pub(crate) fn address_for(&self, addr: IpAddr) -> Option<IpAddr> {
+        let link_local = self.link_local.map(IpAddr::V6).filter(|_| addr.is_ipv6());
+        if is_link_local(addr) {
+            return link_local;
         }
-        let mut entries = Vec::new();
-        snapshot.add_own_routes(&mut entries);
-        snapshot.add_static_routes(config, &mut entries)?;
-        snapshot.fib = Fib::new(entries);
+        let alike = || self.addresses.iter().find(|(own, _)| own.is_ipv4() == addr.is_ipv4()).copied();
+        self.network_of(addr).or_else(alike).map(|(own, _)| own).or(link_local)
+    }
+
+    pub(crate) fn has(&self, addr: IpAddr) -> bool {
+        self.addresses.iter().any(|(own, _)| *own == addr) || self.link_local.is_some_and(|own| own == addr)
+    }
+
+    /// The same station on the same wire as `other`.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.name, self.port, self.vlans, self.mac) == (&other.name, other.port, other.vlans, other.mac)
+    }
+}
+
+impl Base {
+    /// Checks a configuration that follows `before` and makes it ready, but for its routes, which come beside it.
+    pub(crate) fn compile(
+        config: &RouterConfig,
+        before: &Self,
+        secret: Secret,
+    ) -> Result<(Self, Vec<Candidate>), ConfigError> {
+        let (tuning, secret) = (config.tuning.clone(), Some(secret));
+        // VRFs keep their numbers, which connections and routes know them by.
+        let mut vrfs = before.vrfs.clone();
+        if vrfs.is_empty() {
+            vrfs.push(String::new());
+        }
+        let generation = before.generation + 1;
+        let mut base = Self { generation, tuning, secret, vrfs, ..Self::default() };
+        for (index, interface) in config.interfaces.iter().enumerate() {
+            base.add_interface(index, interface)?;
+        }
+        let mut routes = Vec::new();
+        base.add_own_routes(&mut routes);
+        for (index, route) in config.routes.iter().enumerate() {
+            let vrf = base.vrf_numbered(route.vrf.as_deref().unwrap_or_default());
+            let (hops, target) = base.resolve(index, (vrf, route.to), &route.target)?;
+            let (source, metric) = (RouteSource::Static, route.metric);
+            routes.push(Candidate { vrf, to: route.to, source, metric, target, hops });
+        }
         for (index, neighbour) in config.neighbours.iter().enumerate() {
             let place = || format!("neighbours[{index}].interface");
-            let interface = snapshot.interface_named(&neighbour.interface, place)?;
-            if let IpAddr::V4(addr) = neighbour.address {
-                snapshot.statics.push((interface, addr, neighbour.mac));
-            }
+            let interface = base.interface_named(&neighbour.interface, place)?;
+            base.statics.push((interface, neighbour.address, neighbour.mac));
         }
-        snapshot.nat = NatTable::compile(&snapshot, &config.nat)?;
-        snapshot.firewall = Firewall::compile(&snapshot, &config.firewall)?;
-        Ok(snapshot)
+        base.nat = NatTable::compile(&base, &config.nat)?;
+        base.firewall = Firewall::compile(&base, &config.firewall)?;
+        Ok((base, routes))
+    }
+
+    /// The number of a VRF, a new one for a new name.
+    fn vrf_numbered(&mut self, name: &str) -> VrfId {
+        let found = self.vrfs.iter().position(|known| known == name);
+        let at = found.unwrap_or_else(|| {
+            self.vrfs.push(name.to_owned());
+            self.vrfs.len() - 1
+        });
+        at as VrfId
+    }
+
+    /// The VRF of that name; none names the one without.
+    pub(crate) fn vrf_named(&self, index: usize, name: Option<&str>) -> Result<VrfId, ConfigError> {
+        let name = name.unwrap_or_default();
+        let found = self.vrfs.iter().position(|known| known == name);
+        found.map(|at| at as VrfId).ok_or_else(|| ConfigError::NoVrf { index, name: name.to_owned() })
+    }
+
+    /// The name of a VRF, unless it is the one without.
+    pub(crate) fn vrf_name(&self, vrf: VrfId) -> Option<String> {
+        self.vrfs.get(usize::from(vrf)).filter(|name| !name.is_empty()).cloned()
     }
 
     fn add_interface(&mut self, index: usize, config: &InterfaceConfig) -> Result<(), ConfigError> {
@@ -102,96 +168,93 @@ impl Snapshot {
         if !config.mac.is_unicast() {
             return Err(ConfigError::BadMac { index, mac: config.mac });
         }
-        if config.mtu < 68 {
-            return Err(ConfigError::BadMtu { index, mtu: config.mtu });
+        let speaks_v6 = config.addresses.iter().any(|(addr, _)| addr.is_ipv6());
+        let least = if speaks_v6 { 1280 } else { 68 };
+        if config.mtu < least {
+            return Err(ConfigError::BadMtu { index, mtu: config.mtu, least });
         }
+        check_advert(index, config, speaks_v6)?;
+        let vlans = (config.vlan, config.inner_vlan);
         if let Some(port) = config.port {
-            if let Some(other) = self.by_port.get(&(port, config.vlan)) {
+            if let Some(other) = self.by_port.get(&(port, vlans)) {
                 let other = self.interfaces[usize::from(*other)].name.clone();
                 return Err(ConfigError::DuplicatePort { index, port, other });
             }
-            self.by_port.insert((port, config.vlan), index as IfIndex);
+            self.by_port.insert((port, vlans), index as IfIndex);
         }
+        let vrf = self.vrf_numbered(config.vrf.as_deref().unwrap_or_default());
         let mut addresses = Vec::new();
+        let mut link_local = (speaks_v6 && config.port.is_some()).then(|| nd::link_local(config.mac));
         for &(addr, len) in &config.addresses {
             let net = Prefix::new(addr, len).map_err(|source| ConfigError::BadLength { index, source })?;
-            let IpAddr::V4(own) = addr else { continue };
-            let group = own.is_multicast() || own.is_broadcast() || own.is_unspecified() || own.is_loopback();
-            let no_host = len < 31 && (net.broadcast() == Some(own) || net.addr() == addr);
-            if group || no_host {
+            if !may_be_own(addr, net) {
                 return Err(ConfigError::BadAddress { index, addr });
             }
-            if let Some(other) = self.interfaces.iter().find(|i| i.has(own)) {
+            match addr {
+                IpAddr::V6(own) if is_link_local(addr) => {
+                    link_local = Some(own);
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(other) = self.interfaces.iter().find(|i| i.vrf == vrf && i.has(addr)) {
                 return Err(ConfigError::DuplicateAddress { index, addr, other: other.name.clone() });
             }
-            addresses.push((own, net));
+            addresses.push((addr, net));
         }
-        let InterfaceConfig { name, port, vlan, mac, mtu, .. } = config.clone();
-        self.interfaces.push(Interface { name, port, vlan, mac, mtu, addresses });
+        let InterfaceConfig { name, port, mac, mtu, source_check, advert, .. } = config.clone();
+        self.interfaces.push(Interface {
+            name,
+            port,
+            vrf,
+            vlans,
+            mac,
+            mtu,
+            addresses,
+            link_local,
+            source_check,
+            advert,
+        });
         Ok(())
     }
 
-    fn add_route(&mut self, entries: &mut Vec<Entry>, hop: Hop, route: RouteInfo) {
-        if let IpAddr::V4(addr) = route.to.addr() {
-            let value = self.hops.len() as u32;
-            entries.push(Entry { addr: addr.to_bits(), len: route.to.prefix_len(), value });
-            self.hops.push(hop);
-        }
-        if hop != Hop::Broadcast {
-            self.routes.push(route);
-        }
-    }
-
-    /// Own addresses, then networks and their broadcast addresses: before static routes, so that they win.
-    fn add_own_routes(&mut self, entries: &mut Vec<Entry>) {
-        let interfaces = self.interfaces.clone();
-        for (index, interface) in (0..).zip(&interfaces) {
-            let target = || RouteTarget::Interface(interface.name.clone());
+    /// Own addresses, networks and their broadcast addresses.
+    fn add_own_routes(&self, routes: &mut Vec<Candidate>) {
+        for (index, interface) in (0..).zip(&self.interfaces) {
+            let vrf = interface.vrf;
+            let route = |to: Prefix, source: RouteSource, hop: Hop| {
+                let target = RouteTarget::Interface(interface.name.clone());
+                Candidate { vrf, to, source, metric: 0, target, hops: vec![(hop, 1)] }
+            };
+            let host = |addr: IpAddr| {
+                Prefix::new(addr, if addr.is_ipv4() { 32 } else { 128 }).expect("the length of an address")
+            };
             for (own, _) in &interface.addresses {
-                let to = Prefix::new((*own).into(), 32).expect("32 bits fit IPv4");
-                let route = RouteInfo { to, target: target(), source: RouteSource::Local, metric: 0 };
-                self.add_route(entries, Hop::Local(index), route);
+                routes.push(route(host(*own), RouteSource::Local, Hop::Local(index)));
             }
             // A loopback holds addresses, it leads nowhere.
             let nets = interface.addresses.iter().filter(|_| interface.port.is_some());
             for (_, net) in nets {
-                let route =
-                    RouteInfo { to: *net, target: target(), source: RouteSource::Connected, metric: 0 };
-                self.add_route(entries, Hop::Connected(index), route);
+                routes.push(route(*net, RouteSource::Connected, Hop::Connected(index)));
                 if let Some(broadcast) = net.broadcast() {
                     for addr in [broadcast.into(), net.addr()] {
-                        let to = Prefix::new(addr, 32).expect("32 bits fit IPv4");
-                        let source = RouteSource::Connected;
-                        let route = RouteInfo { to, target: target(), source, metric: 0 };
-                        self.add_route(entries, Hop::Broadcast, route);
+                        routes.push(route(host(addr), RouteSource::Connected, Hop::Broadcast));
                     }
+                } else if net.addr().is_ipv6() && net.prefix_len() < 127 {
+                    // RFC 4291 §2.6.1: every router answers to the anycast address of its subnet.
+                    routes.push(route(host(net.addr()), RouteSource::Local, Hop::Local(index)));
                 }
             }
         }
     }
 
-    fn add_static_routes(
-        &mut self,
-        config: &RouterConfig,
-        entries: &mut Vec<Entry>,
-    ) -> Result<(), ConfigError> {
-        let mut order: Vec<usize> = (0..config.routes.len()).collect();
-        order.sort_by_key(|i| config.routes[*i].metric);
-        for index in order {
-            let route = &config.routes[index];
-            let (hop, target) = self.resolve(index, route.to, &route.target)?;
-            let info = RouteInfo { to: route.to, target, source: RouteSource::Static, metric: route.metric };
-            self.add_route(entries, hop, info);
-        }
-        Ok(())
-    }
-
-    fn resolve(
+    /// The next hops of a route, and its target with the interfaces filled in.
+    pub(crate) fn resolve(
         &self,
         index: usize,
-        to: Prefix,
+        (vrf, to): (VrfId, Prefix),
         target: &RouteTarget,
-    ) -> Result<(Hop, RouteTarget), ConfigError> {
+    ) -> Result<(Vec<(Hop, u16)>, RouteTarget), ConfigError> {
         let hop = match target {
             RouteTarget::Blackhole => Hop::Blackhole,
             RouteTarget::Unreachable => Hop::Unreachable,
@@ -199,24 +262,67 @@ impl Snapshot {
             RouteTarget::Interface(name) => {
                 Hop::Connected(self.interface_named(name, || format!("routes[{index}].dev"))?)
             }
+            RouteTarget::Vrf(name) => Hop::Table(self.vrf_named(index, Some(name))?),
             RouteTarget::Via { gateway, interface } => {
-                if gateway.is_ipv4() != to.addr().is_ipv4() {
-                    return Err(ConfigError::FamilyMismatch { index, gateway: *gateway, to });
+                let at = self.gateway(index, (vrf, to), *gateway, interface.as_deref())?;
+                let interface = Some(self.interface(at).name.clone());
+                let target = RouteTarget::Via { gateway: *gateway, interface };
+                return Ok((vec![(Hop::Gateway(at, *gateway), 1)], target));
+            }
+            RouteTarget::Group(next_hops) => {
+                if !(1..=255).contains(&next_hops.len()) {
+                    return Err(ConfigError::BadGroup { index, n_hops: next_hops.len() });
                 }
-                let named = match interface {
-                    Some(name) => Some(self.interface_named(name, || format!("routes[{index}].dev"))?),
-                    None => None,
-                };
-                let IpAddr::V4(via) = *gateway else { return Ok((Hop::Unreachable, target.clone())) };
-                let on_link = |i: &Interface| i.port.is_some() && i.network_of(via).is_some() && !i.has(via);
-                let found = self.interfaces.iter().position(on_link).map(|at| at as IfIndex);
-                let unreachable = ConfigError::GatewayUnreachable { index, gateway: *gateway };
-                let at = named.or(found).ok_or(unreachable)?;
-                let interface = Some(self.interfaces[usize::from(at)].name.clone());
-                return Ok((Hop::Gateway(at, via), RouteTarget::Via { gateway: *gateway, interface }));
+                let (mut hops, mut filled) = (Vec::new(), Vec::new());
+                for NextHop { gateway, interface, weight } in next_hops {
+                    let at = self.gateway(index, (vrf, to), *gateway, interface.as_deref())?;
+                    hops.push((Hop::Gateway(at, *gateway), (*weight).max(1)));
+                    let interface = Some(self.interface(at).name.clone());
+                    filled.push(NextHop { gateway: *gateway, interface, weight: *weight });
+                }
+                return Ok((hops, RouteTarget::Group(filled)));
             }
         };
-        Ok((hop, target.clone()))
+        Ok((vec![(hop, 1)], target.clone()))
+    }
+
+    /// The interface by which a gateway is reached.
+    fn gateway(
+        &self,
+        index: usize,
+        (vrf, to): (VrfId, Prefix),
+        gateway: IpAddr,
+        interface: Option<&str>,
+    ) -> Result<IfIndex, ConfigError> {
+        if gateway.is_ipv4() != to.addr().is_ipv4() {
+            return Err(ConfigError::FamilyMismatch { index, gateway, to });
+        }
+        if let Some(name) = interface {
+            return self.interface_named(name, || format!("routes[{index}].dev"));
+        }
+        let reaches = |i: &Interface| {
+            i.vrf == vrf && i.port.is_some() && i.network_of(gateway).is_some() && !i.has(gateway)
+        };
+        let found = self.interfaces.iter().position(reaches);
+        found.map(|at| at as IfIndex).ok_or(ConfigError::GatewayUnreachable { index, gateway })
+    }
+
+    /// The same for both directions of a flow, and unlike that of any other router.
+    pub(crate) fn flow_hash(
+        &self,
+        (src, dst): (IpAddr, IpAddr),
+        protocol: IpProtocol,
+        ports: [u16; 2],
+    ) -> u64 {
+        let Some(secret) = self.secret else { return 0 };
+        let end = |addr: IpAddr, port: u16| {
+            let bits = match addr {
+                IpAddr::V4(addr) => u128::from(addr.to_bits()),
+                IpAddr::V6(addr) => addr.to_bits(),
+            };
+            secret.hash(&[bits as u64, (bits >> 64) as u64, u64::from(port) << 8 | u64::from(protocol.0)])
+        };
+        secret.hash(&[end(src, ports[0]).wrapping_add(end(dst, ports[1]))])
     }
 
     /// The place of an interface, or an error that says where it was named and what was perhaps meant.
@@ -240,16 +346,85 @@ impl Snapshot {
         &self.interfaces[usize::from(index)]
     }
 
-    /// The interface that takes frames of a port and VLAN.
-    pub(crate) fn interface_at(&self, port: PortNo, vlan: Option<VlanId>) -> Option<IfIndex> {
-        self.by_port.get(&(port, vlan)).copied()
+    /// The interface that takes frames of a port and its tags.
+    pub(crate) fn interface_at(&self, port: PortNo, vlans: Vlans) -> Option<IfIndex> {
+        self.by_port.get(&(port, vlans)).copied()
+    }
+}
+
+/// Whether an interface may have this address of this network.
+fn may_be_own(addr: IpAddr, net: Prefix) -> bool {
+    let group = addr.is_multicast() || addr.is_unspecified() || addr.is_loopback();
+    let no_host = match addr {
+        IpAddr::V4(own) => {
+            own.is_broadcast()
+                || net.prefix_len() < 31 && (net.broadcast() == Some(own) || net.addr() == addr)
+        }
+        IpAddr::V6(_) => net.prefix_len() < 127 && net.addr() == addr,
+    };
+    !group && !no_host
+}
+
+fn check_advert(index: usize, config: &InterfaceConfig, speaks_v6: bool) -> Result<(), ConfigError> {
+    let Some(advert) = &config.advert else { return Ok(()) };
+    let bad = |reason: &str| Err(ConfigError::BadAdvert { index, reason: reason.to_owned() });
+    let (interval, lifetime) = (advert.interval.as_secs(), advert.lifetime.as_secs());
+    match () {
+        () if !speaks_v6 => bad("the interface has no IPv6 address"),
+        () if !(4..=1800).contains(&interval) => bad("the interval must be 4 s to 1800 s"),
+        () if lifetime != 0 && !(interval..=9000).contains(&lifetime) => {
+            bad("the lifetime must be 0, or from the interval to 9000 s")
+        }
+        () if advert.dns.len() > 8 || advert.search.len() > 8 => bad("more than 8 name servers or domains"),
+        () if advert.search.iter().any(|name| !is_domain(name)) => bad("a search domain is no domain name"),
+        () => Ok(()),
+    }
+}
+
+/// A domain name that can be written as labels (RFC 1035 §3.1).
+fn is_domain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len()) && label.is_ascii())
+}
+
+impl Snapshot {
+    pub(crate) fn new(base: Base, fib: Arc<Fib>) -> Self {
+        Self { base: Arc::new(base), fib }
     }
 
-    pub(crate) fn route(&self, addr: Ipv4Addr) -> Option<Hop> {
-        self.fib.lookup(addr.to_bits()).map(|value| self.hops[value as usize])
+    /// Where `addr` leads for what came by `arrival`.
+    pub(crate) fn route(&self, arrival: IfIndex, addr: IpAddr) -> Option<Hop> {
+        if is_link_local(addr) {
+            let interface = self.interface(arrival);
+            return Some(match interface.has(addr) {
+                true => Hop::Local(arrival),
+                false => Hop::Connected(arrival),
+            });
+        }
+        self.fib.lookup(self.interface(arrival).vrf, addr, || 0)
     }
 
-    pub(crate) fn is_own(&self, addr: Ipv4Addr) -> bool {
-        matches!(self.route(addr), Some(Hop::Local(_)))
+    /// The way out to `addr` for what this router sends itself in answer to what came by `arrival`.
+    pub(crate) fn way_to(&self, arrival: IfIndex, addr: IpAddr) -> Option<(IfIndex, IpAddr)> {
+        match self.route(arrival, addr)? {
+            Hop::Connected(interface) => Some((interface, addr)),
+            Hop::Gateway(interface, via) => Some((interface, via)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_own(&self, arrival: IfIndex, addr: IpAddr) -> bool {
+        matches!(self.route(arrival, addr), Some(Hop::Local(_)))
+    }
+
+    /// Whether a source is one that the interface takes packets from (RFC 3704 §2).
+    pub(crate) fn accepts_source(&self, arrival: IfIndex, src: IpAddr) -> bool {
+        let interface = self.interface(arrival);
+        let pass = |hop: Hop| match interface.source_check {
+            SourceCheck::Strict => hop.interface() == Some(arrival),
+            _ => hop.interface().is_some(),
+        };
+        interface.source_check == SourceCheck::Off
+            || is_link_local(src)
+            || self.fib.leads(interface.vrf, src, pass)
     }
 }

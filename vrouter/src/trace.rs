@@ -3,8 +3,9 @@
 use packet::{EtherType, Frame, Instant, PortNo};
 
 use crate::decide::{Decider, Decision, Input, Observer};
+use crate::discovery::is_discovery;
 use crate::flow::Flow;
-use crate::input::{check_ipv4, classify, strip};
+use crate::input::{check_addresses, classify, read_ip, strip};
 use crate::output::longest;
 use crate::{Drop, Router, Trace};
 
@@ -34,22 +35,29 @@ impl Router {
     }
 
     fn follow(&self, now: Instant, mut frame: Frame, trace: &mut Trace) -> Result<(), Drop> {
-        let s = &*self.snapshot;
+        let s = &self.snapshot;
         let arrived = classify(s, &frame)?;
         let name = |i| &s.interface(i).name;
         trace.note(|| format!("in: port {} is {}", frame.meta.in_port, name(arrived.interface)));
         match arrived.ethertype {
-            EtherType::IPV4 => {}
+            EtherType::IPV4 | EtherType::IPV6 => {}
             EtherType::ARP => {
                 trace.note(|| "arp: learned from, answered if it asks for this router".into());
                 return Ok(());
             }
-            EtherType::IPV6 => return Err(Drop::Ipv6),
             _ => return Err(Drop::UnknownEthertype),
         }
         strip(&mut frame, arrived.network_at)?;
-        let ip = check_ipv4(s, &mut frame, arrived.to_group)?;
-        trace.note(|| format!("ipv4: {} to {}, protocol {}, ttl {}", ip.src, ip.dst, ip.protocol.0, ip.ttl));
+        let ip = read_ip(&mut frame, arrived.ethertype == EtherType::IPV6)?;
+        let version = if ip.src.is_ipv4() { 4 } else { 6 };
+        trace.note(|| {
+            format!("ipv{version}: {} to {}, protocol {}, ttl {}", ip.src, ip.dst, ip.protocol.0, ip.ttl)
+        });
+        if is_discovery(&frame, &ip) {
+            trace.note(|| "neighbour discovery: learned from, answered if it asks for this router".into());
+            return Ok(());
+        }
+        check_addresses(s, &ip, &arrived)?;
         let tracked = !s.nat.is_empty() || !s.firewall.is_empty();
         let flow = match tracked && !ip.is_later_fragment() {
             true => Some(Flow::of(&frame, &ip)?),
@@ -59,7 +67,8 @@ impl Router {
             trace.note(|| "fragment: follows the first of its packet, which this is not".into());
             return Ok(());
         }
-        let input = Input { interface: arrived.interface, ip, longest: longest(&frame, &ip), flow };
+        let (longest, ports) = (longest(&frame, &ip), ip.ports(frame.head()));
+        let input = Input { interface: arrived.interface, ip, longest, ports, flow };
         let mut decider = Decider { snapshot: s, shards: &self.shards, now, observer: trace };
         match decider.decide(&input) {
             Ok(Decision::Local) => trace.note(|| "local: for this router".into()),

@@ -2,7 +2,7 @@
 
 mod net;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use net::*;
 use packet::icmpv4::{Message, Unreachable};
@@ -22,6 +22,10 @@ fn opened(net: &mut Net, src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> (Ipv4Add
     let sent = net.one(LAN, &segment(src, dst, SYN, b""));
     assert_eq!((sent.port, sent.src, (sent.dst, sent.dst_port)), (WAN, WAN_IP, dst));
     (sent.src, sent.src_port)
+}
+
+fn end((addr, port): (Ipv4Addr, u16)) -> (IpAddr, u16) {
+    (addr.into(), port)
 }
 
 fn one_to_one() -> RouterConfig {
@@ -191,7 +195,7 @@ fn n16_n17_rules_and_addresses_change_under_live_sessions() {
         config.nat.remove(1);
         net.configure(config.clone());
         let protocols: Vec<_> = net.router.connections(net.now).iter().map(|c| c.outside).collect();
-        assert_eq!(protocols, [dynamic], "N97: the forward's session is gone, the other goes on");
+        assert_eq!(protocols, [end(dynamic)], "N97: the forward's session is gone, the other goes on");
         assert_eq!(net.one(WAN, &segment((R, 80), dynamic, SYN_ACK, b"")).dst, A);
         config.interfaces[2].addresses[0].0 = ip("203.0.113.77").into();
         net.configure(config);
@@ -769,11 +773,14 @@ fn n95_what_is_shown() {
         shown.sort_by_key(|c| c.inside);
         assert_eq!(
             shown.iter().map(|c| (c.inside, c.outside, c.remote, c.outbound)).collect::<Vec<_>>(),
-            [((A, 80), (WAN_IP, 8080), (R, 9), false), ((A, 5000), outside, (R, 80), true),]
+            [
+                (end((A, 80)), end((WAN_IP, 8080)), end((R, 9)), false),
+                (end((A, 5000)), end(outside), end((R, 80)), true),
+            ]
         );
         let bindings = net.router.bindings();
         assert_eq!(bindings.iter().filter(|b| b.fixed).count(), 2);
-        assert!(bindings.iter().any(|b| !b.fixed && b.outside == outside && b.n_connections == 1));
+        assert!(bindings.iter().any(|b| !b.fixed && b.outside == end(outside) && b.n_connections == 1));
     });
 }
 

@@ -167,7 +167,7 @@ fn r06_longest_prefix_wins_connected_over_static() {
 #[test]
 fn r07_blackhole_unreachable_prohibit() {
     let mut config = plain();
-    let route = |to: &str, target| RouteConfig { to: to.parse().expect("a prefix"), target, metric: 0 };
+    let route = |to: &str, target| RouteConfig::new(to.parse().expect("a prefix"), target);
     config.routes.extend([
         route("192.0.2.0/26", RouteTarget::Blackhole),
         route("192.0.2.64/26", RouteTarget::Unreachable),
@@ -324,7 +324,8 @@ fn r13_static_over_dynamic_and_duplicates_are_told() {
     let thief =
         build::ethernet(mac(9), MacAddr::BROADCAST).arp(&arp::Packet::request(mac(9), WAN_IP, WAN_IP));
     net.none(WAN, &thief, Drop::DuplicateAddress);
-    let event = RouterEvent::DuplicateAddress { interface: "wan".into(), address: WAN_IP, mac: mac(9) };
+    let event =
+        RouterEvent::DuplicateAddress { interface: "wan".into(), address: WAN_IP.into(), mac: mac(9) };
     assert_eq!(net.events, [event]);
 }
 
@@ -539,7 +540,7 @@ fn wrong_configurations_name_the_field() {
     let twice =
         &|c: &mut vrouter::RouterConfig| c.interfaces[2].addresses = c.interfaces[0].addresses.clone();
     assert!(refused(twice).contains("is already on \"lan\""));
-    let error = ConfigError::BadMtu { index: 0, mtu: 1 };
+    let error = ConfigError::BadMtu { index: 0, mtu: 1, least: 68 };
     assert!(!error.to_string().is_empty());
 }
 

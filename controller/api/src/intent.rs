@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::routing::{Advert, Exemption, FirewallRule, NextHop, OneToOne, SourceCheck};
 use crate::text::{Cidr, Endpoint, Mac, PortRef};
 
 /// An isolated L2 segment over any number of switches.
@@ -47,7 +48,7 @@ pub struct Reservation {
 }
 
 /// A virtual router.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Router {
     /// Unique among routers.
@@ -61,6 +62,9 @@ pub struct Router {
     /// Address translation.
     #[serde(default, skip_serializing_if = "Nat::is_empty")]
     pub nat: Nat,
+    /// Rules for packets between interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firewall: Vec<FirewallRule>,
     /// Where a router daemon is told its configuration (`unix:/run/weft/r1.sock` or `http://...`). Absent: a router
     /// in the controller's own process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +72,7 @@ pub struct Router {
 }
 
 /// One interface of a router.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouterInterface {
     /// Unique in the router.
@@ -81,6 +85,14 @@ pub struct RouterInterface {
     #[schemars(range(min = 1, max = 4094))]
     #[schema(minimum = 1, maximum = 4094)]
     pub vlan: Option<u16>,
+    /// The customer tag behind it, 1 to 4094: then `vlan` is a service tag (802.1ad).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4094))]
+    #[schema(minimum = 1, maximum = 4094)]
+    pub inner_vlan: Option<u16>,
+    /// The VRF it belongs to: interfaces of one VRF see only its routes. Absent: the one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
     /// Its address, if one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Cidr>,
@@ -95,6 +107,12 @@ pub struct RouterInterface {
     #[schemars(range(min = 68, max = 65535))]
     #[schema(minimum = 68)]
     pub mtu: Option<u16>,
+    /// Which sources it takes packets from.
+    #[serde(default, skip_serializing_if = "SourceCheck::is_off")]
+    pub source_check: SourceCheck,
+    /// Router advertisements; absent: it sends none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advert: Option<Advert>,
     /// The switch port it is plugged into. A topology fills it in from its links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<PortRef>,
@@ -116,7 +134,7 @@ impl RouterInterface {
     }
 }
 
-/// A static route. Give `via`, `dev` or both; or a `type` other than unicast and neither.
+/// A static route. Give `via`, `dev` or both; or `next_hops`; or `to_vrf`; or a `type` other than unicast and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StaticRoute {
@@ -129,6 +147,18 @@ pub struct StaticRoute {
     /// Name of the interface to leave by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev: Option<String>,
+    /// Several next hops that share the traffic by flow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_hops: Vec<NextHop>,
+    /// The VRF that the destination is looked up in again; empty for the one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_vrf: Option<String>,
+    /// The VRF it is in; absent: the one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
+    /// Of routes to one prefix the lowest wins; absent: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
     /// What happens to packets that take it.
     #[serde(default, rename = "type", skip_serializing_if = "RouteType::is_unicast")]
     pub kind: RouteType,
@@ -165,12 +195,18 @@ pub struct Nat {
     /// Destination translation of what arrives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_forwards: Vec<PortForward>,
+    /// Outside addresses that stand for inside ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_to_one: Vec<OneToOne>,
+    /// What is left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exempt: Vec<Exemption>,
 }
 
 impl Nat {
     /// No translation at all.
     pub fn is_empty(&self) -> bool {
-        self.masquerade.is_empty() && self.port_forwards.is_empty()
+        *self == Self::default()
     }
 }
 
@@ -180,7 +216,7 @@ impl Nat {
 pub struct Masquerade {
     /// Name of the interface they leave by.
     pub out: String,
-    /// Only for these sources; absent: all.
+    /// Only for these sources; absent: all of IPv4. IPv6 hides only where it is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Cidr>,
 }

@@ -9,6 +9,7 @@ mod problem;
 mod queue;
 mod resource;
 mod router;
+mod routing;
 mod stats;
 mod text;
 
@@ -23,5 +24,6 @@ pub use resource::{
     Status, Stored, Switch, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep,
 };
 pub use router::{Binding, Connection, Neighbour, Route};
+pub use routing::{Advert, Exemption, FirewallAction, FirewallRule, NextHop, OneToOne, SourceCheck};
 pub use stats::{CacheStats, Channel, DropCount, DropPlace, StageStats, Stats, TableStats, WorkerStats};
 pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, Rate, TextError};

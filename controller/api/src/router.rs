@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::intent::RouteType;
+use crate::routing::NextHop;
 use crate::text::{Cidr, Endpoint, Mac};
 
 /// A route in the forwarding table of a router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
+    /// Its VRF; absent: the one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
     /// Destination prefix.
     pub to: Cidr,
     /// Next hop; absent: directly connected, or no hop at all.
@@ -22,10 +26,19 @@ pub struct Route {
     /// Interface it leaves by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// Next hops that share the traffic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_hops: Vec<NextHop>,
+    /// The VRF that the destination is looked up in again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_vrf: Option<String>,
+    /// Of routes to one prefix the lowest wins.
+    #[serde(default)]
+    pub metric: u32,
     /// What it does.
     #[serde(default, rename = "type")]
     pub kind: RouteType,
-    /// Where it comes from: `connected`, `static`, `local`.
+    /// Where it comes from: `connected`, `static`, `local`, `protocol`.
     pub source: String,
 }
 

@@ -1,6 +1,6 @@
 //! Outside ports: which are taken, and how a free one is chosen.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use packet::IpProtocol;
 
@@ -14,7 +14,8 @@ const LOW_WORDS: usize = 16;
 /// Ports (or identifiers) of one outside address and protocol.
 #[derive(Debug)]
 struct Space {
-    addr: Ipv4Addr,
+    zone: u16,
+    addr: IpAddr,
     protocol: IpProtocol,
     /// Bit set: a binding has it.
     used: Vec<u64>,
@@ -39,7 +40,7 @@ impl Space {
         for step in 0..n_own {
             let word_idx = first + (start % n_own + step) % n_own * count;
             let mut free = !(self.used[word_idx] | self.reserved[word_idx]);
-            if word_idx == 0 && self.protocol != IpProtocol::ICMP {
+            if word_idx == 0 && !is_query(self.protocol) {
                 free &= !1; // Port 0 is nobody's (RFC 6335 §6).
             }
             if free != 0 {
@@ -50,6 +51,11 @@ impl Space {
         }
         None
     }
+}
+
+/// Has identifiers instead of ports.
+fn is_query(protocol: IpProtocol) -> bool {
+    matches!(protocol, IpProtocol::ICMP | IpProtocol::ICMPV6)
 }
 
 /// The ports of all outside addresses, as far as they belong to one shard.
@@ -64,11 +70,12 @@ impl Ports {
         Self { spaces: Vec::new(), shard }
     }
 
-    fn space(&mut self, addr: Ipv4Addr, protocol: IpProtocol) -> &mut Space {
-        let found = self.spaces.iter().position(|s| s.addr == addr && s.protocol == protocol);
+    fn space(&mut self, zone: u16, addr: IpAddr, protocol: IpProtocol) -> &mut Space {
+        let is = |s: &Space| s.addr == addr && s.protocol == protocol && s.zone == zone;
+        let found = self.spaces.iter().position(is);
         let at = found.unwrap_or_else(|| {
             let (used, reserved) = (vec![0; N_WORDS], vec![0; N_WORDS]);
-            self.spaces.push(Space { addr, protocol, used, reserved });
+            self.spaces.push(Space { zone, addr, protocol, used, reserved });
             self.spaces.len() - 1
         });
         &mut self.spaces[at]
@@ -77,14 +84,14 @@ impl Ports {
     /// Takes a free port of `addr` for an inside port.
     pub(crate) fn take(
         &mut self,
-        addr: Ipv4Addr,
+        (zone, addr): (u16, IpAddr),
         protocol: IpProtocol,
         inside_port: u16,
         random: &mut Random,
     ) -> Option<u16> {
         let shard = self.shard;
-        let space = self.space(addr, protocol);
-        let port = if protocol == IpProtocol::ICMP {
+        let space = self.space(zone, addr, protocol);
+        let port = if is_query(protocol) {
             space.pick(0, N_WORDS, shard, random)?
         } else if inside_port < 1024 {
             // RFC 4787 REQ-3a: the class of ports below 1024 is kept where that is possible.
@@ -98,16 +105,16 @@ impl Ports {
         Some(port)
     }
 
-    pub(crate) fn give_back(&mut self, outside: Endpoint, protocol: IpProtocol) {
-        let space = self.space(outside.addr, protocol);
+    pub(crate) fn give_back(&mut self, zone: u16, outside: Endpoint, protocol: IpProtocol) {
+        let space = self.space(zone, outside.addr, protocol);
         space.used[usize::from(outside.port >> 6)] &= !(1 << (outside.port & 63));
     }
 
     /// Replaces the set of ports that the configuration keeps for itself.
-    pub(crate) fn set_reserved(&mut self, reserved: impl IntoIterator<Item = (IpProtocol, Endpoint)>) {
+    pub(crate) fn set_reserved(&mut self, reserved: impl IntoIterator<Item = (u16, IpProtocol, Endpoint)>) {
         self.spaces.iter_mut().for_each(|s| s.reserved.fill(0));
-        for (protocol, endpoint) in reserved {
-            let space = self.space(endpoint.addr, protocol);
+        for (zone, protocol, endpoint) in reserved {
+            let space = self.space(zone, endpoint.addr, protocol);
             space.reserved[usize::from(endpoint.port >> 6)] |= 1 << (endpoint.port & 63);
         }
         self.spaces.retain(|s| s.used.iter().chain(&s.reserved).any(|w| *w != 0));
@@ -120,7 +127,7 @@ mod tests {
     use crate::hash::Key;
     use std::collections::BTreeSet;
 
-    const ADDR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const ADDR: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
 
     #[test]
     fn every_port_is_given_once_and_only_by_its_shard() {
@@ -128,7 +135,7 @@ mod tests {
         for index in 0..3 {
             let shard = Shard { index, count: 3 };
             let (mut ports, mut random) = (Ports::new(shard), Random::new(Key::new([1, 2])));
-            while let Some(port) = ports.take(ADDR, IpProtocol::UDP, 5000, &mut random) {
+            while let Some(port) = ports.take((0, ADDR), IpProtocol::UDP, 5000, &mut random) {
                 assert!(port >= 1024);
                 assert_eq!(Shard::of_port(port, 3), index);
                 assert!(seen.insert(port), "{port} twice");
@@ -141,17 +148,17 @@ mod tests {
     fn n34_low_ports_stay_low_and_zero_is_never_given() {
         let (mut ports, mut random) = (Ports::new(Shard::ONLY), Random::new(Key::new([1, 2])));
         for _ in 0..1023 {
-            let port = ports.take(ADDR, IpProtocol::TCP, 22, &mut random).expect("free");
+            let port = ports.take((0, ADDR), IpProtocol::TCP, 22, &mut random).expect("free");
             assert!((1..1024).contains(&port));
         }
-        assert!(ports.take(ADDR, IpProtocol::TCP, 22, &mut random).expect("free") >= 1024);
+        assert!(ports.take((0, ADDR), IpProtocol::TCP, 22, &mut random).expect("free") >= 1024);
     }
 
     #[test]
     fn reserved_ports_are_left_alone() {
         let (mut ports, mut random) = (Ports::new(Shard::ONLY), Random::new(Key::new([1, 2])));
-        ports.set_reserved([(IpProtocol::TCP, Endpoint { addr: ADDR, port: 8080 })]);
-        while let Some(port) = ports.take(ADDR, IpProtocol::TCP, 5000, &mut random) {
+        ports.set_reserved([(0, IpProtocol::TCP, Endpoint { addr: ADDR, port: 8080 })]);
+        while let Some(port) = ports.take((0, ADDR), IpProtocol::TCP, 5000, &mut random) {
             assert_ne!(port, 8080);
         }
     }
@@ -165,7 +172,7 @@ mod tests {
         let mut n_successors = 0;
         for _ in 0..10_000 {
             let mut ports = Ports::new(Shard::ONLY);
-            let port = ports.take(ADDR, IpProtocol::UDP, 5000, &mut random).expect("free");
+            let port = ports.take((0, ADDR), IpProtocol::UDP, 5000, &mut random).expect("free");
             classes[usize::from((port - 1024) / 4032)] += 1.0;
             n_successors += i32::from(port.abs_diff(last) <= 1);
             last = port;

@@ -1,7 +1,7 @@
 //! The records: fixed in size, without pointers.
 
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use packet::{Instant, IpProtocol};
 
@@ -11,26 +11,21 @@ use crate::slab::Record;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// Address.
-    pub addr: Ipv4Addr,
+    pub addr: IpAddr,
     /// Port or identifier; zero where there is none.
     pub port: u16,
 }
 
 impl Endpoint {
     /// Both parts.
-    pub const fn new(addr: Ipv4Addr, port: u16) -> Self {
-        Self { addr, port }
-    }
-
-    /// All 48 bits.
-    pub(crate) const fn word(self) -> u64 {
-        (self.addr.to_bits() as u64) << 16 | self.port as u64
+    pub fn new(addr: impl Into<IpAddr>, port: u16) -> Self {
+        Self { addr: addr.into(), port }
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.addr, self.port)
+        core::net::SocketAddr::new(self.addr, self.port).fmt(f)
     }
 }
 
@@ -98,8 +93,10 @@ impl State {
 /// between `outside` and `remote`; a connection that is not translated has `outside == inside`.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
-    /// Separates tenants with overlapping addresses.
+    /// Separates tenants with overlapping addresses: where `inside` is.
     pub zone: u16,
+    /// Where `outside` and `remote` are.
+    pub outside_zone: u16,
     /// IP protocol.
     pub protocol: IpProtocol,
     /// Where it stands.
@@ -135,8 +132,10 @@ impl Connection {
 /// An inside endpoint and the outside endpoint it has for itself (endpoint-independent mapping, RFC 4787 REQ-1).
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    /// Separates tenants with overlapping addresses.
+    /// Separates tenants with overlapping addresses: where `inside` is.
     pub zone: u16,
+    /// Where `outside` is.
+    pub outside_zone: u16,
     /// IP protocol.
     pub protocol: IpProtocol,
     /// The hidden endpoint.
@@ -154,7 +153,7 @@ pub struct Binding {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Permit {
     pub binding: u32,
-    pub remote: Ipv4Addr,
+    pub remote: IpAddr,
     pub n_connections: u32,
 }
 

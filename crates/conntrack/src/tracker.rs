@@ -1,6 +1,6 @@
 //! The tables together.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use packet::tcp::Flags;
@@ -17,8 +17,10 @@ use crate::{Config, Filtering, Shard, Timers, tcp};
 /// What a tracker needs to know of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Separates tenants with overlapping addresses.
+    /// Separates tenants with overlapping addresses: where it comes from.
     pub zone: u16,
+    /// Where it goes.
+    pub to_zone: u16,
     /// IP protocol.
     pub protocol: IpProtocol,
     /// Source; the port is the identifier of an ICMP request, zero for a reply.
@@ -37,7 +39,7 @@ pub struct Packet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mapping {
     /// The binding of the inside endpoint at this outside address, or a new one.
-    Dynamic(Ipv4Addr),
+    Dynamic(IpAddr),
     /// This endpoint, which the configuration has set aside.
     Fixed(Endpoint),
     /// The inside endpoint itself.
@@ -49,6 +51,8 @@ pub enum Mapping {
 pub struct Translation {
     /// The source, going out, or the destination, coming in.
     pub endpoint: Endpoint,
+    /// The zone of the inside endpoint.
+    pub zone: u16,
     /// Which side sent the connection's first packet.
     pub origin: Side,
 }
@@ -99,7 +103,30 @@ pub struct Tracker {
     ports: Ports,
 }
 
+/// What is looked up, as part of its hash.
 const OUT: u64 = 1 << 63;
+const PERMIT: u64 = 1 << 62;
+const SHARD: u64 = 1 << 61;
+
+/// The hash of two endpoints: three words for IPv4.
+fn pair_hash(key: Key, side: u64, (zone, protocol): (u16, IpProtocol), near: Endpoint, far: Endpoint) -> u64 {
+    let rest = side | u64::from(zone) << 40 | u64::from(protocol.0) << 32;
+    match (near.addr, far.addr) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => key.hash([
+            u64::from(a.to_bits()) << 16 | u64::from(near.port),
+            u64::from(b.to_bits()) << 16 | u64::from(far.port),
+            rest,
+        ]),
+        (a, b) => {
+            let [a, b] = [a, b].map(|addr| match addr {
+                IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
+                IpAddr::V6(addr) => addr.to_bits(),
+            });
+            let ports = u64::from(near.port) << 16 | u64::from(far.port);
+            key.hash([a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64, rest | ports])
+        }
+    }
+}
 
 impl Tracker {
     /// An empty tracker. Hash tables are allocated now; nothing is later, except a bitmap for a new outside address.
@@ -131,7 +158,17 @@ impl Tracker {
         if count == 1 {
             return 0;
         }
-        (Key::new(seed).hash([u64::from(zone) << 48 | inside.word(), 0, 0]) % u64::from(count)) as u32
+        let nothing = Endpoint::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
+        (pair_hash(Key::new(seed), SHARD, (zone, IpProtocol(0)), inside, nothing) % u64::from(count)) as u32
+    }
+
+    /// Which of `count` shards owns the fragments of a packet.
+    pub fn shard_of_fragment(seed: [u64; 2], (src, dst): (IpAddr, IpAddr), id: u32, count: u32) -> u32 {
+        if count == 1 {
+            return 0;
+        }
+        let (src, dst) = (Endpoint::new(src, id as u16), Endpoint::new(dst, (id >> 16) as u16));
+        (pair_hash(Key::new(seed), SHARD, (1, IpProtocol(0)), src, dst) % u64::from(count)) as u32
     }
 
     /// Changes timers from now on; running ones end as they were set.
@@ -141,9 +178,9 @@ impl Tracker {
     }
 
     /// Sets aside outside ports for the configuration. Bindings that have one of them end with their connections.
-    pub fn set_reserved(&mut self, reserved: &[(IpProtocol, Endpoint)]) {
+    pub fn set_reserved(&mut self, reserved: &[(u16, IpProtocol, Endpoint)]) {
         self.ports.set_reserved(reserved.iter().copied());
-        let taken = |b: &Binding| reserved.contains(&(b.protocol, b.outside));
+        let taken = |b: &Binding| reserved.contains(&(b.outside_zone, b.protocol, b.outside));
         let victims: Vec<u32> =
             self.bindings.iter_from(0).filter(|(_, b)| taken(b)).map(|(idx, _)| idx).collect();
         for binding in victims {
@@ -154,7 +191,7 @@ impl Tracker {
     // ---- lookups -------------------------------------------------------------------------------------------------
 
     fn hash(&self, side: u64, zone: u16, protocol: IpProtocol, near: Endpoint, far: Endpoint) -> u64 {
-        self.key.hash([u64::from(zone) << 48 | near.word(), u64::from(protocol.0) << 48 | far.word(), side])
+        pair_hash(self.key, side, (zone, protocol), near, far)
     }
 
     fn find_out(&self, packet: &Packet) -> Option<u32> {
@@ -169,7 +206,7 @@ impl Tracker {
         let Packet { zone, protocol, src, dst, .. } = *packet;
         self.by_outside.find(self.hash(0, zone, protocol, dst, src), |idx| {
             let c = self.connections.get(idx);
-            c.outside == dst && c.remote == src && c.protocol == protocol && c.zone == zone
+            c.outside == dst && c.remote == src && c.protocol == protocol && c.outside_zone == zone
         })
     }
 
@@ -192,19 +229,20 @@ impl Tracker {
         let hash = self.hash(0, zone, protocol, outside, outside);
         self.bindings_by_outside.find(hash, |idx| {
             let b = self.bindings.get(idx);
-            b.outside == outside && b.protocol == protocol && b.zone == zone
+            b.outside == outside && b.protocol == protocol && b.outside_zone == zone
         })
     }
 
-    fn inside_binding_hash(&self, zone: u16, protocol: IpProtocol, inside: Endpoint, addr: Ipv4Addr) -> u64 {
+    fn inside_binding_hash(&self, zone: u16, protocol: IpProtocol, inside: Endpoint, addr: IpAddr) -> u64 {
         self.hash(OUT, zone, protocol, inside, Endpoint::new(addr, 0))
     }
 
-    fn permit_hash(&self, binding: u32, remote: Ipv4Addr) -> u64 {
-        self.key.hash([u64::from(binding), u64::from(remote.to_bits()), 1])
+    fn permit_hash(&self, binding: u32, remote: IpAddr) -> u64 {
+        let nobody = Endpoint::new(core::net::Ipv4Addr::from_bits(binding), 0);
+        self.hash(PERMIT, 0, IpProtocol(0), Endpoint::new(remote, 0), nobody)
     }
 
-    fn find_permit(&self, binding: u32, remote: Ipv4Addr) -> Option<u32> {
+    fn find_permit(&self, binding: u32, remote: IpAddr) -> Option<u32> {
         self.permits_index.find(self.permit_hash(binding, remote), |idx| {
             let p = self.permits.get(idx);
             p.binding == binding && p.remote == remote
@@ -218,7 +256,7 @@ impl Tracker {
         let idx = self.find_out(packet)?;
         self.touch(now, idx, Side::Inside, packet).then(|| {
             let c = self.connections.get(idx);
-            Translation { endpoint: c.outside, origin: c.origin }
+            Translation { endpoint: c.outside, zone: c.zone, origin: c.origin }
         })
     }
 
@@ -227,7 +265,7 @@ impl Tracker {
         let idx = self.find_in(packet)?;
         self.touch(now, idx, Side::Outside, packet).then(|| {
             let c = self.connections.get(idx);
-            Translation { endpoint: c.inside, origin: c.origin }
+            Translation { endpoint: c.inside, zone: c.zone, origin: c.origin }
         })
     }
 
@@ -253,11 +291,13 @@ impl Tracker {
             }
         };
         let origin = Side::Inside;
-        let result = self.insert(now, packet, Ends { inside, outside, remote, binding, origin, state });
+        let zones = (packet.zone, packet.to_zone);
+        let ends = Ends { zones, inside, outside, remote, binding, origin, state };
+        let result = self.insert(now, packet, ends);
         if result.is_err() && binding != NONE {
             self.hold_if_unused(now, binding);
         }
-        result.map(|()| Translation { endpoint: outside, origin })
+        result.map(|()| Translation { endpoint: outside, zone: packet.zone, origin })
     }
 
     /// Opens a connection with a packet from the outside to a binding that admits it.
@@ -282,11 +322,12 @@ impl Tracker {
             return Err(Refusal::Filtered);
         }
         let state = self.first_state(Side::Outside, packet)?;
-        let inside = self.bindings.get(binding).inside;
+        let Binding { inside, zone, .. } = *self.bindings.get(binding);
         self.make_room_sparing(now, binding)?;
         let origin = Side::Outside;
-        self.insert(now, packet, Ends { inside, outside, remote, binding, origin, state })?;
-        Ok(Translation { endpoint: inside, origin })
+        let zones = (zone, packet.zone);
+        self.insert(now, packet, Ends { zones, inside, outside, remote, binding, origin, state })?;
+        Ok(Translation { endpoint: inside, zone, origin })
     }
 
     /// Opens a connection with a packet from the outside that the configuration sends to `inside`.
@@ -302,8 +343,9 @@ impl Tracker {
         let state = self.first_state(Side::Outside, packet)?;
         self.make_room(now)?;
         let (outside, remote, origin) = (packet.dst, packet.src, Side::Outside);
-        self.insert(now, packet, Ends { inside, outside, remote, binding: NONE, origin, state })?;
-        Ok(Translation { endpoint: inside, origin })
+        let zones = (packet.to_zone, packet.zone);
+        self.insert(now, packet, Ends { zones, inside, outside, remote, binding: NONE, origin, state })?;
+        Ok(Translation { endpoint: inside, zone: packet.to_zone, origin })
     }
 
     fn first_state(&self, from: Side, packet: &Packet) -> Result<State, Refusal> {
@@ -355,10 +397,10 @@ impl Tracker {
     // ---- making and ending ---------------------------------------------------------------------------------------
 
     fn insert(&mut self, now: Instant, packet: &Packet, ends: Ends) -> Result<(), Refusal> {
-        let Packet { zone, protocol, .. } = *packet;
-        let Ends { inside, outside, remote, binding, origin, state } = ends;
-        let out = Packet { src: inside, dst: remote, ..*packet };
-        let back = Packet { src: remote, dst: outside, ..*packet };
+        let protocol = packet.protocol;
+        let Ends { zones: (zone, outside_zone), inside, outside, remote, binding, origin, state } = ends;
+        let out = Packet { zone, src: inside, dst: remote, ..*packet };
+        let back = Packet { zone: outside_zone, src: remote, dst: outside, ..*packet };
         for idx in [self.find_out(&out), self.find_in(&back)].into_iter().flatten() {
             if self.connections.get(idx).deadline > now {
                 return Err(Refusal::Clash);
@@ -374,6 +416,7 @@ impl Tracker {
         let deadline = now + idle_time(&self.config.timers, protocol, state);
         let record = Connection {
             zone,
+            outside_zone,
             protocol,
             state,
             origin,
@@ -390,7 +433,7 @@ impl Tracker {
         };
         let idx = self.connections.insert(record).ok_or(Refusal::TableFull)?;
         let out_hash = self.hash(OUT, zone, protocol, inside, remote);
-        let in_hash = self.hash(0, zone, protocol, outside, remote);
+        let in_hash = self.hash(0, outside_zone, protocol, outside, remote);
         if self.by_inside.insert(out_hash, idx).is_err() {
             self.connections.remove(idx);
             return Err(Refusal::TableFull);
@@ -409,7 +452,7 @@ impl Tracker {
     }
 
     /// Makes a connection a user of its binding.
-    fn join(&mut self, idx: u32, binding: u32, remote: Ipv4Addr) {
+    fn join(&mut self, idx: u32, binding: u32, remote: IpAddr) {
         self.bindings.get_mut(binding).n_connections += 1;
         self.held.cancel(binding);
         self.held_since.remove(binding);
@@ -424,7 +467,7 @@ impl Tracker {
         (c.binding, c.permit) = (binding, permit);
     }
 
-    fn add_permit(&mut self, binding: u32, remote: Ipv4Addr) -> Option<u32> {
+    fn add_permit(&mut self, binding: u32, remote: IpAddr) -> Option<u32> {
         let permit = self.permits.insert(Permit { binding, remote, n_connections: 1 })?;
         if self.permits_index.insert(self.permit_hash(binding, remote), permit).is_err() {
             self.permits.remove(permit);
@@ -436,7 +479,7 @@ impl Tracker {
     fn remove(&mut self, now: Instant, idx: u32) {
         let c = *self.connections.get(idx);
         self.by_inside.remove(self.hash(OUT, c.zone, c.protocol, c.inside, c.remote), idx);
-        self.by_outside.remove(self.hash(0, c.zone, c.protocol, c.outside, c.remote), idx);
+        self.by_outside.remove(self.hash(0, c.outside_zone, c.protocol, c.outside, c.remote), idx);
         self.wheel.cancel(idx);
         self.transitory.remove(idx);
         self.connections.remove(idx);
@@ -476,11 +519,11 @@ impl Tracker {
         let b = *self.bindings.get(binding);
         let inside_hash = self.inside_binding_hash(b.zone, b.protocol, b.inside, b.outside.addr);
         self.bindings_by_inside.remove(inside_hash, binding);
-        let outside_hash = self.hash(0, b.zone, b.protocol, b.outside, b.outside);
+        let outside_hash = self.hash(0, b.outside_zone, b.protocol, b.outside, b.outside);
         self.bindings_by_outside.remove(outside_hash, binding);
         self.held.cancel(binding);
         self.held_since.remove(binding);
-        self.ports.give_back(b.outside, b.protocol);
+        self.ports.give_back(b.outside_zone, b.outside, b.protocol);
         self.bindings.remove(binding);
     }
 
@@ -496,12 +539,13 @@ impl Tracker {
     }
 
     /// The binding of the packet's source at `addr`, or a new one.
-    fn obtain_binding(&mut self, now: Instant, packet: &Packet, addr: Ipv4Addr) -> Result<u32, Refusal> {
-        let Packet { zone, protocol, src: inside, .. } = *packet;
+    fn obtain_binding(&mut self, now: Instant, packet: &Packet, addr: IpAddr) -> Result<u32, Refusal> {
+        let Packet { zone, to_zone, protocol, src: inside, .. } = *packet;
         let hash = self.inside_binding_hash(zone, protocol, inside, addr);
         let found = self.bindings_by_inside.find(hash, |idx| {
             let b = self.bindings.get(idx);
-            b.inside == inside && b.outside.addr == addr && b.protocol == protocol && b.zone == zone
+            (b.inside, b.outside.addr, b.protocol) == (inside, addr, protocol)
+                && (b.zone, b.outside_zone) == (zone, to_zone)
         });
         if let Some(binding) = found {
             return Ok(binding);
@@ -512,25 +556,37 @@ impl Tracker {
             let oldest = self.held_since.front().ok_or(Refusal::TableFull)?;
             self.remove_binding(oldest);
         }
-        let port = self.ports.take(addr, protocol, inside.port, &mut self.random);
+        let port = self.ports.take((to_zone, addr), protocol, inside.port, &mut self.random);
         let outside = Endpoint::new(addr, port.ok_or(Refusal::PortsExhausted)?);
-        let record =
-            Binding { zone, protocol, inside, outside, n_connections: 0, held_until: now, live: true };
+        let record = Binding {
+            zone,
+            outside_zone: to_zone,
+            protocol,
+            inside,
+            outside,
+            n_connections: 0,
+            held_until: now,
+            live: true,
+        };
         let result = self.index_binding(record, hash);
         if result.is_err() {
-            self.ports.give_back(outside, protocol);
+            self.ports.give_back(to_zone, outside, protocol);
         }
         result
     }
 
     fn index_binding(&mut self, record: Binding, inside_hash: u64) -> Result<u32, Refusal> {
-        let Binding { zone, protocol, outside, .. } = record;
+        let Binding { outside_zone, protocol, outside, .. } = record;
         let binding = self.bindings.insert(record).ok_or(Refusal::TableFull)?;
         if self.bindings_by_inside.insert(inside_hash, binding).is_err() {
             self.bindings.remove(binding);
             return Err(Refusal::TableFull);
         }
-        if self.bindings_by_outside.insert(self.hash(0, zone, protocol, outside, outside), binding).is_err() {
+        if self
+            .bindings_by_outside
+            .insert(self.hash(0, outside_zone, protocol, outside, outside), binding)
+            .is_err()
+        {
             self.bindings_by_inside.remove(inside_hash, binding);
             self.bindings.remove(binding);
             return Err(Refusal::TableFull);
@@ -642,6 +698,8 @@ impl Tracker {
 /// What a new connection is made of.
 #[derive(Clone, Copy)]
 struct Ends {
+    /// Of the inside, and of the outside.
+    zones: (u16, u16),
     inside: Endpoint,
     outside: Endpoint,
     remote: Endpoint,
@@ -654,7 +712,11 @@ fn idle_time(timers: &Timers, protocol: IpProtocol, state: State) -> Duration {
     match state {
         State::Established | State::Fin(_) => timers.tcp_established,
         State::OneWay(_) | State::BothWays if protocol == IpProtocol::UDP => timers.udp,
-        State::OneWay(_) | State::BothWays if protocol == IpProtocol::ICMP => timers.icmp,
+        State::OneWay(_) | State::BothWays
+            if protocol == IpProtocol::ICMP || protocol == IpProtocol::ICMPV6 =>
+        {
+            timers.icmp
+        }
         State::OneWay(_) | State::BothWays => timers.other,
         _ => timers.tcp_transitory,
     }

@@ -38,7 +38,7 @@ fn remote(host: u8, port: u16) -> Endpoint {
 }
 
 fn packet(protocol: IpProtocol, src: Endpoint, dst: Endpoint, tcp: Option<Flags>) -> Packet {
-    Packet { zone: 0, protocol, src, dst, tcp, len: 60, n_packets: 1 }
+    Packet { zone: 0, to_zone: 0, protocol, src, dst, tcp, len: 60, n_packets: 1 }
 }
 
 fn udp(src: Endpoint, dst: Endpoint) -> Packet {
@@ -53,7 +53,7 @@ fn tcp(src: Endpoint, dst: Endpoint, flags: Flags) -> Packet {
 fn out(t: &mut Tracker, now: Instant, p: Packet) -> Result<Endpoint, Refusal> {
     match t.translate_out(now, &p) {
         Some(known) => Ok(known.endpoint),
-        None => t.open_out(now, &p, Mapping::Dynamic(WAN)).map(|n| n.endpoint),
+        None => t.open_out(now, &p, Mapping::Dynamic(WAN.into())).map(|n| n.endpoint),
     }
 }
 
@@ -305,7 +305,7 @@ fn n08_a_port_taken_by_the_configuration_ends_its_binding() {
     let mut t = tracker(8);
     let p = tcp(inside(1, 5000), remote(1, 80), Flags::SYN);
     let outside = out(&mut t, at(0), p).expect("opened");
-    t.set_reserved(&[(IpProtocol::TCP, outside)]);
+    t.set_reserved(&[(0, IpProtocol::TCP, outside)]);
     assert_eq!((t.n_connections(), t.bindings(0, 9).0.len()), (0, 0));
     assert_ne!(out(&mut t, at(0), p), Ok(outside));
 }
@@ -354,7 +354,7 @@ fn apply(t: &mut Tracker, now: &mut Instant, op: &Op) {
         Op::Reserve(of) => {
             let (bindings, _) = t.bindings(0, 100);
             if let Some(b) = bindings.get(of % bindings.len().max(1)) {
-                t.set_reserved(&[(b.protocol, b.outside)]);
+                t.set_reserved(&[(0, b.protocol, b.outside)]);
             }
         }
         Op::Drop(host) => t.retain(*now, |c| c.inside.addr != inside(host, 0).addr),

@@ -130,6 +130,26 @@ pub struct RouterAdvert {
     pub mtu: Option<u32>,
     /// Prefixes of the link.
     pub prefixes: Vec<Prefix>,
+    /// Seconds for which `dns` and `search` may be used; all ones is for ever.
+    pub dns_lifetime: u32,
+    /// Name servers (RFC 8106 §5.1).
+    pub dns: Vec<Ipv6Addr>,
+    /// Domains that names are looked up in (RFC 8106 §5.2), of labels of 1 to 63 bytes.
+    pub search: Vec<String>,
+}
+
+impl RouterAdvert {
+    /// The search list as it is written: names as labels, filled up to eight bytes.
+    fn search_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for label in self.search.iter().flat_map(|name| name.split('.').chain([""])) {
+            let label = &label.as_bytes()[..label.len().min(63)];
+            bytes.push(label.len() as u8);
+            bytes.extend_from_slice(label);
+        }
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
 }
 
 /// A message as a value. Options that a variant has no place for are passed over.
@@ -210,6 +230,9 @@ impl Message {
             source: found.source,
             mtu: found.mtu,
             prefixes: found.prefixes,
+            dns_lifetime: found.dns_lifetime,
+            dns: found.dns,
+            search: found.search,
         }))
     }
 
@@ -220,7 +243,9 @@ impl Message {
             Self::RouterSolicit { source } => 8 + mac(source),
             Self::RouterAdvert(advert) => {
                 let mtu = if advert.mtu.is_some() { 8 } else { 0 };
-                16 + mac(&advert.source) + mtu + 32 * advert.prefixes.len()
+                let dns = if advert.dns.is_empty() { 0 } else { 8 + 16 * advert.dns.len() };
+                let search = if advert.search.is_empty() { 0 } else { 8 + advert.search_bytes().len() };
+                16 + mac(&advert.source) + mtu + 32 * advert.prefixes.len() + dns + search
             }
             Self::NeighbourSolicit { source, .. } => 24 + mac(source),
             Self::NeighbourAdvert { mac: target, .. } => 24 + mac(target),
@@ -263,6 +288,30 @@ struct Found {
     target: Option<MacAddr>,
     mtu: Option<u32>,
     prefixes: Vec<Prefix>,
+    dns_lifetime: u32,
+    dns: Vec<Ipv6Addr>,
+    search: Vec<String>,
+}
+
+/// Names written as labels, up to the zeros that fill the option.
+fn read_search(mut bytes: &[u8]) -> Vec<String> {
+    let (mut names, mut name) = (Vec::new(), String::new());
+    while let [len, rest @ ..] = bytes {
+        let Some((label, rest)) = rest.split_at_checked(usize::from(*len)) else { break };
+        bytes = rest;
+        if label.is_empty() {
+            if name.is_empty() {
+                break;
+            }
+            names.push(core::mem::take(&mut name));
+        } else {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(&String::from_utf8_lossy(label));
+        }
+    }
+    names
 }
 
 impl Found {
@@ -274,6 +323,14 @@ impl Found {
                 NdOption::Target(mac) => found.target = Some(mac),
                 NdOption::Prefix(prefix) => found.prefixes.push(prefix),
                 NdOption::Mtu(mtu) => found.mtu = Some(mtu),
+                // RFC 8106 §5: two bytes reserved, a lifetime, then addresses or names.
+                NdOption::Other(kind @ (25 | 31), data) if data.len() >= 6 => {
+                    found.dns_lifetime = u32::from_be_bytes([data[2], data[3], data[4], data[5]]);
+                    match kind {
+                        25 => found.dns.extend(data[6..].as_chunks().0.iter().map(|a| Ipv6Addr::from(*a))),
+                        _ => found.search.extend(read_search(&data[6..])),
+                    }
+                }
                 NdOption::Other(..) => {}
             }
         }
@@ -318,6 +375,18 @@ impl Writer<'_> {
             self.put(&prefix.preferred_lifetime.to_be_bytes());
             self.put(&[0; 4]);
             self.put(&prefix.prefix.octets());
+        }
+        let lifetime = advert.dns_lifetime.to_be_bytes();
+        if !advert.dns.is_empty() {
+            self.put(&[25, 1 + 2 * advert.dns.len() as u8, 0, 0]);
+            self.put(&lifetime);
+            advert.dns.iter().for_each(|server| self.put(&server.octets()));
+        }
+        if !advert.search.is_empty() {
+            let names = advert.search_bytes();
+            self.put(&[31, 1 + (names.len() / 8) as u8, 0, 0]);
+            self.put(&lifetime);
+            self.put(&names);
         }
     }
 }

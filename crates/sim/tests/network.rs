@@ -254,8 +254,8 @@ fn a_router_on_switches_translates_for_two_networks() {
             port: Some(PortNo(port)),
             vlan: id.map(vlan),
             mac: mac(0x100 + port),
-            mtu: 1500,
             addresses: vec![(addr, 24)],
+            ..InterfaceConfig::default()
         };
         let interfaces = vec![
             interface("lan.10", 1, Some(10), ip(10, 1, 0, 1)),

@@ -43,8 +43,8 @@ fn interface(name: &str, port: PortNo, vlan: Option<VlanId>, address: IpAddr) ->
         port: Some(port),
         vlan,
         mac,
-        mtu: 1500,
         addresses: vec![(address, 24)],
+        ..InterfaceConfig::default()
     }
 }
 
@@ -53,7 +53,7 @@ fn config() -> RouterConfig {
         input: "wan".into(),
         protocol,
         port: 8080,
-        to: (Ipv4Addr::new(10, 1, 0, 2), ECHO_PORT),
+        to: (ip(10, 1, 0, 2), ECHO_PORT),
     };
     RouterConfig {
         interfaces: vec![

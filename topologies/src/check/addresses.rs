@@ -55,9 +55,14 @@ pub(super) fn check(c: &mut Context<'_>, model: &Model) {
     }
     for (i, router) in model.routers.iter().enumerate() {
         for (n, route) in router.routes.iter().enumerate() {
+            let thing = format!("router {}", router.name);
             if let Some(via) = route.via {
                 let path = format!("routers/{i}/routes/{n}/via");
-                next_hop(c, &path, &format!("router {}", router.name), (&router.name, via), &placed);
+                next_hop(c, &path, &thing, (&router.name, via), &placed);
+            }
+            for (hop, next) in route.next_hops.iter().enumerate() {
+                let path = format!("routers/{i}/routes/{n}/next_hops/{hop}/via");
+                next_hop(c, &path, &thing, (&router.name, next.via), &placed);
             }
         }
     }

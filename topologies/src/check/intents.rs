@@ -209,6 +209,9 @@ fn interface_of(
     if let Some(vlan) = interface.vlan {
         check_vlan(c, &join(path, "vlan"), thing, vlan);
     }
+    if let Some(vlan) = interface.inner_vlan {
+        check_vlan(c, &join(path, "inner_vlan"), thing, vlan);
+    }
     if let Some(name) = &interface.network
         && !c.spec.networks.iter().any(|network| network.name == *name)
     {
@@ -236,7 +239,7 @@ fn interface_of(
 fn duplicate_interfaces(c: &mut Context<'_>, path: &str, router: &Router) {
     let thing = format!("router {}", router.name);
     let mut names: HashMap<&str, usize> = HashMap::new();
-    let mut places: HashMap<(&str, Option<u16>), usize> = HashMap::new();
+    let mut places: HashMap<(&str, Option<u16>, Option<u16>), usize> = HashMap::new();
     for (n, interface) in router.interfaces.iter().enumerate() {
         let at = c.value(&format!("{path}/interfaces/{n}/name"));
         let here = |first: &usize| format!("{path}/interfaces/{first}/name");
@@ -245,23 +248,33 @@ fn duplicate_interfaces(c: &mut Context<'_>, path: &str, router: &Router) {
             c.report(
                 Diagnostic::new(at.clone(), thing.clone(), what).note(c.value(&here(first)), "first here"),
             );
-        } else if let Some(first) = places.get(&(interface.port_name(), interface.vlan)) {
+        } else if let Some(first) = places.get(&(interface.port_name(), interface.vlan, interface.inner_vlan))
+        {
             let what = format!("interface \"{}\" has port and VLAN of another", interface.name);
             c.report(Diagnostic::new(at, thing.clone(), what).note(c.value(&here(first)), "of this one"));
         }
         names.entry(&interface.name).or_insert(n);
-        places.entry((interface.port_name(), interface.vlan)).or_insert(n);
+        places.entry((interface.port_name(), interface.vlan, interface.inner_vlan)).or_insert(n);
     }
 }
 
-/// Interfaces named by routes and address translation.
+/// Interfaces named by routes, address translation and firewall.
 fn references(c: &mut Context<'_>, path: &str, thing: &str, router: &Router) {
     let mut named: Vec<(String, &str)> = Vec::new();
     for (n, route) in router.routes.iter().enumerate() {
         if let Some(dev) = &route.dev {
             named.push((format!("{path}/routes/{n}/dev"), dev));
         }
-        if route.via.is_none() && route.dev.is_none() && route.kind == controller_api::RouteType::Unicast {
+        for (hop, next) in route.next_hops.iter().enumerate() {
+            if let Some(dev) = &next.dev {
+                named.push((format!("{path}/routes/{n}/next_hops/{hop}/dev"), dev));
+            }
+        }
+        let leads = route.via.is_some()
+            || route.dev.is_some()
+            || route.to_vrf.is_some()
+            || !route.next_hops.is_empty();
+        if !leads && route.kind == controller_api::RouteType::Unicast {
             let at = c.key(&format!("{path}/routes/{n}"));
             let missing = Diagnostic::new(at, thing, format!("the route to {} goes nowhere", route.to));
             c.report(missing.hint("give it `via: ADDRESS`, `dev: INTERFACE` or `type: blackhole`"));
@@ -275,6 +288,15 @@ fn references(c: &mut Context<'_>, path: &str, thing: &str, router: &Router) {
         if forward.port == 0 || forward.to.0.port() == 0 {
             let at = c.value(&format!("{path}/nat/port_forwards/{n}"));
             c.wrong(at, thing, "port 0 cannot be forwarded");
+        }
+    }
+    for (n, rule) in router.nat.one_to_one.iter().enumerate() {
+        named.push((format!("{path}/nat/one_to_one/{n}/interface"), &rule.interface));
+    }
+    for (n, rule) in router.firewall.iter().enumerate() {
+        let fields = [("in", &rule.input), ("out", &rule.out)];
+        for (field, name) in fields.into_iter().filter_map(|(f, name)| Some((f, name.as_deref()?))) {
+            named.push((format!("{path}/firewall/{n}/{field}"), name));
         }
     }
     for (path, name) in named {

@@ -1,8 +1,10 @@
 //! A router with its workers on virtual time, hosts that answer ARP, and packets read back with etherparse as judge.
 #![allow(dead_code, reason = "each test binary uses its part of the harness")]
 
+pub mod v6;
+
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
@@ -42,14 +44,14 @@ pub fn interface(name: &str, port: u32, vlan: Option<u16>, address: &str) -> Int
         port: Some(PortNo(port)),
         vlan: vlan.map(|v| VlanId::new(v).expect("a VLAN")),
         mac: mac(0xf0 + port as u8),
-        mtu: 1500,
         addresses: vec![(addr.parse().expect("an address"), len.parse().expect("a length"))],
+        ..InterfaceConfig::default()
     }
 }
 
 pub fn via(to: &str, gateway: Ipv4Addr) -> RouteConfig {
     let target = RouteTarget::Via { gateway: IpAddr::V4(gateway), interface: None };
-    RouteConfig { to: to.parse().expect("a prefix"), target, metric: 0 }
+    RouteConfig::new(to.parse().expect("a prefix"), target)
 }
 
 /// lan and lan.20 inside, wan outside, a default route, nothing translated.
@@ -65,7 +67,7 @@ pub fn plain() -> RouterConfig {
 }
 
 pub fn forward(protocol: Transport, port: u16, to: Ipv4Addr, to_port: u16) -> NatRule {
-    NatRule::PortForward { input: "wan".into(), protocol, port, to: (to, to_port) }
+    NatRule::PortForward { input: "wan".into(), protocol, port, to: (to.into(), to_port) }
 }
 
 pub fn masquerade() -> NatRule {
@@ -178,6 +180,10 @@ pub struct Net {
     seen_drops: BTreeMap<Drop, u64>,
     /// ARP the router sent, all of it.
     pub arps: Vec<(u32, arp::Packet)>,
+    /// Hosts that answer neighbour solicitations.
+    pub hosts6: BTreeMap<Ipv6Addr, (u32, MacAddr)>,
+    /// IPv6 the router sent, neighbour discovery among it.
+    pub sent6: Vec<v6::Sent6>,
 }
 
 impl Net {
@@ -201,6 +207,8 @@ impl Net {
             events: Vec::new(),
             seen_drops: BTreeMap::new(),
             arps: Vec::new(),
+            hosts6: v6::hosts(),
+            sent6: Vec::new(),
         };
         net.configure(config);
         net
@@ -253,6 +261,12 @@ impl Net {
                 for bytes in bytes {
                     if let Some(reply) = self.answer(port.0, &bytes) {
                         self.inject(port.0, Frame::from_bytes(&reply), &mut next);
+                    } else if let Some(packet) = v6::read(port.0, &bytes) {
+                        let reply = v6::answer(&self.hosts6, &packet);
+                        self.sent6.push(packet);
+                        if let Some(reply) = reply {
+                            self.inject(port.0, Frame::from_bytes(&reply), &mut next);
+                        }
                     } else if !is_arp(&bytes) {
                         sent.push(read(port.0, &bytes));
                     }
@@ -265,6 +279,9 @@ impl Net {
 
     fn answer(&mut self, port: u32, bytes: &[u8]) -> Option<Vec<u8>> {
         if !is_arp(bytes) {
+            return None;
+        }
+        if bytes[12..14] == [0x88, 0xa8] {
             return None;
         }
         let (vlan, at) = if bytes[12..14] == [0x81, 0] {
@@ -365,13 +382,16 @@ impl Net {
         fresh
     }
 
-    fn expect_drops_ignored(&mut self) {
+    pub fn expect_drops_ignored(&mut self) {
         self.drops();
     }
 }
 
 fn is_arp(bytes: &[u8]) -> bool {
-    let at = if bytes[12..14] == [0x81, 0] { 16 } else { 12 };
+    let mut at = 12;
+    while matches!(bytes[at..at + 2], [0x81, 0] | [0x88, 0xa8]) {
+        at += 4;
+    }
     bytes[at..at + 2] == [8, 6]
 }
 

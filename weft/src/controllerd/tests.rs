@@ -271,13 +271,7 @@ async fn a_trace_names_the_intent_and_the_reason() {
 #[tokio::test]
 async fn routers_are_pushed_and_their_refusal_is_a_status() {
     let (handle, client) = started(1).await;
-    let router = |name: &str| Router {
-        name: name.into(),
-        interfaces: vec![],
-        routes: vec![],
-        nat: Default::default(),
-        server: None,
-    };
+    let router = |name: &str| Router { name: name.into(), ..Router::default() };
     client.write(&router("r1")).await.unwrap();
     let sink: RouterSink = Arc::new(|change| {
         Box::pin(async move {

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use std::time::Duration;
+
 use controller_api as api;
 use controller_api::RouteType;
 use packet::{MacAddr, PortNo, VlanId};
 use vrouter::{
-    InterfaceConfig, NatRule, NeighbourState, Prefix, RouteConfig, RouteSource, RouteTarget, RouterConfig,
-    Transport,
+    AdvertConfig, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourState, NextHop, Prefix,
+    RouteConfig, RouteSource, RouteTarget, RouterConfig, SourceCheck, Transport,
 };
 
 /// What is wrong with a router's configuration, and where.
@@ -67,24 +69,43 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
         let sources = from.from.map(|cidr| prefix(cidr.0)).into_iter().collect();
         config.nat.push(NatRule::Masquerade { out: from.out.clone(), sources });
     }
-    for (index, from) in router.nat.port_forwards.iter().enumerate() {
-        config.nat.push(port_forward(index, from)?);
+    config.nat.extend(router.nat.port_forwards.iter().map(port_forward));
+    config.nat.extend(router.nat.one_to_one.iter().map(|from| NatRule::OneToOne {
+        interface: from.interface.clone(),
+        outside: from.outside,
+        inside: from.inside,
+    }));
+    let exempt = |from: &api::Exemption| NatRule::Exempt {
+        source: prefix(from.from.0),
+        destination: prefix(from.to.0),
+    };
+    config.nat.extend(router.nat.exempt.iter().map(exempt));
+    for (index, from) in router.firewall.iter().enumerate() {
+        config.firewall.push(firewall_rule(index, from)?);
     }
     Ok(config)
 }
 
-/// Says where a rule of the router's one list of rules stands in the two lists of its configuration.
+/// Says where a rule of the router's one list of rules stands in the lists of its configuration.
 pub fn place_nat(router: &api::Router, error: FieldError) -> FieldError {
     let Some((index, rest)) = error.place.strip_prefix("nat[").and_then(|p| p.split_once(']')) else {
         return error;
     };
-    let n_masquerades = router.nat.masquerade.len();
-    let place = match index.parse::<usize>() {
-        Ok(index) if index < n_masquerades => format!("nat.masquerade[{index}]{rest}"),
-        Ok(index) => format!("nat.port_forwards[{}]{rest}", index - n_masquerades),
-        Err(_) => return error,
-    };
-    FieldError { place, ..error }
+    let Ok(mut index) = index.parse::<usize>() else { return error };
+    let nat = &router.nat;
+    let lists = [
+        ("masquerade", nat.masquerade.len()),
+        ("port_forwards", nat.port_forwards.len()),
+        ("one_to_one", nat.one_to_one.len()),
+        ("exempt", nat.exempt.len()),
+    ];
+    for (list, len) in lists {
+        if index < len {
+            return FieldError { place: format!("nat.{list}[{index}]{rest}"), ..error };
+        }
+        index -= len;
+    }
+    error
 }
 
 fn interface(
@@ -95,17 +116,43 @@ fn interface(
 ) -> Result<InterfaceConfig, FieldError> {
     let place = |field: &str| format!("interfaces[{index}].{field}");
     let port = port_of(router, index, from, ports)?;
-    let vlan = from.vlan.map(VlanId::new).transpose().map_err(|e| FieldError::new(place("vlan"), e))?;
+    let vlan_id = |field: &str, id: Option<u16>| {
+        id.map(VlanId::new).transpose().map_err(|e| FieldError::new(place(field), e))
+    };
+    if from.inner_vlan.is_some() && from.vlan.is_none() {
+        return Err(FieldError::new(place("inner_vlan"), "a customer tag needs a service tag in `vlan`"));
+    }
     let mac =
         from.mac.map_or_else(|| derived_mac(&router.name, port_label(router, from)), |mac| MacAddr(mac.0));
     Ok(InterfaceConfig {
         name: from.name.clone(),
         port,
-        vlan,
+        vrf: from.vrf.clone(),
+        vlan: vlan_id("vlan", from.vlan)?,
+        inner_vlan: vlan_id("inner_vlan", from.inner_vlan)?,
         mac,
         mtu: from.mtu.unwrap_or(1500),
         addresses: from.all_addresses().map(|cidr| (cidr.addr(), cidr.prefix_len())).collect(),
+        source_check: match from.source_check {
+            api::SourceCheck::Off => SourceCheck::Off,
+            api::SourceCheck::Loose => SourceCheck::Loose,
+            api::SourceCheck::Strict => SourceCheck::Strict,
+        },
+        advert: from.advert.as_ref().map(advert),
     })
+}
+
+fn advert(from: &api::Advert) -> AdvertConfig {
+    let default = AdvertConfig::default();
+    let seconds = |given: Option<u32>, otherwise| given.map_or(otherwise, |s| Duration::from_secs(s.into()));
+    AdvertConfig {
+        interval: seconds(from.interval, default.interval),
+        lifetime: seconds(from.lifetime, default.lifetime),
+        managed: from.managed,
+        other: from.other,
+        dns: from.dns.clone(),
+        search: from.search.clone(),
+    }
 }
 
 /// The name of the port below an interface: a sub-interface may name its parent instead.
@@ -149,40 +196,78 @@ fn prefix(net: ipnet::IpNet) -> Prefix {
 }
 
 fn route(index: usize, from: &api::StaticRoute) -> Result<RouteConfig, FieldError> {
-    let place = |field: &str| format!("routes[{index}].{field}");
-    let target = match (from.kind, from.via, &from.dev) {
-        (RouteType::Unicast, Some(gateway), dev) => RouteTarget::Via { gateway, interface: dev.clone() },
-        (RouteType::Unicast, None, Some(dev)) => RouteTarget::Interface(dev.clone()),
-        (RouteType::Unicast, None, None) => {
-            return Err(FieldError::new(place("via"), "a route needs `via`, `dev` or a `type`"));
+    let wrong = |field: &str, reason: &str| FieldError::new(format!("routes[{index}].{field}"), reason);
+    let target = match (from.kind, from.via, &from.dev, from.next_hops.as_slice(), &from.to_vrf) {
+        (RouteType::Unicast, Some(gateway), dev, [], None) => {
+            RouteTarget::Via { gateway, interface: dev.clone() }
         }
-        (_, None, None) => match from.kind {
-            RouteType::Blackhole => RouteTarget::Blackhole,
-            RouteType::Unreachable => RouteTarget::Unreachable,
-            _ => RouteTarget::Prohibit,
-        },
-        _ => {
-            let reason = "a route that drops has neither `via` nor `dev`";
-            return Err(FieldError::new(place("type"), reason));
+        (RouteType::Unicast, None, Some(dev), [], None) => RouteTarget::Interface(dev.clone()),
+        (RouteType::Unicast, None, None, [], Some(vrf)) => RouteTarget::Vrf(vrf.clone()),
+        (RouteType::Unicast, None, None, [], None) => {
+            return Err(wrong("via", "a route needs `via`, `dev`, `next_hops`, `to_vrf` or a `type`"));
         }
+        (RouteType::Unicast, None, None, hops, None) => {
+            RouteTarget::Group(hops.iter().map(next_hop).collect())
+        }
+        (RouteType::Unicast, ..) => {
+            return Err(wrong("to", "of `via` or `dev`, `next_hops` and `to_vrf` a route has one"));
+        }
+        (RouteType::Blackhole, None, None, [], None) => RouteTarget::Blackhole,
+        (RouteType::Unreachable, None, None, [], None) => RouteTarget::Unreachable,
+        (RouteType::Prohibit, None, None, [], None) => RouteTarget::Prohibit,
+        _ => return Err(wrong("type", "a route that drops leads nowhere else")),
     };
-    Ok(RouteConfig { to: prefix(from.to.0), target, metric: 0 })
+    let metric = from.metric.unwrap_or(0);
+    Ok(RouteConfig { vrf: from.vrf.clone(), to: prefix(from.to.0), target, metric })
 }
 
-fn port_forward(index: usize, from: &api::PortForward) -> Result<NatRule, FieldError> {
-    let SocketAddr::V4(to) = from.to.0 else {
-        let place = format!("nat.port_forwards[{index}].to");
-        return Err(FieldError::new(place, "only IPv4 is translated"));
-    };
+fn next_hop(from: &api::NextHop) -> NextHop {
+    NextHop { gateway: from.via, interface: from.dev.clone(), weight: from.weight.unwrap_or(1) }
+}
+
+fn port_forward(from: &api::PortForward) -> NatRule {
     let protocol = match from.protocol {
         api::Protocol::Tcp => Transport::Tcp,
         api::Protocol::Udp => Transport::Udp,
     };
-    Ok(NatRule::PortForward {
-        input: from.interface.clone(),
+    let to = (from.to.0.ip(), from.to.0.port());
+    NatRule::PortForward { input: from.interface.clone(), protocol, port: from.port, to }
+}
+
+fn firewall_rule(index: usize, from: &api::FirewallRule) -> Result<FirewallRule, FieldError> {
+    let wrong = |field: &str, reason: &str| FieldError::new(format!("firewall[{index}].{field}"), reason);
+    let protocol = match from.protocol.as_deref() {
+        None => None,
+        Some("tcp") => Some(6),
+        Some("udp") => Some(17),
+        Some("icmp") => Some(1),
+        Some("icmpv6") => Some(58),
+        Some(number) => {
+            let reason = "tcp, udp, icmp, icmpv6 or a number from 0 to 255 is expected";
+            Some(number.parse().map_err(|_| wrong("protocol", reason))?)
+        }
+    };
+    let ports = from.ports.as_deref().map(|text| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        first.trim().parse().ok().zip(last.trim().parse().ok())
+    });
+    let ports = match ports {
+        Some(None) => return Err(wrong("ports", "a port such as 80 or two such as 8000-8080 are expected")),
+        Some(ports) => ports,
+        None => None,
+    };
+    Ok(FirewallRule {
+        input: from.input.clone(),
+        out: from.out.clone(),
+        source: from.from.map(|cidr| prefix(cidr.0)),
+        destination: from.to.map(|cidr| prefix(cidr.0)),
         protocol,
-        port: from.port,
-        to: (*to.ip(), to.port()),
+        destination_ports: ports,
+        action: match from.action {
+            api::FirewallAction::Allow => FirewallAction::Allow,
+            api::FirewallAction::Drop => FirewallAction::Drop,
+            api::FirewallAction::Reject => FirewallAction::Reject,
+        },
     })
 }
 
@@ -194,7 +279,20 @@ fn cidr(addr: IpAddr, len: u8) -> api::Cidr {
 
 /// A route as it is shown.
 pub fn shown_route(route: &vrouter::RouteInfo) -> api::Route {
+    let (mut next_hops, mut to_vrf) = (Vec::new(), None);
     let (via, interface, kind) = match &route.target {
+        RouteTarget::Group(hops) => {
+            next_hops.extend(hops.iter().map(|hop| api::NextHop {
+                via: hop.gateway,
+                dev: hop.interface.clone(),
+                weight: Some(hop.weight),
+            }));
+            (None, None, RouteType::Unicast)
+        }
+        RouteTarget::Vrf(name) => {
+            to_vrf = Some(name.clone());
+            (None, None, RouteType::Unicast)
+        }
         RouteTarget::Via { gateway, interface } => (Some(*gateway), interface.clone(), RouteType::Unicast),
         RouteTarget::Interface(name) => (None, Some(name.clone()), RouteType::Unicast),
         RouteTarget::Blackhole => (None, None, RouteType::Blackhole),
@@ -205,11 +303,16 @@ pub fn shown_route(route: &vrouter::RouteInfo) -> api::Route {
         RouteSource::Local => "local",
         RouteSource::Connected => "connected",
         RouteSource::Static => "static",
+        RouteSource::Protocol => "protocol",
     };
     api::Route {
+        vrf: route.vrf.clone(),
         to: cidr(route.to.addr(), route.to.prefix_len()),
         via,
         interface,
+        next_hops,
+        to_vrf,
+        metric: route.metric,
         kind,
         source: source.to_owned(),
     }
@@ -234,14 +337,14 @@ pub fn shown_neighbour(neighbour: &vrouter::NeighbourInfo) -> api::Neighbour {
 
 fn protocol(number: u8) -> String {
     match number {
-        1 => "icmp".to_owned(),
+        1 | 58 => "icmp".to_owned(),
         6 => "tcp".to_owned(),
         17 => "udp".to_owned(),
         other => other.to_string(),
     }
 }
 
-fn endpoint((addr, port): (std::net::Ipv4Addr, u16)) -> api::Endpoint {
+fn endpoint((addr, port): (IpAddr, u16)) -> api::Endpoint {
     api::Endpoint(SocketAddr::from((addr, port)))
 }
 
@@ -313,6 +416,48 @@ nat:
         assert!(router.fib().iter().map(shown_route).any(|r| r.kind == RouteType::Blackhole));
     }
 
+    const RICH: &str = "
+name: r1
+interfaces:
+  - name: lan
+    vrf: red
+    addresses: [10.1.0.1/24, '2001:db8:0:1::1/64']
+    source_check: strict
+    advert: {interval: 30, dns: ['2001:db8:0:1::1'], search: [lab.example]}
+  - {name: lan.20, port: lan, vlan: 100, inner_vlan: 20, address: 10.2.0.1/24}
+  - {name: wan, address: 203.0.113.1/24}
+routes:
+  - {to: 0.0.0.0/0, next_hops: [{via: 203.0.113.2}, {via: 203.0.113.3, weight: 3}]}
+  - {to: 0.0.0.0/0, vrf: red, to_vrf: '', metric: 5}
+nat:
+  one_to_one: [{interface: wan, outside: 203.0.113.10, inside: 10.1.0.2}]
+  exempt: [{from: 10.1.0.0/24, to: 10.2.0.0/24}]
+firewall:
+  - {in: lan, protocol: tcp, ports: 8000-8080, from: 10.1.0.0/24, action: allow}
+  - {out: wan, action: reject}
+";
+
+    #[test]
+    fn everything_that_can_be_written_arrives() {
+        let config = read(RICH).expect("converted");
+        let advert = config.interfaces[0].advert.clone().expect("advertised");
+        assert_eq!((advert.interval.as_secs(), advert.lifetime.as_secs()), (30, 1800));
+        assert_eq!(config.interfaces[0].source_check, SourceCheck::Strict);
+        assert_eq!(config.interfaces[1].inner_vlan.map(VlanId::get), Some(20));
+        assert_eq!((config.nat.len(), config.firewall[0].destination_ports), (2, Some((8000, 8080))));
+        let mut router = vrouter::Router::new(vrouter::Options::new(1, [1, 2]));
+        router.set_config(packet::Instant::ZERO, config).expect("taken");
+        let shown: Vec<api::Route> = router.fib().iter().map(shown_route).collect();
+        assert!(shown.iter().any(|r| r.next_hops.len() == 2 && r.next_hops[1].weight == Some(3)));
+        assert!(
+            shown
+                .iter()
+                .any(|r| r.vrf.as_deref() == Some("red") && r.to_vrf.as_deref() == Some("") && r.metric == 5)
+        );
+        let error = read(&RICH.replace("8000-8080", "http")).expect_err("no port").to_string();
+        assert_eq!(error, "firewall[0].ports: a port such as 80 or two such as 8000-8080 are expected");
+    }
+
     #[test]
     fn errors_name_the_field() {
         let wrong = |from: &str, to: &str| {
@@ -333,7 +478,10 @@ nat:
         assert_eq!(pointer, "/interfaces/1/port");
         assert!(wrong("vlan: 20", "vlan: 4095").0.starts_with("interfaces[1].vlan: "));
         assert!(wrong("via: 203.0.113.2", "dev: nowhere").0.starts_with("routes[0].dev: "));
-        assert_eq!(wrong(", type: blackhole", "").0, "routes[1].via: a route needs `via`, `dev` or a `type`");
+        assert_eq!(
+            wrong(", type: blackhole", "").0,
+            "routes[1].via: a route needs `via`, `dev`, `next_hops`, `to_vrf` or a `type`"
+        );
         assert!(
             wrong("via: 203.0.113.2", "via: 8.8.8.8")
                 .0

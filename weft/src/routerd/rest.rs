@@ -72,7 +72,7 @@ fn current(handle: &RouterHandle) -> api::Router {
 }
 
 fn empty(name: String) -> api::Router {
-    api::Router { name, interfaces: Vec::new(), routes: Vec::new(), nat: api::Nat::default(), server: None }
+    api::Router { name, ..api::Router::default() }
 }
 
 async fn set(handle: RouterHandle, router: api::Router) -> Answer<api::Router> {

@@ -61,7 +61,8 @@ pub async fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
             print_json(&config)?;
         }
         What::Fib => {
-            print(&client, "fib", json, &["to", "via", "interface", "type", "source"], route).await?
+            print(&client, "fib", json, &["vrf", "to", "via", "interface", "type", "source", "metric"], route)
+                .await?
         }
         What::Neighbours => {
             print(&client, "neighbours", json, &["interface", "address", "mac", "state"], neighbour).await?;
@@ -119,7 +120,15 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
 
 fn route(r: &api::Route) -> Vec<String> {
     let kind = format!("{:?}", r.kind).to_lowercase();
-    vec![r.to.to_string(), or_dash(r.via), or_dash(r.interface.as_ref()), kind, r.source.clone()]
+    let hops: Vec<String> = r.next_hops.iter().map(|hop| hop.via.to_string()).collect();
+    let via = match (&r.via, &r.to_vrf) {
+        (Some(via), _) => via.to_string(),
+        (None, Some(vrf)) => format!("vrf {vrf}"),
+        (None, None) if hops.is_empty() => "-".to_owned(),
+        (None, None) => hops.join(", "),
+    };
+    let (vrf, interface) = (or_dash(r.vrf.as_ref()), or_dash(r.interface.as_ref()));
+    vec![vrf, r.to.to_string(), via, interface, kind, r.source.clone(), r.metric.to_string()]
 }
 
 fn neighbour(n: &api::Neighbour) -> Vec<String> {

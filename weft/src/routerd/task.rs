@@ -80,9 +80,13 @@ impl Task {
                 self.router.handle_report(self.clock.now(), worker, report);
             }
             Event::PortDown { port, error, .. } => {
+                self.router.set_link(port, false);
                 tracing::warn!(router = self.name, %port, %error, "a port has failed");
             }
-            Event::PortLink { port, up, .. } => tracing::info!(router = self.name, %port, up, "link"),
+            Event::PortLink { port, up, .. } => {
+                self.router.set_link(port, up);
+                tracing::info!(router = self.name, %port, up, "link");
+            }
             Event::SwitchReport { .. } | Event::WorkerDied { .. } => {}
         }
     }

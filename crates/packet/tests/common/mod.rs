@@ -83,8 +83,9 @@ pub fn nd_message() -> impl Strategy<Value = nd::Message> {
         prop::option::of(mac()),
         prop::option::of(any::<u32>()),
         prop::collection::vec(prefix, 0..4),
+        (prop::collection::vec(v6(), 0..3), prop::collection::vec("[a-z]{1,9}(\\.[a-z]{1,5}){0,2}", 0..3)),
     )
-        .prop_map(|(hop_limit, [managed, other], times, source, mtu, prefixes)| {
+        .prop_map(|(hop_limit, [managed, other], times, source, mtu, prefixes, (dns, search))| {
             nd::Message::RouterAdvert(nd::RouterAdvert {
                 hop_limit,
                 managed,
@@ -95,6 +96,9 @@ pub fn nd_message() -> impl Strategy<Value = nd::Message> {
                 source,
                 mtu,
                 prefixes,
+                dns_lifetime: if dns.is_empty() && search.is_empty() { 0 } else { times.1 },
+                dns,
+                search,
             })
         });
     let target = || v6().prop_filter("a group is no target", |a| !a.is_multicast());

@@ -1,0 +1,138 @@
+//! Parts of a router's configuration: next hops, advertisements, rules of translation and of the firewall.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::text::Cidr;
+
+/// One of several next routers that share the traffic of a route, each flow going to one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NextHop {
+    /// Its address.
+    #[schema(value_type = String)]
+    pub via: IpAddr,
+    /// Name of the interface it is reached by; absent: the one whose network holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// Its share, in proportion to the others'; absent: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub weight: Option<u16>,
+}
+
+/// Which sources an interface takes packets from (RFC 3704).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceCheck {
+    /// Any.
+    #[default]
+    Off,
+    /// Those that some route leads to.
+    Loose,
+    /// Those that a route by this interface leads to.
+    Strict,
+}
+
+impl SourceCheck {
+    pub(crate) fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+/// Router advertisements of an interface (RFC 4861, RFC 8106). Its IPv6 networks of 64 bits are announced for
+/// autoconfiguration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Advert {
+    /// Longest time between two in seconds, 4 to 1800; absent: 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 4, max = 1800))]
+    #[schema(minimum = 4, maximum = 1800)]
+    pub interval: Option<u32>,
+    /// Seconds for which hosts may take it for their default router, 0 for not at all; absent: 1800.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 9000))]
+    #[schema(maximum = 9000)]
+    pub lifetime: Option<u32>,
+    /// Addresses come from DHCPv6.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
+    /// Other configuration comes from DHCPv6.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Name servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub dns: Vec<Ipv6Addr>,
+    /// Domains that names are looked up in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+}
+
+/// An outside address that stands for an inside one, for every protocol and port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OneToOne {
+    /// Name of the outside interface; the router answers ARP for the outside address there.
+    pub interface: String,
+    /// Outside address.
+    #[schema(value_type = String)]
+    pub outside: Ipv4Addr,
+    /// Inside address.
+    #[schema(value_type = String)]
+    pub inside: Ipv4Addr,
+}
+
+/// Packets from one network to another that are left alone, whatever other rules say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exemption {
+    /// Sources.
+    pub from: Cidr,
+    /// Destinations.
+    pub to: Cidr,
+}
+
+/// A rule for packets between interfaces that begin a connection; the first that matches decides, and packets of a
+/// connection that was let in pass. What is left out matches everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirewallRule {
+    /// Name of the interface of arrival.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// Name of the interface of departure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<String>,
+    /// Sources, as before translation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Cidr>,
+    /// Destinations, as after translation by port forwards and one-to-one rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Cidr>,
+    /// `tcp`, `udp`, `icmp`, `icmpv6` or a number from 0 to 255.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Destination port, or the first and last of several such as `8000-8080`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<String>,
+    /// What happens.
+    pub action: FirewallAction,
+}
+
+/// What a rule of a router's firewall does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FirewallAction {
+    /// Lets it pass.
+    Allow,
+    /// Drops it silently.
+    Drop,
+    /// Drops it and says so by ICMP.
+    Reject,
+}

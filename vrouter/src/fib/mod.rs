@@ -1,0 +1,252 @@
+//! Where destinations lead: what workers look up, and how the owner changes it.
+//!
+//! Prefixes lead to *sets* by id, sets to next *hops*. Thousands of prefixes share a set, so a next hop that goes down is
+//! one write, whatever the number of routes ([`Alive`]). The owner keeps all routes in the [`Rib`], which turns changes
+//! of routes into changes of prefixes; the [`Twin`] applies these to the instance that no worker holds.
+
+mod group;
+mod rib;
+mod twin;
+
+use core::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lookup::Lpm;
+
+pub(crate) use group::Group;
+pub(crate) use rib::{Candidate, Rib};
+pub(crate) use twin::Twin;
+
+use crate::Prefix;
+use crate::snapshot::IfIndex;
+
+/// Number of a VRF; zero is the one without a name.
+pub(crate) type VrfId = u16;
+/// Number of a set of next hops.
+pub(crate) type SetId = u32;
+/// Number of a next hop.
+pub(crate) type HopId = u16;
+
+/// What a route comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hop {
+    /// An address of this router, on that interface.
+    Local(IfIndex),
+    /// All stations of a network; not forwarded (RFC 2644).
+    Broadcast,
+    /// The destination is a neighbour there.
+    Connected(IfIndex),
+    /// That neighbour takes it on.
+    Gateway(IfIndex, IpAddr),
+    /// Looked up again in that VRF.
+    Table(VrfId),
+    Blackhole,
+    Unreachable,
+    Prohibit,
+}
+
+impl Hop {
+    /// The interface it leaves by.
+    pub(crate) fn interface(self) -> Option<IfIndex> {
+        match self {
+            Self::Connected(interface) | Self::Gateway(interface, _) => Some(interface),
+            _ => None,
+        }
+    }
+}
+
+/// One next hop, or several that share the traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    One(Hop),
+    Group(Arc<Group>),
+}
+
+/// Which next hops of groups are up; shared by owner and workers.
+#[derive(Debug)]
+pub(crate) struct Alive(Box<[AtomicU64]>);
+
+impl Default for Alive {
+    fn default() -> Self {
+        Self((0..=usize::from(HopId::MAX) / 64).map(|_| AtomicU64::new(u64::MAX)).collect())
+    }
+}
+
+impl Alive {
+    #[inline(always)]
+    pub(crate) fn is_up(&self, hop: HopId) -> bool {
+        self.0[usize::from(hop) / 64].load(Ordering::Relaxed) >> (hop % 64) & 1 != 0
+    }
+
+    pub(crate) fn set(&self, hop: HopId, up: bool) {
+        let (word, bit) = (&self.0[usize::from(hop) / 64], 1 << (hop % 64));
+        match up {
+            true => word.fetch_or(bit, Ordering::Relaxed),
+            false => word.fetch_and(!bit, Ordering::Relaxed),
+        };
+    }
+}
+
+/// The prefixes of one VRF.
+#[derive(Clone, Debug, Default)]
+struct Table {
+    v4: Lpm<u32>,
+    v6: Lpm<u128>,
+}
+
+/// One change of a [`Fib`].
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// A set has this content from now on.
+    Set(SetId, Set),
+    /// A prefix leads to a set, or nowhere of its own.
+    Prefix(VrfId, Prefix, Option<SetId>),
+}
+
+/// What workers look destinations up in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fib {
+    tables: Vec<Table>,
+    sets: Vec<Set>,
+    alive: Arc<Alive>,
+}
+
+/// Look-ups of one packet, leaks from one VRF to the next among them.
+const MAX_LEAKS: usize = 4;
+
+impl Fib {
+    /// An empty one that goes by `alive`.
+    pub(crate) fn new(alive: Arc<Alive>) -> Self {
+        Self { alive, ..Self::default() }
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Set(id, set) => {
+                let at = *id as usize;
+                if self.sets.len() <= at {
+                    self.sets.resize(at + 1, Set::One(Hop::Blackhole));
+                }
+                self.sets[at] = set.clone();
+            }
+            Change::Prefix(vrf, prefix, set) => {
+                let at = usize::from(*vrf);
+                if self.tables.len() <= at {
+                    self.tables.resize_with(at + 1, Table::default);
+                }
+                let (table, len) = (&mut self.tables[at], prefix.prefix_len());
+                match (prefix.addr(), set) {
+                    (IpAddr::V4(addr), Some(set)) => table.v4.insert(addr.to_bits(), len, *set),
+                    (IpAddr::V4(addr), None) => table.v4.remove(addr.to_bits(), len),
+                    (IpAddr::V6(addr), Some(set)) => table.v6.insert(addr.to_bits(), len, *set),
+                    (IpAddr::V6(addr), None) => table.v6.remove(addr.to_bits(), len),
+                };
+            }
+        }
+    }
+
+    #[inline]
+    fn set(&self, vrf: VrfId, addr: IpAddr) -> Option<&Set> {
+        let table = self.tables.get(usize::from(vrf))?;
+        let set = match addr {
+            IpAddr::V4(addr) => table.v4.lookup(addr.to_bits()),
+            IpAddr::V6(addr) => table.v6.lookup(addr.to_bits()),
+        };
+        self.sets.get(set? as usize)
+    }
+
+    /// Where `addr` leads from `vrf`; `hash` tells flows apart where several next hops share them.
+    #[inline]
+    pub(crate) fn lookup(&self, vrf: VrfId, addr: IpAddr, hash: impl Fn() -> u64) -> Option<Hop> {
+        let mut vrf = vrf;
+        for _ in 0..MAX_LEAKS {
+            match self.set(vrf, addr)? {
+                Set::One(Hop::Table(next)) => vrf = *next,
+                Set::One(hop) => return Some(*hop),
+                Set::Group(group) => return Some(group.select(hash(), &self.alive)),
+            }
+        }
+        None
+    }
+
+    /// Whether `pass` holds for a next hop that `addr` may lead to.
+    pub(crate) fn leads(&self, vrf: VrfId, addr: IpAddr, pass: impl Fn(Hop) -> bool) -> bool {
+        let mut vrf = vrf;
+        for _ in 0..MAX_LEAKS {
+            match self.set(vrf, addr) {
+                Some(Set::One(Hop::Table(next))) => vrf = *next,
+                Some(Set::One(hop)) => return pass(*hop),
+                Some(Set::Group(group)) => return group.hops().any(pass),
+                None => return false,
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn addr(v6: bool, bits: u32) -> IpAddr {
+        // Few distinct leading bits, so that prefixes nest.
+        let bits = bits & 0xc003_00ff;
+        match v6 {
+            false => IpAddr::V4(bits.into()),
+            true => IpAddr::V6((u128::from(bits) << 96 | u128::from(bits & 0xff)).into()),
+        }
+    }
+
+    fn scan(routes: &BTreeMap<(VrfId, Prefix), SetId>, vrf: VrfId, addr: IpAddr) -> Option<Hop> {
+        let holding = routes.iter().filter(|((v, p), _)| *v == vrf && p.contains(addr));
+        holding.max_by_key(|((_, p), _)| p.prefix_len()).map(|(_, set)| Hop::Connected(*set as IfIndex))
+    }
+
+    proptest! {
+        /// Both instances, each caught up from the log when its turn comes, agree with a linear scan of all routes.
+        #[test]
+        fn r06_agrees_with_a_linear_scan(
+            ops in prop::collection::vec((any::<(bool, u32)>(), 0..=128u8, 0..2u16, prop::option::of(0..20u32)), 0..80),
+            batch in 1usize..7,
+            probes in prop::collection::vec(any::<u32>(), 20),
+        ) {
+            let mut twin = Twin::new(Arc::default());
+            let mut routes = BTreeMap::new();
+            for id in 0..20 {
+                twin.push(Change::Set(id, Set::One(Hop::Connected(id as IfIndex))));
+            }
+            for changes in ops.chunks(batch) {
+                for &((v6, bits), len, vrf, set) in changes {
+                    let prefix = Prefix::new(addr(v6, bits), if v6 { len } else { len.min(32) }).expect("a length");
+                    match set {
+                        Some(set) => routes.insert((vrf, prefix), set),
+                        None => routes.remove(&(vrf, prefix)),
+                    };
+                    twin.push(Change::Prefix(vrf, prefix, set));
+                }
+                let fib = twin.publish().expect("nobody holds the other one");
+                let own = routes.keys().map(|(_, p)| p.addr());
+                for probe in probes.iter().flat_map(|p| [addr(false, *p), addr(true, *p)]).chain(own) {
+                    for vrf in 0..3 {
+                        prop_assert_eq!(fib.lookup(vrf, probe, || 0), scan(&routes, vrf, probe), "{}", probe);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_leak_that_goes_round_ends() {
+        let mut fib = Fib::default();
+        let any: Prefix = "0.0.0.0/0".parse().expect("a prefix");
+        for (vrf, next) in [(0, 1), (1, 0)] {
+            fib.apply(&Change::Set(vrf, Set::One(Hop::Table(next))));
+            fib.apply(&Change::Prefix(vrf as VrfId, any, Some(vrf)));
+        }
+        assert_eq!(fib.lookup(0, addr(false, 1), || 0), None);
+        assert!(!fib.leads(0, addr(false, 1), |_| true));
+    }
+}
