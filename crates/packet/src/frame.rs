@@ -4,6 +4,8 @@
 //! at most one tail that holds what did not fit. Buffers go back to a pool by [`Pool::free`]; a frame that is merely
 //! dropped gives its memory back to the allocator.
 
+use core::ops::{Deref, DerefMut};
+
 use crate::PortNo;
 
 /// Size in bytes of a head buffer, headroom included.
@@ -74,7 +76,28 @@ pub struct NoRoom {
     pub wanted: usize,
 }
 
-type HeadBuf = Box<[u8; HEAD_SIZE]>;
+/// A head buffer begins with a cache line: headers that begin behind the headroom take as few of them as they can.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Head([u8; HEAD_SIZE]);
+
+impl Deref for Head {
+    type Target = [u8; HEAD_SIZE];
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Head {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+type HeadBuf = Box<Head>;
 type TailBuf = Box<[u8; TAIL_SIZE]>;
 
 /// One Ethernet frame with its metadata.
@@ -94,7 +117,7 @@ pub struct Frame {
 impl Frame {
     /// An empty frame with [`HEADROOM`] bytes in front, in memory of its own.
     pub fn new() -> Self {
-        Self::in_buffer(Box::new([0; HEAD_SIZE]))
+        Self::in_buffer(Box::new(Head([0; HEAD_SIZE])))
     }
 
     /// A frame holding `bytes`, in memory of its own. For tests and slow paths; workers use [`Pool::frame_from`].
@@ -107,18 +130,20 @@ impl Frame {
         frame
     }
 
+    #[inline]
     fn in_buffer(head: HeadBuf) -> Self {
         let at = HEADROOM as u16;
         Self { head, start: at, end: at, tail: None, tail_len: 0, queue: 0, meta: Meta::default() }
     }
 
+    #[inline(always)]
     fn fill(&mut self, bytes: &[u8], tail: impl FnOnce() -> TailBuf) -> bool {
         let in_head = bytes.len().min(HEAD_SIZE - HEADROOM);
         let (first, rest) = bytes.split_at(in_head);
         if rest.len() > TAIL_SIZE {
             return false;
         }
-        self.head[HEADROOM..HEADROOM + in_head].copy_from_slice(first);
+        copy(&mut self.head[HEADROOM..], first);
         self.start = HEADROOM as u16;
         self.end = (HEADROOM + in_head) as u16;
         if !rest.is_empty() {
@@ -130,6 +155,7 @@ impl Frame {
     }
 
     /// Total bytes, head and tail.
+    #[inline]
     pub fn len(&self) -> usize {
         self.head().len() + self.tail_len as usize
     }
@@ -140,11 +166,13 @@ impl Frame {
     }
 
     /// The contiguous first part: all headers are here.
+    #[inline]
     pub fn head(&self) -> &[u8] {
         &self.head[self.start as usize..self.end as usize]
     }
 
     /// The contiguous first part, to be changed.
+    #[inline]
     pub fn head_mut(&mut self) -> &mut [u8] {
         &mut self.head[self.start as usize..self.end as usize]
     }
@@ -169,6 +197,7 @@ impl Frame {
     ///
     /// # Errors
     /// [`NoRoom`] when the headroom is used up; nothing has changed.
+    #[inline]
     pub fn push_front(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
         if n > self.start as usize {
             return Err(NoRoom { wanted: n });
@@ -178,6 +207,7 @@ impl Frame {
     }
 
     /// Takes `n` bytes off the front; at most the head.
+    #[inline]
     pub fn pop_front(&mut self, n: usize) {
         self.start += n.min(self.head().len()) as u16;
     }
@@ -273,6 +303,23 @@ impl Frame {
     }
 }
 
+/// Copies `from` to the beginning of `to`; a short frame, as most are, without a call.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    /// As two halves that may overlap.
+    #[inline(always)]
+    fn halves<const HALF: usize>(to: &mut [u8], from: &[u8]) {
+        let second = from.len() - HALF;
+        to[..HALF].copy_from_slice(&from[..HALF]);
+        to[second..from.len()].copy_from_slice(&from[second..]);
+    }
+    match from.len() {
+        32..=64 => halves::<32>(to, from),
+        65..=128 => halves::<64>(to, from),
+        len => to[..len].copy_from_slice(from),
+    }
+}
+
 impl Default for Frame {
     fn default() -> Self {
         Self::new()
@@ -319,11 +366,12 @@ impl Pool {
     }
 
     /// An empty frame without a tail.
+    #[inline]
     pub fn alloc(&mut self) -> Frame {
-        let head = self.heads.pop().unwrap_or_else(|| {
-            self.stats.n_heads_allocated += 1;
-            Box::new([0; HEAD_SIZE])
-        });
+        let head = match self.heads.pop() {
+            Some(head) => head,
+            None => self.head_buffer(),
+        };
         Frame::in_buffer(head)
     }
 
@@ -332,6 +380,12 @@ impl Pool {
         let mut frame = self.alloc();
         frame.tail = Some(self.tail_buffer());
         frame
+    }
+
+    #[cold]
+    fn head_buffer(&mut self) -> HeadBuf {
+        self.stats.n_heads_allocated += 1;
+        Box::new(Head([0; HEAD_SIZE]))
     }
 
     fn tail_buffer(&mut self) -> TailBuf {
@@ -343,6 +397,7 @@ impl Pool {
     }
 
     /// A frame holding a copy of `bytes`, or none if they exceed what head and tail hold.
+    #[inline]
     pub fn frame_from(&mut self, bytes: &[u8]) -> Option<Frame> {
         if bytes.len() > HEAD_SIZE - HEADROOM + TAIL_SIZE {
             return None;
@@ -404,6 +459,7 @@ impl Pool {
     }
 
     /// Takes the buffers of `frame` back.
+    #[inline]
     pub fn free(&mut self, frame: Frame) {
         if self.heads.len() < self.config.n_heads {
             self.heads.push(frame.head);

@@ -148,27 +148,29 @@ impl Port for MemoryPort {
     fn receive(&mut self, pool: &mut Pool, batch: &mut Batch, max: usize) -> Result<usize, PortError> {
         let Some(frames) = &self.frames else { return Ok(0) };
         let mode = self.control.mode.load(Ordering::Acquire);
-        let begin = match mode {
+        let mut next = match mode {
             IDLE => return Ok(0),
             ONCE => self.control.next.load(Ordering::Relaxed),
             _ => self.next,
         };
-        let end = frames.len().min(begin + max);
-        for n in begin..end {
-            if let Some(frame) = pool.frame_from(frames.get(n)) {
+        // A pass ends with its last frame; without an end, the first one follows in the same batch.
+        let n = if mode == ONCE { max.min(frames.len() - next) } else { max };
+        for _ in 0..n {
+            if let Some(frame) = pool.frame_from(frames.get(next)) {
                 self.counters.received(&frame);
                 batch.push(frame);
             }
+            next = if next + 1 == frames.len() { 0 } else { next + 1 };
         }
-        if mode == ONCE {
-            self.control.next.store(end, Ordering::Relaxed);
-            if end == frames.len() {
-                self.control.stop();
-            }
+        if mode != ONCE {
+            self.next = next;
+        } else if next == 0 {
+            self.control.next.store(frames.len(), Ordering::Relaxed);
+            self.control.stop();
         } else {
-            self.next = if end == frames.len() { 0 } else { end };
+            self.control.next.store(next, Ordering::Relaxed);
         }
-        Ok(end - begin)
+        Ok(n)
     }
 
     fn transmit(&mut self, pool: &mut Pool, frames: &mut Vec<Frame>) -> Result<(), PortError> {

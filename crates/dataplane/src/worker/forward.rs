@@ -2,7 +2,7 @@
 
 use packet::{Frame, MAX_BATCH, MAX_HOPS, PortNo};
 
-use super::{N_LINK_PASSES, Worker};
+use super::{N_LINK_PASSES, N_RECEIVE_PASSES, Worker};
 use crate::table::Target;
 use crate::{Drop, EngineId, Stage, StageWatch};
 
@@ -10,22 +10,40 @@ use crate::{Drop, EngineId, Stage, StageWatch};
 const INBOX_LEN: usize = 1024;
 
 impl Worker {
-    /// Takes a batch from the queue that an epoll token names through its engine.
-    pub(super) fn receive(&mut self, token: u64) {
-        let Some((slot, queue)) = self.ports.by_token(token) else { return };
+    /// Takes batches from the queues that `self.ready` names, in turn and as long as they are full, for a bounded number
+    /// of passes: to look at the descriptors costs as much as several frames.
+    pub(super) fn receive_ready(&mut self) {
+        for _ in 0..N_RECEIVE_PASSES {
+            let mut ready = std::mem::take(&mut self.ready);
+            ready.retain(|&token| self.receive(token));
+            self.ready = ready;
+            self.take_rings();
+            if self.ready.is_empty() {
+                return;
+            }
+        }
+        self.ready.clear();
+    }
+
+    /// Takes a batch from the queue that an epoll token names through its engine; there may be more if it was full.
+    fn receive(&mut self, token: u64) -> bool {
+        let Some((slot, queue)) = self.ports.by_token(token) else { return false };
         let (engine, port, key) = (slot.engine, slot.port, slot.key);
-        let Some(queue) = slot.queues.get_mut(queue) else { return };
+        let Some(queue) = slot.queues.get_mut(queue) else { return false };
         let started = self.timing.ticks();
         let received = queue.receive(&mut self.pool, &mut self.batch, MAX_BATCH);
+        let is_full = self.batch.len() == MAX_BATCH;
         if !self.batch.is_empty() {
             self.now = self.setup.clock.now();
+            let mut most_hops = 0;
             for frame in &mut self.batch {
                 frame.meta.in_port = port;
                 frame.queue = 0;
                 // A memory port hands on what has been through engines already.
                 frame.meta.hops = frame.meta.hops.saturating_add(1);
+                most_hops = most_hops.max(frame.meta.hops);
             }
-            if self.batch.iter().any(|frame| frame.meta.hops > MAX_HOPS) {
+            if most_hops > MAX_HOPS {
                 self.drop_travelled();
             }
             self.note_stage(engine, Stage::Rx, self.batch.len(), started);
@@ -34,7 +52,9 @@ impl Worker {
         }
         if let Err(error) = received {
             self.fail_port(key, error);
+            return false;
         }
+        is_full
     }
 
     /// Counts a stage that began at `started`, in a round that is timed.
@@ -94,11 +114,14 @@ impl Worker {
             self.copy_out(id);
         }
         let mut out = std::mem::take(&mut self.out);
+        // Most frames leave by the port of the one before.
+        let (mut last, mut target) = (None, None);
         for (port, frame) in out.drain(..) {
-            let target = match self.engines.get(id.0 as usize) {
-                Some(Some(slot)) => slot.targets.get(port),
-                _ => None,
-            };
+            if last != Some(port) {
+                last = Some(port);
+                let slot = self.engines.get(id.0 as usize).and_then(Option::as_ref);
+                target = slot.and_then(|slot| slot.targets.get(port));
+            }
             match target {
                 Some(Target::Local { slot }) => self.queue_local(slot, frame),
                 Some(Target::Remote { worker, key }) => {
@@ -115,14 +138,10 @@ impl Worker {
         self.out = out;
     }
 
+    #[inline]
     pub(super) fn queue_local(&mut self, at: usize, frame: Frame) {
-        let Some(slot) = self.ports.get(at) else { return self.drop_frame(frame, Drop::NoPort) };
-        if slot.tx.is_empty() {
-            self.ports.dirty.push(at);
-        }
-        // Borrowed again: the line above needed the list beside it.
-        if let Some(slot) = self.ports.get(at) {
-            slot.tx.push(frame);
+        if let Err(frame) = self.ports.queue(at, frame) {
+            self.drop_frame(frame, Drop::NoPort);
         }
     }
 

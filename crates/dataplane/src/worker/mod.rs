@@ -1,7 +1,7 @@
 //! One worker thread.
 //!
-//! A round: wait for descriptors; receive a batch from each port that is ready and take it through its engine; take
-//! what other workers handed over; obey commands; run what links have queued; send. Reports and counters follow when
+//! A round: wait for descriptors; receive batches from each port that is ready, in turn, and take them through its
+//! engine; take what other workers handed over; obey commands; run what links have queued; send. Reports and counters follow when
 //! a few milliseconds have passed without frames, or a second with.
 
 mod forward;
@@ -115,6 +115,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// Descriptors looked at in one round.
 const N_EVENTS: usize = 64;
+/// Batches taken from a port in one round, at most.
+const N_RECEIVE_PASSES: usize = 8;
 /// Passes over the links in one round; what is left waits for the next.
 const N_LINK_PASSES: usize = 8;
 /// Passes that empty full rings.
@@ -126,6 +128,8 @@ pub(crate) struct Worker {
     pool: Pool,
     batch: Batch,
     out: Outputs,
+    /// Tokens of queues from which there is something to receive.
+    ready: Vec<u64>,
     engines: Vec<Option<EngineSlot>>,
     ports: ports::Ports,
     shapers: shape::Shapers,
@@ -150,6 +154,7 @@ impl Worker {
             pool: Pool::new(PoolConfig::default()),
             batch: Batch::with_capacity(MAX_BATCH),
             out: Outputs::with_capacity(2 * MAX_BATCH),
+            ready: Vec::new(),
             engines: Vec::new(),
             ports: ports::Ports::default(),
             shapers: shape::Shapers::default(),
@@ -175,10 +180,10 @@ impl Worker {
             for event in &events[..n] {
                 match event.data() {
                     Waker::TOKEN => woken = true,
-                    token => self.receive(token),
+                    token => self.ready.push(token),
                 }
             }
-            self.take_rings();
+            self.receive_ready();
             if woken {
                 self.setup.waker.clear();
                 self.obey();

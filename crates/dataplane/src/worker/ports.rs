@@ -62,6 +62,17 @@ impl Ports {
         self.slots.get_mut(slot)?.as_mut()
     }
 
+    /// Puts a frame where it waits for the end of the round; gives it back if there is no such slot.
+    #[inline(always)]
+    pub fn queue(&mut self, at: usize, frame: Frame) -> Result<(), Frame> {
+        let Some(Some(slot)) = self.slots.get_mut(at) else { return Err(frame) };
+        if slot.tx.is_empty() {
+            self.dirty.push(at);
+        }
+        slot.tx.push(frame);
+        Ok(())
+    }
+
     pub fn slot_of(&self, key: PortKey) -> Option<usize> {
         self.by_key.get(&key).copied()
     }
