@@ -2,7 +2,8 @@
 //!
 //! A node holds one bit for each of the 63 prefixes of 0 to 5 bits below it and one for each of its 64 children;
 //! values and children are packed behind the bits that are set. A look-up takes at most six steps for 32 bits, 22 for
-//! 128; a change rewrites at most one block of a node and its parent.
+//! 128; a change rewrites at most one block of a node and its parent. With many prefixes the first two steps are looked
+//! up in one array, which costs a change at most 4096 places.
 
 use core::marker::PhantomData;
 
@@ -10,6 +11,12 @@ use crate::blocks::Blocks;
 
 /// Bits a step.
 const STRIDE: u32 = 6;
+/// Bits that the first two steps take.
+const START_BITS: u32 = 2 * STRIDE;
+/// Prefixes from which on the first two steps are looked up in an array.
+const MIN_FOR_STARTS: usize = 256;
+/// No node, no value.
+const NONE: u32 = u32::MAX;
 
 /// An address: bits counted from the most significant.
 pub trait Address: Copy {
@@ -17,6 +24,15 @@ pub trait Address: Copy {
     const BITS: u32;
     /// Six bits from bit `at` on, zeros beyond the end.
     fn six(self, at: u32) -> usize;
+
+    /// The bits of the first two steps.
+    #[inline(always)]
+    fn twelve(self) -> usize {
+        self.six(0) << STRIDE | self.six(STRIDE)
+    }
+
+    /// The address that begins with these bits, then zeros.
+    fn from_twelve(twelve: usize) -> Self;
 }
 
 impl Address for u32 {
@@ -25,6 +41,10 @@ impl Address for u32 {
     fn six(self, at: u32) -> usize {
         (((self as u64) << 32 << at) >> 58) as usize
     }
+
+    fn from_twelve(twelve: usize) -> Self {
+        (twelve as u32) << (Self::BITS - START_BITS)
+    }
 }
 
 impl Address for u128 {
@@ -32,6 +52,10 @@ impl Address for u128 {
     #[inline(always)]
     fn six(self, at: u32) -> usize {
         ((self << at) >> 122) as usize
+    }
+
+    fn from_twelve(twelve: usize) -> Self {
+        (twelve as u128) << (Self::BITS - START_BITS)
     }
 }
 
@@ -86,9 +110,18 @@ const ANCESTORS: [u64; 64] = {
     table
 };
 
+/// Where the first two steps lead: the node for the third, and the place of the best value so far.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    node: u32,
+    best: u32,
+}
+
 /// Prefixes of one kind of address, each with a 32-bit value.
 #[derive(Clone, Debug)]
 pub struct Lpm<A> {
+    /// By the first bits; none while there are few prefixes.
+    starts: Vec<Start>,
     nodes: Blocks<Node>,
     values: Blocks<u32>,
     len: usize,
@@ -106,7 +139,7 @@ impl<A: Address> Lpm<A> {
     pub fn new() -> Self {
         let mut nodes = Blocks::new();
         nodes.alloc(1);
-        Self { nodes, values: Blocks::new(), len: 0, address: PhantomData }
+        Self { starts: Vec::new(), nodes, values: Blocks::new(), len: 0, address: PhantomData }
     }
 
     /// How many prefixes there are.
@@ -122,18 +155,56 @@ impl<A: Address> Lpm<A> {
     /// The value of the longest prefix of `addr`.
     #[inline]
     pub fn lookup(&self, addr: A) -> Option<u32> {
-        let (mut node, mut at, mut best) = (self.nodes.at(0), 0, None);
-        loop {
-            let bits = addr.six(at);
-            let found = node.prefixes & ANCESTORS[bits];
+        let start = match self.starts.get(addr.twelve()) {
+            Some(start) if start.node == NONE => return self.value_at(start.best),
+            Some(start) => self.go_on(addr, START_BITS, *start, A::BITS),
+            None => self.go_on(addr, 0, Start { node: 0, best: NONE }, A::BITS),
+        };
+        self.value_at(start.best)
+    }
+
+    #[inline(always)]
+    fn value_at(&self, place: u32) -> Option<u32> {
+        if place == NONE { None } else { Some(*self.values.at(place as usize)) }
+    }
+
+    /// Walks from a node at bit `at` on, not beyond bit `end`.
+    #[inline(always)]
+    fn go_on(&self, addr: A, mut at: u32, start: Start, end: u32) -> Start {
+        let Start { mut node, mut best } = start;
+        while node != NONE && at <= end {
+            let (here, bits) = (self.nodes.at(node as usize), addr.six(at));
+            let found = here.prefixes & ANCESTORS[bits];
             if found != 0 {
-                best = node.value(63 - found.leading_zeros() as usize);
+                best = here.value(63 - found.leading_zeros() as usize).unwrap_or(NONE);
             }
-            let Some(child) = node.child(bits) else { break };
-            node = self.nodes.at(child as usize);
+            node = here.child(bits).unwrap_or(NONE);
             at += STRIDE;
         }
-        best.map(|at| *self.values.at(at as usize))
+        Start { node, best }
+    }
+
+    /// Looks the first two steps up again where a change of this prefix moved what they lead to: everywhere if it was in
+    /// the root, else below the first step. Behind the second step nothing is known that could move.
+    fn restart(&mut self, addr: A, len: u8) {
+        if self.len < MIN_FOR_STARTS {
+            self.starts = Vec::new();
+            return;
+        }
+        let everywhere = self.starts.is_empty() || u32::from(len) < STRIDE;
+        self.starts.resize(1 << START_BITS, Start { node: NONE, best: NONE });
+        let own = addr.twelve();
+        if !everywhere && u32::from(len) >= START_BITS && self.start_of(own).node == self.starts[own].node {
+            return;
+        }
+        let (first, n) = if everywhere { (0, self.starts.len()) } else { (own & !63, 64) };
+        for twelve in first..first + n {
+            self.starts[twelve] = self.start_of(twelve);
+        }
+    }
+
+    fn start_of(&self, twelve: usize) -> Start {
+        self.go_on(A::from_twelve(twelve), 0, Start { node: 0, best: NONE }, START_BITS - 1)
     }
 
     /// The value of exactly this prefix. Bits of `addr` beyond `len` do not count.
@@ -166,6 +237,7 @@ impl<A: Address> Lpm<A> {
         let values_at = self.values.insert(node.values_at, n, idx, value);
         *self.nodes.at_mut(at_node) = Node { prefixes: node.prefixes | 1 << bit, values_at, ..node };
         self.len += 1;
+        self.restart(addr, len);
         None
     }
 
@@ -184,6 +256,7 @@ impl<A: Address> Lpm<A> {
         *self.nodes.at_mut(at_node) = Node { prefixes: node.prefixes & !(1 << bit), values_at, ..node };
         self.len -= 1;
         self.prune(addr, &path);
+        self.restart(addr, len);
         Some(value)
     }
 
@@ -260,6 +333,28 @@ mod tests {
             }
             for (addr, len) in seen {
                 prop_assert_eq!(lpm.get(addr, len), model.get(&(cut(addr, len), len)).copied());
+            }
+        }
+
+        #[test]
+        fn many_prefixes_are_found_through_the_array(
+            ops in prop::collection::vec((0u8..3, any::<u16>(), 0u8..33, any::<u32>()), 300..900),
+        ) {
+            let (mut lpm, mut model) = (Lpm::<u32>::new(), HashMap::new());
+            for (n, &(op, addr, len, value)) in ops.iter().enumerate() {
+                let addr = u32::from(addr) * 0x1_0001;
+                let key = (cut(u128::from(addr) << 96, len), len);
+                if op == 0 && n > 400 {
+                    prop_assert_eq!(lpm.remove(addr, len), model.remove(&key));
+                } else {
+                    prop_assert_eq!(lpm.insert(addr, len, value), model.insert(key, value));
+                }
+                let probe = addr ^ value >> 12;
+                prop_assert_eq!(lpm.lookup(probe), naive(&model, u128::from(probe) << 96));
+            }
+            for (_, addr, _, noise) in ops {
+                let addr = u32::from(addr) << 16 | noise & 0xffff;
+                prop_assert_eq!(lpm.lookup(addr), naive(&model, u128::from(addr) << 96));
             }
         }
 
