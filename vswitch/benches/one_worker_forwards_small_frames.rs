@@ -257,7 +257,7 @@ fn cpu_nanos() -> u64 {
 /// Sends every frame through a worker until time is up; returns nanoseconds a frame.
 fn measure(s: &mut Standalone, frames: &[Vec<u8>], millis: u64) -> f64 {
     let mut batch = Batch::with_capacity(BATCH);
-    let mut sent: Outputs = Vec::with_capacity(BATCH * 2);
+    let mut sent: Outputs = Outputs::with_capacity(BATCH * 2);
     let (mut n, start) = (0u64, cpu_nanos());
     // Reading the clock takes a microsecond.
     let n_rounds = 10_000usize.div_ceil(frames.len());
@@ -301,7 +301,7 @@ fn run(workload: &Workload, cache_entries: u32) -> (f64, f64) {
 fn harness(frames: &[Vec<u8>]) -> f64 {
     let mut s = Standalone::new(SwitchConfig::default(), 1);
     let mut batch = Batch::with_capacity(BATCH);
-    let mut sent: Outputs = Vec::with_capacity(BATCH * 2);
+    let mut sent: Outputs = Outputs::with_capacity(BATCH * 2);
     let (mut n, start) = (0u64, cpu_nanos());
     let n_rounds = 10_000usize.div_ceil(frames.len());
     while cpu_nanos() - start < 100_000_000 {

@@ -245,7 +245,7 @@ fn transport_checksum(frame: &Frame, places: &Places) -> Option<(usize, checksum
 }
 
 /// Adjusts the transport checksum for changes of addresses and of what it covers.
-fn adjust_transport(frame: &mut Frame, places: &Places, pseudo: Delta, body: Delta) {
+pub(crate) fn adjust_transport(frame: &mut Frame, places: &Places, pseudo: Delta, body: Delta) {
     // ICMP over IPv4 has no pseudo header (RFC 792).
     let pseudo = if places.protocol == 1 { Delta::NONE } else { pseudo };
     let Some((at, kind)) = transport_checksum(frame, places) else { return };

@@ -1,26 +1,35 @@
 //! The microflow cache: one for each worker, bounded, exact, hashed with a secret.
 //!
 //! Its key is the frame as received, reduced to the bits that the flows look at, so frames that no flow tells apart
-//! share an entry. An entry remembers the epoch it was last checked in and outlives commits.
+//! share an entry. An entry remembers the epoch it was last checked in and outlives commits. A microflow may be in two
+//! sets; the first is tried first, so that a hit usually costs one or two cache lines side by side.
 
 use lookup::Secret;
 
+use crate::key::N_WORDS;
 use crate::snapshot::Layout;
 
-/// Places of a set.
-const WAYS: usize = 4;
+/// Words of a cache line.
+const LINE: usize = 8;
 /// Program of a place that is empty.
 const EMPTY: u64 = u32::MAX as u64;
+
+/// Numbers of words that keys are rounded up to, so that loops over them have known lengths.
+pub(crate) const WIDTHS: [usize; 6] = [1, 2, 3, 4, 8, N_WORDS];
+
+/// Words of a set of places for keys of `n` words: at least four places, in whole cache lines.
+const fn set_size(n: usize) -> usize {
+    (4 * (n + 1)).next_multiple_of(LINE)
+}
 
 /// Place of an entry, until the next insertion.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot(usize);
 
-/// Fields of a frame as the cache knows it.
+/// What a frame is known by, and its hash.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reduced {
-    words: [u64; crate::key::N_WORDS],
-    n: usize,
+pub(crate) struct Packed<const N: usize> {
+    words: [u64; N],
     hash: u64,
 }
 
@@ -28,35 +37,55 @@ pub(crate) struct Reduced {
 #[derive(Debug)]
 pub(crate) struct Cache {
     secret: Secret,
+    n_entries: usize,
     n_sets: usize,
-    /// Words of a key.
-    n_words: usize,
+    /// Words of a key: one of [`WIDTHS`].
+    width: usize,
     generation: u64,
-    /// Sets of places; a place is `epoch << 32 | program`, then the key.
+    /// Sets of places from `first` on, where a cache line begins; a place is `epoch << 32 | program`, then the key.
     data: Vec<u64>,
+    first: usize,
     /// Chooses whom to replace.
     dice: u64,
 }
 
 impl Cache {
-    /// A cache of at least `n_entries`, or none at all for zero.
+    /// A cache of about `n_entries`, or none at all for zero.
     pub(crate) fn new(n_entries: u32, secret: Secret) -> Self {
-        let n_sets = (n_entries as usize).div_ceil(WAYS).next_power_of_two();
-        let n_sets = if n_entries == 0 { 0 } else { n_sets };
-        Self { secret, n_sets, n_words: 0, generation: u64::MAX, data: Vec::new(), dice: 1 }
+        let n_entries = n_entries as usize;
+        Self {
+            secret,
+            n_entries,
+            n_sets: 0,
+            width: 1,
+            generation: u64::MAX,
+            data: Vec::new(),
+            first: 0,
+            dice: 1,
+        }
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
-        self.n_sets != 0
+        self.n_entries != 0
+    }
+
+    /// Words of a key: one of [`WIDTHS`].
+    pub(crate) fn width(&self) -> usize {
+        self.width
     }
 
     /// Forgets everything if the layout is another.
     pub(crate) fn adapt(&mut self, layout: &Layout) {
-        if self.generation != layout.generation {
-            self.generation = layout.generation;
-            self.n_words = layout.words.len();
-            self.data = vec![EMPTY; self.n_sets * WAYS * (self.n_words + 1)];
+        if self.generation == layout.generation || !self.is_enabled() {
+            return;
         }
+        self.generation = layout.generation;
+        self.width = WIDTHS.into_iter().find(|&n| n >= layout.n_words).unwrap_or(N_WORDS);
+        let size = set_size(self.width);
+        self.n_sets = (self.n_entries * (self.width + 1)).div_ceil(size).next_power_of_two();
+        self.data = vec![EMPTY; self.n_sets * size + LINE];
+        let beyond = self.data.as_ptr() as usize % (LINE * size_of::<u64>()) / size_of::<u64>();
+        self.first = (LINE - beyond) % LINE;
     }
 
     /// Forgets everything.
@@ -64,40 +93,43 @@ impl Cache {
         self.data.fill(EMPTY);
     }
 
-    /// Reduces a key to what the layout wants.
+    /// What the cache knows a frame by.
     #[inline(always)]
-    pub(crate) fn reduce(&self, key: &crate::key::Key, layout: &Layout) -> Reduced {
-        let mut words = [0; crate::key::N_WORDS];
-        for (out, &(word, mask)) in words.iter_mut().zip(&layout.words) {
-            *out = key[usize::from(word)] & mask;
-        }
-        let n = layout.words.len().min(words.len());
-        let hash = self.secret.hash(&words[..n]);
-        Reduced { words, n, hash }
+    pub(crate) fn pack<const N: usize>(&self, key: &crate::key::Key, layout: &Layout) -> Packed<N> {
+        let words = layout.pack(key);
+        Packed { words, hash: self.secret.hash(&words) }
     }
 
+    /// Where the two sets of a microflow begin.
     #[inline(always)]
-    fn set(&self, reduced: &Reduced) -> core::ops::Range<usize> {
-        let size = WAYS * (self.n_words + 1);
-        let at = (reduced.hash as usize & (self.n_sets - 1)) * size;
-        at..at + size
+    fn sets<const N: usize>(&self, packed: &Packed<N>) -> [usize; 2] {
+        let set = |hash: u64| self.first + (hash as usize & (self.n_sets - 1)) * set_size(N);
+        [set(packed.hash), set(packed.hash >> 32)]
     }
 
     /// Program and epoch of a microflow.
     #[inline(always)]
-    pub(crate) fn find(&self, reduced: &Reduced) -> Option<(Slot, u32, u32)> {
-        let set = self.set(reduced);
-        let start = set.start;
-        let stride = self.n_words + 1;
-        let places = self.data.get(set)?;
-        for (way, place) in places.chunks_exact(stride).enumerate() {
-            // Word by word: a call of memcmp would cost more than the few words there are.
-            let same = place[1..].iter().zip(&reduced.words).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0;
-            if same && place[0] & EMPTY != EMPTY {
-                return Some((Slot(start + way * stride), place[0] as u32, (place[0] >> 32) as u32));
-            }
+    pub(crate) fn find<const N: usize>(&self, packed: &Packed<N>) -> Option<(Slot, u32, u32)> {
+        let [first, second] = self.sets(packed);
+        let at = match self.find_in(first, packed) {
+            Some(at) => at,
+            None => self.find_in(second, packed)?,
+        };
+        let place = self.data[at];
+        Some((Slot(at), place as u32, (place >> 32) as u32))
+    }
+
+    /// Compares all places of a set: to stop at the right one would be a branch that nobody can predict.
+    #[inline(always)]
+    fn find_in<const N: usize>(&self, set: usize, packed: &Packed<N>) -> Option<usize> {
+        let mut found = usize::MAX;
+        let places = self.data.get(set..set + set_size(N))?.chunks_exact(N + 1);
+        for (way, place) in places.enumerate() {
+            let differs = place[1..].iter().zip(&packed.words).fold(0, |acc, (a, b)| acc | (a ^ b));
+            let is_it = differs == 0 && place[0] & EMPTY != EMPTY;
+            found = if is_it { set + way * (N + 1) } else { found };
         }
-        None
+        (found != usize::MAX).then_some(found)
     }
 
     /// An entry was found good in `epoch`, with this program.
@@ -106,14 +138,14 @@ impl Cache {
         self.data[slot.0] = epoch << 32 | u64::from(program);
     }
 
-    /// Adds a microflow that is not there. In a full set it replaces another one time in four only, so that a flood
-    /// of new microflows leaves most of the established ones.
-    pub(crate) fn insert(&mut self, reduced: &Reduced, epoch: u64, program: u32) {
-        let stride = self.n_words + 1;
-        let set = self.set(reduced);
-        let free = (0..WAYS).find(|way| self.data[set.start + way * stride] & EMPTY == EMPTY);
-        let way = match free {
-            Some(way) => way,
+    /// Adds a microflow that is not there. Where both sets are full it replaces another one time in four only, so that
+    /// a flood of new microflows leaves most of the established ones.
+    pub(crate) fn insert<const N: usize>(&mut self, packed: &Packed<N>, epoch: u64, program: u32) {
+        let n_ways = set_size(N) / (N + 1);
+        let sets = self.sets(packed);
+        let mut places = sets.into_iter().flat_map(|set| (0..n_ways).map(move |way| set + way * (N + 1)));
+        let at = match places.find(|&at| self.data[at] & EMPTY == EMPTY) {
+            Some(at) => at,
             None => {
                 self.dice ^= self.dice << 13;
                 self.dice ^= self.dice >> 7;
@@ -121,39 +153,72 @@ impl Cache {
                 if self.dice & 0x300 != 0 {
                     return;
                 }
-                (self.dice >> 32) as usize % WAYS
+                sets[(self.dice >> 16) as usize % 2] + (self.dice >> 32) as usize % n_ways * (N + 1)
             }
         };
-        let at = set.start + way * stride;
         self.data[at] = epoch << 32 | u64::from(program);
-        self.data[at + 1..at + stride].copy_from_slice(&reduced.words[..reduced.n]);
+        self.data[at + 1..at + 1 + N].copy_from_slice(&packed.words);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::N_WORDS;
+
+    fn layout(bits: &[(usize, u64)]) -> Layout {
+        let mut needed = [0; N_WORDS];
+        bits.iter().for_each(|&(word, mask)| needed[word] |= mask);
+        Layout::new(&needed, [0; N_WORDS], 1)
+    }
 
     #[test]
     fn finds_what_was_put_in_until_the_layout_changes() {
         let mut cache = Cache::new(64, Secret::from_seed(1));
-        let mut needed = [0; N_WORDS];
-        needed[1] = 0xff00;
-        let layout = Layout::new(&needed, [0; N_WORDS], 1);
+        let layout = layout(&[(1, 0xff00)]);
         cache.adapt(&layout);
+        assert_eq!(cache.width(), 1);
         let mut key = [7; N_WORDS];
         key[1] = 0x1234;
-        let reduced = cache.reduce(&key, &layout);
-        assert!(cache.find(&reduced).is_none());
-        cache.insert(&reduced, 3, 42);
+        let packed = cache.pack::<1>(&key, &layout);
+        assert!(cache.find(&packed).is_none());
+        cache.insert(&packed, 3, 42);
         key[1] = 0x12ff;
-        let same = cache.reduce(&key, &layout);
+        let same = cache.pack::<1>(&key, &layout);
         let (slot, program, epoch) = cache.find(&same).expect("the bits that differ do not count");
         assert_eq!((program, epoch), (42, 3));
         cache.refresh(slot, 9, 43);
         assert_eq!(cache.find(&same).map(|(_, p, e)| (p, e)), Some((43, 9)));
         cache.adapt(&Layout { generation: 2, ..layout });
         assert!(cache.find(&same).is_none());
+    }
+
+    #[test]
+    fn keys_are_packed_without_loss() {
+        let layout = layout(&[(0, 0xffff_1fff), (1, 0xff00), (2, 1), (4, u64::MAX), (5, 0xffff_ffff << 32)]);
+        assert_eq!(layout.n_words, 3, "{:?}", layout.parts);
+        let base = [u64::MAX / 5; N_WORDS];
+        for part in &layout.parts {
+            for bit in (0..64).map(|n| 1u64 << n) {
+                let mut key = base;
+                key[usize::from(part.word)] ^= bit;
+                let same = layout.pack::<3>(&key) == layout.pack::<3>(&base);
+                assert_eq!(same, part.mask & bit == 0, "bit {bit:#x} of word {}", part.word);
+            }
+        }
+    }
+
+    #[test]
+    fn nearly_everything_fits_while_there_is_room() {
+        let mut cache = Cache::new(1 << 12, Secret::from_seed(2));
+        let layout = layout(&[(0, u64::MAX), (1, u64::MAX)]);
+        cache.adapt(&layout);
+        let packed = |n: u64, cache: &Cache| cache.pack::<2>(&[n; N_WORDS], &layout);
+        for n in 0..3 << 10 {
+            cache.insert(&packed(n, &cache), 1, n as u32);
+        }
+        let found = (0..3u64 << 10).filter(|&n| cache.find(&packed(n, &cache)).is_some()).count();
+        assert!(found > 3030, "{found} of 3072");
+        let none = (3u64 << 10..4 << 10).filter(|&n| cache.find(&packed(n, &cache)).is_some()).count();
+        assert_eq!(none, 0);
     }
 }

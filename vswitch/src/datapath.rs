@@ -1,6 +1,6 @@
 //! One worker's half.
 
-mod timed;
+mod stages;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lookup::{Index, Secret};
 use openflow::{FragMode, GroupId, PacketInReason, PortNo};
 use packet::offload::wire_size;
-use packet::{Batch, Frame, Instant, Outputs, Pool};
+use packet::{Frame, Instant, Outputs, Pool};
 
 use crate::cache::{Cache, Slot};
 use crate::execute::{Execution, Progress, Source};
@@ -16,10 +16,9 @@ use crate::extract::{Places, extract};
 use crate::fdb::{Fdb, Learned};
 use crate::group::Asked;
 use crate::injection::Injection;
-use crate::key::{self, Depth, Key, N_WORDS};
+use crate::key::{Key, N_WORDS};
 use crate::pipeline::Programs;
 use crate::snapshot::Snapshot;
-use crate::stage::{Lap, Stage};
 use crate::step::{Punt, Step};
 use crate::{CacheCounters, DropReason, Drops, Order, Report};
 
@@ -96,25 +95,9 @@ pub struct Datapath {
     direct: bool,
     pub(crate) programs: Programs,
     pub(crate) side: Side,
-    scratch: Scratch,
+    scratch: stages::Scratch,
     /// Since the last report.
     asked: CacheCounters,
-}
-
-/// What the stages hand on to each other, frame by frame. Kept from batch to batch for its memory.
-#[derive(Debug, Default)]
-struct Scratch {
-    keys: Vec<Key>,
-    visits: Vec<Visit>,
-    /// Frames that the cache did not know, in a batch whose stages are timed.
-    missed: Vec<usize>,
-}
-
-/// A frame between the stages.
-#[derive(Clone, Copy, Debug)]
-struct Visit {
-    read: Result<Places, DropReason>,
-    program: u32,
 }
 
 /// What a worker keeps beside programs and cache: everything steps may touch.
@@ -165,97 +148,8 @@ impl Datapath {
                 reports: VecDeque::new(),
                 n_punts: 0,
             },
-            scratch: Scratch::default(),
+            scratch: stages::Scratch::default(),
             asked: CacheCounters::default(),
-        }
-    }
-
-    /// Processes frames in order; `meta.in_port` of each is set. Leaves `batch` empty; what is to be sent is appended
-    /// to `out`, with real port numbers only.
-    pub fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
-        self.process_stages(now, batch, (pool, out), None);
-    }
-
-    fn process_stages(
-        &mut self,
-        now: Instant,
-        batch: &mut Batch,
-        (pool, out): (&mut Pool, &mut Outputs),
-        mut lap: Option<Lap<'_>>,
-    ) {
-        let n = batch.len();
-        self.make_room(now, n);
-        let mut scratch = core::mem::take(&mut self.scratch);
-        // A loop for each depth, so that reading little costs little.
-        match self.snapshot.layout.depth {
-            Depth::Link => self.read_all(batch, Depth::Link, &mut scratch),
-            Depth::Network => self.read_all(batch, Depth::Network, &mut scratch),
-            Depth::All => self.read_all(batch, Depth::All, &mut scratch),
-        }
-        if let Some(lap) = &mut lap {
-            lap(Stage::Extract, n);
-        }
-        if !self.snapshot.options.standalone {
-            match &mut lap {
-                None => self.classify_all(&mut scratch),
-                Some(lap) => self.classify_timed(&mut scratch, lap),
-            }
-        }
-        for (frame, visit) in batch.drain(..).zip(&scratch.visits) {
-            match visit.read {
-                Ok(places) => self.run(now, frame, (visit.program, places), pool, out),
-                Err(reason) => self.drop_frame(reason, frame, pool),
-            }
-        }
-        self.scratch = scratch;
-        if let Some(lap) = lap {
-            lap(Stage::Actions, n);
-        }
-    }
-
-    /// First stage: what the frames are. The stages are loops of their own so that the cache misses of different frames
-    /// overlap.
-    #[inline(always)]
-    fn read_all(&self, batch: &Batch, depth: Depth, scratch: &mut Scratch) {
-        scratch.visits.clear();
-        if scratch.keys.len() < batch.len() {
-            scratch.keys.resize(batch.len(), [0; N_WORDS]);
-        }
-        for (frame, key) in batch.iter().zip(&mut scratch.keys) {
-            if depth == Depth::Link {
-                key::clear_link(key);
-            } else {
-                *key = [0; N_WORDS];
-            }
-            let read = self.read(frame, depth, key);
-            scratch.visits.push(Visit { read, program: 0 });
-        }
-    }
-
-    #[inline(always)]
-    fn read(&self, frame: &Frame, depth: Depth, key: &mut Key) -> Result<Places, DropReason> {
-        let in_port = frame.meta.in_port;
-        match self.snapshot.ports.get(in_port) {
-            None => return Err(DropReason::UnknownInPort),
-            Some(row) if !row.may_receive() => return Err(DropReason::NoReceive),
-            Some(_) => {}
-        }
-        let places = extract(frame, in_port, depth, key)?;
-        if places.is_fragment && self.snapshot.options.frag == FragMode::Drop {
-            return Err(DropReason::Fragment);
-        }
-        Ok(places)
-    }
-
-    /// Second stage: which program each frame runs.
-    fn classify_all(&mut self, scratch: &mut Scratch) {
-        if !self.direct {
-            self.asked.lookups += scratch.visits.len() as u64;
-        }
-        for (key, visit) in scratch.keys.iter().zip(&mut scratch.visits) {
-            if visit.read.is_ok() {
-                visit.program = self.classify(key);
-            }
         }
     }
 
@@ -264,9 +158,9 @@ impl Datapath {
         pool.free(frame);
     }
 
-    /// Third stage: runs the program of a frame.
-    #[inline(always)]
-    fn run(
+    /// Runs the program of a frame step by step.
+    #[inline(never)]
+    fn run_steps(
         &mut self,
         now: Instant,
         frame: Frame,
@@ -286,18 +180,9 @@ impl Datapath {
             return;
         }
         let size = wire_size(&frame);
-        self.programs.count(at, now, size.n_frames.into(), size.bytes);
         let program = self.programs.get(at);
         if program.next.is_some() {
             return self.run_on(now, frame, (at, places), pool, out);
-        }
-        // The usual program: one output, nothing else to know of.
-        if let Some(port) = program.only_output
-            && port != frame.meta.in_port
-            && self.snapshot.ports.get(port).is_some_and(|row| row.may_send())
-        {
-            out.push((port, frame));
-            return;
         }
         let source = Source {
             now,
@@ -375,13 +260,10 @@ impl Datapath {
 
     /// The program of a frame: from the cache, or by a walk.
     #[inline(always)]
-    fn classify(&mut self, key: &Key) -> u32 {
-        if self.direct {
-            return self.walk(key);
-        }
-        let reduced = self.cache.reduce(key, &self.snapshot.layout);
+    fn classify<const N: usize>(&mut self, key: &Key) -> u32 {
+        let packed = self.cache.pack::<N>(key, &self.snapshot.layout);
         let epoch = self.snapshot.epoch;
-        match self.cache.find(&reduced) {
+        match self.cache.find(&packed) {
             Some((_, program, checked)) if checked == epoch as u32 => {
                 self.asked.hits += 1;
                 program
@@ -389,7 +271,7 @@ impl Datapath {
             Some((slot, program, checked)) => self.recheck(key, (slot, program, checked)),
             None => {
                 let program = self.walk(key);
-                self.cache.insert(&reduced, epoch, program);
+                self.cache.insert(&packed, epoch, program);
                 program
             }
         }
@@ -402,7 +284,7 @@ impl Datapath {
         let age = (snapshot.epoch as u32).wrapping_sub(checked);
         let checked = snapshot.epoch - u64::from(age);
         let unaffected = checked >= snapshot.tested_from
-            && snapshot.changes.iter().filter(|change| change.epoch > checked).all(|change| {
+            && snapshot.changes.iter().rev().take_while(|change| change.epoch > checked).all(|change| {
                 // Bits that actions rewrite are not known here: whatever they are, the flow might match.
                 change.flow.conds.iter().any(|c| {
                     let word = usize::from(c.word);
@@ -502,8 +384,10 @@ impl Datapath {
         match extract(&frame, frame.meta.in_port, self.snapshot.layout.depth, &mut key) {
             Ok(places) => {
                 self.make_room(now, 1);
-                let program = self.classify(&key);
-                self.run(now, frame, (program, places), pool, out);
+                let program = self.walk(&key);
+                let size = wire_size(&frame);
+                self.programs.count(program, now, size.n_frames.into(), size.bytes);
+                self.run_steps(now, frame, (program, places), pool, out);
             }
             Err(reason) => self.drop_frame(reason, frame, pool),
         }

@@ -51,7 +51,10 @@ fn be16(bytes: &[u8], at: usize) -> u16 {
 
 #[inline(always)]
 fn be32(bytes: &[u8], at: usize) -> u64 {
-    u64::from(be16(bytes, at)) << 16 | u64::from(be16(bytes, at + 2))
+    match bytes.get(at..).and_then(|b| b.first_chunk::<4>()) {
+        Some(word) => u32::from_be_bytes(*word).into(),
+        None => 0,
+    }
 }
 
 #[inline(always)]
@@ -72,42 +75,56 @@ fn be64(bytes: &[u8], at: usize) -> u64 {
 ///
 /// # Errors
 /// Why the frame must be dropped.
-#[inline(always)]
 pub(crate) fn extract(
     frame: &Frame,
     in_port: PortNo,
     depth: Depth,
     key: &mut Key,
 ) -> Result<Places, DropReason> {
+    let mut places = Places::default();
+    extract_to(frame, in_port, depth, (key, &mut places))?;
+    Ok(places)
+}
+
+/// The same, for many frames: what is found is written to where it is to be, since to move a structure of small fields
+/// that were just written stalls the processor.
+#[inline(always)]
+pub(crate) fn extract_to(
+    frame: &Frame,
+    in_port: PortNo,
+    depth: Depth,
+    (key, places): (&mut Key, &mut Places),
+) -> Result<(), DropReason> {
     let (head, len) = (frame.head(), frame.len());
     let Some(ethernet) = head.first_chunk::<14>() else { return Err(DropReason::TooShort) };
     if len > MAX_FRAME {
         return Err(DropReason::TooLong);
     }
-    let mut places = Places { ethertype: be16(ethernet, 12), network_at: 14, ..Places::default() };
+    let (dst, src) = (be64(ethernet, 0), be64(ethernet, 6));
+    *places = Places { ethertype: src as u16, network_at: 14, ..Places::default() };
     let mut tci = 0;
     if places.ethertype == 0x8100 || places.ethertype == 0x88a8 {
-        tci = tags(head, &mut places, key)?;
+        tci = tags(head, places, key)?;
     }
     if places.ethertype < 0x600 {
         places.ethertype = NOT_AN_ETHERTYPE;
     }
-    key[key::DST_PROTO] = be64(ethernet, 0) & !0xffff;
-    key[key::SRC_VALID] = be48(ethernet, 6) << 16;
+    key[key::DST_PROTO] = dst & !0xffff;
+    key[key::SRC_VALID] = src & !0xffff;
     match places.ethertype {
-        0x0800 => ipv4(head, len, &mut places, key)?,
-        0x86dd => ipv6(head, len, &mut places, depth, key)?,
+        0x0800 => ipv4(head, len, places, key)?,
+        0x86dd => ipv6(head, len, places, depth, key)?,
         _ if depth == Depth::Link => {}
-        0x0806 => arp(head, &places, key),
-        0x8847 | 0x8848 => mpls(head, &places, key),
-        0x88e7 => pbb(head, &places, key),
+        0x0806 => arp(head, places, key),
+        0x8847 | 0x8848 => mpls(head, places, key),
+        0x88e7 => pbb(head, places, key),
         _ => {}
     }
     if depth == Depth::All && places.transport_at != 0 {
-        transport(head, &places, key);
+        transport(head, places, key);
     }
     key[key::PORT_TYPE_VLAN] = u64::from(in_port.0) << 32 | u64::from(places.ethertype) << 16 | tci;
-    Ok(places)
+    Ok(())
 }
 
 /// Reads the tags; returns the outermost as it stands in word 0.

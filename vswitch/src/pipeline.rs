@@ -5,6 +5,7 @@ use packet::{Instant, PortNo};
 
 use crate::DropReason;
 use crate::key::{self, Key};
+use crate::rewrite::Rewrite;
 use crate::snapshot::{Flow, Snapshot};
 use crate::step::{ActionSet, Leaf, Punt, Step};
 
@@ -15,15 +16,25 @@ const MISS: u64 = 1 << 63;
 /// Set in the first element of a path that goes on where the program of this number ended.
 const RESUMED: u64 = 1 << 62;
 
-/// What to do with every frame of some microflows: a straight list.
-///
-/// What each frame touches comes first, so that it is in one cache line.
+/// What the usual frame of a program needs: one cache line.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(align(64))]
+pub(crate) struct Line {
+    counts: Counts,
+    pub shortcut: Shortcut,
+}
+
+/// How the steps of a program are done without looking at them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shortcut {
+    None,
+    Output(PortNo),
+    Rewrite(Rewrite, PortNo),
+}
+
+/// What to do with every frame of some microflows: a straight list.
+#[derive(Debug)]
 pub(crate) struct Program {
-    pub counts: Counts,
-    /// The port, if the only step is to output there.
-    pub only_output: Option<PortNo>,
     pub steps: Box<[Step]>,
     /// Why the frame is dropped if the steps send it nowhere.
     pub drop: DropReason,
@@ -34,6 +45,7 @@ pub(crate) struct Program {
     /// The tables it was looked up in: those of the entries, then the one that missed.
     pub tables: Box<[u8]>,
     path: Box<[u64]>,
+    shortcut: Shortcut,
     /// Where the frame goes on when it was read again.
     pub next: Option<Box<Resume>>,
 }
@@ -53,6 +65,12 @@ pub(crate) struct Counts {
     pub packets: u64,
     pub bytes: u64,
     pub last_used: Instant,
+}
+
+/// The entry that a key hits in the first table; none if there are more tables to it, or if it misses.
+#[inline(always)]
+pub(crate) fn first_leaf(snapshot: &Snapshot, key: &Key) -> Leaf {
+    snapshot.tables[0].lookup(key).map_or(Leaf::NONE, |(_, leaf)| leaf)
 }
 
 /// Walks the tables from `table` with `key`, and adds the path to `path`: the stamp of each entry hit, then the table that
@@ -111,19 +129,20 @@ fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
     if let Some(&table) = miss {
         steps.push(Step::Punt(Punt::miss(table as u8, metadata)));
     }
-    let only_output = match *steps {
-        [Step::Output(port)] if next.is_none() => Some(port),
-        _ => None,
+    let shortcut = match (&*steps, Rewrite::of(&steps)) {
+        _ if next.is_some() => Shortcut::None,
+        (&[Step::Output(port)], _) => Shortcut::Output(port),
+        (_, Some((rewrite, port))) => Shortcut::Rewrite(rewrite, port),
+        _ => Shortcut::None,
     };
     Program {
-        only_output,
+        shortcut,
         steps: steps.into(),
         drop: if miss.is_some() { DropReason::TableMiss } else { DropReason::Flow },
         ends: ends.into(),
         entries: flows.iter().map(|flow| flow.value.id).collect(),
         tables: flows.iter().map(|flow| flow.value.table).chain(miss.map(|&last| last as u8)).collect(),
         path: path.into(),
-        counts: Counts::default(),
         next: next.map(|table| Box::new(Resume { table, metadata, set })),
     }
 }
@@ -144,6 +163,8 @@ pub(crate) struct Programs {
     /// For paths of one entry: its leaf and program, by the slot of its id.
     by_entry: Vec<(Leaf, u32)>,
     programs: Vec<Program>,
+    /// For each, what the usual frame needs.
+    lines: Vec<Line>,
     /// Those with counts.
     used: Vec<u32>,
     partial: Vec<Partial>,
@@ -157,6 +178,7 @@ impl Programs {
             by_path: ExactMap::new(2, secret.next().next()),
             by_entry: Vec::new(),
             programs: Vec::new(),
+            lines: Vec::new(),
             used: Vec::new(),
             partial: Vec::new(),
             path: Vec::new(),
@@ -173,6 +195,7 @@ impl Programs {
         self.by_path.clear();
         self.by_entry.clear();
         self.programs.clear();
+        self.lines.clear();
         self.used.clear();
     }
 
@@ -181,10 +204,15 @@ impl Programs {
         &self.programs[at as usize]
     }
 
+    #[inline(always)]
+    pub(crate) fn shortcut(&self, at: u32) -> &Shortcut {
+        &self.lines[at as usize].shortcut
+    }
+
     /// Counts a frame.
     #[inline(always)]
     pub(crate) fn count(&mut self, at: u32, now: Instant, packets: u64, bytes: u64) {
-        let counts = &mut self.programs[at as usize].counts;
+        let counts = &mut self.lines[at as usize].counts;
         if counts.packets == 0 {
             self.used.push(at);
         }
@@ -197,7 +225,7 @@ impl Programs {
     /// never saw it.
     #[inline(never)]
     pub(crate) fn count_partly(&mut self, at: u32, stopped_at: usize, (packets, bytes): (u64, u64)) {
-        let program = &mut self.programs[at as usize];
+        let (program, line) = (&self.programs[at as usize], &mut self.lines[at as usize]);
         let n_entries = program.ends.partition_point(|&end| end <= stopped_at) + 1;
         if n_entries >= program.entries.len() {
             // It saw every entry; only a table that missed behind them can be too many.
@@ -205,9 +233,9 @@ impl Programs {
                 return;
             }
         }
-        program.counts.packets -= packets;
-        program.counts.bytes -= bytes;
-        let last_used = program.counts.last_used;
+        line.counts.packets -= packets;
+        line.counts.bytes -= bytes;
+        let last_used = line.counts.last_used;
         let known = self.partial.iter_mut().find(|p| p.program == at && p.n_entries == n_entries);
         let partial = match known {
             Some(partial) => partial,
@@ -225,11 +253,11 @@ impl Programs {
     /// Takes all counts: for each program, the entries it hit, the tables it was looked up in, how often.
     pub(crate) fn drain(&mut self, mut take: impl FnMut(&[Index], &[u8], Counts)) {
         for at in self.used.drain(..) {
-            let program = &mut self.programs[at as usize];
-            if program.counts.packets != 0 {
-                take(&program.entries, &program.tables, program.counts);
+            let counts = core::mem::take(&mut self.lines[at as usize].counts);
+            if counts.packets != 0 {
+                let program = &self.programs[at as usize];
+                take(&program.entries, &program.tables, counts);
             }
-            program.counts = Counts::default();
         }
         for Partial { program, n_entries, counts } in self.partial.drain(..) {
             let program = &self.programs[program as usize];
@@ -241,15 +269,19 @@ impl Programs {
     /// The program for a frame with this key.
     #[inline]
     pub(crate) fn classify(&mut self, snapshot: &Snapshot, key: &Key) -> u32 {
-        if let Some((_, leaf)) = snapshot.tables[0].lookup(key)
-            && leaf.is_terminal()
-        {
-            return match self.by_entry.get(leaf.slot()) {
-                Some(&(known, program)) if known == leaf => program,
-                _ => self.learn_entry(snapshot, key, leaf),
-            };
+        self.program_of(first_leaf(snapshot, key), snapshot, key)
+    }
+
+    /// The program for a frame with this key, whose first entry is this.
+    #[inline(always)]
+    pub(crate) fn program_of(&mut self, leaf: Leaf, snapshot: &Snapshot, key: &Key) -> u32 {
+        if !leaf.is_terminal() {
+            return self.classify_path(snapshot, key, None);
         }
-        self.classify_path(snapshot, key, None)
+        match self.by_entry.get(leaf.slot()) {
+            Some(&(known, program)) if known == leaf => program,
+            _ => self.learn_entry(snapshot, key, leaf),
+        }
     }
 
     /// The program for a frame that program `at` ended with, as it was read again.
@@ -281,7 +313,7 @@ impl Programs {
         let program = self.classify_path(snapshot, key, None);
         let slot = leaf.slot();
         if self.by_entry.len() <= slot {
-            self.by_entry.resize(slot + 1, (Leaf(0), 0));
+            self.by_entry.resize(slot + 1, (Leaf::NONE, 0));
         }
         self.by_entry[slot] = (leaf, program);
         program
@@ -314,7 +346,9 @@ impl Programs {
         let start = self.start(prior);
         let mut flows = Vec::new();
         walk((snapshot, start.table), &mut key.clone(), &mut Vec::new(), |flow| flows.push(flow.clone()));
-        self.programs.push(assemble(&flows, path, start));
+        let program = assemble(&flows, path, start);
+        self.lines.push(Line { counts: Counts::default(), shortcut: program.shortcut });
+        self.programs.push(program);
         let at = self.programs.len() as u32 - 1;
         self.by_path.insert(&name, at);
         at
@@ -324,4 +358,14 @@ impl Programs {
 #[inline(always)]
 fn is_same(a: &[u64], b: &[u64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_usual_frame_needs_is_in_one_cache_line() {
+        assert_eq!(size_of::<Line>(), 64);
+    }
 }

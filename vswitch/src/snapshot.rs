@@ -102,11 +102,22 @@ impl Ports {
     }
 }
 
+/// Bits of a word of a key, and where they go in the key of the microflow cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub word: u8,
+    pub mask: u64,
+    pub rotate: u8,
+    pub to: u8,
+}
+
 /// Which bits of a key the flows look at or depend on: the key of the microflow cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Words with their bits, only those with any.
-    pub words: Vec<(u8, u64)>,
+    /// Words with their bits, only those with any, packed into as few as a simple search finds.
+    pub parts: Vec<Part>,
+    /// Words they are packed into.
+    pub n_words: usize,
     /// Bits that some action rewrites: later tables may see others than the frame came with.
     pub rewritten: Key,
     pub depth: Depth,
@@ -118,9 +129,33 @@ impl Layout {
     pub(crate) fn new(needed: &Key, rewritten: Key, generation: u64) -> Self {
         // What can only come from actions is zero in every frame.
         let given = |word: usize| ![key::METADATA, key::TUNNEL].contains(&word);
-        let words =
-            (0..N_WORDS).filter(|&w| needed[w] != 0 && given(w)).map(|w| (w as u8, needed[w])).collect();
-        Self { words, rewritten, depth: key::depth(needed), generation }
+        let (mut parts, mut used) = (Vec::new(), Vec::<u64>::new());
+        for word in (0..N_WORDS).filter(|&w| needed[w] != 0 && given(w)) {
+            let mask = needed[word];
+            let places = (0..used.len()).flat_map(|to| (0..64).map(move |rotate| (to, rotate)));
+            let free = places.into_iter().find(|&(to, rotate)| used[to] & mask.rotate_left(rotate) == 0);
+            let (to, rotate) = free.unwrap_or_else(|| {
+                used.push(0);
+                (used.len() - 1, 0)
+            });
+            used[to] |= mask.rotate_left(rotate);
+            parts.push(Part { word: word as u8, mask, rotate: rotate as u8, to: to as u8 });
+        }
+        Self { parts, n_words: used.len(), rewritten, depth: key::depth(needed), generation }
+    }
+
+    /// What the cache knows a frame by.
+    #[inline(always)]
+    pub(crate) fn pack<const N: usize>(&self, key: &Key) -> [u64; N] {
+        let mut packed = [0; N];
+        for part in &self.parts {
+            if let (Some(to), Some(word)) =
+                (packed.get_mut(usize::from(part.to)), key.get(usize::from(part.word)))
+            {
+                *to |= (word & part.mask).rotate_left(part.rotate.into());
+            }
+        }
+        packed
     }
 }
 

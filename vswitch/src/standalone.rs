@@ -44,7 +44,7 @@ impl Standalone {
             orders,
             reports: VecDeque::new(),
             sent: Vec::new(),
-            out: Vec::new(),
+            out: Outputs::new(),
             next_xid: 1,
         };
         for n in 1..=n_ports {
@@ -162,12 +162,17 @@ impl Standalone {
     }
 
     /// As [`process`](Self::process), with the metadata of what left.
-    pub fn process_frames(&mut self, worker: usize, in_port: PortNo, mut frame: Frame) -> Outputs {
+    pub fn process_frames(
+        &mut self,
+        worker: usize,
+        in_port: PortNo,
+        mut frame: Frame,
+    ) -> Vec<(PortNo, Frame)> {
         frame.meta.in_port = in_port;
         let mut batch = vec![frame];
         self.workers[worker].process(self.now, &mut batch, &mut self.pool, &mut self.out);
         self.gather(worker);
-        core::mem::take(&mut self.out)
+        self.out.drain(..).collect()
     }
 
     /// Lets the first worker process a frame, then everything settle; returns what left by the ports.

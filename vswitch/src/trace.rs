@@ -120,7 +120,7 @@ impl Datapath {
         this.visits = self.programs.visited().collect();
         let sent = out.iter().skip(n_sent);
         this.outcomes
-            .extend(sent.map(|(port, frame)| TraceOutcome::Output { port: *port, frame: frame.to_vec() }));
+            .extend(sent.map(|(port, frame)| TraceOutcome::Output { port, frame: frame.to_vec() }));
         for report in self.side.reports.iter().skip(n_reports) {
             if let ReportKind::Punt(punted) = &report.0 {
                 this.outcomes.push(TraceOutcome::Controller {
@@ -151,7 +151,7 @@ pub(crate) fn trace(
     };
     frame.meta.in_port = in_port;
     let mut worker = Datapath::new(snapshot.clone(), 0, snapshot.options.secret);
-    let mut out = Vec::new();
+    let mut out = Outputs::new();
     for &station in learned {
         worker.handle_order(now, Order(OrderKind::Learned(station)), &mut pool, &mut out);
     }

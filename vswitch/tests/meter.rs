@@ -189,7 +189,8 @@ fn a_super_frame_passes_as_far_as_it_is_admitted() {
         frame.meta.gso = Some(Gso { kind: GsoKind::Tcp4, size: 1000, ecn: false });
         frame
     };
-    let lens = |sent: packet::Outputs| sent.iter().map(|(_, frame)| frame.len()).collect::<Vec<_>>();
+    let lens =
+        |sent: Vec<(PortNo, packet::Frame)>| sent.iter().map(|(_, frame)| frame.len()).collect::<Vec<_>>();
     assert_eq!(lens(s.process_frames(0, PortNo(1), super_frame(2))), [2054], "two are admitted, whole");
     assert_eq!(lens(s.process_frames(0, PortNo(1), super_frame(5))), [0; 0]);
     s.advance(Duration::from_millis(150));

@@ -487,9 +487,6 @@ impl Pool {
 /// Up to [`MAX_BATCH`] frames on their way; made once with that capacity and reused.
 pub type Batch = Vec<Frame>;
 
-/// Frames an engine has decided to send, each with the port of that engine it leaves by, in order.
-pub type Outputs = Vec<(PortNo, Frame)>;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,13 +27,15 @@ mod bytes;
 mod error;
 mod frame;
 mod number;
+mod outputs;
 mod time;
 
 pub use addr::{AddrError, MacAddr, PortNo, VlanId};
 pub use error::{EmitError, Layer, ParseError};
 pub use frame::{
-    Batch, CsumPartial, Frame, Gso, GsoKind, HEAD_SIZE, HEADROOM, MAX_BATCH, MAX_HOPS, Meta, NoRoom, Outputs,
-    Pool, PoolConfig, PoolStats, TAIL_SIZE,
+    Batch, CsumPartial, Frame, Gso, GsoKind, HEAD_SIZE, HEADROOM, MAX_BATCH, MAX_HOPS, Meta, NoRoom, Pool,
+    PoolConfig, PoolStats, TAIL_SIZE,
 };
 pub use number::{EtherType, IpProtocol};
+pub use outputs::{Outputs, TakeAll};
 pub use time::Instant;

@@ -114,34 +114,50 @@ impl Worker {
             self.copy_out(id);
         }
         let mut out = std::mem::take(&mut self.out);
-        // Most frames leave by the port of the one before.
-        let (mut last, mut target) = (None, None);
-        for (port, frame) in out.drain(..) {
-            if last != Some(port) {
-                last = Some(port);
-                let slot = self.engines.get(id.0 as usize).and_then(Option::as_ref);
-                target = slot.and_then(|slot| slot.targets.get(port));
-            }
-            match target {
-                Some(Target::Local { slot }) => self.queue_local(slot, frame),
-                Some(Target::Remote { worker, key }) => {
-                    let outbound = self.setup.outbound[worker].as_mut().expect("a target is another worker");
-                    if let Err(frame) = outbound.push(key, frame) {
-                        self.drop_frame(frame, Drop::RingFull);
-                    }
-                }
-                Some(Target::Shaped { at }) => self.hold(at, frame),
-                Some(Target::Link { engine, port: far }) => self.cross(id, port, (engine, far), frame),
-                None => self.drop_frame(frame, Drop::NoPort),
-            }
+        // The usual case: all leave by one port of this worker.
+        if let Some((port, frames)) = out.all_by_one_port()
+            && let Some(Target::Local { slot }) = self.target(id, port)
+            && let Some(queue) = self.ports.queue(slot)
+        {
+            frames.append_to(queue);
         }
+        out.drain_runs(|port, frames| {
+            let target = self.target(id, port);
+            if let Some(Target::Local { slot }) = target
+                && let Some(queue) = self.ports.queue(slot)
+            {
+                return queue.extend(frames);
+            }
+            frames.for_each(|frame| self.send(frame, (id, port), target));
+        });
         self.out = out;
+    }
+
+    /// Sends one frame of an engine's port where that leads.
+    fn send(&mut self, frame: Frame, (id, port): (EngineId, PortNo), target: Option<Target>) {
+        match target {
+            Some(Target::Local { slot }) => self.queue_local(slot, frame),
+            Some(Target::Remote { worker, key }) => {
+                let outbound = self.setup.outbound[worker].as_mut().expect("a target is another worker");
+                if let Err(frame) = outbound.push(key, frame) {
+                    self.drop_frame(frame, Drop::RingFull);
+                }
+            }
+            Some(Target::Shaped { at }) => self.hold(at, frame),
+            Some(Target::Link { engine, port: far }) => self.cross(id, port, (engine, far), frame),
+            None => self.drop_frame(frame, Drop::NoPort),
+        }
+    }
+
+    fn target(&self, id: EngineId, port: PortNo) -> Option<Target> {
+        self.engines.get(id.0 as usize)?.as_ref()?.targets.get(port)
     }
 
     #[inline]
     pub(super) fn queue_local(&mut self, at: usize, frame: Frame) {
-        if let Err(frame) = self.ports.queue(at, frame) {
-            self.drop_frame(frame, Drop::NoPort);
+        match self.ports.queue(at) {
+            Some(queue) => queue.push(frame),
+            None => self.drop_frame(frame, Drop::NoPort),
         }
     }
 

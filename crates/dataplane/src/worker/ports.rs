@@ -62,15 +62,14 @@ impl Ports {
         self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// Puts a frame where it waits for the end of the round; gives it back if there is no such slot.
+    /// Where frames for a port wait for the end of the round. To be given some.
     #[inline(always)]
-    pub fn queue(&mut self, at: usize, frame: Frame) -> Result<(), Frame> {
-        let Some(Some(slot)) = self.slots.get_mut(at) else { return Err(frame) };
+    pub fn queue(&mut self, at: usize) -> Option<&mut Vec<Frame>> {
+        let slot = self.slots.get_mut(at)?.as_mut()?;
         if slot.tx.is_empty() {
             self.dirty.push(at);
         }
-        slot.tx.push(frame);
-        Ok(())
+        Some(&mut slot.tx)
     }
 
     pub fn slot_of(&self, key: PortKey) -> Option<usize> {

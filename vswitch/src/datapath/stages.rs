@@ -1,0 +1,320 @@
+//! The stages of a batch. Each is a loop over all frames that leaves its results where the next one finds them: so the
+//! cache misses of different frames overlap, and no structure is moved.
+
+use openflow::{FragMode, PortNo};
+use packet::offload::wire_size;
+use packet::{Batch, Frame, Instant, Outputs, Pool};
+
+use super::Datapath;
+use crate::DropReason;
+use crate::extract::{Places, extract_to};
+use crate::key::{self, Depth, Key, N_WORDS};
+use crate::pipeline::{Shortcut, first_leaf};
+use crate::stage::{Lap, Stage};
+use crate::step::Leaf;
+
+/// What the stages hand on to each other, frame by frame. Kept from batch to batch for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    keys: Vec<Key>,
+    visits: Vec<Visit>,
+    /// Frames that the cache did not know.
+    missed: Vec<usize>,
+}
+
+/// A frame between the stages.
+#[derive(Clone, Copy, Debug, Default)]
+struct Visit {
+    places: Places,
+    /// It cannot be read or must not be received.
+    refused: Option<DropReason>,
+    /// The entry it hit, where the tables are asked directly.
+    leaf: Leaf,
+    program: u32,
+    /// It is done with and leaves by this port.
+    leaves: Option<PortNo>,
+}
+
+impl Datapath {
+    /// Processes frames in order; `meta.in_port` of each is set. Leaves `batch` empty; what is to be sent is appended
+    /// to `out`, with real port numbers only.
+    pub fn process(&mut self, now: Instant, batch: &mut Batch, pool: &mut Pool, out: &mut Outputs) {
+        self.process_stages(now, batch, (pool, out), &mut |_, _| {});
+    }
+
+    /// As [`process`](Self::process), telling when each stage is over.
+    pub fn process_timed(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        pool: &mut Pool,
+        out: &mut Outputs,
+        lap: Lap<'_>,
+    ) {
+        self.process_stages(now, batch, (pool, out), lap);
+    }
+
+    fn process_stages(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        (pool, out): (&mut Pool, &mut Outputs),
+        lap: Lap<'_>,
+    ) {
+        let n = batch.len();
+        self.make_room(now, n);
+        let mut scratch = core::mem::take(&mut self.scratch);
+        // A loop for each depth, so that reading little costs little.
+        match self.snapshot.layout.depth {
+            Depth::Link => self.read_all(batch, Depth::Link, &mut scratch),
+            Depth::Network => self.read_all(batch, Depth::Network, &mut scratch),
+            Depth::All => self.read_all(batch, Depth::All, &mut scratch),
+        }
+        lap(Stage::Extract, n);
+        let Scratch { keys, visits, missed } = &mut scratch;
+        let (keys, visits) = (&keys[..n], &mut visits[..n]);
+        if !self.snapshot.options.standalone {
+            self.classify_all(keys, visits, (missed, lap));
+            self.count_all(now, batch, visits);
+            self.shorten_all(batch, visits);
+        }
+        if visits.iter().all(|visit| visit.leaves.is_some()) {
+            out.append(visits.iter().filter_map(|visit| visit.leaves), batch);
+        } else {
+            for (frame, visit) in batch.drain(..).zip(&*visits) {
+                self.finish(now, frame, visit, pool, out);
+            }
+        }
+        self.scratch = scratch;
+        lap(Stage::Actions, n);
+    }
+
+    /// What the frames are.
+    #[inline(always)]
+    fn read_all(&self, batch: &Batch, depth: Depth, scratch: &mut Scratch) {
+        if scratch.keys.len() < batch.len() {
+            scratch.keys.resize(batch.len(), [0; N_WORDS]);
+            scratch.visits.resize(batch.len(), Visit::default());
+        }
+        // Most frames come by the port of the one before.
+        let (mut last, mut admitted) = (None, Ok(()));
+        for ((frame, key), visit) in batch.iter().zip(&mut scratch.keys).zip(&mut scratch.visits) {
+            let in_port = frame.meta.in_port;
+            if last != Some(in_port) {
+                (last, admitted) = (Some(in_port), self.admit(in_port));
+            }
+            if depth == Depth::Link {
+                key::clear_link(key);
+            } else {
+                *key = [0; N_WORDS];
+            }
+            visit.leaves = None;
+            visit.refused = match admitted {
+                Ok(()) => self.read(frame, depth, (key, &mut visit.places)).err(),
+                Err(reason) => Some(reason),
+            };
+        }
+    }
+
+    fn admit(&self, in_port: PortNo) -> Result<(), DropReason> {
+        match self.snapshot.ports.get(in_port) {
+            None => Err(DropReason::UnknownInPort),
+            Some(row) if !row.may_receive() => Err(DropReason::NoReceive),
+            Some(_) => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn read(
+        &self,
+        frame: &Frame,
+        depth: Depth,
+        (key, places): (&mut Key, &mut Places),
+    ) -> Result<(), DropReason> {
+        extract_to(frame, frame.meta.in_port, depth, (key, places))?;
+        if places.is_fragment && self.snapshot.options.frag == FragMode::Drop {
+            return Err(DropReason::Fragment);
+        }
+        Ok(())
+    }
+
+    /// Which program each frame runs.
+    #[inline(never)]
+    fn classify_all(
+        &mut self,
+        keys: &[Key],
+        visits: &mut [Visit],
+        (missed, lap): (&mut Vec<usize>, Lap<'_>),
+    ) {
+        if self.direct {
+            self.ask_tables(keys, visits);
+            return lap(Stage::Pipeline, visits.len());
+        }
+        self.asked.lookups += visits.len() as u64;
+        // A loop for each width, so that a short key costs little.
+        match self.cache.width() {
+            1 => self.ask_cache::<1>(keys, visits, (missed, lap)),
+            2 => self.ask_cache::<2>(keys, visits, (missed, lap)),
+            3 => self.ask_cache::<3>(keys, visits, (missed, lap)),
+            4 => self.ask_cache::<4>(keys, visits, (missed, lap)),
+            8 => self.ask_cache::<8>(keys, visits, (missed, lap)),
+            _ => self.ask_cache::<N_WORDS>(keys, visits, (missed, lap)),
+        }
+    }
+
+    /// By the tables alone; once all entries are found, what they lead to.
+    fn ask_tables(&mut self, keys: &[Key], visits: &mut [Visit]) {
+        let Self { snapshot, programs, .. } = self;
+        for (key, visit) in keys.iter().zip(&mut *visits) {
+            visit.leaf = if visit.refused.is_none() { first_leaf(snapshot, key) } else { Leaf::NONE };
+        }
+        for (key, visit) in keys.iter().zip(visits) {
+            if visit.refused.is_none() {
+                visit.program = programs.program_of(visit.leaf, snapshot, key);
+            }
+        }
+    }
+
+    /// From the cache; by a walk where it knows nothing, or nothing that is sure to hold.
+    fn ask_cache<const N: usize>(
+        &mut self,
+        keys: &[Key],
+        visits: &mut [Visit],
+        (missed, lap): (&mut Vec<usize>, Lap<'_>),
+    ) {
+        let epoch = self.snapshot.epoch as u32;
+        missed.clear();
+        for (at, (key, visit)) in keys.iter().zip(&mut *visits).enumerate() {
+            if visit.refused.is_some() {
+                continue;
+            }
+            match self.cache.find(&self.cache.pack::<N>(key, &self.snapshot.layout)) {
+                Some((_, program, checked)) if checked == epoch => {
+                    self.asked.hits += 1;
+                    visit.program = program;
+                }
+                _ => missed.push(at),
+            }
+        }
+        lap(Stage::Cache, visits.len());
+        for &at in &*missed {
+            visits[at].program = self.classify::<N>(&keys[at]);
+        }
+        lap(Stage::Pipeline, missed.len());
+    }
+
+    /// What the entries count.
+    fn count_all(&mut self, now: Instant, batch: &Batch, visits: &[Visit]) {
+        for (frame, visit) in batch.iter().zip(visits) {
+            if visit.refused.is_none() {
+                let size = wire_size(frame);
+                self.programs.count(visit.program, now, size.n_frames.into(), size.bytes);
+            }
+        }
+    }
+
+    /// Does the usual programs, with the frames where they are.
+    #[inline(never)]
+    fn shorten_all(&self, batch: &mut Batch, visits: &mut [Visit]) {
+        for (frame, visit) in batch.iter_mut().zip(visits) {
+            if visit.refused.is_none() {
+                visit.leaves = match self.programs.shortcut(visit.program) {
+                    &Shortcut::Output(port) if self.is_open(port, frame) => Some(port),
+                    &Shortcut::Rewrite(ref rewrite, port) if self.is_open(port, frame) => {
+                        rewrite.apply(frame, &visit.places).then_some(port)
+                    }
+                    _ => None,
+                };
+            }
+        }
+    }
+
+    /// A frame may be sent there without further questions.
+    #[inline(always)]
+    fn is_open(&self, port: PortNo, frame: &Frame) -> bool {
+        port != frame.meta.in_port && self.snapshot.ports.get(port).is_some_and(|row| row.may_send())
+    }
+
+    /// Runs other programs step by step.
+    fn finish(&mut self, now: Instant, frame: Frame, visit: &Visit, pool: &mut Pool, out: &mut Outputs) {
+        match (visit.leaves, visit.refused) {
+            (Some(port), _) => out.push((port, frame)),
+            (None, Some(reason)) => self.drop_frame(reason, frame, pool),
+            (None, None) => self.run_steps(now, frame, (visit.program, visit.places), pool, out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openflow::{Action, FlowMod, Instruction, Match, Message, PortDesc, PortNo, Priority, TableId, Xid};
+    use packet::{Frame, MacAddr};
+
+    use super::*;
+    use crate::{ConnId, Effect, Switch, SwitchConfig};
+
+    /// A switch with ports 1 and 2 that sends TCP of some ports out of port 2.
+    fn worker() -> Datapath {
+        let mut switch = Switch::new(SwitchConfig::default());
+        let mut worker = switch.datapath().pop().expect("one worker");
+        let now = Instant::from_secs(1);
+        for port in [1, 2] {
+            switch.add_port(now, PortDesc::new(PortNo(port), MacAddr::from_u64(port.into()), "p"));
+        }
+        switch.handle_connected(now, ConnId(1));
+        for port in 0..20u16 {
+            let output = Instruction::ApplyActions(vec![Action::output(PortNo(2))]);
+            let flow = FlowMod::add(TableId(0), Priority(1), Match::new().tcp_dst(port), vec![output]);
+            switch.handle_message(now, ConnId(1), Xid(1), Message::FlowMod(flow));
+        }
+        let (mut pool, mut out) = (Pool::default(), Outputs::new());
+        while let Some(effect) = switch.poll_effect() {
+            match effect {
+                Effect::Order { order, .. } => worker.handle_order(now, order, &mut pool, &mut out),
+                Effect::Send { message, .. } => assert!(!matches!(message, Message::Error(_)), "{message:?}"),
+            }
+        }
+        worker
+    }
+
+    fn batch(pool: &mut Pool) -> Batch {
+        let frame = |port: u16| {
+            let mut bytes = vec![0; 60];
+            bytes[12..15].copy_from_slice(&[8, 0, 0x45]);
+            bytes[16..18].copy_from_slice(&46u16.to_be_bytes());
+            (bytes[22], bytes[23], bytes[46]) = (64, 6, 0x50);
+            bytes[36..38].copy_from_slice(&port.to_be_bytes());
+            bytes
+        };
+        let cut = [vec![0; 13]];
+        let all = (15..25).chain(15..20).map(frame).chain(cut);
+        let made = all.map(|bytes| {
+            let mut frame: Frame = pool.frame_from(&bytes).expect("short");
+            frame.meta.in_port = PortNo(1);
+            frame
+        });
+        made.collect()
+    }
+
+    #[test]
+    fn a_timed_batch_does_what_any_other_does() {
+        let (mut plain, mut timed, mut pool) = (worker(), worker(), Pool::default());
+        let (mut expected, mut out) = (Outputs::new(), Outputs::new());
+        for pass in 0..2 {
+            let now = Instant::from_secs(2 + pass);
+            plain.process(now, &mut batch(&mut pool), &mut pool, &mut expected);
+            let mut laps = Vec::new();
+            let mut lap = |stage, n| laps.push((stage, n));
+            timed.process_timed(now, &mut batch(&mut pool), &mut pool, &mut out, &mut lap);
+            let n_missed = if pass == 0 { 15 } else { 0 };
+            let wanted =
+                [(Stage::Extract, 16), (Stage::Cache, 16), (Stage::Pipeline, n_missed), (Stage::Actions, 16)];
+            assert_eq!(laps, wanted);
+        }
+        let bytes = |out: &Outputs| out.iter().map(|(port, f)| (port, f.to_vec())).collect::<Vec<_>>();
+        assert_eq!(bytes(&out), bytes(&expected));
+        assert_eq!(out.len(), 20);
+        assert_eq!(timed.side.drops, plain.side.drops);
+        assert_eq!(timed.asked, plain.asked);
+    }
+}
