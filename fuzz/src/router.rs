@@ -250,7 +250,7 @@ impl Net {
 
     /// Looks at everything that leaves, and answers ARP for every host that there is.
     fn judge(&mut self, out: Outputs) {
-        let mut waiting = std::collections::VecDeque::from(out);
+        let mut waiting: std::collections::VecDeque<_> = out.into_iter().collect();
         while let Some((port, frame)) = waiting.pop_front() {
             for bytes in self.finished(frame) {
                 let Some((arp, tagged)) = read_arp(&bytes) else {
