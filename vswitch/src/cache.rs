@@ -22,6 +22,18 @@ const fn set_size(n: usize) -> usize {
     (4 * (n + 1)).next_multiple_of(LINE)
 }
 
+/// Words that keys of `n_words` words are rounded up to.
+fn width(n_words: usize) -> usize {
+    WIDTHS.into_iter().find(|&n| n >= n_words).unwrap_or(N_WORDS)
+}
+
+/// Bytes of an entry for keys of `n_words` words, what a set leaves unused included.
+pub(crate) fn entry_bytes(n_words: usize) -> usize {
+    let n = width(n_words);
+    let n_ways = set_size(n) / (n + 1);
+    (set_size(n) * size_of::<u64>()).div_ceil(n_ways)
+}
+
 /// Place of an entry, until the next insertion.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot(usize);
@@ -80,7 +92,7 @@ impl Cache {
             return;
         }
         self.generation = layout.generation;
-        self.width = WIDTHS.into_iter().find(|&n| n >= layout.n_words).unwrap_or(N_WORDS);
+        self.width = width(layout.n_words);
         let size = set_size(self.width);
         self.n_sets = (self.n_entries * (self.width + 1)).div_ceil(size).next_power_of_two();
         self.data = vec![EMPTY; self.n_sets * size + LINE];

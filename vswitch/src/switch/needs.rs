@@ -42,8 +42,7 @@ impl Needs {
 
     /// Bytes of an entry of the microflow cache, its header included.
     pub(super) fn entry_bytes(&self) -> usize {
-        let words = self.needed().iter().filter(|word| **word != 0).count();
-        (words + 1) * core::mem::size_of::<u64>()
+        crate::cache::entry_bytes(Layout::new(&self.needed(), [0; N_WORDS], self.generation).n_words)
     }
 
     /// As it is without any flow; the layout of that.
