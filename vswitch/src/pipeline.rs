@@ -70,7 +70,7 @@ pub(crate) struct Counts {
 /// The entry that a key hits in the first table; none if there are more tables to it, or if it misses.
 #[inline(always)]
 pub(crate) fn first_leaf(snapshot: &Snapshot, key: &Key) -> Leaf {
-    snapshot.tables[0].lookup(key).map_or(Leaf::NONE, |(_, leaf)| leaf)
+    snapshot.tables[0].lookup(key).map_or(Leaf::default(), |(_, leaf)| leaf)
 }
 
 /// Walks the tables from `table` with `key`, and adds the path to `path`: the stamp of each entry hit, then the table that
@@ -313,7 +313,7 @@ impl Programs {
         let program = self.classify_path(snapshot, key, None);
         let slot = leaf.slot();
         if self.by_entry.len() <= slot {
-            self.by_entry.resize(slot + 1, (Leaf::NONE, 0));
+            self.by_entry.resize(slot + 1, (Leaf::default(), 0));
         }
         self.by_entry[slot] = (leaf, program);
         program

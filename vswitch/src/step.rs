@@ -446,16 +446,13 @@ impl Entry {
 }
 
 /// An entry in one word, unlike that of any other entry: what a worker needs to know its program without touching the
-/// entry itself. Zero for an entry that goes on to another table.
+/// entry itself. Zero for an entry that goes on to another table, and for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Leaf(pub u64);
 
 impl Leaf {
     /// Bits of the slot of the entry's id; the rest is the end of its stamp.
     const SLOT_BITS: u32 = 24;
-
-    /// No entry that ends there.
-    pub(crate) const NONE: Self = Self(0);
 
     pub(crate) fn of(entry: &Entry) -> Self {
         let slot = entry.id.slot() as u64;

@@ -166,7 +166,7 @@ impl Datapath {
     fn ask_tables(&mut self, keys: &[Key], visits: &mut [Visit]) {
         let Self { snapshot, programs, .. } = self;
         for (key, visit) in keys.iter().zip(&mut *visits) {
-            visit.leaf = if visit.refused.is_none() { first_leaf(snapshot, key) } else { Leaf::NONE };
+            visit.leaf = if visit.refused.is_none() { first_leaf(snapshot, key) } else { Leaf::default() };
         }
         for (key, visit) in keys.iter().zip(visits) {
             if visit.refused.is_none() {
