@@ -1,6 +1,6 @@
 //! Copying frames for those who watch. Nothing here runs while nobody does.
 
-use packet::{Frame, PortNo};
+use packet::Frame;
 
 use super::Worker;
 use crate::EngineId;
@@ -57,8 +57,8 @@ impl Worker {
     pub(super) fn copy_out(&mut self, id: EngineId) {
         self.watchers.sweep();
         for mirror in self.watchers.mirrors.iter_mut().filter(|mirror| mirror.engine == id) {
-            for (port, frame) in &self.out {
-                mirror.offer(self.now, Direction::Tx, PortNo(port.0), frame);
+            for (port, frame) in self.out.iter() {
+                mirror.offer(self.now, Direction::Tx, port, frame);
             }
         }
     }
