@@ -49,7 +49,9 @@ impl Table {
     /// A look-up here costs no more than one in a cache of its results, and nothing follows it.
     pub(crate) fn is_as_good_as_cached(&self) -> bool {
         let is_cheap = match &self.kind {
-            Kind::Linear(_) | Kind::Prefix(_) => true,
+            Kind::Linear(_) => true,
+            // An IPv6 prefix is found in up to 22 steps.
+            Kind::Prefix(prefixes) => matches!(prefixes.address, Address::V4 { .. }),
             Kind::General(_) => false,
         };
         is_cheap && self.n_gotos == 0

@@ -119,8 +119,7 @@ impl Datapath {
         self.process(now, &mut vec![frame], pool, out);
         this.visits = self.programs.visited().collect();
         let sent = out.iter().skip(n_sent);
-        this.outcomes
-            .extend(sent.map(|(port, frame)| TraceOutcome::Output { port, frame: frame.to_vec() }));
+        this.outcomes.extend(sent.map(|(port, frame)| TraceOutcome::Output { port, frame: frame.to_vec() }));
         for report in self.side.reports.iter().skip(n_reports) {
             if let ReportKind::Punt(punted) = &report.0 {
                 this.outcomes.push(TraceOutcome::Controller {
