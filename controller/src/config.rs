@@ -26,6 +26,8 @@ pub struct Config {
     pub audit: Duration,
     /// Time for the handshake.
     pub handshake: Duration,
+    /// Time for a connection to show that it is alive when its switch connects again.
+    pub rival: Duration,
     /// Least time between two plans, longer for large ones; what happens in between goes into the next one together.
     pub plan_interval: Duration,
     /// Most hosts that are learned.
@@ -47,6 +49,7 @@ impl Config {
             retire: Duration::from_secs(10),
             audit: Duration::from_secs(15),
             handshake: Duration::from_secs(10),
+            rival: Duration::from_secs(2),
             plan_interval: Duration::from_millis(5),
             max_hosts: 16_384,
             max_hosts_per_port: 1024,

@@ -39,9 +39,12 @@ pub enum Effect {
 /// Why the controller closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CloseReason {
-    /// The same switch connected again.
-    #[error("the switch connected again")]
+    /// The same switch connected again, and this connection gave no sign of life.
+    #[error("the switch connected again, and nothing is heard on this connection")]
     Replaced,
+    /// The switch is connected already, and that connection is alive.
+    #[error("the switch is connected already")]
+    Connected,
     /// It did not say who it is.
     #[error("no answer to the handshake in time")]
     Handshake,

@@ -5,6 +5,7 @@ mod hosts;
 mod links;
 mod realise;
 mod requests;
+mod rivals;
 mod session;
 mod status;
 
@@ -22,6 +23,7 @@ use crate::lanes::Lanes;
 use crate::switch::{Managed, Session};
 use crate::view::View;
 
+pub(crate) use rivals::Claim;
 pub use status::{IntentState, IntentStatus, SwitchState};
 
 /// How often links are looked at for their age.
@@ -129,10 +131,10 @@ impl Controller {
         for token in session.orphans() {
             self.event(Event::Answer(token, Err(RequestError::NotConnected)));
         }
-        let Some((dpid, managed)) = dpid.and_then(|dpid| Some((dpid, self.switches.get_mut(&dpid)?))) else {
-            return;
-        };
-        if managed.conn == Some(conn) {
+        if let Some(dpid) = dpid
+            && let Some(managed) = self.switches.get_mut(&dpid)
+            && managed.conn == Some(conn)
+        {
             managed.conn = None;
             managed.lost = Some(now);
             managed.in_flight.clear();
@@ -140,11 +142,13 @@ impl Controller {
             self.discovery.stop_switch(dpid);
             self.event(Event::SwitchDown(dpid));
         }
+        self.succeed(now, conn);
     }
 
     /// A message of a switch.
     pub fn handle_message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
         if self.sessions.contains_key(&conn) {
+            self.sign_of_life(now, conn);
             self.message(now, conn, xid, message);
             self.plan_if_due(now);
         }
@@ -152,6 +156,7 @@ impl Controller {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.decide_claims(now);
         self.probe(now);
         if now >= self.next_aging {
             self.next_aging = now + AGE_INTERVAL;
@@ -173,7 +178,7 @@ impl Controller {
         } else {
             Some(self.next_aging)
         };
-        [plan, holds, aging, self.discovery.poll_timeout()].into_iter().flatten().min()
+        [plan, holds, aging, self.claims_due(), self.discovery.poll_timeout()].into_iter().flatten().min()
     }
 
     /// What the shell is to do next.

@@ -7,6 +7,7 @@ use packet::Instant;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
+use crate::engine::Claim;
 use crate::view::At;
 
 /// What is known of a switch beside the view.
@@ -83,6 +84,8 @@ pub(crate) struct Session {
     pub desc: Option<SwitchDesc>,
     pub ports: Option<Vec<PortDesc>>,
     pub flows: Option<Vec<FlowStats>>,
+    /// There while it waits for what becomes of an older connection of the same switch.
+    pub claim: Option<Claim>,
     /// The handshake is over.
     pub ready: bool,
     last_xid: u32,
@@ -127,6 +130,7 @@ impl Session {
             desc: None,
             ports: None,
             flows: None,
+            claim: None,
             ready: false,
             last_xid: 0,
             pending: BTreeMap::new(),

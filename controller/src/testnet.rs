@@ -18,6 +18,8 @@ pub(crate) struct FakeSwitch {
     pub flows: Vec<FlowStats>,
     pub ports: BTreeMap<PortNo, bool>,
     pub conn: Option<ConnId>,
+    /// Another that is alive beside it.
+    pub second: Option<ConnId>,
     pub n_mods: usize,
     /// Barriers beyond these are not answered.
     pub barriers_answered: usize,
@@ -64,6 +66,7 @@ impl Net {
             flows: Vec::new(),
             ports,
             conn: None,
+            second: None,
             n_mods: 0,
             barriers_answered: usize::MAX,
             refuse: None,
@@ -82,6 +85,16 @@ impl Net {
         self.switches.get_mut(&Dpid(dpid)).unwrap().conn = Some(conn);
         self.controller.handle_connected(self.now, conn);
         self.drain();
+    }
+
+    /// By another connection, while the first goes on.
+    pub fn connect_again(&mut self, dpid: u64) -> ConnId {
+        self.last_conn += 1;
+        let conn = ConnId(self.last_conn);
+        self.switches.get_mut(&Dpid(dpid)).unwrap().second = Some(conn);
+        self.controller.handle_connected(self.now, conn);
+        self.drain();
+        conn
     }
 
     pub fn connect_all(&mut self) {
@@ -168,10 +181,15 @@ impl Net {
         match effect {
             Effect::Event(event) => self.events.push(event),
             Effect::Close { conn, .. } => {
-                self.switches.values_mut().filter(|s| s.conn == Some(conn)).for_each(|s| s.conn = None);
+                for switch in self.switches.values_mut() {
+                    switch.conn = switch.conn.filter(|c| *c != conn);
+                    switch.second = switch.second.filter(|c| *c != conn);
+                }
             }
             Effect::Send { conn, xid, message } => {
-                let Some((&dpid, _)) = self.switches.iter().find(|(_, s)| s.conn == Some(conn)) else {
+                let Some((&dpid, _)) =
+                    self.switches.iter().find(|(_, s)| [s.conn, s.second].contains(&Some(conn)))
+                else {
                     return;
                 };
                 for (xid, reply) in self.message(dpid, xid, message) {
@@ -193,6 +211,7 @@ impl Net {
                 capabilities: SwitchCapabilities::NONE,
                 ports: Vec::new(),
             }),
+            Message::EchoRequest(data) => Message::EchoReply(data),
             Message::MultipartRequest(request) => match request.body {
                 Request::Desc => reply(Reply::Desc(SwitchDesc {
                     datapath: format!("s{}", dpid.0).into(),

@@ -389,14 +389,46 @@ fn flows_that_somebody_deletes_come_back() {
     assert_eq!(net.say((3, 3), arp(1, 2)), net.edge_ports_except((3, 3)));
 }
 
+/// The switch has started anew: nothing comes by its old connection.
 #[test]
-fn a_second_connection_of_a_switch_replaces_the_first() {
-    let mut net = leaf_spine();
-    let old = net.switches[&openflow::Dpid(3)].conn.unwrap();
+fn a_second_connection_of_a_switch_replaces_a_dead_one() {
+    let (mut net, leaf) = (leaf_spine(), openflow::Dpid(3));
+    let old = net.controller.connection(leaf);
     net.connect(3);
+    assert_eq!(net.controller.connection(leaf), old, "it has time to show that it is alive");
+    net.run(Duration::from_millis(2_500));
+    let new = net.controller.connection(leaf);
+    assert_eq!(new, net.switches[&leaf].conn);
+    assert!(new.is_some() && new != old);
     net.run(SETTLE);
-    assert_ne!(net.controller.connection(openflow::Dpid(3)), Some(old));
     assert!(net.controller.is_quiet());
+    // One that waits when the old one ends has its place at once.
+    net.connect(3);
+    net.controller.handle_disconnected(net.now, new.unwrap());
+    net.run(Duration::from_millis(1_900));
+    assert_eq!(net.controller.connection(leaf), net.switches[&leaf].conn);
+}
+
+/// The switch knows two names of the controller.
+#[test]
+fn a_second_connection_of_a_switch_does_not_replace_a_living_one() {
+    let (mut net, leaf) = (leaf_spine(), openflow::Dpid(3));
+    let old = net.controller.connection(leaf);
+    net.events.clear();
+    for _ in 0..5 {
+        net.connect_again(3);
+        net.run(Duration::from_secs(3));
+        assert_eq!(net.switches[&leaf].second, None, "it is closed");
+        assert_eq!((net.controller.connection(leaf), net.switches[&leaf].conn), (old, old));
+    }
+    assert!(!net.events.contains(&Event::SwitchDown(leaf)) && net.controller.is_quiet());
+    // While one is still in its handshake there is no other, either.
+    net.disconnect(3);
+    net.connect(3);
+    net.connect_again(3);
+    net.run(SETTLE);
+    assert_eq!(net.controller.connection(leaf), net.switches[&leaf].conn);
+    assert_eq!(net.events.iter().filter(|event| **event == Event::SwitchUp(leaf)).count(), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use packet::Instant;
 
 use super::Controller;
 use crate::blueprint;
-use crate::effect::{CloseReason, ConnId, Event};
+use crate::effect::{ConnId, Event};
 use crate::layout;
 use crate::switch::{Pending, Purpose};
 use crate::view;
@@ -17,7 +17,7 @@ use crate::view;
 impl Controller {
     pub(super) fn message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
         match message {
-            Message::FeaturesReply(features) => self.features(now, conn, xid, &features),
+            Message::FeaturesReply(features) => self.features(now, conn, xid, features),
             Message::MultipartReply(reply) => self.multipart(now, conn, xid, reply),
             Message::BarrierReply => self.barrier(now, conn, xid),
             Message::Error(error) => self.error(conn, xid, &error),
@@ -39,24 +39,24 @@ impl Controller {
         self.sessions.get(&conn).filter(|session| session.ready)?.dpid
     }
 
-    fn features(&mut self, now: Instant, conn: ConnId, xid: Xid, features: &Features) {
+    fn features(&mut self, now: Instant, conn: ConnId, xid: Xid, features: Features) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         if !matches!(session.take(xid), Some(Pending::Features)) || features.auxiliary_id != 0 {
             self.counters.unexpected_messages += 1;
             return;
         }
+        self.claim(now, conn, features);
+    }
+
+    /// The switch of a connection is known: it is asked what it is and holds.
+    pub(super) fn welcome(&mut self, conn: ConnId, features: &Features) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.dpid = Some(features.dpid);
         session.n_tables = features.n_tables;
-        let older = self.switches.get(&features.dpid).and_then(|managed| managed.conn);
-        if let Some(older) = older.filter(|older| *older != conn) {
-            self.close(now, older, CloseReason::Replaced);
-        }
-        let xid = self.sessions.get_mut(&conn).map(|session| session.bare_xid());
+        let xid = session.bare_xid();
         // Frames come whole: what is held for a chain goes back to the switch from here.
         let config = Config { frag: FragMode::Normal, miss_send_len: NO_BUFFER_LEN };
-        if let Some(xid) = xid {
-            self.send(conn, xid, Message::SetConfig(config));
-        }
+        self.send(conn, xid, Message::SetConfig(config));
         let (cookie, cookie_mask) = layout::any_intent();
         let flows = FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() };
         for body in [Request::Desc, Request::PortDesc, Request::Flow(flows)] {
