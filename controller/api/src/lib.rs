@@ -20,8 +20,9 @@ pub use intent::{
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};
 pub use resource::{
-    Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, Port, PortAdd, PortCounters, PortRole, State,
-    Status, Stored, Switch, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep,
+    Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, PeerRole, Port, PortAdd, PortCounters, PortRole,
+    State, Status, Stored, Switch, SwitchPeer, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest,
+    TraceStep,
 };
 pub use router::{Binding, Connection, Neighbour, Route};
 pub use routing::{Advert, Exemption, FirewallAction, FirewallRule, NextHop, OneToOne, SourceCheck};

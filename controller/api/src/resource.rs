@@ -55,6 +55,64 @@ pub struct Switch {
     pub n_tables: u8,
     /// Number of ports.
     pub n_ports: u32,
+    /// Its controllers, whether they can be reached or not, and who else is connected to it, if a switch answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<SwitchPeer>,
+}
+
+/// Whom a switch speaks OpenFlow with, or tries to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchPeer {
+    /// Where it is, such as `tcp:10.0.0.1:6653`.
+    pub peer: String,
+    /// Whether the switch connects to it as to its controller; otherwise it has connected to the switch.
+    pub controller: bool,
+    /// Whether there is a session.
+    pub connected: bool,
+    /// Seconds since it is connected, or since it is not.
+    pub seconds: u64,
+    /// The version of OpenFlow that was agreed, such as `OpenFlow13`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<PeerRole>,
+    /// The number of an auxiliary connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auxiliary: Option<u8>,
+    /// The name in the certificate that it has shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Why the last attempt to connect failed, or the last connection ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Milliseconds until the next attempt, about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
+}
+
+/// The role of a controller (OpenFlow 1.3.5 §6.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerRole {
+    /// It may do everything, as may others.
+    Equal,
+    /// It alone may change the switch, beside equals.
+    Master,
+    /// It may only look.
+    Slave,
+}
+
+impl PeerRole {
+    /// As in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Master => "master",
+            Self::Slave => "slave",
+        }
+    }
 }
 
 /// A port of a switch.

@@ -12,6 +12,7 @@ mod engines;
 mod exec;
 mod intents;
 mod journal;
+mod peers;
 mod place;
 pub mod privilege;
 mod probe;

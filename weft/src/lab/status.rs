@@ -1,17 +1,19 @@
 //! `weft status`: the labs that run, and what is in them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use controller_api::Stats;
 use controller_api::client::Client;
+use controller_api::{Stats, Switch};
 use serde_json::{Value, json};
 use topology::{Model, Node, NodeKind};
 
 use super::table::table;
-use super::{place, process::ProcessId};
+use super::{peers, place, process::ProcessId};
 use crate::observe::nodes::running;
+use crate::service::{run_dir, sockets};
 
 /// Arguments of `weft status`.
 #[derive(Debug, clap::Args)]
@@ -58,6 +60,13 @@ async fn describe(lab: &place::Found) -> anyhow::Result<Value> {
     let client = Client::unix(lab.dir.join("api.sock")).with_timeout(Duration::from_secs(3));
     let switches = if lab.is_alive() { client.switches().await.unwrap_or_default() } else { Vec::new() };
     let counted = counted(lab).await;
+    let own = match lab.is_alive() {
+        true => {
+            let of_lab = |socket: &PathBuf| socket.parent() == Some(lab.dir.as_path());
+            peers::switches(sockets(&run_dir()?, "sock").into_iter().filter(of_lab)).await
+        }
+        false => Vec::new(),
+    };
     let nodes = model.as_ref().map(|model| {
         let describe = |node: &Node| {
             let process = lab.state.as_ref().and_then(|state| state.nodes.get(&node.name)).copied();
@@ -81,6 +90,7 @@ async fn describe(lab: &place::Found) -> anyhow::Result<Value> {
         "rest": lab.state.as_ref().and_then(|state| state.rest).map(|address| format!("http://{address}/api/v1")),
         "socket": lab.dir.join("api.sock"),
         "nodes": nodes.unwrap_or_default(),
+        "switches": own,
     }))
 }
 
@@ -118,6 +128,10 @@ async fn daemons() -> anyhow::Result<Vec<Value>> {
     let mut all = Vec::new();
     for node in running().await?.into_iter().filter(|node| node.lab.is_none()) {
         let Ok(stats) = node.client.stats().await else { continue };
+        let switches = match stats.service.as_str() {
+            "switch" => node.client.switches().await.unwrap_or_default(),
+            _ => Vec::new(),
+        };
         let connected = stats.channels.iter().filter(|channel| channel.connected).count();
         all.push(json!({
             "daemon": stats.name,
@@ -126,6 +140,7 @@ async fn daemons() -> anyhow::Result<Vec<Value>> {
             "ports": stats.ports.len(),
             "controllers": {"connected": connected, "configured": stats.channels.len()},
             "drops": drops(&stats),
+            "switches": switches,
         }));
     }
     Ok(all)
@@ -148,6 +163,7 @@ fn print_daemons(daemons: &[Value]) {
         ]);
     }
     println!("{rows}");
+    daemons.iter().for_each(print_peers);
 }
 
 fn addresses(model: &Model, node: &Node) -> Vec<String> {
@@ -213,4 +229,13 @@ fn print(document: &Value) {
         ]);
     }
     println!("{nodes}");
+    print_peers(document);
+}
+
+/// With whom the switches of a document speak OpenFlow.
+fn print_peers(document: &Value) {
+    let switches: Vec<Switch> = serde_json::from_value(document["switches"].clone()).unwrap_or_default();
+    if switches.iter().any(|switch| !switch.peers.is_empty()) {
+        println!("{}", peers::rows(&switches));
+    }
 }

@@ -91,6 +91,7 @@ async fn describe(client: &Client) -> Result<api::Switch, Problem> {
         description: format!("weft userspace {}", env!("CARGO_PKG_VERSION")),
         n_tables: status.n_tables,
         n_ports: u32::try_from(status.n_ports).unwrap_or(u32::MAX),
+        peers: status.details,
     })
 }
 

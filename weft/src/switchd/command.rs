@@ -47,7 +47,7 @@ pub struct Args {
     /// Auxiliary connections to each controller; packet-ins take them.
     #[arg(long, value_name = "N", default_value = "0")]
     aux_connections: u8,
-    /// Most connections to each place of --listen; further ones are closed at once.
+    /// Most connections to each place of --listen; further ones are refused once they have said hello.
     #[arg(long, value_name = "N", default_value = "64")]
     max_connections: usize,
     /// Without a controller: secure keeps to the flows there are, standalone learns and forwards by itself.

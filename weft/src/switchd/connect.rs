@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use vswitch::ConnId;
 
+use super::attempts::Attempt;
 use super::connection::{Far, ToOwner, serve};
+use super::owner::Request;
 use super::{SwitchSpec, Target};
 use crate::channel::{self, Listener};
 
@@ -37,19 +39,20 @@ impl Backoff {
         Self { wait: FIRST_WAIT.min(longest), longest, told: String::new() }
     }
 
-    /// Notes how an attempt went, then waits. Only a connection that lasted longer than the wait before it begins anew:
-    /// one that is made and ended at once, by a controller that does not want it, is an attempt that failed.
-    async fn after(&mut self, who: &str, lasted: Duration, trouble: Option<String>) {
+    /// Notes how an attempt went and says how long to wait. Only a connection that lasted longer than the wait before it
+    /// begins anew: one that is made and ended at once, by a controller that does not want it, is an attempt that failed.
+    fn after(&mut self, who: &str, lasted: Duration, trouble: Option<&String>) -> Duration {
         if lasted > self.wait.max(Duration::from_secs(1)) {
             *self = Self::new(self.longest);
         }
-        if let Some(trouble) = trouble.filter(|trouble| *trouble != self.told) {
+        if let Some(trouble) = trouble.filter(|trouble| **trouble != self.told) {
             tracing::warn!(controller = who, "no connection to the controller: {trouble}");
-            self.told = trouble;
+            self.told.clone_from(trouble);
         }
         // Half of the wait is left to chance, so that switches do not come back all at once.
-        tokio::time::sleep(self.wait.mul_f64(rand::random_range(0.5..1.0))).await;
+        let wait = self.wait.mul_f64(rand::random_range(0.5..1.0));
         self.wait = (self.wait * 2).min(self.longest);
+        wait
     }
 }
 
@@ -66,8 +69,18 @@ impl Caller {
                 trouble = self.attempt(far) => trouble,
                 never = self.keep_auxiliaries(established) => never,
             };
-            backoff.after(&self.target.to_string(), started.elapsed(), trouble).await;
+            let wait = backoff.after(&self.target.to_string(), started.elapsed(), trouble.as_ref());
+            self.wait(false, trouble, wait).await;
         }
+    }
+
+    /// Waits for the next attempt, and lets the owner know.
+    async fn wait(&self, auxiliary: bool, trouble: Option<String>, wait: Duration) {
+        let (target, at) = (self.target.to_string(), self.owner.clock.now());
+        // An owner that is gone need not know.
+        let _ =
+            self.owner.requests.send(Request::Failed(Attempt { target, auxiliary, at, trouble, wait })).await;
+        tokio::time::sleep(wait).await;
     }
 
     /// Never ends by itself.
@@ -84,7 +97,8 @@ impl Caller {
                         let started = Instant::now();
                         let trouble = caller.attempt(caller.far(Some((main, id, version)))).await;
                         let who = format!("{} (auxiliary {id})", caller.target);
-                        backoff.after(&who, started.elapsed(), trouble).await;
+                        let wait = backoff.after(&who, started.elapsed(), trouble.as_ref());
+                        caller.wait(true, trouble, wait).await;
                     }
                 });
             }
@@ -107,7 +121,10 @@ impl Caller {
         let ended = match &self.target {
             Target::Pipe(connector) => serve(connector.connect(), far, self.owner.clone()).await,
             Target::Net(target) => match channel::connect(target, self.spec.tls.as_deref()).await {
-                Ok(stream) => serve(stream, far, self.owner.clone()).await,
+                Ok(stream) => {
+                    let far = Far { certificate: stream.certified(), ..far };
+                    serve(stream, far, self.owner.clone()).await
+                }
                 Err(error) => Some(error),
             },
         };
@@ -118,7 +135,8 @@ impl Caller {
 /// Serves whoever connects to us.
 pub async fn accept(listener: Listener, config: SessionConfig, limit: usize, owner: ToOwner) {
     channel::accept(listener, limit, move |stream, name, stranger| {
-        let far = Far { stranger: Some(stranger), ..Far::service(name, config.clone()) };
+        let certificate = stream.certified();
+        let far = Far { stranger: Some(stranger), certificate, ..Far::service(name, config.clone()) };
         let owner = owner.clone();
         async move {
             serve(stream, far, owner).await;

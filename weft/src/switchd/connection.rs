@@ -53,6 +53,8 @@ pub struct Far {
     pub config: SessionConfig,
     /// Told once the versions are agreed.
     pub established: Option<oneshot::Sender<(ConnId, Version)>>,
+    /// The name in the certificate that it has shown.
+    pub certificate: Option<String>,
     /// There if it has to be admitted then.
     pub stranger: Option<Stranger>,
 }
@@ -60,7 +62,15 @@ pub struct Far {
 impl Far {
     /// Somebody who connected to us.
     pub fn service(name: String, config: SessionConfig) -> Self {
-        Self { name, service: true, auxiliary: None, config, established: None, stranger: None }
+        Self {
+            name,
+            service: true,
+            auxiliary: None,
+            config,
+            established: None,
+            certificate: None,
+            stranger: None,
+        }
     }
 }
 
@@ -223,6 +233,9 @@ impl Connection {
         self.outbox = Some(outbox);
         self.gathered.peer = Some(Peer {
             name: self.far.name.clone(),
+            version,
+            since: self.owner.clock.now(),
+            certificate: self.far.certificate.take(),
             service: self.far.service,
             auxiliary: self.far.auxiliary,
             sender,

@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 mod api;
+mod attempts;
 mod client;
 mod command;
 mod connect;

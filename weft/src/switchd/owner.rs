@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use controller_api::Problem;
+use controller_api::{Problem, SwitchPeer};
 use dataplane::{Clock, EngineId, Event, Sample, SampleSpec, Watch};
 use netio::{PortDrop, PortKind, PortSpec};
 use openflow::{
@@ -16,6 +16,7 @@ use vswitch::{
     ConnId, Effect, Followed, PortCounters, PortQueues, QueueCounters, Switch, SwitchConfig, Trace,
 };
 
+use super::attempts::{Attempt, Attempts};
 use super::connection::sleep_until;
 use super::peers::{Burst, Peer, Wake};
 use super::{Answer, SwitchSpec};
@@ -51,6 +52,8 @@ pub enum Request {
     Messages { conn: ConnId, burst: Burst },
     /// A session is over.
     Disconnected(ConnId),
+    /// There is no connection to a controller, for now.
+    Failed(Attempt),
     /// Attach a port.
     AddPort {
         number: Option<PortNo>,
@@ -114,6 +117,8 @@ pub struct PortRow {
 pub struct Status {
     /// Peers of established sessions.
     pub peers: Vec<String>,
+    /// More of them, and of controllers that cannot be reached.
+    pub details: Vec<SwitchPeer>,
     /// Most bytes that wait for one of them, about.
     pub most_waiting: usize,
     /// Flow tables.
@@ -141,6 +146,8 @@ pub struct Owner {
     pub(super) engine: EngineId,
     events: Events,
     pub(super) peers: HashMap<ConnId, Peer>,
+    /// What is known of the controllers that it is to connect to.
+    pub(super) attempts: Attempts,
     /// Connections that have something to do, in the order of their turns.
     pub(super) turns: VecDeque<ConnId>,
     pub(super) wake: mpsc::UnboundedSender<Wake>,
@@ -174,6 +181,7 @@ impl Owner {
             engine,
             events,
             peers: HashMap::new(),
+            attempts: Attempts::new(clock.now(), &spec.controllers),
             turns: VecDeque::new(),
             wake,
             wakes,
@@ -273,6 +281,7 @@ impl Owner {
             Request::Connected { conn, peer } => self.connect(conn, peer),
             Request::Messages { conn, burst } => self.receive(conn, burst),
             Request::Disconnected(conn) => self.disconnect(conn),
+            Request::Failed(attempt) => self.attempts.note(attempt),
             Request::AddPort { number, name, spec, reply } => {
                 let _ = reply.send(self.add_port(number, name, spec).await);
             }
@@ -318,18 +327,19 @@ impl Owner {
             Request::Stats(reply) => {
                 let _ = reply.send(Ok(self.stats().await));
             }
-            Request::Status(reply) => {
-                let peers = self.peers.values().map(|peer| peer.name.clone()).collect();
-                let waiting = self.peers.values().map(|peer| peer.account.waiting());
-                let most_waiting = waiting.max().unwrap_or(0);
-                let _ = reply.send(Ok(Status {
-                    peers,
-                    most_waiting,
-                    n_tables: self.n_tables,
-                    n_ports: self.ports.len(),
-                }));
-            }
+            Request::Status(reply) => drop(reply.send(Ok(self.status()))),
             Request::Stop(_) => unreachable!("the loop takes it"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let waiting = self.peers.values().map(|peer| peer.account.waiting());
+        Status {
+            peers: self.peers.values().map(|peer| peer.name.clone()).collect(),
+            details: self.peer_details(),
+            most_waiting: waiting.max().unwrap_or(0),
+            n_tables: self.n_tables,
+            n_ports: self.ports.len(),
         }
     }
 

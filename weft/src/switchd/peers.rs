@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use openflow::{Message, Reply, Xid};
+use openflow::{Message, Reply, Version, Xid};
+use packet::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use vswitch::ConnId;
 
@@ -102,6 +103,12 @@ pub struct Burst {
 #[derive(Debug)]
 pub struct Peer {
     pub name: String,
+    /// What was agreed.
+    pub version: Version,
+    /// When.
+    pub since: Instant,
+    /// The name in the certificate that it has shown.
+    pub certificate: Option<String>,
     /// It connected to us, so it does not count as a controller for the fail mode.
     pub service: bool,
     /// The main connection whose auxiliary one this is, and its number.
@@ -178,6 +185,9 @@ impl Owner {
     pub(super) fn disconnect(&mut self, conn: ConnId) {
         if let Some(peer) = self.peers.remove(&conn) {
             tracing::debug!(switch = self.name, peer = peer.name, "disconnected");
+            if !peer.service && peer.auxiliary.is_none() {
+                self.attempts.lost(self.clock.now(), &peer.name);
+            }
             let n = peer.account.dropped.load(Ordering::Relaxed);
             if n > 0 {
                 tracing::warn!(

@@ -215,3 +215,49 @@ async fn ports_come_and_go_over_the_unix_socket() {
     handle.stop().await;
     assert!(!dir.path().join("t-ports.sock").exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_told_how_it_stands_with_each_peer() {
+    let target = |text: String| Target::Net(text.parse().expect("a target"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("free");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("free");
+    let there = target(format!("tcp:{}", listener.local_addr().unwrap()));
+    let gone = target(format!("tcp:{}", nobody.local_addr().unwrap()));
+    drop(nobody);
+    let names = [there.to_string(), gone.to_string()];
+    let spec = SwitchSpec { controllers: vec![there, gone], ..spec("t-peers") };
+    let handle = start(spec, Plane::start(1).expect("workers")).await.expect("a switch");
+    let mut controller =
+        Tool::over(within("a connection", listener.accept()).await.expect("accepted").0).await;
+    let request = openflow::RoleRequest { role: openflow::Role::Master, generation: 1 };
+    controller.ask(Message::RoleRequest(request)).await;
+    let _tool = Tool::connect(&handle).await;
+    let details = within("the failure", async {
+        loop {
+            let details = handle.status().await.expect("running").details;
+            if details.len() == 3 && details[2].last_error.is_some() {
+                break details;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!((&details[0].peer, &details[2].peer), (&names[0], &names[1]));
+    let of = |at: usize| (details[at].controller, details[at].connected, details[at].role);
+    assert_eq!(of(0), (true, true, Some(controller_api::PeerRole::Master)));
+    assert_eq!(of(1), (false, true, Some(controller_api::PeerRole::Equal)));
+    assert_eq!(of(2), (true, false, None));
+    assert_eq!(details[0].version.as_deref(), Some("OpenFlow13"));
+    let error = details[2].last_error.as_deref().unwrap_or_default();
+    assert!(error.contains("cannot connect") && error.contains("refused"), "{error}");
+    assert!(details[2].retry_ms.is_some_and(|wait| wait <= 8000), "{:?}", details[2]);
+    // What is known of one that has gone.
+    drop(controller);
+    within("the end", async {
+        while handle.status().await.expect("running").details.iter().any(|p| p.controller && p.connected) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    handle.stop().await;
+}

@@ -62,6 +62,7 @@ fn describe(hub: &Hub, dpid: Dpid) -> Option<Switch> {
             description: description.unwrap_or_default(),
             n_tables: switch.n_tables,
             n_ports: u32::try_from(switch.ports.len()).unwrap_or(u32::MAX),
+            peers: Vec::new(),
         })
     })
 }
