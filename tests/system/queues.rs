@@ -110,7 +110,7 @@ fn a_queue_keeps_its_rate_and_a_guarantee_holds_against_a_flood() {
     let set = |args: &[&str]| weft.run(&[&["port", "set"], args].concat()).failure();
     assert!(set(&["3", "--queue", "1,min=1M"]).contains("needs one to share"));
     assert!(set(&["9", "--rate", "1M"]).contains("no port 9"));
-    assert!(set(&["3", "--queue", "1,max=fast"]).contains("is no queue"));
+    assert!(set(&["3", "--queue", "1,max=fast"]).contains("max: \"fast\" is not a rate"));
     let again = weft.run(&["port", "show", "3", "--json"]).json();
     assert_eq!(again["queues"][0]["queue"], port["queues"][0]["queue"]);
     weft.run(&["port", "set", "3"]).success();

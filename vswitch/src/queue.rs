@@ -63,7 +63,9 @@ pub enum QueueError {
     #[error("queue {0} is guaranteed more than its highest rate")]
     MinAboveMax(u16),
     /// There are guarantees, and no rate to take them from.
-    #[error("queue {0} is guaranteed a rate, so the port needs one to share")]
+    #[error(
+        "queue {0} is guaranteed a rate (min), which must be a part of the port's: the port needs a rate, too"
+    )]
     NoRate(u16),
     /// The guarantees exceed what the port sends.
     #[error("the queues are guaranteed {guaranteed} bit/s, the port sends only {rate} bit/s")]

@@ -75,7 +75,10 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.detail.as_deref().unwrap_or(&self.title))?;
         match &self.pointer {
-            Some(pointer) if !pointer.is_empty() => write!(f, " (at {pointer})"),
+            // People write `queues.0.max`.
+            Some(pointer) if !pointer.is_empty() => {
+                write!(f, " (in {} of the request)", pointer.trim_start_matches('/').replace('/', "."))
+            }
             _ => Ok(()),
         }
     }

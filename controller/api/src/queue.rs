@@ -62,30 +62,41 @@ pub struct QueueState {
     pub tx_errors: u64,
 }
 
-/// A text that is no queue.
+/// A text that does not describe a queue: what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no queue: ID[,min=RATE][,max=RATE][,weight=N] is expected, such as 1,min=5M,max=10M")]
+#[error(
+    "{0}; a queue is written ID[,min=RATE][,max=RATE][,weight=N], such as 1,max=10M or 2,min=5M,weight=3"
+)]
 pub struct QueueTextError(String);
+
+fn wrong(what: impl Into<String>) -> QueueTextError {
+    QueueTextError(what.into())
+}
 
 impl FromStr for Queue {
     type Err = QueueTextError;
 
     /// `1,min=5M,max=10M,weight=2`, as on the command line.
     fn from_str(text: &str) -> Result<Self, QueueTextError> {
-        let wrong = || QueueTextError(text.to_owned());
         let mut parts = text.split(',');
-        let id = parts.next().and_then(|id| id.parse().ok()).ok_or_else(wrong)?;
+        let id = parts.next().unwrap_or_default();
+        let id =
+            id.parse().map_err(|_| wrong(format!("\"{id}\" is not the number of a queue, 0 to 65534")))?;
         let mut queue = Self { id, min: None, max: None, weight: None };
         for part in parts {
-            let (name, value) = part.split_once('=').ok_or_else(wrong)?;
+            let (name, value) =
+                part.split_once('=').ok_or_else(|| wrong(format!("\"{part}\" has no value")))?;
+            let rate =
+                || value.parse().map_err(|_| wrong(format!("{name}: \"{value}\" is not a rate such as 5M")));
+            let weight = || value.parse().map_err(|_| wrong(format!("weight: \"{value}\" is not 1 to 1000")));
             let again = match name {
-                "min" => queue.min.replace(value.parse().map_err(|_| wrong())?).is_some(),
-                "max" => queue.max.replace(value.parse().map_err(|_| wrong())?).is_some(),
-                "weight" => queue.weight.replace(value.parse().map_err(|_| wrong())?).is_some(),
-                _ => true,
+                "min" => queue.min.replace(rate()?).is_some(),
+                "max" => queue.max.replace(rate()?).is_some(),
+                "weight" => queue.weight.replace(weight()?).is_some(),
+                _ => return Err(wrong(format!("a queue has no \"{name}\""))),
             };
             if again {
-                return Err(wrong());
+                return Err(wrong(format!("{name} is there twice")));
             }
         }
         Ok(queue)
@@ -114,8 +125,18 @@ mod tests {
         for text in ["1", "0,min=5M", "7,min=1500k,max=2G,weight=3"] {
             assert_eq!(text.parse::<Queue>().expect("a queue").to_string(), text);
         }
-        for wrong in ["", "x", "70000", "1,min", "1,min=fast", "1,min=1M,min=2M", "1,avg=1M", "1,weight=-1"] {
-            assert!(wrong.parse::<Queue>().is_err(), "{wrong}");
+        for (text, says) in [
+            ("", "\"\" is not the number of a queue"),
+            ("x", "\"x\" is not the number of a queue"),
+            ("70000", "0 to 65534"),
+            ("1,min", "\"min\" has no value"),
+            ("1,min=fast", "min: \"fast\" is not a rate"),
+            ("1,min=1M,min=2M", "min is there twice"),
+            ("1,avg=1M", "a queue has no \"avg\""),
+            ("1,weight=-1", "weight: \"-1\" is not 1 to 1000"),
+        ] {
+            let error = text.parse::<Queue>().expect_err(text).to_string();
+            assert!(error.contains(says) && error.contains("ID[,min=RATE]"), "{text}: {error}");
         }
     }
 

@@ -16,21 +16,33 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, contents, rest))
 }
 
-/// The common name of the subject (RFC 5280 §4.1.2.6), if there is one that is text.
-pub fn common_name(der: &[u8]) -> Option<String> {
+/// Issuer and subject of a certificate (RFC 5280 §4.1), as lists of names.
+fn issuer_and_subject(der: &[u8]) -> Option<(&[u8], &[u8])> {
     const VERSION: u8 = 0xa0;
-    // 2.5.4.3
-    const COMMON_NAME: [u8; 5] = [6, 3, 0x55, 4, 3];
     let (_, certificate, _) = element(der)?;
     let (_, mut rest, _) = element(certificate)?;
     if rest.first() == Some(&VERSION) {
         rest = element(rest)?.2;
     }
-    // Serial number, algorithm, issuer, validity.
-    for _ in 0..4 {
+    // Serial number and algorithm.
+    for _ in 0..2 {
         rest = element(rest)?.2;
     }
-    let (_, mut names, _) = element(rest)?;
+    let (_, issuer, rest) = element(rest)?;
+    let (_, _validity, rest) = element(rest)?;
+    Some((issuer, element(rest)?.1))
+}
+
+/// Whether a certificate says that nobody but its owner has signed it.
+pub fn is_self_signed(der: &[u8]) -> bool {
+    issuer_and_subject(der).is_some_and(|(issuer, subject)| issuer == subject)
+}
+
+/// The common name of the subject (RFC 5280 §4.1.2.6), if there is one that is text.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    // 2.5.4.3
+    const COMMON_NAME: [u8; 5] = [6, 3, 0x55, 4, 3];
+    let (_, mut names) = issuer_and_subject(der)?;
     while let Some((_, set, rest)) = element(names) {
         names = rest;
         let Some((_, attribute, _)) = element(set) else { continue };
@@ -56,6 +68,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().expect("a key");
         let der = params.self_signed(&key).expect("a certificate").der().to_vec();
         assert_eq!(common_name(&der).as_deref(), Some("switch-ü"));
+        assert!(is_self_signed(&der));
         for len in 0..der.len() {
             let _ = common_name(&der[..len]);
             let mut broken = der.clone();

@@ -59,9 +59,21 @@ impl FromStr for Target {
             Some(("ssl", rest)) => (Transport::Tls, rest),
             _ => bail!(wrong()),
         };
+        if let Some(port) = too_high(rest) {
+            bail!("\"{text}\": there is no port {port}, they end at 65535");
+        }
         let (host, port) = host_and_port(rest).with_context(wrong)?;
         Ok(Self { transport, host, port })
     }
+}
+
+/// The port behind the last colon, if it is a number that no port has.
+fn too_high(text: &str) -> Option<&str> {
+    let (host, port) = text.rsplit_once(':')?;
+    // An address of IPv6 without a port has other colons and no brackets.
+    let is_port = !host.contains(':') || host.ends_with(']');
+    let is_number = port.len() >= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && is_number && port.parse::<u16>().is_err()).then_some(port)
 }
 
 fn host_and_port(text: &str) -> anyhow::Result<(String, u16)> {
@@ -179,9 +191,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().expect(text).to_string(), is, "{text}");
         }
-        for bad in ["10.0.0.1:6653", "tcp:", "tcp:6653", "ssl:a b", "ssl:h:70000", "ptcp:6653", "tcp:a/b"] {
+        for bad in ["10.0.0.1:6653", "tcp:", "tcp:6653", "ssl:a b", "ssl:h:x", "ptcp:6653", "tcp:a/b"] {
             let error = bad.parse::<Target>().expect_err(bad);
             assert!(error.to_string().contains("ssl:HOST"), "{error:#}");
         }
+        for bad in ["ssl:h:70000", "tcp:127.0.0.1:99999", "tcp:[::1]:65536"] {
+            let error = bad.parse::<Target>().expect_err(bad);
+            assert!(error.to_string().contains("they end at 65535"), "{error:#}");
+        }
+        assert_eq!("tcp:::99999".parse::<Target>().ok(), None);
     }
 }

@@ -73,6 +73,24 @@ impl Pki {
     }
 }
 
+impl Pki {
+    /// The files of one whose certificate only it has signed; perhaps it may sign others, as openssl makes them.
+    fn self_signed(&self, name: &str, is_ca: bool, trusts: &str) -> TlsFiles {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        TlsFiles {
+            private_key: Some(self.write(&format!("{name}.key"), &key.serialize_pem())),
+            certificate: Some(self.write(&format!("{name}.pem"), &certificate.pem())),
+            ca_cert: Some(self.path(&format!("{trusts}.ca"))),
+        }
+    }
+}
+
 fn load(files: &TlsFiles) -> std::sync::Arc<Tls> {
     files.load().expect("good files").expect("named")
 }
@@ -134,6 +152,9 @@ async fn what_is_wrong_with_a_certificate_is_said_on_both_sides() {
         ),
         (good("s3"), pki.party(&ca, "c3", When::Past, "ca"), "expired 9", "c3.pem: it has expired"),
         (pki.party(&ca, "s4", When::Past, "ca"), good("c4"), "s4.pem: it has expired", "expired 9"),
+        (good("s6"), pki.self_signed("c6", false, "ca"), "is self-signed", "c6.pem: is it self-signed?"),
+        (good("s7"), pki.self_signed("c7", true, "ca"), "is self-signed", "c7.pem: is it self-signed?"),
+        (pki.self_signed("s8", true, "ca"), good("c8"), "s8.pem: is it self-signed?", "is self-signed"),
         (good("s5"), pki.party(&ca, "c5", When::Future, "ca"), "not valid yet", "refuses our certificate"),
     ] {
         let [far, near] = meet(&server, &client).await;

@@ -12,15 +12,18 @@ use anyhow::{Context, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError,
+    RootCertStore, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::certificate::is_self_signed;
 
 /// Where the keys are, with the names of Open vSwitch's options.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -82,6 +85,7 @@ impl Tls {
             .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.clone())));
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
+        let verifier = Arc::new(Blunt(verifier));
         let server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier)
@@ -178,7 +182,8 @@ impl ServerCertVerifier for AnyName {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)
+            .map_err(|error| bluntly(error, end_entity))?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -204,6 +209,77 @@ impl ServerCertVerifier for AnyName {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A certificate that nobody but its owner has signed.
+#[derive(Debug, thiserror::Error)]
+#[error("it is self-signed")]
+struct SelfSigned;
+
+/// That a certificate is self-signed is worth more than that its issuer is not known.
+fn bluntly(error: rustls::Error, certificate: &CertificateDer<'_>) -> rustls::Error {
+    let is_issuer = match &error {
+        // How webpki refuses a self-signed certificate that may sign others: `CaUsedAsEndEntity`.
+        rustls::Error::InvalidCertificate(wrong) => {
+            matches!(wrong, CertificateError::UnknownIssuer | CertificateError::Other(_))
+        }
+        _ => false,
+    };
+    if is_issuer && is_self_signed(certificate) {
+        CertificateError::Other(OtherError(Arc::new(SelfSigned))).into()
+    } else {
+        error
+    }
+}
+
+/// Verifies certificates of clients as another does, and says more.
+#[derive(Debug)]
+struct Blunt(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Blunt {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.0.verify_client_cert(end_entity, intermediates, now);
+        verified.map_err(|error| bluntly(error, end_entity))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 
@@ -242,9 +318,14 @@ impl Words {
                 AlertDescription::UnknownCA => {
                     format!("the peer refuses our certificate {own}: it does not trust the CA that signed it")
                 }
+                // What rustls says of a certificate that is self-signed, too.
+                AlertDescription::CertificateUnknown => {
+                    format!(
+                        "the peer refuses our certificate {own}: is it self-signed? A CA that the peer trusts must have signed it"
+                    )
+                }
                 AlertDescription::CertificateRequired
                 | AlertDescription::BadCertificate
-                | AlertDescription::CertificateUnknown
                 | AlertDescription::UnsupportedCertificate
                 | AlertDescription::CertificateRevoked
                 | AlertDescription::AccessDenied => {
@@ -277,6 +358,9 @@ impl Words {
                     "the peer's certificate was not signed by a CA in {ca}: --ca-cert must name the peer's CA"
                 )
             }
+            CertificateError::Other(OtherError(other)) if other.is::<SelfSigned>() => format!(
+                "the peer's certificate is self-signed: the peer must be given one that a CA in {ca} has signed"
+            ),
             wrong => format!("the peer's certificate cannot be accepted: {wrong}"),
         }
     }

@@ -65,7 +65,8 @@ impl Source {
         if self.name.is_none() {
             return vec![line(1, self.text.as_str())];
         }
-        let all = self.text.lines().enumerate();
+        // Editors elsewhere put the byte order mark of UTF-8 in front.
+        let all = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text).lines().enumerate();
         let all = all.map(|(idx, text)| line(idx + 1, text.split('#').next().unwrap_or("")));
         all.filter(|line| !line.text.trim().is_empty()).collect()
     }
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn comments_and_empty_lines_say_nothing() {
-        let source = source("# one\n\n a # b\n\t\nc\n");
+        let source = source("\u{feff}# one\n\n a # b\n\t\nc\n");
         let lines: Vec<_> = source.lines().iter().map(|line| (line.number, line.text.trim())).collect();
         assert_eq!(lines, [(3, "a"), (5, "c")]);
         assert_eq!(Source::text("").lines().len(), 1, "an empty argument selects everything");

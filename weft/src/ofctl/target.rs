@@ -42,8 +42,17 @@ async fn stream_to(target: &str, options: &Options) -> anyhow::Result<Box<dyn St
 }
 
 async fn local(path: &Path, target: &str) -> anyhow::Result<Box<dyn Stream>> {
+    if let Some(meant) = openflow_beside(path) {
+        bail!("{target} is where the switch serves its API; it speaks OpenFlow at unix:{}", meant.display());
+    }
     let stream = UnixStream::connect(path).await.with_context(|| format!("connecting to {target}"))?;
     Ok(Box::new(stream))
+}
+
+/// The socket for OpenFlow beside the one that a weft switch has for its API.
+fn openflow_beside(path: &Path) -> Option<PathBuf> {
+    let is_api = path.extension().is_some_and(|extension| extension == "sock");
+    Some(path.with_extension(OPENFLOW_SOCKET)).filter(|meant| is_api && meant.exists())
 }
 
 /// The socket of the weft switch `NAME`, or `LAB/NAME`.
@@ -74,5 +83,26 @@ fn named(target: &str) -> anyhow::Result<PathBuf> {
             let labs: Vec<String> = several.iter().filter_map(|path| lab_of(path)).collect();
             bail!("there are several switches \"{name}\": write LAB/{name}, LAB one of {}", labs.join(", "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_that_speaks_openflow_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        for name in ["s1.sock", "s1.mgmt", "other.sock"] {
+            std::fs::write(path(name), "").expect("the folder is writable");
+        }
+        let error = local(&path("s1.sock"), "unix:s1.sock").await.map(drop).expect_err("not there");
+        assert!(
+            error.to_string().contains(&format!("OpenFlow at unix:{}", path("s1.mgmt").display())),
+            "{error}"
+        );
+        assert_eq!(openflow_beside(&path("other.sock")), None);
+        assert_eq!(openflow_beside(&path("s1.mgmt")), None);
     }
 }

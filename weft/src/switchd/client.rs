@@ -85,7 +85,8 @@ pub enum PortCommand {
         /// Most bits a second that leave the port, such as 20M.
         #[arg(long, value_name = "RATE")]
         rate: Option<Rate>,
-        /// A queue: ID, what it is guaranteed, its highest rate and its share of the rest, such as 1,min=5M,max=10M.
+        /// A queue: ID, what it is guaranteed (a part of --rate, which must be given then), its highest rate and its
+        /// share of the rest, such as 1,max=10M; or, with --rate 20M, 1,min=5M,max=10M.
         #[arg(long = "queue", value_name = "ID[,min=RATE][,max=RATE][,weight=N]")]
         queues: Vec<Queue>,
     },
@@ -285,6 +286,12 @@ async fn run_port(command: PortCommand) -> anyhow::Result<()> {
             }
         }
         PortCommand::Set { which, port, rate, queues } => {
+            if let (None, Some(queue)) = (rate, queues.iter().find(|queue| queue.min.is_some())) {
+                let id = queue.id;
+                bail!(
+                    "queue {id} is guaranteed a part of the port's rate, so that is needed: add --rate, such as --rate 100M"
+                );
+            }
             let found = which.one().await?;
             let number = found.port(&port).await?.number;
             let wanted = PortQueues { rate, queues };
