@@ -131,9 +131,9 @@ async fn sixty_long_dumps_that_nobody_reads_do_not_keep_a_controller_waiting() {
     let slowest = change_flows(&mut tool, 400).await;
     let total = started.elapsed();
     println!("slowest of 400 changes {slowest:?}, all {total:?}; before, the slowest took {quiet:?}");
-    // Nearly all that time went into the dumps. However fast the machine is, no change waits for all of them: a change
-    // that waits for one part of each takes half of it.
-    assert!(slowest < total / 4, "{slowest:?} of {total:?}");
+    // Nearly all that time went into the dumps. However fast the machine is, no change waits for all of them: one that
+    // waits until each is chosen takes half of it.
+    assert!(slowest * 5 < total * 2, "{slowest:?} of {total:?}");
     handle.stop().await;
 }
 
