@@ -18,6 +18,7 @@ use crate::group::Asked;
 use crate::injection::Injection;
 use crate::key::{Key, N_WORDS};
 use crate::pipeline::Programs;
+use crate::rest::{Bed, Nap};
 use crate::snapshot::Snapshot;
 use crate::step::{Punt, Step};
 use crate::{CacheCounters, DropReason, Drops, Order, Report};
@@ -44,6 +45,8 @@ pub(crate) enum ReportKind {
     Punt(Box<Punted>),
     /// A station was heard.
     Learned(Learned),
+    /// Everything was reported, and until the next frame or order there is nothing to do.
+    Resting(Nap),
 }
 
 /// What a worker counted.
@@ -89,7 +92,9 @@ const MAX_PUNTS: usize = 512;
 /// One worker's half of a switch: classifies frames and applies actions, by the tables it was last handed.
 #[derive(Debug)]
 pub struct Datapath {
+    /// Nothing while it rests.
     snapshot: Arc<Snapshot>,
+    bed: Bed,
     cache: Cache,
     /// The tables are to be asked without the cache: it is off, or would gain nothing.
     direct: bool,
@@ -132,12 +137,13 @@ impl Side {
 }
 
 impl Datapath {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, cache_entries: u32, secret: Secret) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, bed: Bed, (cache_entries, secret): (u32, Secret)) -> Self {
         let mut cache = Cache::new(cache_entries, secret);
         cache.adapt(&snapshot.layout);
         Self {
             direct: is_direct(&cache, &snapshot),
             snapshot,
+            bed,
             cache,
             programs: Programs::new(secret.next()),
             side: Side {
@@ -311,14 +317,17 @@ impl Datapath {
 
     /// Obeys the owner: other tables, a packet-out, a request for counters.
     pub fn handle_order(&mut self, now: Instant, order: Order, pool: &mut Pool, out: &mut Outputs) {
+        self.rise();
+        self.bed.note_order();
         match order.0 {
             OrderKind::Adopt { snapshot, flush, sequence } => {
                 if flush {
                     self.flush(now);
                 }
-                self.cache.adapt(&snapshot.layout);
-                self.direct = is_direct(&self.cache, &snapshot);
-                self.snapshot = snapshot;
+                // One that has just risen may have a later one.
+                if snapshot.epoch > self.snapshot.epoch {
+                    self.adopt(snapshot);
+                }
                 self.side.reports.push_back(Report(ReportKind::Done { sequence }));
             }
             OrderKind::Flush { sequence } => {
@@ -328,6 +337,21 @@ impl Datapath {
             OrderKind::PacketOut(injection) => self.inject(now, &injection, pool, out),
             OrderKind::Learned(learned) => self.side.fdb.adopt(learned),
         }
+    }
+
+    /// Takes the newest snapshot if it holds none.
+    #[inline]
+    fn rise(&mut self) {
+        if self.bed.is_resting() {
+            let newest = self.bed.rise();
+            self.adopt(newest);
+        }
+    }
+
+    fn adopt(&mut self, snapshot: Arc<Snapshot>) {
+        self.cache.adapt(&snapshot.layout);
+        self.direct = is_direct(&self.cache, &snapshot);
+        self.snapshot = snapshot;
     }
 
     /// Does what a packet-out says.
@@ -402,10 +426,15 @@ impl Datapath {
         Some(report)
     }
 
-    /// To be called before the worker sleeps and at least every second: counters become reports.
+    /// To be called before the worker sleeps and at least every second: counters become reports. Until the next frame or
+    /// order it holds no tables, and the owner need not wait for it.
     pub fn handle_idle(&mut self, now: Instant) {
         self.side.fdb.sweep(now);
         self.flush(now);
+        if !self.bed.is_resting() {
+            let nap = self.bed.rest(&mut self.snapshot);
+            self.side.reports.push_back(Report(ReportKind::Resting(nap)));
+        }
     }
 
     fn flush(&mut self, _now: Instant) {
@@ -437,9 +466,9 @@ impl Datapath {
         }
     }
 
-    /// The epoch of the tables it forwards by.
+    /// The epoch of the tables it forwards by; while it rests, of those it would take.
     pub fn epoch(&self) -> u64 {
-        self.snapshot.epoch
+        if self.bed.is_resting() { self.bed.newest_epoch() } else { self.snapshot.epoch }
     }
 }
 

@@ -22,6 +22,7 @@ mod meter;
 pub mod oracle;
 mod pipeline;
 pub mod queue;
+mod rest;
 mod rewrite;
 mod shims;
 mod snapshot;

@@ -12,6 +12,7 @@ use crate::datapath::{Datapath, OrderKind, ReportKind};
 use crate::extract::extract;
 use crate::fdb::Learned;
 use crate::key::{self, Depth, N_WORDS};
+use crate::rest::{Bed, Shelf};
 use crate::snapshot::Snapshot;
 use crate::{DropReason, Order};
 
@@ -149,7 +150,8 @@ pub(crate) fn trace(
         return Trace { in_port, fields: Match::new(), tables: Vec::new(), outcomes };
     };
     frame.meta.in_port = in_port;
-    let mut worker = Datapath::new(snapshot.clone(), 0, snapshot.options.secret);
+    let bed = Bed::new(Shelf::new(snapshot.clone(), 1), 0);
+    let mut worker = Datapath::new(snapshot.clone(), bed, (0, snapshot.options.secret));
     let mut out = Outputs::new();
     for &station in learned {
         worker.handle_order(now, Order(OrderKind::Learned(station)), &mut pool, &mut out);

@@ -61,6 +61,7 @@ impl Datapath {
         (pool, out): (&mut Pool, &mut Outputs),
         lap: Lap<'_>,
     ) {
+        self.rise();
         let n = batch.len();
         self.make_room(now, n);
         let mut scratch = core::mem::take(&mut self.scratch);

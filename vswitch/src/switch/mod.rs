@@ -16,6 +16,7 @@ use crate::datapath::{Counted, OrderKind, ReportKind};
 use crate::fdb::Learned;
 use crate::injection::{Injection, Load};
 use crate::limit::PacketInLimit;
+use crate::rest::{Bed, Bedside, Shelf};
 use crate::snapshot::{Options, Publisher};
 use crate::{
     CacheCounters, ConnId, Datapath, Drops, Effect, FailMode, Followed, Order, Report, SwitchConfig, Trace,
@@ -63,6 +64,9 @@ pub struct Switch {
     secret: Secret,
     options: Options,
     publisher: Publisher,
+    bedside: Bedside,
+    /// When something was last heard.
+    now: Instant,
     flows: Flows,
     needs: Needs,
     /// As controllers configured them.
@@ -171,10 +175,14 @@ impl Switch {
             secret,
         };
         let n_tables = config.n_tables.clamp(1, 254);
+        let publisher = Publisher::new(n_tables, options);
+        let shelf = Shelf::new(publisher.live().clone(), config.n_workers.max(1));
         Self {
             secret,
             options,
-            publisher: Publisher::new(n_tables, options),
+            publisher,
+            bedside: Bedside::new(shelf),
+            now: Instant::ZERO,
             flows: Flows::new(n_tables, secret.next()),
             needs: Needs::default(),
             tables: vec![TableSettings::new(config.max_flows); n_tables.into()],
@@ -211,12 +219,16 @@ impl Switch {
         let n = self.config.n_workers.max(1);
         self.tickets.done = vec![self.tickets.ordered; n];
         self.packet_outs = (0..n).map(|_| Arc::default()).collect();
-        let new = |_| Datapath::new(self.publisher.live().clone(), self.config.cache_entries, self.secret);
+        let new = |worker| {
+            let bed = Bed::new(self.bedside.shelf().clone(), worker);
+            Datapath::new(self.publisher.live().clone(), bed, (self.config.cache_entries, self.secret))
+        };
         (0..n).map(new).collect()
     }
 
     /// A message came. Hello and echo are the session's.
     pub fn handle_message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
+        self.now = now;
         if !self.conns.contains_key(&conn) {
             return;
         }
@@ -232,6 +244,7 @@ impl Switch {
     /// A message came that puts another into a bundle; `quote` is the start of that other, for an error reply to it
     /// when the bundle is committed (1.4 §7.3.9.7).
     pub fn handle_bundle_add(&mut self, now: Instant, conn: ConnId, xid: Xid, add: BundleAdd, quote: &[u8]) {
+        self.now = now;
         if !self.conns.contains_key(&conn) {
             return;
         }
@@ -276,6 +289,7 @@ impl Switch {
 
     /// A worker reports; `worker` is its place in [`datapath`](Self::datapath).
     pub fn handle_report(&mut self, now: Instant, worker: usize, report: Report) {
+        self.now = now;
         match report.0 {
             ReportKind::Done { sequence } => {
                 if let Some(done) = self.tickets.done.get_mut(worker) {
@@ -286,6 +300,7 @@ impl Switch {
             ReportKind::Counters(counted) => self.count(&counted),
             ReportKind::Punt(punted) => self.packet_in(now, *punted),
             ReportKind::Learned(learned) => self.spread(worker, learned),
+            ReportKind::Resting(nap) => self.bedside.hear(worker, nap),
         }
         self.tell_vacancies();
     }
@@ -305,8 +320,7 @@ impl Switch {
             self.learned.pop_front();
         }
         for other in (0..self.tickets.done.len()).filter(|&other| other != worker) {
-            let order = Order(OrderKind::Learned(learned));
-            self.effects.push_back(Effect::Order { worker: Some(other), order });
+            self.give_order(Some(other), Order(OrderKind::Learned(learned)));
         }
     }
 
@@ -328,23 +342,53 @@ impl Switch {
         self.complete(now);
     }
 
+    /// Gives an order to a worker, or to all.
+    fn give_order(&mut self, worker: Option<usize>, order: Order) {
+        self.bedside.note_order(worker);
+        self.effects.push_back(Effect::Order { worker, order });
+    }
+
     /// Orders what is due: the next snapshot if there are changes and an instance is free, else a flush if someone
-    /// waits.
-    fn order(&mut self) {
+    /// waits. False: nothing is due.
+    fn order(&mut self) -> bool {
         let kind = if self.publisher.is_dirty() {
-            let Some(snapshot) = self.publisher.publish() else { return };
+            let Some(snapshot) = self.publisher.publish() else { return false };
+            self.bedside.shelf().put(snapshot.clone());
             self.tickets.last += 1;
             OrderKind::Adopt { snapshot, flush: self.tickets.flush, sequence: self.tickets.last }
         } else if self.tickets.ordered < self.tickets.last {
             OrderKind::Flush { sequence: self.tickets.last }
         } else {
-            return;
+            return false;
         };
         self.tickets.ordered = self.tickets.last;
         self.tickets.flush = false;
         self.tickets.loose = false;
-        self.effects.push_back(Effect::Order { worker: None, order: Order(kind) });
+        self.order_those_awake(Order(kind));
         self.inject_all();
+        self.complete(self.now);
+        true
+    }
+
+    /// Gives an order that workers acknowledge. Those who rest have nothing to report and will take the newest tables by
+    /// themselves: they need not be woken (`rest`).
+    fn order_those_awake(&mut self, order: Order) {
+        let n = self.tickets.done.len();
+        // What waits for the new tables makes work for some of them.
+        let resting: Vec<usize> = match self.injections.is_empty() {
+            true => (0..n).filter(|&worker| self.bedside.is_resting(worker)).collect(),
+            false => Vec::new(),
+        };
+        if resting.is_empty() {
+            return self.give_order(None, order);
+        }
+        for worker in 0..n {
+            if resting.contains(&worker) {
+                self.tickets.done[worker] = self.tickets.ordered;
+            } else {
+                self.give_order(Some(worker), order.clone());
+            }
+        }
     }
 
     /// Does what waited for acknowledgements that have come.
@@ -375,6 +419,7 @@ impl Switch {
 
     /// Time has come: expires flows, bundles and unfinished requests, goes on with long replies.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         self.expire_bundles(now);
         self.expire_parts(now);
         self.go_on(now);
@@ -396,9 +441,7 @@ impl Switch {
 
     /// What is to be done, until there is nothing left. To be called after every other call.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        if self.effects.is_empty() {
-            self.order();
-        }
+        while self.effects.is_empty() && self.order() {}
         self.effects.pop_front()
     }
 

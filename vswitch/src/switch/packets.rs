@@ -16,7 +16,7 @@ use crate::datapath::{OrderKind, Punted};
 use crate::execute::is_packet_out_source;
 use crate::injection::Injection;
 use crate::step::{Checks, Origin, Step, compile};
-use crate::{DropReason, Effect, Order};
+use crate::{DropReason, Order};
 
 /// Packet-outs that may wait at one worker.
 const MAX_PACKET_OUTS: usize = 4096;
@@ -144,7 +144,7 @@ impl Switch {
                 continue;
             }
             let order = Order(OrderKind::PacketOut(Arc::new(injection)));
-            self.effects.push_back(Effect::Order { worker: Some(worker), order });
+            self.give_order(Some(worker), order);
             self.tickets.loose = true;
         }
     }
