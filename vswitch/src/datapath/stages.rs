@@ -219,9 +219,9 @@ impl Datapath {
     fn shorten_all(&self, batch: &mut Batch, visits: &mut [Visit]) {
         for (frame, visit) in batch.iter_mut().zip(visits) {
             if visit.refused.is_none() {
-                visit.leaves = match self.programs.shortcut(visit.program) {
-                    &Shortcut::Output(port) if self.is_open(port, frame) => Some(port),
-                    &Shortcut::Rewrite(ref rewrite, port) if self.is_open(port, frame) => {
+                visit.leaves = match *self.programs.shortcut(visit.program) {
+                    Shortcut::Output(port) if self.is_open(port, frame) => Some(port),
+                    Shortcut::Rewrite(ref rewrite, port) if self.is_open(port, frame) => {
                         rewrite.apply(frame, &visit.places).then_some(port)
                     }
                     _ => None,
