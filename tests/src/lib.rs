@@ -20,6 +20,7 @@
 
 mod controllers;
 mod namespace;
+mod openflow;
 mod ovs;
 mod process;
 mod raw;
@@ -33,6 +34,7 @@ mod weft;
 
 pub use controllers::controller_command;
 pub use namespace::{Namespace, veth_pair};
+pub use openflow::{OfController, OfMessage};
 pub use ovs::Ovs;
 pub use process::{Finished, Process, run};
 pub use raw::RawSocket;

@@ -12,5 +12,6 @@ mod observe;
 mod offload;
 mod openflow;
 mod queues;
+mod roles;
 mod router;
 mod vm;
