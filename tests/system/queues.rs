@@ -108,7 +108,7 @@ fn a_queue_keeps_its_rate_and_a_guarantee_holds_against_a_flood() {
 
     // What cannot be kept is refused, and nothing is changed.
     let set = |args: &[&str]| weft.run(&[&["port", "set"], args].concat()).failure();
-    assert!(set(&["3", "--queue", "1,min=1M"]).contains("needs one to share"));
+    assert!(set(&["3", "--queue", "1,min=1M"]).contains("add --rate"));
     assert!(set(&["9", "--rate", "1M"]).contains("no port 9"));
     assert!(set(&["3", "--queue", "1,max=fast"]).contains("max: \"fast\" is not a rate"));
     let again = weft.run(&["port", "show", "3", "--json"]).json();
