@@ -242,9 +242,9 @@ fn r19_two_tags_of_802_1ad() {
     };
     let service = Tag::service(VlanId::new(100).expect("a VLAN"));
     let reply = arp::Packet::request(mac(4), C, ip("10.2.0.1"));
-    let mut out = net.raw(LAN, packet::Frame::from_bytes(&link(service).arp(&reply)));
-    out.retain(|(_, f)| f.to_vec()[20..22] != [8, 6]);
-    let bytes = out.into_iter().next().expect("what waited").1.to_vec();
+    let out = net.raw(LAN, packet::Frame::from_bytes(&link(service).arp(&reply)));
+    let mut out = out.into_iter().map(|(_, frame)| frame.to_vec());
+    let bytes = out.find(|bytes| bytes[20..22] != [8, 6]).expect("what waited");
     assert_eq!(bytes[12..22], [0x88, 0xa8, 0, 100, 0x81, 0, 0, 20, 8, 0]);
     assert_eq!(MacAddr(bytes[..6].try_into().expect("six bytes")), mac(4));
     // And back, each tag popped; another inner tag is nobody's.
