@@ -176,9 +176,9 @@ fn checked(oxm: Oxm) -> Result<Oxm, MatchError> {
     if oxm.value & !full != 0 {
         return Err(MatchError::BadValue(field));
     }
-    // §7.2.3.7: VLAN_VID without the present bit is only the value NONE.
-    let vid = u128::from(VID_PRESENT);
-    if field == Field::VlanVid && oxm.mask.is_none() && oxm.value & vid == 0 && oxm.value != 0 {
+    // §7.2.3.7: VLAN_VID without the present bit is only the value NONE. A mask of all bits is none.
+    let (vid, is_exact) = (u128::from(VID_PRESENT), oxm.effective_mask() & full == full);
+    if field == Field::VlanVid && is_exact && oxm.value & vid == 0 && oxm.value != 0 {
         return Err(MatchError::BadValue(field));
     }
     match oxm.mask {
@@ -359,6 +359,10 @@ mod tests {
         assert_eq!(Match::from_fields([wild]), Err(MatchError::BadWildcards(Field::EthDst)));
         let value = Oxm { field: Field::VlanPcp, value: 8, mask: None };
         assert_eq!(Match::from_fields([value]), Err(MatchError::BadValue(Field::VlanPcp)));
+        for mask in [None, Some(0x1fff), Some(0xffff)] {
+            let untagged = Oxm { field: Field::VlanVid, value: 0xff, mask };
+            assert_eq!(Match::from_fields([untagged]), Err(MatchError::BadValue(Field::VlanVid)));
+        }
         let twice = Oxm::in_port(PortNo(1));
         assert_eq!(Match::from_fields([twice, twice]), Err(MatchError::Duplicate(Field::InPort)));
     }
