@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::statvfs;
 
 use crate::check::{SYSTEM_TESTS, has_nextest, is_summary, stages_of_check};
 use crate::metadata::Metadata;
@@ -12,6 +13,9 @@ use crate::{debian, fuzz, python, vm_image};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 30;
+
+/// What a run from a clean checkout writes, in bytes.
+const LEAST_FREE: u64 = 8_000_000_000;
 
 /// How many certification cases of an edition must pass: all of action, set-field and match.
 const CERTIFIED: [(&str, &str); 3] = [("of10", "192"), ("of13", "940"), ("of14", "952")];
@@ -37,6 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> Result<()> {
+    stages.run("room on the disk", || room_for(&Metadata::load()?.target_directory))?;
     stages.run("Debian packages", debian::install_missing)?;
     let env = test_environment()?;
     stages.run("VM image", vm_image::run)?;
@@ -54,6 +59,25 @@ fn all_stages(args: &Args, stages: &mut Stages, summaries: &mut Vec<String>) -> 
         stages.run("certification cases", || certification(summaries, &env))?;
     }
     stages.run("system tests", || system_tests(args, summaries, &env))
+}
+
+/// Refuses to begin what a full disk would end, with errors of the compiler that hide the reason.
+fn room_for(target: &Path) -> Result<()> {
+    let there = target.ancestors().find(|folder| folder.exists()).unwrap_or(target);
+    let stats =
+        statvfs(there).with_context(|| format!("cannot ask for the free space of {}", there.display()))?;
+    let free = stats.blocks_available() * stats.fragment_size();
+    println!("{:.1} GB free for {}", free as f64 / 1e9, target.display());
+    // Nearly all of it may be there already, from an earlier run.
+    if free < LEAST_FREE && !target.join("release/weft").exists() {
+        bail!(
+            "{} needs about {} GB, {:.1} GB are free: make room, or set CARGO_TARGET_DIR to a folder on another disk",
+            target.display(),
+            LEAST_FREE / 1_000_000_000,
+            free as f64 / 1e9
+        );
+    }
+    Ok(())
 }
 
 /// The certification cases that do not measure a rate, as root; see docs/conformance.md.

@@ -111,9 +111,10 @@ fn run_outside(args: &Args) -> Result<()> {
 }
 
 fn run_inside(args: &Args, dir: &Path) -> Result<()> {
-    sandbox::arrive()?;
-    let rivals = PathBuf::from(std::env::var_os("WEFT_RIVALS").context("started by itself alone")?);
-    let dpdk = if selection::needs_dpdk(&args.only) { Some(Dpdk::find(&rivals)?) } else { None };
+    let rivals = std::env::var_os("WEFT_RIVALS").context("started by itself alone")?;
+    sandbox::arrive(Path::new(&rivals))?;
+    let wants_dpdk = selection::needs_dpdk(&args.only);
+    let dpdk = wants_dpdk.then(|| Dpdk::find(Path::new(sandbox::RIVALS))).transpose()?;
     let seconds = |long: f64, short: f64| Duration::from_secs_f64(if args.quick { short } else { long });
     let plan = Plan {
         weft: args.weft.clone().context("started by itself alone")?,

@@ -50,15 +50,20 @@ pub fn run(args: &[String], env: &[(String, String)]) -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// What the process inside does first: signals work again, names of namespaces are its own, the loopback is up.
+/// Where the rivals' packages lie inside: DPDK takes no drivers from below a folder that all may write to, as /tmp is.
+pub const RIVALS: &str = "/mnt";
+
+/// What the process inside does first: signals work again, names of namespaces are its own, the loopback is up, and
+/// `rivals` lies at [`RIVALS`].
 ///
 /// # Errors
 /// When a mount or the loopback is refused.
-pub fn arrive() -> Result<()> {
+pub fn arrive(rivals: &Path) -> Result<()> {
     SigSet::empty().thread_set_mask().context("cannot let signals through")?;
     std::fs::create_dir_all("/run/netns").context("cannot make /run/netns")?;
     super::process::run(&["mount", "-t", "tmpfs", "none", "/run/netns"])?;
     super::process::run(&["mount", "-t", "sysfs", "none", "/sys"])?;
+    super::process::run(&["mount", "--bind", &rivals.to_string_lossy(), RIVALS])?;
     super::process::run(&["ip", "link", "set", "lo", "up"])?;
     Ok(())
 }
