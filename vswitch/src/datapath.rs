@@ -17,7 +17,7 @@ use crate::fdb::{Fdb, Learned};
 use crate::group::Asked;
 use crate::injection::Injection;
 use crate::key::{Key, N_WORDS};
-use crate::pipeline::Programs;
+use crate::pipeline::{Counts, Programs};
 use crate::rest::{Bed, Nap};
 use crate::snapshot::Snapshot;
 use crate::step::{Punt, Step};
@@ -25,14 +25,23 @@ use crate::{CacheCounters, DropReason, Drops, Order, Report};
 
 #[derive(Clone, Debug)]
 pub(crate) enum OrderKind {
-    /// Forward by this from now on. `flush`: entries went, their counts are wanted.
-    Adopt { snapshot: Arc<Snapshot>, flush: bool, sequence: u64 },
+    /// Forward by this from now on, and first report.
+    Adopt { snapshot: Arc<Snapshot>, flush: Flush, sequence: u64 },
     /// Report all counts.
     Flush { sequence: u64 },
     /// Do this with a frame.
     PacketOut(Arc<Injection>),
     /// Another worker heard a station.
     Learned(Learned),
+}
+
+/// Which counts are wanted.
+#[derive(Clone, Debug)]
+pub(crate) enum Flush {
+    Nothing,
+    /// Those of these entries, which went.
+    Entries(Arc<[Index]>),
+    All,
 }
 
 #[derive(Debug)]
@@ -59,6 +68,20 @@ pub(crate) struct Counted {
     pub groups: BTreeMap<(GroupId, u64), GroupCount>,
     pub drops: Drops,
     pub cache: CacheCounters,
+}
+
+impl Counted {
+    /// What was counted of a program.
+    fn add(&mut self, n_tables: usize, (entries, tables): (&[Index], &[u8]), counts: Counts) {
+        self.tables.resize(n_tables, (0, 0));
+        for (n, &table) in tables.iter().enumerate() {
+            let (lookups, matched) = &mut self.tables[usize::from(table)];
+            *lookups += counts.packets;
+            *matched += if n < entries.len() { counts.packets } else { 0 };
+        }
+        let Counts { packets, bytes, last_used } = counts;
+        self.entries.extend(entries.iter().map(|&id| EntryCount { id, packets, bytes, last_used }));
+    }
 }
 
 /// Frames that hit an entry.
@@ -287,8 +310,7 @@ impl Datapath {
     #[inline(never)]
     fn recheck(&mut self, key: &Key, (slot, program, checked): (Slot, u32, u32)) -> u32 {
         let snapshot = &self.snapshot;
-        let age = (snapshot.epoch as u32).wrapping_sub(checked);
-        let checked = snapshot.epoch - u64::from(age);
+        let checked = snapshot.epoch_of(checked);
         let unaffected = checked >= snapshot.tested_from
             && snapshot.changes.iter().rev().take_while(|change| change.epoch > checked).all(|change| {
                 // Bits that actions rewrite are not known here: whatever they are, the flow might match.
@@ -321,8 +343,10 @@ impl Datapath {
         self.bed.note_order();
         match order.0 {
             OrderKind::Adopt { snapshot, flush, sequence } => {
-                if flush {
-                    self.flush(now);
+                match flush {
+                    Flush::Nothing => {}
+                    Flush::Entries(entries) => self.flush_entries(&entries),
+                    Flush::All => self.flush(now),
                 }
                 // One that has just risen may have a later one.
                 if snapshot.epoch > self.snapshot.epoch {
@@ -437,26 +461,24 @@ impl Datapath {
         }
     }
 
+    /// Reports all counts.
     fn flush(&mut self, _now: Instant) {
-        let mut counted = Counted::default();
-        let n_tables = self.snapshot.tables.len();
-        self.programs.drain(|entries, tables, counts| {
-            counted.tables.resize(n_tables, (0, 0));
-            for (n, &table) in tables.iter().enumerate() {
-                let (lookups, matched) = &mut counted.tables[usize::from(table)];
-                *lookups += counts.packets;
-                *matched += if n < entries.len() { counts.packets } else { 0 };
-            }
-            counted.entries.extend(entries.iter().map(|&id| EntryCount {
-                id,
-                packets: counts.packets,
-                bytes: counts.bytes,
-                last_used: counts.last_used,
-            }));
-        });
+        let (mut counted, n) = (Counted::default(), self.snapshot.tables.len());
+        self.programs.drain(|entries, tables, counts| counted.add(n, (entries, tables), counts));
         counted.groups = core::mem::take(&mut self.side.groups);
         counted.drops = core::mem::take(&mut self.side.drops);
         counted.cache = core::mem::take(&mut self.asked);
+        self.report(counted);
+    }
+
+    /// Reports what was counted of some entries, and of those that frames hit together with them.
+    fn flush_entries(&mut self, wanted: &[Index]) {
+        let (mut counted, n) = (Counted::default(), self.snapshot.tables.len());
+        self.programs.drain_of(wanted, |entries, tables, counts| counted.add(n, (entries, tables), counts));
+        self.report(counted);
+    }
+
+    fn report(&mut self, counted: Counted) {
         if !counted.entries.is_empty()
             || !counted.tables.is_empty()
             || !counted.groups.is_empty()

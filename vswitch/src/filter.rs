@@ -1,6 +1,6 @@
 //! Telling frames by a match outside the tables: for those who watch.
 
-use lookup::Cond;
+use lookup::Conds;
 use openflow::Match;
 use packet::{Frame, PortNo};
 
@@ -11,7 +11,7 @@ use crate::key::{self, Depth, N_WORDS};
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// None: no frame satisfies it.
-    conds: Option<Vec<Cond>>,
+    conds: Option<Conds>,
 }
 
 impl Filter {
@@ -28,8 +28,7 @@ impl Filter {
             return true;
         }
         let mut key = [0; N_WORDS];
-        extract(frame, in_port, Depth::All, &mut key).is_ok()
-            && conds.iter().all(|cond| (key[usize::from(cond.word)] ^ cond.value) & cond.mask == 0)
+        extract(frame, in_port, Depth::All, &mut key).is_ok() && conds.match_key(&key)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Fields that no frame can have together share bits (their prerequisites tell them apart); a bit of [`Valid`] says
 //! that a header was there to read, so that a flow for TCP port 0 does not match a fragment without ports.
 
-use lookup::Cond;
+use lookup::{Cond, Conds};
 use openflow::{Field, Match, Oxm, PortNo};
 
 /// Words of a key.
@@ -174,7 +174,7 @@ pub(crate) fn set(key: &mut Key, field: Field, value: u128) {
 }
 
 /// The conditions of a match; none if no frame can satisfy it.
-pub(crate) fn conds(matches: &Match) -> Option<Vec<Cond>> {
+pub(crate) fn conds(matches: &Match) -> Option<Conds> {
     let mut value: Key = [0; N_WORDS];
     let mut mask: Key = [0; N_WORDS];
     let mut put = |word: usize, v: u64, m: u64| {
@@ -194,9 +194,7 @@ pub(crate) fn conds(matches: &Match) -> Option<Vec<Cond>> {
         put(SRC_VALID, valid, valid);
     }
     let words = (0..N_WORDS).filter(|&word| mask[word] != 0);
-    let mut conds = Vec::with_capacity(words.clone().count());
-    conds.extend(words.map(|word| Cond { word: word as u8, value: value[word], mask: mask[word] }));
-    Some(conds)
+    Some(words.map(|word| Cond { word: word as u8, value: value[word], mask: mask[word] }).collect())
 }
 
 /// How far a frame must be read for these bits.

@@ -4,15 +4,18 @@ use lookup::{ExactMap, Index, Secret};
 use packet::{Instant, PortNo};
 
 use crate::DropReason;
+use crate::entry::Leaf;
 use crate::key::{self, Key};
 use crate::rewrite::Rewrite;
 use crate::snapshot::{Flow, Snapshot};
-use crate::step::{ActionSet, Leaf, Punt, Step};
+use crate::step::{ActionSet, Punt, Step};
 
 /// Most programs a worker keeps; then it forgets all of them and begins again.
 const MAX_PROGRAMS: usize = 1 << 17;
 /// Set in the last element of a path that ended in a table miss.
 const MISS: u64 = 1 << 63;
+/// No program.
+const NONE: u32 = u32::MAX;
 /// Set in the first element of a path that goes on where the program of this number ended.
 const RESUMED: u64 = 1 << 62;
 
@@ -45,6 +48,8 @@ pub(crate) struct Program {
     /// The tables it was looked up in: those of the entries, then the one that missed.
     pub tables: Box<[u8]>,
     path: Box<[u64]>,
+    /// For each entry, the program that hit it that was made before this one.
+    before: Box<[u32]>,
     shortcut: Shortcut,
     /// Where the frame goes on when it was read again.
     pub next: Option<Box<Resume>>,
@@ -91,12 +96,14 @@ fn walk(
         visit(flow);
         let entry = &flow.value;
         path.push(entry.stamp);
-        let Some(next) = entry.goto.filter(|_| !entry.rebuilds()) else { return };
-        for step in &entry.apply {
-            step.apply(key);
+        let Some(next) = entry.goto.filter(|_| !entry.rebuilds) else { return };
+        if !entry.keeps_key {
+            for step in &entry.body.apply {
+                step.apply(key);
+            }
+            let (bits, mask) = entry.body.metadata;
+            key[key::METADATA] = key[key::METADATA] & !mask | bits;
         }
-        let (bits, mask) = entry.metadata;
-        key[key::METADATA] = key[key::METADATA] & !mask | bits;
         table = next;
     }
 }
@@ -107,18 +114,19 @@ fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
     let mut steps = Vec::new();
     let mut ends = Vec::with_capacity(flows.len());
     for flow in flows {
-        steps.extend(flow.value.apply.iter().map(|step| step.with_metadata(metadata)));
+        let body = &flow.value.body;
+        steps.extend(body.apply.iter().map(|step| step.with_metadata(metadata)));
         ends.push(steps.len());
-        let (bits, mask) = flow.value.metadata;
+        let (bits, mask) = body.metadata;
         metadata = metadata & !mask | bits;
-        if flow.value.clear {
+        if body.clear {
             set.clear();
         }
-        set.write(&flow.value.write);
+        set.write(&body.write);
     }
     let miss = path.last().filter(|&&last| last & MISS != 0);
     // §5.4: a frame that misses without a table-miss entry is dropped, its action set with it.
-    let last = flows.last().filter(|flow| miss.is_none() && flow.value.rebuilds());
+    let last = flows.last().filter(|flow| miss.is_none() && flow.value.rebuilds);
     let next = last.and_then(|flow| flow.value.goto);
     if miss.is_none() && next.is_none() {
         // §7.4.1: the table of a packet-in is the one that was looked up last.
@@ -143,6 +151,7 @@ fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
         entries: flows.iter().map(|flow| flow.value.id).collect(),
         tables: flows.iter().map(|flow| flow.value.table).chain(miss.map(|&last| last as u8)).collect(),
         path: path.into(),
+        before: Box::default(),
         next: next.map(|table| Box::new(Resume { table, metadata, set })),
     }
 }
@@ -162,6 +171,8 @@ pub(crate) struct Programs {
     by_path: ExactMap,
     /// For paths of one entry: its leaf and program, by the slot of its id.
     by_entry: Vec<(Leaf, u32)>,
+    /// The latest program that hits an entry, by the slot of its id.
+    latest: Vec<(Index, u32)>,
     programs: Vec<Program>,
     /// For each, what the usual frame needs.
     lines: Vec<Line>,
@@ -177,6 +188,7 @@ impl Programs {
             secrets: [secret, secret.next()],
             by_path: ExactMap::new(2, secret.next().next()),
             by_entry: Vec::new(),
+            latest: Vec::new(),
             programs: Vec::new(),
             lines: Vec::new(),
             used: Vec::new(),
@@ -194,6 +206,7 @@ impl Programs {
     pub(crate) fn clear(&mut self) {
         self.by_path.clear();
         self.by_entry.clear();
+        self.latest.clear();
         self.programs.clear();
         self.lines.clear();
         self.used.clear();
@@ -259,6 +272,27 @@ impl Programs {
                 take(&program.entries, &program.tables, counts);
             }
         }
+        self.drain_partial(take);
+    }
+
+    /// Takes the counts of the programs that hit any of these entries.
+    pub(crate) fn drain_of(&mut self, entries: &[Index], mut take: impl FnMut(&[Index], &[u8], Counts)) {
+        for entry in entries {
+            let latest = self.latest.get(entry.slot()).filter(|(known, _)| known == entry);
+            let mut next = latest.map_or(NONE, |&(_, at)| at);
+            while let Some(program) = self.programs.get(next as usize) {
+                let counts = core::mem::take(&mut self.lines[next as usize].counts);
+                if counts.packets != 0 {
+                    take(&program.entries, &program.tables, counts);
+                }
+                let place = program.entries.iter().position(|e| e == entry);
+                next = place.map_or(NONE, |place| program.before[place]);
+            }
+        }
+        self.drain_partial(take);
+    }
+
+    fn drain_partial(&mut self, mut take: impl FnMut(&[Index], &[u8], Counts)) {
         for Partial { program, n_entries, counts } in self.partial.drain(..) {
             let program = &self.programs[program as usize];
             let n = n_entries.min(program.entries.len());
@@ -346,12 +380,23 @@ impl Programs {
         let start = self.start(prior);
         let mut flows = Vec::new();
         walk((snapshot, start.table), &mut key.clone(), &mut Vec::new(), |flow| flows.push(flow.clone()));
-        let program = assemble(&flows, path, start);
+        let mut program = assemble(&flows, path, start);
+        let at = self.programs.len() as u32;
+        program.before = program.entries.iter().map(|&entry| self.note_program(entry, at)).collect();
         self.lines.push(Line { counts: Counts::default(), shortcut: program.shortcut });
         self.programs.push(program);
-        let at = self.programs.len() as u32 - 1;
         self.by_path.insert(&name, at);
         at
+    }
+
+    /// A program hits an entry; returns the latest that did so far. Those of entries that went have no counts any more.
+    fn note_program(&mut self, entry: Index, program: u32) -> u32 {
+        let slot = entry.slot();
+        if self.latest.len() <= slot {
+            self.latest.resize(slot + 1, (entry, NONE));
+        }
+        let (known, before) = core::mem::replace(&mut self.latest[slot], (entry, program));
+        if known == entry { before } else { NONE }
     }
 }
 

@@ -4,24 +4,25 @@
 //! when every worker has taken it, the other one catches up from the log of changes and is next. A commit costs what
 //! changed, and a worker never sees half of one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lookup::{ExactMap, Rule, Secret};
 use openflow::{FragMode, GroupId, MeterId, PacketInReason, PortConfig, PortDesc, PortNo, PortState};
 use packet::Instant;
 
+use crate::entry::Entry;
 use crate::group::Group;
 use crate::key::{self, Depth, Key, N_WORDS};
 use crate::limit::{PacketInLimit, Taken};
 use crate::meter::Meter;
-use crate::step::Entry;
+use crate::screen::{self, Screen};
 use crate::table::Table;
 
 /// A flow entry as the tables hold it.
 pub(crate) type Flow = Arc<Rule<Entry>>;
 
-/// Most changes of flows after which cached microflows are still tested one by one.
-pub(crate) const MAX_CHANGES: usize = 32;
+/// Most changes of flows after which cached microflows are still tested against them.
+pub(crate) const MAX_CHANGES: usize = screen::MAX_FLOWS;
 
 /// A port, as far as forwarding is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +181,8 @@ pub(crate) struct Snapshot {
     pub changes: Vec<Change>,
     /// A microflow checked in this epoch or later can be tested against `changes`.
     pub tested_from: u64,
+    /// Of `changes`; made when it is first asked for.
+    screen: OnceLock<Screen>,
 }
 
 /// The groups by number.
@@ -227,7 +230,29 @@ impl Snapshot {
             options,
             changes: Vec::new(),
             tested_from: 0,
+            screen: OnceLock::new(),
         }
+    }
+
+    /// The epoch in which a microflow was checked, of which a cache keeps the end.
+    #[inline(always)]
+    pub(crate) fn epoch_of(&self, checked: u32) -> u64 {
+        self.epoch - u64::from((self.epoch as u32).wrapping_sub(checked))
+    }
+
+    /// Told without looking at each change: none since a microflow was checked concerns it. False: perhaps.
+    #[inline(always)]
+    pub(crate) fn still_holds(&self, key: &Key, checked: u32) -> bool {
+        self.epoch_of(checked) >= self.tested_from && !self.screen().may_match(key)
+    }
+
+    #[inline(always)]
+    fn screen(&self) -> &Screen {
+        // Bits that actions rewrite are not known of a frame: whatever they are, a flow might match.
+        self.screen.get_or_init(|| {
+            let flows: Vec<_> = self.changes.iter().map(|change| &change.flow.conds).collect();
+            Screen::new(&flows, &self.layout.rewritten)
+        })
     }
 
     fn apply(&mut self, op: Op) {
@@ -307,6 +332,7 @@ impl Publisher {
         idle.epoch = epoch;
         idle.changes.clone_from(&self.changes);
         idle.tested_from = self.tested_from;
+        idle.screen = OnceLock::new();
         core::mem::swap(&mut self.live, &mut self.idle);
         self.behind = core::mem::take(&mut self.pending);
         Some(self.live.clone())

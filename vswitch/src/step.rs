@@ -1,7 +1,6 @@
 //! Steps: what actions and instructions compile to. Everything about an action that can be known beforehand is
 //! decided here, once, when the flow is installed.
 
-use lookup::Index;
 use openflow::error::{BadAction, BadInstruction, FlowModFailed, MeterModFailed};
 use openflow::oxm::{Prerequisite, VID_PRESENT};
 use openflow::{
@@ -9,12 +8,13 @@ use openflow::{
     Priority, QueueId, Rewrite, ports,
 };
 
+use crate::entry::Body;
 use crate::key::{self, Key};
 use crate::meter::Meter;
 use crate::queue;
 
 /// One thing to do with a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     /// To a real port, or LOCAL.
     Output(PortNo),
@@ -67,7 +67,7 @@ pub(crate) enum Step {
 }
 
 /// A value of a field, in halves: as a u128 it would make every step half as large again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Value(u64, u64);
 
 impl Value {
@@ -82,7 +82,7 @@ impl Value {
 }
 
 /// How a frame goes to the controller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Punt {
     pub reason: PacketInReason,
     pub table: u8,
@@ -109,7 +109,7 @@ impl Punt {
 }
 
 /// Where in the pipeline a frame is: what packet-ins of a group's buckets say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Whence {
     /// It was looked up there last.
     pub table: u8,
@@ -208,6 +208,11 @@ impl Step {
             }
             _ => {}
         }
+    }
+
+    /// [`apply`](Self::apply) may do something.
+    pub(crate) fn changes_key(&self) -> bool {
+        matches!(self, Self::SetField(..) | Self::PushVlan(_) | Self::PopVlan | Self::EnsureTag)
     }
 
     /// The bits of a key that the step may change.
@@ -418,68 +423,6 @@ fn check_set_field(oxm: &Oxm, tagged: bool, known: Option<&Match>) -> Result<(),
         _ => matches.get(field).is_some() || matches.with(Oxm::new(field, oxm.value)).is_ok(),
     };
     if consistent { Ok(()) } else { Err(BadAction::MatchInconsistent.into()) }
-}
-
-/// What a flow entry makes of a frame.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    /// Names the counters.
-    pub id: Index,
-    /// Unique for each way an entry ever was.
-    pub stamp: u64,
-    pub table: u8,
-    /// A meter may have changed the DSCP before `apply`.
-    pub remarked: bool,
-    pub apply: Box<[Step]>,
-    pub clear: bool,
-    pub write: Box<[Step]>,
-    /// New bits and which.
-    pub metadata: (u64, u64),
-    pub goto: Option<u8>,
-}
-
-impl Entry {
-    /// Behind its steps the frame must be read again.
-    pub(crate) fn rebuilds(&self) -> bool {
-        self.remarked || self.apply.iter().any(Step::rebuilds)
-    }
-}
-
-/// An entry in one word, unlike that of any other entry: what a worker needs to know its program without touching the
-/// entry itself. Zero for an entry that goes on to another table, and for none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Leaf(pub u64);
-
-impl Leaf {
-    /// Bits of the slot of the entry's id; the rest is the end of its stamp.
-    const SLOT_BITS: u32 = 24;
-
-    pub(crate) fn of(entry: &Entry) -> Self {
-        let slot = entry.id.slot() as u64;
-        let fits = slot >> Self::SLOT_BITS == 0;
-        Self(if entry.goto.is_none() && fits { entry.stamp << Self::SLOT_BITS | slot } else { 0 })
-    }
-
-    #[inline(always)]
-    pub(crate) const fn slot(self) -> usize {
-        (self.0 & ((1 << Self::SLOT_BITS) - 1)) as usize
-    }
-
-    #[inline(always)]
-    pub(crate) const fn is_terminal(self) -> bool {
-        self.0 != 0
-    }
-}
-
-/// The part of an entry that comes from its instructions.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Body {
-    pub remarked: bool,
-    pub apply: Box<[Step]>,
-    pub clear: bool,
-    pub write: Box<[Step]>,
-    pub metadata: (u64, u64),
-    pub goto: Option<u8>,
 }
 
 /// Compiles the instructions of a flow of `table` among `n_tables`.

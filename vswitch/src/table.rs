@@ -1,16 +1,17 @@
-//! One flow table, kept in the cheapest kind that holds its entries: empty, a few in a row, longest prefix, or the
-//! general classifier (which for entries of one mask is one hash probe).
-
-use std::sync::Arc;
+//! One flow table, kept in the cheapest kind that holds its entries: empty, a few in a row, longest prefix (with a general
+//! classifier beside it for the few entries that are no prefixes), or the general classifier (which for entries of one
+//! mask is one hash probe).
 
 use lookup::{Classifier, Cond, Lpm, Rule, Secret};
 
+use crate::entry::{Entry, Leaf};
 use crate::key::{self, Key};
 use crate::snapshot::Flow;
-use crate::step::{Entry, Leaf};
 
 /// Entries that are tried one by one.
 const MAX_LINEAR: usize = 4;
+/// Entries that are no prefixes for each that is one, above which the table is a general one.
+const MAX_MISFITS: usize = 4;
 
 /// A flow table.
 #[derive(Debug)]
@@ -51,7 +52,9 @@ impl Table {
         let is_cheap = match &self.kind {
             Kind::Linear(_) => true,
             // An IPv6 prefix is found in up to 22 steps.
-            Kind::Prefix(prefixes) => matches!(prefixes.address, Address::V4 { .. }),
+            Kind::Prefix(prefixes) => {
+                matches!(prefixes.address, Address::V4 { .. }) && prefixes.misfits.is_empty()
+            }
             Kind::General(_) => false,
         };
         is_cheap && self.n_gotos == 0
@@ -70,10 +73,9 @@ impl Table {
                 self.rebuild(flows);
             }
             Kind::Prefix(prefixes) => {
-                if let Err(flow) = prefixes.insert(flow) {
-                    let mut classifier = Classifier::new(self.secret);
-                    prefixes.iter().cloned().chain([flow]).for_each(|flow| add(&mut classifier, flow));
-                    self.kind = Kind::General(classifier);
+                prefixes.insert(flow);
+                if prefixes.misfits.len() > MAX_MISFITS * prefixes.len() {
+                    self.kind = Kind::General(prefixes.dissolve());
                 }
             }
             Kind::General(classifier) => add(classifier, flow),
@@ -82,11 +84,12 @@ impl Table {
 
     /// Chooses a kind for more entries than are tried one by one.
     fn rebuild(&mut self, flows: Vec<Flow>) {
-        if let Some(mut prefixes) = flows.iter().find_map(Prefixes::for_first)
-            && flows.iter().all(|flow| prefixes.insert(flow.clone()).is_ok())
-        {
-            self.kind = Kind::Prefix(Box::new(prefixes));
-            return;
+        if let Some(mut prefixes) = flows.iter().find_map(|flow| Prefixes::for_first(flow, self.secret)) {
+            flows.iter().for_each(|flow| prefixes.insert(flow.clone()));
+            if prefixes.misfits.len() < prefixes.len() {
+                self.kind = Kind::Prefix(Box::new(prefixes));
+                return;
+            }
         }
         let mut classifier = Classifier::new(self.secret);
         flows.into_iter().for_each(|flow| add(&mut classifier, flow));
@@ -127,9 +130,10 @@ enum Address {
     V6 { word: usize },
 }
 
-/// Entries that differ in one prefix only, longer ones ranking above shorter ones.
+/// Entries that differ in one prefix only, longer ones ranking above shorter ones, and others beside them.
 #[derive(Debug)]
 struct Prefixes {
+    secret: Secret,
     address: Address,
     /// The conditions every entry has beside the prefix.
     fixed: Box<[Cond]>,
@@ -139,8 +143,9 @@ struct Prefixes {
     free: Vec<u32>,
     /// Priority and number of the prefixes of each length.
     lens: Vec<(u16, u32)>,
-    /// An entry below all others, usually the table miss.
+    /// An entry below all prefixes, usually the table miss.
     last: Option<Flow>,
+    misfits: Classifier<Entry>,
 }
 
 const fn priority(rank: u64) -> u16 {
@@ -149,7 +154,7 @@ const fn priority(rank: u64) -> u16 {
 
 /// Splits conditions into a prefix and the rest.
 fn split(rule: &Rule<Entry>, address: Address) -> Option<(u128, u8, Vec<Cond>)> {
-    let cond = |word: usize| rule.conds.iter().find(|c| usize::from(c.word) == word);
+    let cond = |word: usize| rule.conds.get(word as u8);
     let (bits, mask, words) = match address {
         Address::V4 { shift } => {
             let c = cond(key::IPV4)?;
@@ -170,13 +175,13 @@ fn split(rule: &Rule<Entry>, address: Address) -> Option<(u128, u8, Vec<Cond>)> 
     if mask.checked_shl(len).unwrap_or(0) != 0 {
         return None;
     }
-    let rest = rule.conds.iter().filter(|c| !words.contains(&usize::from(c.word))).copied().collect();
+    let rest = rule.conds.iter().filter(|c| !words.contains(&usize::from(c.word))).collect();
     Some((bits, len as u8, rest))
 }
 
 impl Prefixes {
     /// A table that could hold `flow` and others like it.
-    fn for_first(flow: &Flow) -> Option<Self> {
+    fn for_first(flow: &Flow, secret: Secret) -> Option<Self> {
         let kinds = [
             Address::V4 { shift: 0 },
             Address::V4 { shift: 32 },
@@ -186,6 +191,7 @@ impl Prefixes {
         kinds.into_iter().find_map(|address| {
             let (_, _, rest) = split(flow, address)?;
             Some(Self {
+                secret,
                 address,
                 fixed: rest.into(),
                 v4: Lpm::new(),
@@ -194,12 +200,19 @@ impl Prefixes {
                 free: Vec::new(),
                 lens: vec![(0, 0); 129],
                 last: None,
+                misfits: Classifier::new(secret),
             })
         })
     }
 
     #[inline(always)]
     fn lookup(&self, key: &Key) -> Option<(&Flow, Leaf)> {
+        let found = self.lookup_prefix(key);
+        if self.misfits.is_empty() { found } else { self.or_misfit(found, key) }
+    }
+
+    #[inline(always)]
+    fn lookup_prefix(&self, key: &Key) -> Option<(&Flow, Leaf)> {
         if self.fixed.iter().all(|c| (key[usize::from(c.word)] ^ c.value) & c.mask == 0) {
             let found = match self.address {
                 Address::V4 { shift } => self.v4.lookup((key[key::IPV4] >> shift) as u32),
@@ -215,8 +228,23 @@ impl Prefixes {
         Some((last, Leaf::of(&last.value)))
     }
 
-    /// Adds a flow, or gives it back if it does not fit.
-    fn insert(&mut self, flow: Flow) -> Result<(), Flow> {
+    #[inline(never)]
+    fn or_misfit<'a>(&'a self, found: Option<(&'a Flow, Leaf)>, key: &Key) -> Option<(&'a Flow, Leaf)> {
+        match (self.misfits.lookup(key), found) {
+            (None, found) => found,
+            (Some(hit), Some((flow, leaf))) if flow.rank > hit.rule.rank => Some((flow, leaf)),
+            (Some(hit), _) => Some((hit.rule, Leaf(hit.leaf))),
+        }
+    }
+
+    fn insert(&mut self, flow: Flow) {
+        if let Err(flow) = self.insert_prefix(flow) {
+            add(&mut self.misfits, flow);
+        }
+    }
+
+    /// Adds a flow, or gives it back if it is no prefix, or one whose rank does not fit those of the others.
+    fn insert_prefix(&mut self, flow: Flow) -> Result<(), Flow> {
         let fit = split(&flow, self.address).filter(|(_, _, rest)| **rest == *self.fixed);
         let Some((bits, len, _)) = fit else {
             let lowest = self.lens.iter().all(|&(p, n)| n == 0 || p > priority(flow.rank));
@@ -268,11 +296,13 @@ impl Prefixes {
             self.last = None;
             return;
         }
-        let Some((bits, len, _)) = split(flow, self.address) else { return };
         let holds = |at: u32| self.flows[at as usize].as_ref().is_some_and(|(f, _)| f.rank == flow.rank);
-        if !self.get(bits, len).is_some_and(holds) {
+        let prefix =
+            split(flow, self.address).filter(|&(bits, len, _)| self.get(bits, len).is_some_and(holds));
+        let Some((bits, len, _)) = prefix else {
+            self.misfits.remove(flow);
             return;
-        }
+        };
         let removed = match self.address {
             Address::V4 { .. } => self.v4.remove((bits >> 96) as u32, len),
             Address::V6 { .. } => self.v6.remove(bits, len),
@@ -284,11 +314,120 @@ impl Prefixes {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.last.is_none() && self.lens.iter().all(|&(_, n)| n == 0)
+    /// How many entries there are but the misfits.
+    fn len(&self) -> usize {
+        self.flows.len() - self.free.len() + usize::from(self.last.is_some())
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Arc<Rule<Entry>>> {
-        self.flows.iter().flatten().map(|(flow, _)| flow).chain(&self.last)
+    fn is_empty(&self) -> bool {
+        self.len() == 0 && self.misfits.is_empty()
+    }
+
+    /// All entries in a general table.
+    fn dissolve(&mut self) -> Classifier<Entry> {
+        let secret = self.secret;
+        let mut all = core::mem::replace(&mut self.misfits, Classifier::new(secret));
+        let prefixes = self.flows.drain(..).flatten().map(|(flow, _)| flow);
+        prefixes.chain(self.last.take()).for_each(|flow| add(&mut all, flow));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lookup::Slab;
+    use openflow::{Match, PortNo};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entry::Body;
+    use crate::key::N_WORDS;
+
+    /// Flows with ids and ranks of their own.
+    #[derive(Default)]
+    struct Maker {
+        ids: Slab<()>,
+        n_made: u64,
+    }
+
+    impl Maker {
+        fn flow(&mut self, priority: u16, matches: &Match) -> Flow {
+            self.n_made += 1;
+            let value = Entry::new(self.ids.insert(()), self.n_made, 0, Arc::new(Body::default()));
+            let rank = u64::from(priority) << 48 | self.n_made;
+            Arc::new(Rule { rank, conds: key::conds(matches).expect("satisfiable"), value })
+        }
+    }
+
+    fn prefix(n: u32, len: u8) -> Match {
+        Match::new().ipv4_dst((0x0a00_0000 | n << 4).into(), len)
+    }
+
+    fn key_of(address: u32, in_port: u32) -> Key {
+        let mut key = [0; N_WORDS];
+        for cond in key::conds(&prefix(0, 32).in_port(PortNo(in_port))).expect("satisfiable").iter() {
+            key[usize::from(cond.word)] |= cond.value;
+        }
+        key::set(&mut key, openflow::Field::Ipv4Dst, (0x0a00_0000 | address).into());
+        key
+    }
+
+    proptest! {
+        /// Prefixes whose priorities follow their lengths, and flows that do not fit in, come and go.
+        #[test]
+        fn prefixes_and_misfits_are_found_by_rank(
+            ops in prop::collection::vec((0u8..8, 0u32..16, 20u8..33, 0u16..60, any::<prop::sample::Index>()), 1..200),
+            keys in prop::collection::vec((0u32..256, 1u32..3), 30),
+        ) {
+            let mut table = Table::new(Secret::from_seed(1));
+            let (mut maker, mut model) = (Maker::default(), Vec::<Flow>::new());
+            for (op, n, len, priority, pick) in ops {
+                let flow = match op {
+                    0 | 1 if !model.is_empty() => {
+                        let gone = model.swap_remove(pick.index(model.len()));
+                        table.remove(&gone);
+                        continue;
+                    }
+                    2 => maker.flow(priority, &prefix(n, len)),
+                    3 => maker.flow(priority, &Match::new().in_port(PortNo(n % 3))),
+                    _ => maker.flow(u16::from(len), &prefix(n, len)),
+                };
+                table.insert(flow.clone());
+                model.push(flow);
+            }
+            for (address, in_port) in keys {
+                let key = key_of(address, in_port);
+                let expected = model.iter().filter(|flow| flow.matches(&key)).max_by_key(|flow| flow.rank);
+                let found = table.lookup(&key);
+                prop_assert_eq!(found.map(|(flow, _)| flow.rank), expected.map(|flow| flow.rank));
+                prop_assert!(found.is_none_or(|(flow, leaf)| leaf == Leaf::of(&flow.value)));
+            }
+            model.iter().for_each(|flow| table.remove(flow));
+            prop_assert!(matches!(&table.kind, Kind::Linear(flows) if flows.is_empty()), "{:?}", table.kind);
+        }
+    }
+
+    #[test]
+    fn one_misfit_does_not_make_a_table_of_prefixes_a_general_one() {
+        let mut table = Table::new(Secret::from_seed(1));
+        let mut maker = Maker::default();
+        let prefixes: Vec<Flow> = (0..100).map(|n| maker.flow(28, &prefix(n, 28))).collect();
+        prefixes.iter().for_each(|flow| table.insert(flow.clone()));
+        assert!(table.is_as_good_as_cached());
+        let other = maker.flow(40, &Match::new().in_port(PortNo(7)));
+        table.insert(other.clone());
+        assert!(matches!(&table.kind, Kind::Prefix(prefixes) if prefixes.misfits.len() == 1));
+        assert_eq!(table.lookup(&key_of(0x55, 7)).map(|(flow, _)| flow.rank), Some(other.rank));
+        assert_eq!(table.lookup(&key_of(0x55, 1)).map(|(flow, _)| flow.rank), Some(prefixes[5].rank));
+        table.remove(&other);
+        assert!(table.is_as_good_as_cached());
+        // Where the others are many more, they are asked alone.
+        for port in 0..1_000 {
+            table.insert(maker.flow(40, &Match::new().in_port(PortNo(port))));
+        }
+        assert!(matches!(table.kind, Kind::General(_)));
+        assert_eq!(table.lookup(&key_of(0x55, 5_000)).map(|(flow, _)| flow.rank), Some(prefixes[5].rank));
     }
 }

@@ -6,13 +6,18 @@
 
 use std::sync::Arc;
 
-use crate::rule::{Mask, Rule, mask_of};
-use crate::{Cond, ExactMap, Secret};
+use crate::Secret;
+use crate::rule::{Conds, Masks, Rule};
+use crate::tags::{Hits, Tags};
 
 /// Longest chain that a rule may join in a table that is not exactly of its mask.
 const MAX_CHAIN: usize = 6;
 /// Tables below which new ones take the whole mask of their first rule.
 const N_EXACT: usize = 4;
+/// Tables that are asked at once, so that their cache misses overlap.
+const ABREAST: usize = 8;
+/// Most words of a key.
+const MAX_WORDS: usize = 32;
 /// End of a chain.
 const NIL: u32 = u32::MAX;
 
@@ -22,8 +27,8 @@ struct Link<T> {
     rank: u64,
     leaf: u64,
     next: u32,
-    /// The hash has compared every bit of the rule.
-    is_exact: bool,
+    /// Of the bits that are hashed.
+    hash: u32,
     rule: Arc<Rule<T>>,
 }
 
@@ -39,12 +44,20 @@ pub struct Hit<'a, T> {
 /// Rules that agree on which bits are hashed.
 #[derive(Debug)]
 struct Tuple<T> {
-    mask: Mask,
+    secret: Secret,
+    mask: Arc<Masks>,
     /// At least the highest rank of its rules.
     max_rank: u64,
-    heads: ExactMap,
+    heads: Tags,
     links: Vec<Option<Link<T>>>,
     free: Vec<u32>,
+}
+
+/// A look-up in one table, as far as its bucket says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probe {
+    hash: u32,
+    hits: Hits,
 }
 
 /// Any rules at all, found by the highest rank.
@@ -79,12 +92,10 @@ impl<T> Classifier<T> {
 
     /// Adds a rule, and a word that a look-up will return without touching the rule. Its rank must be new.
     pub fn insert(&mut self, rule: Arc<Rule<T>>, leaf: u64) {
-        let mask = mask_of(&rule.conds);
-        let at = self.table_for(&rule, &mask);
+        let mut at = self.table_for(&rule);
         self.tuples[at].insert(rule, leaf);
         self.len += 1;
         // Only the one that changed can be out of order, and only upwards.
-        let mut at = at;
         while at > 0 && self.tuples[at - 1].max_rank < self.tuples[at].max_rank {
             self.tuples.swap(at - 1, at);
             at -= 1;
@@ -92,7 +103,8 @@ impl<T> Classifier<T> {
     }
 
     /// The table a new rule is to join; made if need be.
-    fn table_for(&mut self, rule: &Rule<T>, mask: &Mask) -> usize {
+    fn table_for(&mut self, rule: &Rule<T>) -> usize {
+        let mask = rule.conds.masks();
         let bits = n_bits(mask);
         let fits = |tuple: &Tuple<T>| {
             tuple.mask == *mask
@@ -114,30 +126,45 @@ impl<T> Classifier<T> {
 
     /// Removes the rule with the rank and conditions of `rule`.
     pub fn remove(&mut self, rule: &Rule<T>) -> Option<Arc<Rule<T>>> {
-        let mask = mask_of(&rule.conds);
-        let at = self.tuples.iter().position(|tuple| {
-            tuple.max_rank >= rule.rank && is_within(&tuple.mask, &mask) && tuple.holds(rule)
-        })?;
-        let removed = self.tuples[at].remove(rule);
+        let may_hold =
+            |tuple: &Tuple<T>| tuple.max_rank >= rule.rank && is_within(&tuple.mask, rule.conds.masks());
+        let candidates = self.tuples.iter_mut().enumerate().filter(|(_, tuple)| may_hold(tuple));
+        let (at, removed) = { candidates }.find_map(|(at, tuple)| Some((at, tuple.remove(rule)?)))?;
         if self.tuples[at].heads.is_empty() {
             self.tuples.remove(at);
         }
-        self.len -= usize::from(removed.is_some());
-        removed
+        self.len -= 1;
+        Some(removed)
     }
 
     /// The rule of the highest rank that `key` satisfies.
     #[inline]
     pub fn lookup(&self, key: &[u64]) -> Option<Hit<'_, T>> {
         let mut best: Option<&Link<T>> = None;
-        for tuple in &self.tuples {
-            if best.is_some_and(|b| b.rank > tuple.max_rank) {
+        for tuples in self.tuples.chunks(ABREAST) {
+            if best.is_some_and(|b| b.rank > tuples[0].max_rank) {
                 break;
             }
-            if let Some(found) = tuple.lookup(key)
-                && best.is_none_or(|b| found.rank > b.rank)
-            {
-                best = Some(found);
+            // 1. Which tables may know the key: no branch waits for memory, so all their buckets are fetched together.
+            let mut probes = [Probe::default(); ABREAST];
+            let mut hits = 0u32;
+            for (n, (tuple, probe)) in tuples.iter().zip(&mut probes).enumerate() {
+                *probe = tuple.probe(key);
+                hits |= u32::from(!probe.hits.is_empty()) << n;
+            }
+            // 2. Those that do, the highest ranks first.
+            while hits != 0 {
+                let n = hits.trailing_zeros() as usize;
+                let (tuple, probe) = (&tuples[n], probes[n]);
+                hits &= hits - 1;
+                if best.is_some_and(|b| b.rank > tuple.max_rank) {
+                    break;
+                }
+                if let Some(found) = tuple.lookup(key, probe)
+                    && best.is_none_or(|b| found.rank > b.rank)
+                {
+                    best = Some(found);
+                }
             }
         }
         best.map(|link| Hit { rule: &link.rule, leaf: link.leaf })
@@ -151,113 +178,146 @@ impl<T> Classifier<T> {
 }
 
 impl<T> Tuple<T> {
-    fn new(mask: Mask, secret: Secret) -> Self {
-        let heads = ExactMap::new(mask.len(), secret);
-        Self { mask, max_rank: 0, heads, links: Vec::new(), free: Vec::new() }
+    fn new(mask: Arc<Masks>, secret: Secret) -> Self {
+        Self { secret, mask, max_rank: 0, heads: Tags::new(), links: Vec::new(), free: Vec::new() }
+    }
+
+    /// The hash of the bits of a rule that are hashed.
+    fn hash_of(&self, conds: &Conds) -> u32 {
+        let mut words = [0; MAX_WORDS];
+        for (to, word) in words.iter_mut().zip(self.project(conds)) {
+            *to = word;
+        }
+        self.secret.hash(&words[..self.mask.len().min(MAX_WORDS)]) as u32
     }
 
     /// The bits of a rule that are hashed.
-    fn key_of(&self, conds: &[Cond]) -> Vec<u64> {
-        let value = |word| conds.iter().find(|c| c.word == word).map_or(0, |c| c.value);
-        self.mask.iter().map(|&(word, mask)| value(word) & mask).collect()
+    fn project(&self, conds: &Conds) -> impl Iterator<Item = u64> {
+        self.mask.iter().map(|&(word, mask)| conds.get(word).map_or(0, |c| c.value) & mask)
     }
 
     #[inline(always)]
-    fn head(&self, key: &[u64]) -> Option<u32> {
+    fn probe(&self, key: &[u64]) -> Probe {
         let part = |(word, mask): (u8, u64)| key.get(word as usize).map_or(0, |w| w & mask);
-        match *self.mask {
-            [] => self.heads.get(&[]),
-            [a] => self.heads.get_array([part(a)]),
-            [a, b] => self.heads.get_array([part(a), part(b)]),
-            [a, b, c] => self.heads.get_array([part(a), part(b), part(c)]),
-            [a, b, c, d] => self.heads.get_array([part(a), part(b), part(c), part(d)]),
+        let hash = match *self.mask {
+            [a] => self.secret.hash(&[part(a)]),
+            [a, b] => self.secret.hash(&[part(a), part(b)]),
+            [a, b, c] => self.secret.hash(&[part(a), part(b), part(c)]),
+            [a, b, c, d] => self.secret.hash(&[part(a), part(b), part(c), part(d)]),
+            [a, b, c, d, e] => self.secret.hash(&[part(a), part(b), part(c), part(d), part(e)]),
             _ => {
-                let mut words = [0; 32];
-                let n = self.mask.len().min(words.len());
-                for (word, &m) in words.iter_mut().zip(&self.mask) {
+                let mut words = [0; MAX_WORDS];
+                for (word, &m) in words.iter_mut().zip(&*self.mask) {
                     *word = part(m);
                 }
-                self.heads.get(&words[..n])
+                self.secret.hash(&words[..self.mask.len().min(MAX_WORDS)])
             }
-        }
+        } as u32;
+        Probe { hash, hits: self.heads.look(hash) }
+    }
+
+    fn link(&self, at: u32) -> Option<&Link<T>> {
+        self.links.get(at as usize)?.as_ref()
     }
 
     #[inline(always)]
-    fn lookup(&self, key: &[u64]) -> Option<&Link<T>> {
-        let mut at = self.head(key)?;
-        while let Some(Some(link)) = self.links.get(at as usize) {
-            if link.is_exact || link.rule.matches(key) {
-                return Some(link);
+    fn lookup(&self, key: &[u64], Probe { hash, mut hits }: Probe) -> Option<&Link<T>> {
+        // A tag may be that of another chain, of which nothing matches.
+        while let Some(head) = self.heads.next(hash, &mut hits) {
+            let mut at = head;
+            while let Some(link) = self.link(at) {
+                if link.rule.matches(key) {
+                    return Some(link);
+                }
+                at = link.next;
             }
-            at = link.next;
         }
         None
     }
 
-    fn chain(&self, conds: &[Cond]) -> impl Iterator<Item = (u32, &Link<T>)> {
-        let link = |at: u32| self.links.get(at as usize).and_then(Option::as_ref).map(|link| (at, link));
-        let first = self.heads.get(&self.key_of(conds)).and_then(link);
-        core::iter::successors(first, move |(_, l)| link(l.next))
+    /// Where the chain begins that a rule belongs to.
+    fn head(&self, hash: u32, conds: &Conds) -> Option<u32> {
+        let mut hits = self.heads.look(hash);
+        let heads = core::iter::from_fn(|| self.heads.next(hash, &mut hits));
+        { heads }.find(|&head| {
+            self.link(head).is_some_and(|link| {
+                link.hash == hash && self.project(&link.rule.conds).eq(self.project(conds))
+            })
+        })
+    }
+
+    fn chain(&self, head: Option<u32>) -> impl Iterator<Item = (u32, &Link<T>)> {
+        let link = |at: u32| self.link(at).map(|link| (at, link));
+        core::iter::successors(head.and_then(link), move |(_, l)| link(l.next))
     }
 
     fn chain_len(&self, rule: &Rule<T>) -> usize {
-        self.chain(&rule.conds).count()
-    }
-
-    fn holds(&self, rule: &Rule<T>) -> bool {
-        self.chain(&rule.conds).any(|(_, link)| link.rule.rank == rule.rank)
+        let head = self.head(self.hash_of(&rule.conds), &rule.conds);
+        self.chain(head).count()
     }
 
     /// Puts a rule into its chain, which descends by rank.
     fn insert(&mut self, rule: Arc<Rule<T>>, leaf: u64) {
         self.max_rank = self.max_rank.max(rule.rank);
+        let hash = self.hash_of(&rule.conds);
+        let head = self.head(hash, &rule.conds);
         let before =
-            self.chain(&rule.conds).take_while(|(_, l)| l.rule.rank > rule.rank).last().map(|(at, _)| at);
-        let key = self.key_of(&rule.conds);
-        let next = match before {
-            Some(at) => self.links[at as usize].as_ref().map_or(NIL, |l| l.next),
-            None => self.heads.get(&key).unwrap_or(NIL),
-        };
+            self.chain(head).take_while(|(_, l)| l.rank > rule.rank).last().map(|(at, l)| (at, l.next));
+        let next = before.map_or(head.unwrap_or(NIL), |(_, next)| next);
         let at = self.free.pop().unwrap_or_else(|| {
             self.links.push(None);
             u32::try_from(self.links.len() - 1).expect("fewer than 2^32 rules fit in memory")
         });
-        let is_exact = mask_of(&rule.conds) == self.mask;
-        self.links[at as usize] = Some(Link { rank: rule.rank, leaf, next, is_exact, rule });
-        self.join(before, key, at);
+        self.links[at as usize] = Some(Link { rank: rule.rank, leaf, next, hash, rule });
+        match (before, head) {
+            (Some((before, _)), _) => self.join(before, at),
+            (None, Some(head)) => self.heads.replace(hash, head, at),
+            (None, None) => {
+                let links = &self.links;
+                let hash_of = |at: u32| links[at as usize].as_ref().map_or(0, |link| link.hash);
+                self.heads.insert(hash, at, hash_of);
+            }
+        }
     }
 
-    /// Makes `to` follow `before`, or begin the chain of `key`.
-    fn join(&mut self, before: Option<u32>, key: Vec<u64>, to: u32) {
-        match before {
-            Some(at) => self.links[at as usize].as_mut().expect("the chain was just walked").next = to,
-            None if to == NIL => drop(self.heads.remove(&key)),
-            None => drop(self.heads.insert(&key, to)),
+    /// Makes one link follow another.
+    fn join(&mut self, before: u32, next: u32) {
+        if let Some(link) = &mut self.links[before as usize] {
+            link.next = next;
         }
     }
 
     fn remove(&mut self, rule: &Rule<T>) -> Option<Arc<Rule<T>>> {
-        let chain: Vec<u32> = self.chain(&rule.conds).map(|(at, _)| at).collect();
-        let idx = self.chain(&rule.conds).position(|(_, link)| link.rule.rank == rule.rank)?;
-        let link = self.links[chain[idx] as usize].take()?;
-        self.free.push(chain[idx]);
-        let key = self.key_of(&rule.conds);
-        self.join(idx.checked_sub(1).map(|i| chain[i]), key, link.next);
+        let hash = self.hash_of(&rule.conds);
+        let head = self.head(hash, &rule.conds)?;
+        let mut before = None;
+        let (at, _) = self.chain(Some(head)).find(|(at, link)| {
+            let is_it = link.rank == rule.rank;
+            before = if is_it { before } else { Some(*at) };
+            is_it
+        })?;
+        let link = self.links[at as usize].take()?;
+        self.free.push(at);
+        match before {
+            Some(before) => self.join(before, link.next),
+            None if link.next == NIL => self.heads.remove(hash, head),
+            None => self.heads.replace(hash, head, link.next),
+        }
         Some(link.rule)
     }
 }
 
-fn n_bits(mask: &[(u8, u64)]) -> u32 {
+fn n_bits(mask: &Masks) -> u32 {
     mask.iter().map(|(_, mask)| mask.count_ones()).sum()
 }
 
 /// Every bit of `small` is in `large`.
-fn is_within(small: &[(u8, u64)], large: &[(u8, u64)]) -> bool {
+fn is_within(small: &Masks, large: &Masks) -> bool {
     small.iter().all(|&(word, mask)| large.iter().any(|&(w, m)| w == word && mask & !m == 0))
 }
 
 /// Whole bytes only, so that prefixes of neighbouring lengths share a table.
-fn relax(mask: &[(u8, u64)]) -> Mask {
+fn relax(mask: &Masks) -> Arc<Masks> {
     let bytes = |mask: u64| u64::from_ne_bytes(mask.to_ne_bytes().map(|b| if b == 0xff { b } else { 0 }));
     mask.iter().map(|&(word, mask)| (word, bytes(mask))).filter(|&(_, mask)| mask != 0).collect()
 }
@@ -265,6 +325,7 @@ fn relax(mask: &[(u8, u64)]) -> Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Cond;
     use proptest::prelude::*;
 
     fn rule(rank: u64, parts: &[(u64, u32)]) -> Arc<Rule<u64>> {

@@ -10,10 +10,11 @@ mod lpm;
 mod rule;
 mod secret;
 mod slab;
+mod tags;
 
 pub use classifier::{Classifier, Hit};
 pub use exact::ExactMap;
 pub use lpm::{Address, Lpm};
-pub use rule::{Cond, Rule};
+pub use rule::{Cond, Conds, Masks, Rule};
 pub use secret::Secret;
 pub use slab::{Index, Slab};

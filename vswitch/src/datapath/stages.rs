@@ -7,11 +7,11 @@ use packet::{Batch, Frame, Instant, Outputs, Pool};
 
 use super::Datapath;
 use crate::DropReason;
+use crate::entry::Leaf;
 use crate::extract::{Places, extract_to};
 use crate::key::{self, Depth, Key, N_WORDS};
 use crate::pipeline::{Shortcut, first_leaf};
 use crate::stage::{Lap, Stage};
-use crate::step::Leaf;
 
 /// What the stages hand on to each other, frame by frame. Kept from batch to batch for its memory.
 #[derive(Debug, Default)]
@@ -192,6 +192,10 @@ impl Datapath {
             match self.cache.find(&self.cache.pack::<N>(key, &self.snapshot.layout)) {
                 Some((_, program, checked)) if checked == epoch => {
                     self.asked.hits += 1;
+                    visit.program = program;
+                }
+                Some((slot, program, checked)) if self.snapshot.still_holds(key, checked) => {
+                    self.cache.refresh(slot, epoch.into(), program);
                     visit.program = program;
                 }
                 _ => missed.push(at),

@@ -15,8 +15,9 @@ use super::flows::{Filter, Key};
 use super::record::{FlowRecord, Removal, Timer};
 use super::undo::Undo;
 use super::{Deferred, Switch};
+use crate::entry::Body;
 use crate::snapshot::Op;
-use crate::step::{Body, Checks, check_flags, compile_body};
+use crate::step::{Checks, check_flags, compile_body};
 
 /// Timers without a flow that may be there beside as many as there are flows.
 const SPARE_TIMERS: usize = 1024;
@@ -114,7 +115,7 @@ impl Switch {
     /// Puts a record in the place of another.
     fn replace(&mut self, flow: Index, record: FlowRecord) {
         let Some(old) = self.flows.swap(flow, record) else { return };
-        if old.impossible.is_none() {
+        if !old.is_impossible() {
             self.publisher.push(Op::Remove(old.rule.clone()));
         }
         self.note(|| Undo::Changed(flow, Box::new(old)));
@@ -129,7 +130,7 @@ impl Switch {
 
     fn publish_flow(&mut self, flow: Index) {
         self.arm(flow);
-        let Some(record) = self.flows.get(flow).filter(|record| record.impossible.is_none()) else { return };
+        let Some(record) = self.flows.get(flow).filter(|record| !record.is_impossible()) else { return };
         if let Some(layout) = self.needs.add(&record.rule) {
             self.publisher.push(Op::Layout(Arc::new(layout)));
         }
@@ -145,7 +146,7 @@ impl Switch {
         for &flow in &flows {
             let Some(record) = self.flows.get(flow) else { continue };
             let cookie = if flow_mod.upsert { flow_mod.cookie } else { record.cookie };
-            let place = (record.priority, record.table, cookie);
+            let place = (record.priority(), record.table(), cookie);
             bodies.push((cookie, self.compile(&flow_mod.instructions, place, &record.matches())?));
         }
         if flows.is_empty() && flow_mod.upsert {
@@ -156,9 +157,8 @@ impl Switch {
             self.compile(&flow_mod.instructions, place, &flow_mod.matches)?;
         }
         let reset = flow_mod.flags.contains(FlowModFlags::RESET_COUNTS);
-        let instructions: Arc<[Instruction]> = flow_mod.instructions.as_slice().into();
-        for (flow, body) in flows.into_iter().zip(bodies) {
-            self.modify_flow(flow, body, instructions.clone(), reset);
+        for (flow, (cookie, body)) in flows.into_iter().zip(bodies) {
+            self.modify_flow(flow, cookie, body.of(flow_mod.instructions.clone()), reset);
         }
         Ok(())
     }
@@ -167,23 +167,17 @@ impl Switch {
     pub(super) fn recompile(&mut self, flows: Vec<Index>) -> Result<(), ErrorKind> {
         for flow in flows {
             let Some(record) = self.flows.get(flow) else { continue };
-            let place = (record.priority, record.table, record.cookie);
-            let instructions = record.instructions.clone();
+            let place = (record.priority(), record.table(), record.cookie);
+            let instructions = record.instructions().to_vec();
             let body = self.compile(&instructions, place, &record.matches())?;
-            self.modify_flow(flow, (place.2, body), instructions, false);
+            self.modify_flow(flow, place.2, body.of(instructions), false);
         }
         Ok(())
     }
 
-    fn modify_flow(
-        &mut self,
-        flow: Index,
-        (cookie, body): (Cookie, Body),
-        instructions: Arc<[Instruction]>,
-        reset: bool,
-    ) {
+    fn modify_flow(&mut self, flow: Index, cookie: Cookie, body: Body, reset: bool) {
         if !reset {
-            if let Some(record) = self.flows.changed(flow, instructions, body) {
+            if let Some(record) = self.flows.changed(flow, body) {
                 self.replace(flow, FlowRecord { cookie, ..record });
             }
             return;
@@ -191,7 +185,7 @@ impl Switch {
         // Counts on their way under the old name must not be added: the flow gets a new one.
         let Some(old) = self.flows.get(flow).cloned() else { return };
         self.remove_flow(old.installed, flow, None);
-        let fresh = self.flows.add_again(&FlowRecord { cookie, ..old }, instructions, body);
+        let fresh = self.flows.add_again(FlowRecord { cookie, ..old }, body);
         self.inherit(flow, fresh);
         self.enact(fresh);
     }
@@ -200,11 +194,11 @@ impl Switch {
     /// if there is a reason.
     pub(super) fn remove_flow(&mut self, now: Instant, flow: Index, reason: Option<FlowRemovedReason>) {
         let Some(record) = self.flows.unlink(flow, Removal { at: now, reason }) else { return };
-        if record.impossible.is_none() {
+        if !record.is_impossible() {
             self.publisher.push(Op::Remove(record.rule.clone()));
         }
         self.note(|| Undo::Removed(flow));
-        self.tickets.flush = true;
+        self.tickets.gone.push(flow);
         self.tickets.wait(Deferred::Removed { flow });
         if self.flows.is_empty() {
             let layout = self.needs.reset();
@@ -215,16 +209,16 @@ impl Switch {
     /// The last counts of a flow have come.
     pub(super) fn bury(&mut self, flow: Index) {
         let Some(record) = self.flows.forget(flow) else { return };
-        let Some(Removal { at, reason: Some(reason) }) = record.removed else { return };
+        let Some(Removal { at, reason: Some(reason) }) = record.removed() else { return };
         if !record.flags.contains(FlowModFlags::SEND_FLOW_REM) {
             return;
         }
         let stats = record.stats(at);
         let message = Message::FlowRemoved(FlowRemoved {
             cookie: record.cookie,
-            priority: record.priority,
+            priority: record.priority(),
             reason,
-            table: record.table,
+            table: record.table(),
             duration: stats.duration,
             idle_timeout: record.idle_timeout,
             hard_timeout: record.hard_timeout,

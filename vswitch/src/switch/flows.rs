@@ -4,18 +4,17 @@ use core::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lookup::{Cond, Index, Rule, Secret, Slab};
-use openflow::{
-    Cookie, FlowMod, FlowStatsRequest, GroupId, Instruction, Match, PortNo, Priority, TableId, TableStats,
-};
+use lookup::{Conds, Index, Masks, Rule, Secret, Slab};
+use openflow::{Cookie, FlowMod, FlowStatsRequest, GroupId, Match, PortNo, Priority, TableId, TableStats};
 use packet::Instant;
 
 use super::index::{TableIndex, Wanted};
 use super::pattern::{FieldSet, Pattern};
-use super::record::{FlowRecord, Removal, Shared, Timer, Used, uses};
+use super::record::{FlowRecord, Removal, Shared, Timer, Used, rank, uses};
 use crate::datapath::Counted;
+use crate::entry::{Body, Entry};
 use crate::key;
-use crate::step::{Body, Entry};
+use crate::snapshot::Flow;
 use crate::trace::TraceEntry;
 
 /// Every record, those of removed flows that wait for their last counts among them.
@@ -27,7 +26,9 @@ pub(super) struct Flows {
     records: Records,
     tables: Vec<TableRecord>,
     users: BTreeSet<(Used, Index)>,
-    shared: Shared,
+    /// What flows do, and the bits they look at.
+    bodies: Shared<Body>,
+    masks: Shared<Masks>,
     /// Counts flows and stamps.
     n_made: u64,
     /// Counts flows that came, went or changed.
@@ -46,16 +47,16 @@ struct TableRecord {
 pub(super) struct Key {
     fields: FieldSet,
     /// None if no frame can satisfy it.
-    conds: Option<Box<[Cond]>>,
+    conds: Option<Conds>,
 }
 
 impl Key {
     pub(super) fn of(matches: &Match) -> Self {
-        Self { fields: FieldSet::of(matches), conds: key::conds(matches).map(Vec::into_boxed_slice) }
+        Self { fields: FieldSet::of(matches), conds: key::conds(matches) }
     }
 
     fn pattern(&self) -> Option<Pattern<'_>> {
-        self.conds.as_deref().map(|conds| Pattern { fields: self.fields, conds })
+        self.conds.as_ref().map(|conds| Pattern { fields: self.fields, conds })
     }
 }
 
@@ -113,7 +114,8 @@ impl Flows {
             records: Slab::new(),
             tables: (0..n_tables).map(table).collect(),
             users: BTreeSet::new(),
-            shared: Shared::default(),
+            bodies: Shared::default(),
+            masks: Shared::default(),
             n_made: 0,
             version: 0,
         }
@@ -155,7 +157,7 @@ impl Flows {
         let mut found = self.chosen(filter);
         if found.len() > 1 {
             found.sort_by_cached_key(|&flow| {
-                self.records.get(flow).map(|r| (r.table, Reverse(r.priority), flow))
+                self.records.get(flow).map(|r| (r.table(), Reverse(r.priority()), flow))
             });
         }
         found
@@ -191,7 +193,7 @@ impl Flows {
     fn covered(&mut self, filter: &Filter<'_>) -> Vec<Index> {
         let key = Key::of(filter.matches);
         let pattern = key.pattern();
-        let covers = |record: &FlowRecord| match (pattern, &record.impossible) {
+        let covers = |record: &FlowRecord| match (pattern, record.impossible()) {
             _ if filter.matches.is_empty() => true,
             (Some(pattern), None) => pattern.covers(record.pattern()),
             _ => filter.matches.covers(&record.matches()),
@@ -208,7 +210,7 @@ impl Flows {
                 found
             }
         };
-        let in_table = |record: &FlowRecord| filter.table == TableId::ALL || record.table == filter.table;
+        let in_table = |record: &FlowRecord| filter.table == TableId::ALL || record.table() == filter.table;
         found.retain(|&flow| self.records.get(flow).is_some_and(|r| in_table(r) && covers(r)));
         found
     }
@@ -221,7 +223,7 @@ impl Flows {
 
     /// A flow that is in its table.
     pub(super) fn get(&self, flow: Index) -> Option<&FlowRecord> {
-        self.records.get(flow).filter(|record| record.removed.is_none())
+        self.records.get(flow).filter(|record| record.removed().is_none())
     }
 
     /// How many flows a table has.
@@ -236,7 +238,7 @@ impl Flows {
 
     /// The timer is the one that was armed last for its flow.
     pub(super) fn is_armed(&self, timer: &Timer) -> bool {
-        self.get(timer.flow).is_some_and(|record| record.armed == Some(timer.at))
+        self.get(timer.flow).is_some_and(|record| record.armed() == Some(timer.at))
     }
 
     /// No table has any.
@@ -264,7 +266,7 @@ impl Flows {
         let Some(TableRecord { index, .. }) = self.tables.get_mut(usize::from(table.0)) else { return false };
         let clashes = |flow: Index| {
             let record = self.records.get(flow);
-            record.is_some_and(|r| r.priority == priority && r.matches().overlaps(matches))
+            record.is_some_and(|r| r.priority() == priority && r.matches().overlaps(matches))
         };
         match Key::of(matches).pattern() {
             Some(pattern) => {
@@ -288,84 +290,64 @@ impl Flows {
 
     /// When a timer is to look at a flow, if none does early enough.
     pub(super) fn arm(&mut self, flow: Index) -> Option<Timer> {
-        let record = self.records.get_mut(flow).filter(|record| record.removed.is_none())?;
+        let record = self.records.get_mut(flow).filter(|record| record.removed().is_none())?;
         let at = record.deadline()?;
-        if record.armed.is_some_and(|armed| armed <= at) {
+        if record.armed().is_some_and(|armed| armed <= at) {
             return None;
         }
-        record.armed = Some(at);
+        record.set_armed(Some(at));
         Some(Timer { at, flow })
     }
 
     /// Whether a timer that has come is the last that was armed; the flow has none then.
     pub(super) fn disarm(&mut self, timer: Timer) -> bool {
-        let record = self.records.get_mut(timer.flow);
-        record.is_some_and(|record| record.armed.take_if(|at| *at == timer.at).is_some())
+        let Some(record) = self.records.get_mut(timer.flow) else { return false };
+        let is_it = record.armed() == Some(timer.at);
+        if is_it {
+            record.set_armed(None);
+        }
+        is_it
     }
 
     /// Adds the flow that a message describes, whose table, priority and match no other has.
-    pub(super) fn add(&mut self, now: Instant, flow_mod: FlowMod, key: Key, body: Body) -> Index {
+    pub(super) fn add(&mut self, now: Instant, mut flow_mod: FlowMod, key: Key, body: Body) -> Index {
         let stamp = self.stamp();
-        let instructions = self.shared.list(flow_mod.instructions);
+        let body = self.body(body.of(core::mem::take(&mut flow_mod.instructions)));
+        let mut conds = key.conds;
+        if let Some(conds) = &mut conds {
+            conds.share_masks(|masks| self.masks.share(masks.clone(), |masks| masks));
+        }
         let rank = rank(flow_mod.priority, stamp);
-        let table = flow_mod.table;
-        let impossible = key.conds.is_none().then(|| Box::new(flow_mod.matches));
-        let flow = self.records.insert_with(|id| FlowRecord {
-            rule: Arc::new(Rule {
-                rank,
-                conds: key.conds.unwrap_or_default(),
-                value: entry(id, stamp, table, body),
-            }),
-            fields: key.fields,
-            priority: flow_mod.priority,
-            table,
-            impossible,
-            cookie: flow_mod.cookie,
-            instructions,
-            flags: flow_mod.flags,
-            importance: flow_mod.importance,
-            idle_timeout: flow_mod.idle_timeout,
-            hard_timeout: flow_mod.hard_timeout,
-            installed: now,
-            last_used: now,
-            armed: None,
-            packets: 0,
-            bytes: 0,
-            removed: None,
+        let flow = self.records.insert_with(|id| {
+            let value = Entry::new(id, stamp, flow_mod.table.0, body);
+            let is_possible = conds.is_some();
+            let rule = Arc::new(Rule { rank, conds: conds.unwrap_or_default(), value });
+            let record = FlowRecord::new(now, rule, key.fields, &flow_mod);
+            if is_possible { record } else { record.impossible_by(flow_mod.matches) }
         });
         self.link(flow);
         flow
     }
 
     /// Adds a copy of a flow, with counters of its own that begin at zero. That flow must be out of its table.
-    pub(super) fn add_again(
-        &mut self,
-        old: &FlowRecord,
-        instructions: Arc<[Instruction]>,
-        body: Body,
-    ) -> Index {
+    pub(super) fn add_again(&mut self, old: FlowRecord, body: Body) -> Index {
         let stamp = self.stamp();
+        let body = self.body(body);
         let flow = self.records.insert_with(|id| {
-            let value = entry(id, stamp, old.table, body);
-            let rule = Arc::new(Rule { value, rank: old.rule.rank, conds: old.rule.conds.clone() });
-            FlowRecord { rule, instructions, packets: 0, bytes: 0, armed: None, removed: None, ..old.clone() }
+            let rule = rule_like(&old, old.rule.rank, Entry::new(id, stamp, old.table().0, body));
+            old.afresh(rule)
         });
         self.link(flow);
         flow
     }
 
     /// A record like that of a flow, with other instructions.
-    pub(super) fn changed(
-        &mut self,
-        flow: Index,
-        instructions: Arc<[Instruction]>,
-        body: Body,
-    ) -> Option<FlowRecord> {
+    pub(super) fn changed(&mut self, flow: Index, body: Body) -> Option<FlowRecord> {
         let stamp = self.stamp();
+        let body = self.body(body);
         let old = self.get(flow)?;
-        let value = entry(flow, stamp, old.table, body);
-        let rule = Arc::new(Rule { value, rank: old.rule.rank, conds: old.rule.conds.clone() });
-        Some(FlowRecord { rule, instructions, ..old.clone() })
+        let rule = rule_like(old, old.rule.rank, Entry::new(flow, stamp, old.table().0, body));
+        Some(FlowRecord { rule, ..old.clone() })
     }
 
     /// A record for the flow that a message describes, which takes the place of one with the same table, priority and
@@ -378,14 +360,12 @@ impl Flows {
         body: Body,
     ) -> Option<FlowRecord> {
         let stamp = self.stamp();
-        let instructions = self.shared.list(flow_mod.instructions);
+        let body = self.body(body.of(flow_mod.instructions));
         let old = self.get(flow)?;
         let rank = rank(flow_mod.priority, stamp);
-        let value = entry(flow, stamp, old.table, body);
         Some(FlowRecord {
-            rule: Arc::new(Rule { rank, conds: old.rule.conds.clone(), value }),
+            rule: rule_like(old, rank, Entry::new(flow, stamp, old.table().0, body)),
             cookie: flow_mod.cookie,
-            instructions,
             flags: flow_mod.flags,
             importance: flow_mod.importance,
             idle_timeout: flow_mod.idle_timeout,
@@ -393,6 +373,14 @@ impl Flows {
             installed: now,
             last_used: now,
             ..old.clone()
+        })
+    }
+
+    /// What the flow is to do, as others have it that do the same.
+    fn body(&mut self, body: Body) -> Arc<Body> {
+        self.bodies.share(body, |mut body| {
+            body.shrink();
+            Arc::new(body)
         })
     }
 
@@ -405,14 +393,14 @@ impl Flows {
     pub(super) fn swap(&mut self, flow: Index, record: FlowRecord) -> Option<FlowRecord> {
         self.version += 1;
         let place = self.records.get_mut(flow)?;
-        let index = &mut self.tables[usize::from(record.table.0)].index;
+        let index = &mut self.tables[usize::from(record.table().0)].index;
         index.post(place, flow, false);
         index.post(&record, flow, true);
         let old = core::mem::replace(place, record);
-        uses(&old.instructions, |used| {
+        uses(old.instructions(), |used| {
             self.users.remove(&(used, flow));
         });
-        uses(&place.instructions, |used| {
+        uses(place.instructions(), |used| {
             self.users.insert((used, flow));
         });
         Some(old)
@@ -422,19 +410,19 @@ impl Flows {
     fn link(&mut self, flow: Index) {
         self.version += 1;
         let Some(record) = self.records.get(flow) else { return };
-        uses(&record.instructions, |used| {
+        uses(record.instructions(), |used| {
             self.users.insert((used, flow));
         });
-        self.tables[usize::from(record.table.0)].index.insert(&self.records, flow);
+        self.tables[usize::from(record.table().0)].index.insert(&self.records, flow);
     }
 
     fn unlink_record(&mut self, flow: Index) {
         self.version += 1;
         let Some(record) = self.records.get(flow) else { return };
-        uses(&record.instructions, |used| {
+        uses(record.instructions(), |used| {
             self.users.remove(&(used, flow));
         });
-        self.tables[usize::from(record.table.0)].index.remove(record, flow);
+        self.tables[usize::from(record.table().0)].index.remove(record, flow);
     }
 
     /// Takes a flow out of its table; the record stays, for its last counts.
@@ -442,14 +430,14 @@ impl Flows {
         self.get(flow)?;
         self.unlink_record(flow);
         let record = self.records.get_mut(flow)?;
-        record.removed = Some(removal);
+        record.set_removed(Some(removal));
         Some(record)
     }
 
     /// Brings a flow back that was taken out of its table.
     pub(super) fn relink(&mut self, flow: Index) {
         let Some(record) = self.records.get_mut(flow) else { return };
-        record.removed = None;
+        record.set_removed(None);
         self.link(flow);
     }
 
@@ -458,27 +446,15 @@ impl Flows {
         if self.get(flow).is_some() {
             self.unlink_record(flow);
         }
+        self.bodies.note_gone();
+        self.masks.note_gone();
         self.records.remove(flow)
     }
 }
 
-/// The highest priority wins; among equals, of which the standard says nothing, the older.
-const fn rank(priority: Priority, stamp: u64) -> u64 {
-    (priority.0 as u64) << 48 | ((1 << 48) - 1 - stamp)
-}
-
-fn entry(id: Index, stamp: u64, table: TableId, body: Body) -> Entry {
-    Entry {
-        id,
-        stamp,
-        table: table.0,
-        remarked: body.remarked,
-        apply: body.apply,
-        clear: body.clear,
-        write: body.write,
-        metadata: body.metadata,
-        goto: body.goto,
-    }
+/// A rule with the conditions of a flow.
+fn rule_like(flow: &FlowRecord, rank: u64, value: Entry) -> Flow {
+    Arc::new(Rule { rank, conds: flow.rule.conds.clone(), value })
 }
 
 #[cfg(test)]

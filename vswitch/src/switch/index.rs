@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
-use lookup::{Index, Secret};
+use lookup::{Index, Masks, Secret};
 use openflow::{Action, Instruction, Match, PortNo};
 
 use super::eviction::Eviction;
 use super::flows::Records;
-use super::pattern::{self, Masks, Pattern};
+use super::pattern::{self, Pattern};
 use super::record::FlowRecord;
 
 /// Flows below which a scan is as good as an index.
@@ -42,7 +43,7 @@ impl Hasher for AsIs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     /// Matches that look at these bits.
-    Bits(Masks),
+    Bits(Arc<Masks>),
     /// Cookies under this mask.
     Cookie(u64),
     /// Outputs to ports.
@@ -57,7 +58,7 @@ impl Kind {
                 pattern::project(secret, record.conds(), masks).into_iter().for_each(found);
             }
             Self::Cookie(mask) => found(record.cookie.0 & mask),
-            Self::Port => each_output(&record.instructions, |port| found(port.0.into())),
+            Self::Port => each_output(record.instructions(), |port| found(port.0.into())),
         }
     }
 }
@@ -106,7 +107,7 @@ pub(super) struct TableIndex {
     /// Kinds that cost a scan lately.
     scanned: Vec<Kind>,
     /// How many flows of a priority look at the same bits; there once an overlap was asked for.
-    shapes: Option<BTreeMap<(u16, Masks), u32>>,
+    shapes: Option<BTreeMap<(u16, Arc<Masks>), u32>>,
     /// There once a flow had to go for another.
     eviction: Option<Eviction>,
     n_asked: u64,
@@ -162,7 +163,7 @@ impl TableIndex {
     ) -> Option<Index> {
         let is_it = |flow: &Index| {
             records.get(*flow).is_some_and(|r| {
-                r.priority.0 == priority && r.fields == pattern.fields && r.conds() == pattern.conds
+                r.priority().0 == priority && r.fields == pattern.fields && r.conds() == pattern.conds
             })
         };
         let clashes = self.clashes.iter().filter(|(h, _)| *h == hash).map(|(_, flow)| flow);
@@ -173,7 +174,7 @@ impl TableIndex {
     pub(super) fn find_impossible(&self, records: &Records, priority: u16, matches: &Match) -> Option<Index> {
         let is_it = |flow: &&Index| {
             let record = records.get(**flow);
-            record.is_some_and(|r| r.priority.0 == priority && r.impossible.as_deref() == Some(matches))
+            record.is_some_and(|r| r.priority().0 == priority && r.impossible() == Some(matches))
         };
         self.impossible.iter().find(is_it).copied()
     }
@@ -181,11 +182,11 @@ impl TableIndex {
     pub(super) fn insert(&mut self, records: &Records, flow: Index) {
         let Some(record) = records.get(flow) else { return };
         self.post(record, flow, true);
-        if record.impossible.is_some() {
+        if record.is_impossible() {
             self.impossible.insert(flow);
             return;
         }
-        let hash = self.hash(record.priority.0, record.pattern());
+        let hash = self.hash(record.priority().0, record.pattern());
         if let Some(other) = self.strict.insert(hash, flow) {
             self.clashes.push((hash, other));
         }
@@ -197,7 +198,7 @@ impl TableIndex {
         if self.impossible.remove(&flow) {
             return;
         }
-        let hash = self.hash(record.priority.0, record.pattern());
+        let hash = self.hash(record.priority().0, record.pattern());
         if self.strict.get(&hash) == Some(&flow) {
             self.strict.remove(&hash);
             if let Some(at) = self.clashes.iter().position(|(h, _)| *h == hash) {
@@ -231,7 +232,7 @@ impl TableIndex {
 
     fn shape(&mut self, record: &FlowRecord, by: i32) {
         let Some(shapes) = &mut self.shapes else { return };
-        let key = (record.priority.0, pattern::masks_of(record.conds()));
+        let key = (record.priority().0, record.conds().masks().clone());
         let n = shapes.entry(key.clone()).or_default();
         *n = n.saturating_add_signed(by);
         if *n == 0 {
@@ -243,7 +244,7 @@ impl TableIndex {
     pub(super) fn candidates(&mut self, records: &Records, wanted: &Wanted<'_>) -> Vec<Index> {
         let (cookie, mask) = wanted.cookie;
         let by_pattern = wanted.pattern.filter(|p| !p.conds.is_empty()).and_then(|p| {
-            let masks = pattern::masks_of(p.conds);
+            let masks = p.conds.masks().clone();
             Some((pattern::project(self.secret, p.conds, &masks)?, Kind::Bits(masks)))
         });
         let by_cookie = (mask != 0).then_some((cookie & mask, Kind::Cookie(mask)));
@@ -305,7 +306,7 @@ impl TableIndex {
     pub(super) fn overlaps(&mut self, records: &Records, priority: u16, pattern: Pattern<'_>) -> bool {
         let clashes = |flow: &Index| {
             records.get(*flow).is_some_and(|r| {
-                r.priority.0 == priority && r.impossible.is_none() && r.pattern().overlaps(pattern)
+                r.priority().0 == priority && !r.is_impossible() && r.pattern().overlaps(pattern)
             })
         };
         if self.len() <= FEW {
@@ -313,7 +314,7 @@ impl TableIndex {
         }
         let shapes = self.shapes_of(records, priority);
         shapes.into_iter().any(|masks| {
-            let common = pattern::intersection(pattern.conds, &masks);
+            let common = pattern::intersection(pattern.conds.masks(), &masks);
             if common.is_empty() {
                 return true;
             }
@@ -323,18 +324,18 @@ impl TableIndex {
     }
 
     /// The sets of bits that flows of a priority look at.
-    fn shapes_of(&mut self, records: &Records, priority: u16) -> Vec<Masks> {
+    fn shapes_of(&mut self, records: &Records, priority: u16) -> Vec<Arc<Masks>> {
         if self.shapes.is_none() {
             self.shapes = Some(BTreeMap::new());
             let flows: Vec<_> = self.iter().collect();
             for record in flows.into_iter().filter_map(|flow| records.get(flow)) {
-                if record.impossible.is_none() {
+                if !record.is_impossible() {
                     self.shape(record, 1);
                 }
             }
         }
         let all = self.shapes.iter().flat_map(|shapes| {
-            let first = (priority, Masks::default());
+            let first = (priority, Arc::from([]));
             shapes.range(first..).take_while(|((p, _), _)| *p == priority)
         });
         all.map(|((_, masks), _)| masks.clone()).collect()

@@ -12,7 +12,7 @@ use openflow::{
 };
 use packet::Instant;
 
-use crate::datapath::{Counted, OrderKind, ReportKind};
+use crate::datapath::{Counted, Flush, OrderKind, ReportKind};
 use crate::fdb::Learned;
 use crate::injection::{Injection, Load};
 use crate::limit::PacketInLimit;
@@ -136,6 +136,9 @@ enum Deferred {
     },
 }
 
+/// Flows that are named when their last counts are wanted; of more at once, all counts are.
+const MAX_GONE: usize = 256;
+
 /// Orders that workers acknowledge.
 #[derive(Debug, Default)]
 struct Tickets {
@@ -149,12 +152,24 @@ struct Tickets {
     loose: bool,
     /// The next order must bring all counts.
     flush: bool,
+    /// The next order must bring the last counts of these flows.
+    gone: Vec<Index>,
     waiting: VecDeque<(u64, Deferred)>,
 }
 
 impl Tickets {
     fn all_done(&self) -> u64 {
         self.done.iter().copied().min().unwrap_or(u64::MAX)
+    }
+
+    /// Which counts the next order must bring; it does now.
+    fn take_flush(&mut self) -> Flush {
+        let gone = core::mem::take(&mut self.gone);
+        match core::mem::take(&mut self.flush) {
+            false if gone.is_empty() => Flush::Nothing,
+            false if gone.len() <= MAX_GONE => Flush::Entries(gone.into()),
+            _ => Flush::All,
+        }
     }
 
     fn wait(&mut self, deferred: Deferred) {
@@ -355,14 +370,14 @@ impl Switch {
             let Some(snapshot) = self.publisher.publish() else { return false };
             self.bedside.shelf().put(snapshot.clone());
             self.tickets.last += 1;
-            OrderKind::Adopt { snapshot, flush: self.tickets.flush, sequence: self.tickets.last }
+            OrderKind::Adopt { snapshot, flush: self.tickets.take_flush(), sequence: self.tickets.last }
         } else if self.tickets.ordered < self.tickets.last {
             OrderKind::Flush { sequence: self.tickets.last }
         } else {
             return false;
         };
         self.tickets.ordered = self.tickets.last;
-        self.tickets.flush = false;
+        self.tickets.take_flush();
         self.tickets.loose = false;
         self.order_those_awake(Order(kind));
         self.inject_all();

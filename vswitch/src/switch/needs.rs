@@ -20,11 +20,11 @@ impl Needs {
     pub(super) fn add(&mut self, flow: &Flow) -> Option<Layout> {
         let before = (self.needed(), self.rewritten());
         let table = if flow.value.table == 0 { &mut self.first_table } else { &mut self.later_tables };
-        for cond in &flow.conds {
+        for cond in flow.conds.iter() {
             table[usize::from(cond.word)] |= cond.mask;
         }
-        self.metadata |= flow.value.metadata.1;
-        for step in flow.value.apply.iter() {
+        self.metadata |= flow.value.body.metadata.1;
+        for step in &flow.value.body.apply {
             let (mut writes, mut reads) = ([0; N_WORDS], [0; N_WORDS]);
             step.writes(&mut writes);
             step.reads(&mut reads);

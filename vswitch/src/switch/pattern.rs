@@ -4,13 +4,12 @@
 //! all that a match says. Of two matches, one covers the other, or both overlap, if their conditions do: where the
 //! same bits mean different fields, prerequisites differ as well.
 
-use lookup::{Cond, Secret};
+use std::sync::Arc;
+
+use lookup::{Cond, Conds, Masks, Secret};
 use openflow::{Field, Match, Oxm};
 
 use crate::key::{self, N_WORDS};
-
-/// Bits of a word that count.
-pub(super) type Masks = Box<[(u8, u64)]>;
 
 /// A set of fields, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +29,14 @@ impl FieldSet {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pattern<'a> {
     pub fields: FieldSet,
-    /// In ascending order of words.
-    pub conds: &'a [Cond],
+    pub conds: &'a Conds,
 }
 
 impl Pattern<'_> {
     /// The same as a match.
     pub(super) fn to_match(self) -> Match {
         let (mut value, mut mask) = ([0; N_WORDS], [0; N_WORDS]);
-        for cond in self.conds {
+        for cond in self.conds.iter() {
             let word = usize::from(cond.word);
             (value[word], mask[word]) = (cond.value, cond.mask);
         }
@@ -70,34 +68,29 @@ impl Pattern<'_> {
         for (cond, at) in self.conds.iter().zip(words[2..].chunks_exact_mut(3)) {
             at.copy_from_slice(&[cond.word.into(), cond.value, cond.mask]);
         }
-        secret.hash(&words[..2 + 3 * self.conds.len()])
+        secret.hash(&words[..2 + 3 * self.conds.masks().len()])
     }
 }
 
 /// Conditions on the same words.
-fn common<'a>(a: &'a [Cond], b: &'a [Cond]) -> impl Iterator<Item = (&'a Cond, &'a Cond)> {
-    a.iter().filter_map(|a| b.iter().find(|b| b.word == a.word).map(|b| (a, b)))
-}
-
-/// Which bits conditions look at.
-pub(super) fn masks_of(conds: &[Cond]) -> Masks {
-    conds.iter().map(|c| (c.word, c.mask)).collect()
+fn common<'a>(a: &'a Conds, b: &'a Conds) -> impl Iterator<Item = (Cond, Cond)> {
+    a.iter().filter_map(|a| Some((a, b.get(a.word)?)))
 }
 
 /// The bits that both look at.
-pub(super) fn intersection(conds: &[Cond], masks: &[(u8, u64)]) -> Masks {
-    let both = |c: &Cond| {
-        let (_, mask) = masks.iter().find(|(word, _)| *word == c.word)?;
-        Some((c.word, c.mask & mask)).filter(|(_, mask)| *mask != 0)
+pub(super) fn intersection(a: &Masks, b: &Masks) -> Arc<Masks> {
+    let both = |&(word, mask): &(u8, u64)| {
+        let (_, other) = b.iter().find(|(w, _)| *w == word)?;
+        Some((word, mask & other)).filter(|(_, mask)| *mask != 0)
     };
-    conds.iter().filter_map(both).collect()
+    a.iter().filter_map(both).collect()
 }
 
 /// The hash of the bits of `masks`; none if the conditions do not settle all of them.
-pub(super) fn project(secret: Secret, conds: &[Cond], masks: &[(u8, u64)]) -> Option<u64> {
+pub(super) fn project(secret: Secret, conds: &Conds, masks: &Masks) -> Option<u64> {
     let mut words = [0; N_WORDS];
     for (at, &(word, mask)) in words.iter_mut().zip(masks) {
-        let cond = conds.iter().find(|c| c.word == word).filter(|c| mask & !c.mask == 0)?;
+        let cond = conds.get(word).filter(|c| mask & !c.mask == 0)?;
         *at = cond.value & mask;
     }
     Some(secret.hash(&words[..masks.len().min(N_WORDS)]))

@@ -44,6 +44,7 @@ pub(super) struct Journal {
     n_injections: usize,
     last_ticket: u64,
     flush: bool,
+    n_gone: usize,
 }
 
 impl Switch {
@@ -65,6 +66,7 @@ impl Switch {
             n_injections: self.injections.len(),
             last_ticket: self.tickets.last,
             flush: self.tickets.flush,
+            n_gone: self.tickets.gone.len(),
         });
     }
 
@@ -100,5 +102,6 @@ impl Switch {
         self.injections.truncate(journal.n_injections);
         self.tickets.last = journal.last_ticket;
         self.tickets.flush = journal.flush;
+        self.tickets.gone.truncate(journal.n_gone);
     }
 }

@@ -1,6 +1,6 @@
 //! What is found by indices is what a scan finds.
 
-use openflow::{Action, Field, MeterId, Oxm, ports};
+use openflow::{Action, Field, Instruction, MeterId, Oxm, ports};
 use proptest::prelude::*;
 use proptest::sample::{Index as Pick, select};
 
@@ -282,11 +282,11 @@ fn instructions_are_shared() {
         let flow = FlowMod::add(TableId(0), Priority(1), matches, vec![Instruction::ApplyActions(actions)]);
         let key = Key::of(&flow.matches);
         let flow = flows.add(Instant::ZERO, flow, key, Body::default());
-        flows.get(flow).expect("it is there").instructions.clone()
+        flows.get(flow).expect("it is there").rule.value.body.clone()
     };
     let (first, second, other) = (add(1, 1), add(2, 1), add(3, 2));
     assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
-    match &*other {
+    match &*other.instructions {
         [Instruction::ApplyActions(actions)] => assert_eq!((actions.len(), actions.capacity()), (1, 1)),
         other => panic!("{other:?}"),
     }

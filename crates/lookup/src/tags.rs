@@ -1,0 +1,255 @@
+//! Values by a hash, for those who know by themselves which of a few is the right one: a cache line holds ten values
+//! with a tag of each, so what is not there is as a rule found missing with one line, and nothing else is touched.
+
+/// Values of a bucket.
+const WAYS: usize = 10;
+/// Where the words of tags hold one each.
+const ONES: u64 = 0x0001_0001_0001_0001;
+/// In [`Hits`]: there may be more in the next bucket.
+const SPILLED: u64 = 1 << 63;
+
+/// A cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Bucket {
+    /// Of each place 16 bits of the hash; zero if it is empty. Behind them, in the upper half of the last word, how many
+    /// values passed this bucket because it was full.
+    tags: [u64; 3],
+    values: [u32; WAYS],
+}
+
+/// Places in a bucket that may hold a hash, and whether the next bucket may.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hits {
+    /// Bit `16 * (n % 4) + n / 4` for place `n`.
+    flags: u64,
+    bucket: u32,
+    n_passed: u32,
+}
+
+impl Hits {
+    #[inline(always)]
+    pub(crate) fn is_empty(self) -> bool {
+        self.flags == 0
+    }
+}
+
+/// Values by hash; several may have the same.
+#[derive(Debug)]
+pub(crate) struct Tags {
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+impl Bucket {
+    fn tag(&self, place: usize) -> u16 {
+        (self.tags[place / 4] >> (place % 4 * 16)) as u16
+    }
+
+    fn set_tag(&mut self, place: usize, tag: u16) {
+        let shift = place % 4 * 16;
+        let word = &mut self.tags[place / 4];
+        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+    }
+
+    /// Counts a value that goes on to the next bucket.
+    fn pass(&mut self) {
+        self.tags[2] += 1 << 32;
+    }
+
+    fn unpass(&mut self) {
+        self.tags[2] -= 1 << 32;
+    }
+
+    fn find(&self, tag: u16, value: u32) -> Option<usize> {
+        (0..WAYS).find(|&place| self.tag(place) == tag && self.values[place] == value)
+    }
+
+    /// All at once, without a branch.
+    #[inline(always)]
+    fn flags(&self, tag: u16) -> u64 {
+        let wanted = ONES * u64::from(tag);
+        let low = ONES * 0x7fff;
+        // The highest bit of each part of a word that is zero: no carry leaves its part.
+        let zeros = |word: u64| !((((word ^ wanted) & low) + low) | (word ^ wanted) | low);
+        let [a, b, c] = self.tags;
+        let spilled = if c >> 32 != 0 { SPILLED } else { 0 };
+        zeros(a) >> 15 | zeros(b) >> 14 | (zeros(c) & 0xffff_ffff) >> 13 | spilled
+    }
+}
+
+/// Zero is for empty places.
+#[inline(always)]
+fn tag_of(hash: u32) -> u16 {
+    (hash as u16).max(1)
+}
+
+impl Tags {
+    pub(crate) fn new() -> Self {
+        Self { buckets: vec![Bucket::default()], len: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline(always)]
+    fn home(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    fn after(&self, bucket: usize) -> usize {
+        if bucket + 1 < self.buckets.len() { bucket + 1 } else { 0 }
+    }
+
+    /// Where values of this hash may be.
+    #[inline(always)]
+    pub(crate) fn look(&self, hash: u32) -> Hits {
+        let home = self.home(hash);
+        let flags = self.buckets.get(home).map_or(0, |bucket| bucket.flags(tag_of(hash)));
+        Hits { flags, bucket: home as u32, n_passed: 0 }
+    }
+
+    /// The next value that may be of this hash.
+    #[inline(always)]
+    pub(crate) fn next(&self, hash: u32, hits: &mut Hits) -> Option<u32> {
+        loop {
+            let at = hits.flags.trailing_zeros() as usize;
+            let bucket = self.buckets.get(hits.bucket as usize)?;
+            if at < 63 {
+                hits.flags &= hits.flags - 1;
+                return bucket.values.get(at / 16 + at % 16 * 4).copied();
+            }
+            // As many buckets at most as there are.
+            if hits.flags == 0 || hits.n_passed as usize + 1 >= self.buckets.len() {
+                return None;
+            }
+            let next = self.after(hits.bucket as usize);
+            let flags = self.buckets.get(next)?.flags(tag_of(hash));
+            *hits = Hits { flags, bucket: next as u32, n_passed: hits.n_passed + 1 };
+        }
+    }
+
+    /// Adds a value; `hash_of` tells the hash of any that was added before.
+    pub(crate) fn insert(&mut self, hash: u32, value: u32, hash_of: impl Fn(u32) -> u32) {
+        // Three quarters full, few buckets overflow.
+        if (self.len + 1) * 4 > self.buckets.len() * WAYS * 3 {
+            self.grow(hash_of);
+        }
+        self.put(hash, value);
+        self.len += 1;
+    }
+
+    fn put(&mut self, hash: u32, value: u32) {
+        let mut at = self.home(hash);
+        loop {
+            let bucket = &mut self.buckets[at];
+            if let Some(place) = (0..WAYS).find(|&place| bucket.tag(place) == 0) {
+                bucket.set_tag(place, tag_of(hash));
+                bucket.values[place] = value;
+                return;
+            }
+            bucket.pass();
+            at = self.after(at);
+        }
+    }
+
+    /// By half: what is empty is memory, too.
+    fn grow(&mut self, hash_of: impl Fn(u32) -> u32) {
+        let n = self.buckets.len() * 3 / 2 + 1;
+        let old = core::mem::replace(&mut self.buckets, vec![Bucket::default(); n]);
+        for bucket in old {
+            for place in (0..WAYS).filter(|&place| bucket.tag(place) != 0) {
+                let value = bucket.values[place];
+                self.put(hash_of(value), value);
+            }
+        }
+    }
+
+    /// Bucket and place of a value.
+    fn find(&self, hash: u32, value: u32) -> Option<(usize, usize)> {
+        let mut at = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            if let Some(place) = self.buckets[at].find(tag_of(hash), value) {
+                return Some((at, place));
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    /// Puts a value in the place of another with the same hash.
+    pub(crate) fn replace(&mut self, hash: u32, old: u32, new: u32) {
+        if let Some((bucket, place)) = self.find(hash, old) {
+            self.buckets[bucket].values[place] = new;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, hash: u32, value: u32) {
+        let Some((bucket, place)) = self.find(hash, value) else { return };
+        self.buckets[bucket].set_tag(place, 0);
+        self.len -= 1;
+        let mut at = self.home(hash);
+        while at != bucket {
+            self.buckets[at].unpass();
+            at = self.after(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(tags: &Tags, hash: u32) -> Vec<u32> {
+        let mut hits = tags.look(hash);
+        core::iter::from_fn(|| tags.next(hash, &mut hits)).collect()
+    }
+
+    #[test]
+    fn a_bucket_is_a_cache_line() {
+        assert_eq!(size_of::<Bucket>(), 64);
+    }
+
+    proptest! {
+        /// Few hashes, some of one home and of one tag, so that buckets overflow into each other.
+        #[test]
+        fn finds_what_is_there(ops in prop::collection::vec((0u8..4, 0u32..40, 0u32..4), 1..600)) {
+            let hash = |of: u32, home: u32| (home << 30) | ((of % 5) << 20) | (of % 3);
+            let mut hashes: Vec<u32> = Vec::new();
+            let mut there: Vec<u32> = Vec::new();
+            let mut tags = Tags::new();
+            for (op, of, home) in ops {
+                if op == 0 && !there.is_empty() {
+                    let gone = there.swap_remove(of as usize % there.len());
+                    tags.remove(hashes[gone as usize], gone);
+                } else if op == 1 && !there.is_empty() {
+                    let at = of as usize % there.len();
+                    let old = hashes[there[at] as usize];
+                    hashes.push(old);
+                    let new = hashes.len() as u32 - 1;
+                    tags.replace(old, there[at], new);
+                    there[at] = new;
+                } else {
+                    hashes.push(hash(of, home));
+                    let new = hashes.len() as u32 - 1;
+                    tags.insert(hashes[new as usize], new, |value| hashes[value as usize]);
+                    there.push(new);
+                }
+            }
+            for &value in &there {
+                prop_assert!(all(&tags, hashes[value as usize]).contains(&value));
+            }
+            for of in 0..15 {
+                for found in all(&tags, hash(of, 3)) {
+                    prop_assert!(there.contains(&found));
+                }
+            }
+            prop_assert_eq!(tags.len, there.len());
+            there.iter().for_each(|&value| tags.remove(hashes[value as usize], value));
+            prop_assert!(tags.is_empty());
+            prop_assert!(tags.buckets.iter().all(|bucket| bucket.tags == [0; 3]), "nothing is counted any more");
+        }
+    }
+}
