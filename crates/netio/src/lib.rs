@@ -7,6 +7,7 @@
 
 mod afpacket;
 pub mod alloc;
+mod burst;
 pub mod clock;
 mod counters;
 pub mod link;

@@ -173,6 +173,43 @@ fn a_tagged_super_frame_passes_a_veth_whole() {
     assert_eq!(a.counters().tx_frames, 22);
 }
 
+/// A frame of an experimental type (IEEE 802, 0x88b5) that begins with a number.
+fn experiment(number: u16, len: usize) -> Frame {
+    let mut bytes: Vec<u8> = (0..len).map(|at| (at as u16 ^ number) as u8).collect();
+    bytes[..12].copy_from_slice(&[0xff; 12]);
+    bytes[12..16].copy_from_slice(&[0x88, 0xb5, (number >> 8) as u8, number as u8]);
+    Frame::from_bytes(&bytes)
+}
+
+#[test]
+fn a_burst_into_a_tap_arrives_whole_and_in_order() {
+    let test = TestNs::new();
+    let mut tap = test.open("netns:NS/eth0");
+    let mut host = test.open("afpacket:eth0");
+    let (mut pool, mut received) = (Pool::default(), Vec::new());
+    // Short ones, some that have a tail, and in the last third one without any room for the header in front.
+    let mut frames: Vec<Frame> =
+        (0..150).map(|n| experiment(n, if n % 7 == 3 { 5000 } else { 60 + usize::from(n) })).collect();
+    let full = frames[140].headroom();
+    frames[140].pop_front(16);
+    let head = frames[140].push_front(full + 16).expect("all of it");
+    head[..16].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0x88, 0xb5, 0, 140]);
+    let sent: Vec<Vec<u8>> = frames.iter().map(Frame::to_vec).collect();
+    let bytes: usize = sent.iter().map(Vec::len).sum();
+    tap.transmit(&mut pool, &mut frames).expect("sent");
+    assert!(frames.is_empty());
+    let deadline = Instant::now() + DEADLINE;
+    while received.len() < sent.len() && Instant::now() < deadline {
+        readable(host.poll_fd().expect("a kernel device"), Duration::from_millis(100));
+        let mut batch = Vec::new();
+        host.receive(&mut pool, &mut batch, 64).expect("receives");
+        // The host has things of its own to say.
+        received.extend(batch.iter().map(Frame::to_vec).filter(|frame| frame[12..14] == [0x88, 0xb5]));
+    }
+    assert!(received == sent, "{} of {}; {:?}", received.len(), sent.len(), host.counters());
+    assert_eq!((tap.counters().tx_frames, tap.counters().tx_bytes), (150, bytes as u64));
+}
+
 #[test]
 fn a_vanished_device_is_reported_and_hurts_nobody_else() {
     let test = TestNs::new();
@@ -190,8 +227,12 @@ fn a_vanished_device_is_reported_and_hurts_nobody_else() {
         assert!(readable(port.poll_fd().expect("a kernel device"), DEADLINE), "wakes its worker");
         let got = port.receive(&mut Pool::default(), &mut Vec::new(), 64);
         assert!(matches!(got, Err(PortError::Gone)), "{got:?}");
-        let sent = port.transmit(&mut Pool::default(), &mut vec![Frame::from_bytes(&[0; 60])]);
-        assert!(matches!(sent, Err(PortError::Gone)), "{sent:?}");
+        for n in [1, 3] {
+            let mut frames: Vec<Frame> = (0..n).map(|_| Frame::from_bytes(&[0; 60])).collect();
+            let sent = port.transmit(&mut Pool::default(), &mut frames);
+            assert!(matches!(sent, Err(PortError::Gone)), "{n} frames: {sent:?}");
+            assert!(frames.is_empty());
+        }
     }
 }
 
@@ -211,6 +252,9 @@ fn a_device_that_is_down_drops_and_comes_back() {
         let mut pool = Pool::default();
         port.transmit(&mut pool, &mut vec![Frame::from_bytes(&[0; 60])]).expect("not fatal");
         assert_eq!(port.counters()[PortDrop::TxLinkDown], 1, "{spec}");
+        let mut frames: Vec<Frame> = (0..3).map(|_| Frame::from_bytes(&[0; 60])).collect();
+        port.transmit(&mut pool, &mut frames).expect("not fatal");
+        assert_eq!(port.counters()[PortDrop::TxLinkDown], 4, "{spec}");
         port.receive(&mut pool, &mut Vec::new(), 64).expect("not fatal");
         test.netlink(async |n| n.set_up(&name).await);
         port.transmit(&mut pool, &mut vec![Frame::from_bytes(&[0; 60])]).expect("up again");
