@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::fetch::Dpdk;
 use super::figures::{Bound, Figure, median};
 use super::ours::{self, Manner};
-use super::rival::{self, Mode, Rates, Times};
+use super::rival::{self, Mode, Part, Rates, Times};
 use super::targets;
 use super::workload::{self, Case, Files};
 
@@ -51,9 +51,9 @@ pub fn beside_the_rival(plan: &Plan, case: Case, least: f64) -> Result<Vec<Figur
         let ours = &mut seen.ours;
         ours.entry("steady").or_default().push(usual.mpps);
         ours.entry("cold").or_default().push(usual.cold_mpps);
-        for mode in modes(&seen, round) {
+        for (mode, part) in modes(&seen, round) {
             let dir = plan.dir.join("ovs");
-            let rates = rival::measure(&dir, dpdk, (&files, mode), plan.times, plan.huge)
+            let rates = rival::measure(&dir, dpdk, (&files, mode, part), plan.times, plan.huge)
                 .with_context(|| format!("{} in mode {}", case.name(), mode.name()))?;
             eprintln!(
                 "{} {}/{}: weft {:.2} ({:.2} cold, {:.0} cycles, {} allocations), OVS {} {:.2} ({:.2} cold, {:.0} cycles)",
@@ -75,22 +75,31 @@ pub fn beside_the_rival(plan: &Plan, case: Case, least: f64) -> Result<Vec<Figur
     Ok(figures(case, least, &seen))
 }
 
-/// All modes at first, then those that were best, right after the start or later.
-fn modes(seen: &Seen, round: usize) -> Vec<Mode> {
+/// All modes at first; then the one that was best right after the start and the one that was best later, each for that alone.
+fn modes(seen: &Seen, round: usize) -> Vec<(Mode, Part)> {
     if round == 0 {
-        return Mode::ALL.to_vec();
+        return Mode::ALL.map(|mode| (mode, Part::Both)).to_vec();
     }
-    let best = [best(seen, |r| r.steady).0, best(seen, |r| r.cold).0];
-    Mode::ALL.into_iter().filter(|mode| best.contains(&mode.name())).collect()
+    let best = (best(seen, |r| r.cold).0, best(seen, |r| r.steady).0);
+    let part = |mode: Mode| match (best.0 == mode.name(), best.1 == mode.name()) {
+        (true, true) => Some((mode, Part::Both)),
+        (true, false) => Some((mode, Part::Cold)),
+        (false, true) => Some((mode, Part::Steady)),
+        (false, false) => None,
+    };
+    Mode::ALL.into_iter().filter_map(part).collect()
 }
 
-/// The rival's best mode by some rate, and the median of that rate.
+/// The rival's best mode by some rate, and the median of that rate where it was measured.
 fn best(seen: &Seen, of: impl Fn(&Rates) -> f64) -> (&'static str, f64) {
     let medians = seen.theirs.iter().map(|(mode, rates)| {
-        let all: Vec<f64> = rates.iter().map(&of).collect();
+        let all: Vec<f64> = rates.iter().map(&of).filter(|rate| !rate.is_nan()).collect();
         (*mode, median(&all))
     });
-    medians.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("none", f64::NAN))
+    medians
+        .filter(|(_, median)| !median.is_nan())
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap_or(("none", f64::NAN))
 }
 
 fn figures(case: Case, least: f64, seen: &Seen) -> Vec<Figure> {
@@ -154,4 +163,24 @@ pub fn cache_entry(plan: &Plan) -> Result<f64> {
     let files = write(plan, Case::Acl)?;
     let short = Times { steady: std::time::Duration::from_millis(300), ..plan.times };
     Ok(ours::datapath(&plan.weft, &files, Manner::Usual, short)?.cache_entry_bytes as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_rounds_measure_of_each_mode_what_it_was_best_at() {
+        let mut seen = Seen::default();
+        assert_eq!(modes(&seen, 0).len(), 3);
+        for (mode, cold, steady) in [("emc", 3.0, 1.0), ("noemc", 2.0, 2.0), ("smc", 1.0, 3.0)] {
+            seen.theirs.insert(mode, vec![Rates { cold, steady, cycles: 1.0 }]);
+        }
+        assert_eq!(modes(&seen, 1), [(Mode::Emc, Part::Cold), (Mode::Smc, Part::Steady)]);
+        let part = Rates { cold: f64::NAN, steady: 5.0, cycles: 1.0 };
+        seen.theirs.entry("smc").or_default().push(part);
+        assert_eq!((best(&seen, |r| r.steady), best(&seen, |r| r.cold)), (("smc", 4.0), ("emc", 3.0)));
+        seen.theirs.insert("emc", vec![Rates { cold: 3.0, steady: 9.0, cycles: 1.0 }]);
+        assert_eq!(modes(&seen, 1), [(Mode::Emc, Part::Both)]);
+    }
 }

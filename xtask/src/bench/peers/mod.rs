@@ -2,6 +2,7 @@
 //!
 //! The rivals are Open vSwitch with DPDK for frames from memory, and Open vSwitch on taps and the Linux bridge between
 //! namespaces. Everything happens in namespaces that end with the run. What must hold is in `targets.rs`.
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 mod acl;
 mod datapath;
@@ -21,7 +22,7 @@ mod targets;
 mod workload;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -121,7 +122,7 @@ fn run_inside(args: &Args, dir: &Path) -> Result<()> {
         dpdk,
         dir: dir.to_owned(),
         rounds: if args.quick { 1 } else { 5 },
-        times: Times { cold: Duration::from_secs(3), warm: seconds(40.0, 20.0), steady: seconds(3.0, 2.0) },
+        times: Times { cold: Duration::from_secs(3), warm: seconds(20.0, 12.0), steady: seconds(3.0, 2.0) },
         seed: args.seed,
         huge: !args.no_huge,
     };
@@ -130,7 +131,10 @@ fn run_inside(args: &Args, dir: &Path) -> Result<()> {
         println!("{machine}");
     }
     let (mut figures, mut broken) = (Vec::new(), Vec::new());
-    for part in selection::PARTS.iter().filter(|part| selection::wanted(part, &args.only)) {
+    let parts: Vec<_> = selection::PARTS.iter().filter(|part| selection::wanted(part, &args.only)).collect();
+    let start = Instant::now();
+    for (at, part) in parts.iter().enumerate() {
+        eprintln!("[{}/{}, {}] {}", at + 1, parts.len(), minutes(start.elapsed()), part.name);
         // What fails in one part is no reason not to know the others.
         match part.measure(&plan, args.quick) {
             Ok(more) => figures.extend(more),
@@ -140,6 +144,7 @@ fn run_inside(args: &Args, dir: &Path) -> Result<()> {
             }
         }
     }
+    eprintln!("done after {}", minutes(start.elapsed()));
     print(args, &machine, &figures)?;
     let missed = figures.iter().filter(|figure| !figure.holds()).map(|figure| figure.name.clone());
     broken.extend(missed);
@@ -147,6 +152,11 @@ fn run_inside(args: &Args, dir: &Path) -> Result<()> {
         bail!("does not hold: {}", broken.join("; "));
     }
     Ok(())
+}
+
+/// Minutes and seconds.
+fn minutes(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
 
 fn print(args: &Args, machine: &str, figures: &[Figure]) -> Result<()> {

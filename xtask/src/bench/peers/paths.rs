@@ -10,7 +10,7 @@ use super::ovs::{Binary, Ovs};
 use super::process::{Daemon, output, run};
 
 /// Seconds of a measurement.
-const SECONDS: u32 = 4;
+const SECONDS: u32 = 3;
 const N_ROUND_TRIPS: u32 = 20_000;
 const HOSTS: [&str; 2] = ["h1", "h2"];
 /// Address of the second host.

@@ -43,6 +43,17 @@ impl Mode {
     }
 }
 
+/// What is measured of a mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Only what it does right after the start.
+    Cold,
+    /// Only what it does once its caches know the traffic.
+    Steady,
+    /// One after the other.
+    Both,
+}
+
 /// Times of one measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
@@ -54,7 +65,7 @@ pub struct Times {
     pub steady: Duration,
 }
 
-/// Rates in millions of frames a second.
+/// Rates in millions of frames a second; what was not measured is not a number.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
     /// Right after the start.
@@ -80,7 +91,7 @@ struct Counted {
 pub fn measure(
     dir: &Path,
     dpdk: &Dpdk,
-    (files, mode): (&Files, Mode),
+    (files, mode, part): (&Files, Mode, Part),
     times: Times,
     huge: bool,
 ) -> Result<Rates> {
@@ -102,7 +113,7 @@ pub fn measure(
     config.push(format!("dpdk-extra=\"{extra}\""));
     config.extend(mode.setting().map(str::to_owned));
     config.push("dpdk-init=true".to_owned());
-    let result = Ovs::start(dir, &dpdk.binary, &config).and_then(|ovs| measure_on(&ovs, files, times));
+    let result = Ovs::start(dir, &dpdk.binary, &config).and_then(|ovs| measure_on(&ovs, files, part, times));
     if huge {
         let pages = dir.with_extension("huge").to_string_lossy().into_owned();
         super::process::run(&["umount", "--lazy", &pages])?;
@@ -110,15 +121,21 @@ pub fn measure(
     result
 }
 
-fn measure_on(ovs: &Ovs, files: &Files, times: Times) -> Result<Rates> {
+fn measure_on(ovs: &Ovs, files: &Files, part: Part, times: Times) -> Result<Rates> {
     ovs.vsctl(&["set-fail-mode", "br0", "secure"])?;
     ovs.ofctl(&["--bundle", "add-flows", "br0", &files.flows.to_string_lossy()])?;
     add_port(ovs, "null0", "net_null0,size=64,no-rx=1", 2)?;
     let replay = format!("net_pcap0,rx_pcap={},infinite_rx=1", files.capture.display());
     add_port(ovs, "pcap0", &replay, 1)?;
-    let start = count(ovs)?;
-    std::thread::sleep(times.cold);
-    let cold = count(ovs)?;
+    let mut cold = f64::NAN;
+    if part != Part::Steady {
+        let start = count(ovs)?;
+        std::thread::sleep(times.cold);
+        cold = rate(start, count(ovs)?);
+    }
+    if part == Part::Cold {
+        return Ok(Rates { cold, steady: f64::NAN, cycles: f64::NAN });
+    }
     settle(ovs, times.warm)?;
     ovs.appctl(&["dpif-netdev/pmd-stats-clear"])?;
     let warm = count(ovs)?;
@@ -133,7 +150,7 @@ fn measure_on(ovs: &Ovs, files: &Files, times: Times) -> Result<Rates> {
         files.capture.display(),
         files.forwarded * 100.0
     );
-    Ok(Rates { cold: rate(start, cold), steady: rate(warm, end), cycles: cycles.unwrap_or(f64::NAN) })
+    Ok(Rates { cold, steady: rate(warm, end), cycles: cycles.unwrap_or(f64::NAN) })
 }
 
 fn add_port(ovs: &Ovs, name: &str, device: &str, number: u32) -> Result<()> {
