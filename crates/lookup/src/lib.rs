@@ -5,6 +5,7 @@
 
 mod blocks;
 mod classifier;
+mod direct;
 mod exact;
 mod lpm;
 mod rule;

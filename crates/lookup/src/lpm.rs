@@ -2,28 +2,29 @@
 //!
 //! A node holds one bit for each of the 63 prefixes of 0 to 5 bits below it and one for each of its 64 children;
 //! values and children are packed behind the bits that are set. A look-up takes at most six steps for 32 bits, 22 for
-//! 128; a change rewrites at most one block of a node and its parent. With many prefixes the first two steps are looked
-//! up in one array, which costs a change at most 4096 places.
+//! 128; a change rewrites at most one block of a node and its parent. With many prefixes, addresses of 32 bits are looked
+//! up in arrays instead ([`Direct`]); of others the first two steps are, which costs a change at most 4096 places.
 
 use core::marker::PhantomData;
 
 use crate::blocks::Blocks;
+use crate::direct::{self, Direct};
 
 /// Bits a step.
 const STRIDE: u32 = 6;
 /// Bits that the first two steps take.
 const START_BITS: u32 = 2 * STRIDE;
-/// Prefixes from which on the first two steps are looked up in an array.
-const MIN_FOR_STARTS: usize = 256;
+/// Prefixes from which on look-ups go through arrays. They are given up again at half as many.
+const MIN_FOR_ARRAYS: usize = 256;
 /// No node, no value.
 const NONE: u32 = u32::MAX;
-/// The node that stays empty.
-const EMPTY: u32 = 1;
 
 /// An address: bits counted from the most significant.
 pub trait Address: Copy {
     /// How many bits it has.
     const BITS: u32;
+    /// With no bit set.
+    const ZERO: Self;
     /// Six bits from bit `at` on, zeros beyond the end.
     fn six(self, at: u32) -> usize;
 
@@ -33,31 +34,47 @@ pub trait Address: Copy {
         self.six(0) << STRIDE | self.six(STRIDE)
     }
 
-    /// The address that begins with these bits, then zeros.
-    fn from_twelve(twelve: usize) -> Self;
+    /// The address with six bits from bit `at` on, where it had zeros; those beyond the end are dropped.
+    #[must_use]
+    fn with_six(self, at: u32, six: usize) -> Self;
+
+    /// The whole of it, if these are all its bits.
+    fn as_u32(self) -> Option<u32>;
 }
 
 impl Address for u32 {
     const BITS: u32 = 32;
+    const ZERO: Self = 0;
     #[inline(always)]
     fn six(self, at: u32) -> usize {
         (((self as u64) << 32 << at) >> 58) as usize
     }
 
-    fn from_twelve(twelve: usize) -> Self {
-        (twelve as u32) << (Self::BITS - START_BITS)
+    fn with_six(self, at: u32, six: usize) -> Self {
+        self | ((six as u64) << 58 >> at >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn as_u32(self) -> Option<u32> {
+        Some(self)
     }
 }
 
 impl Address for u128 {
     const BITS: u32 = 128;
+    const ZERO: Self = 0;
     #[inline(always)]
     fn six(self, at: u32) -> usize {
         ((self << at) >> 122) as usize
     }
 
-    fn from_twelve(twelve: usize) -> Self {
-        (twelve as u128) << (Self::BITS - START_BITS)
+    fn with_six(self, at: u32, six: usize) -> Self {
+        self | (six as u128) << 122 >> at
+    }
+
+    #[inline(always)]
+    fn as_u32(self) -> Option<u32> {
+        None
     }
 }
 
@@ -119,10 +136,12 @@ struct Start {
     best: u32,
 }
 
-/// Prefixes of one kind of address, each with a 32-bit value.
+/// Prefixes of one kind of address, each with a value.
 #[derive(Clone, Debug)]
 pub struct Lpm<A> {
-    /// By the first bits; none while there are few prefixes.
+    /// Of addresses of 32 bits; none while there are few prefixes.
+    direct: Option<Box<Direct>>,
+    /// Of others, by the first bits; none while there are few prefixes.
     starts: Vec<Start>,
     nodes: Blocks<Node>,
     values: Blocks<u32>,
@@ -140,8 +159,9 @@ impl<A: Address> Lpm<A> {
     /// Without prefixes.
     pub fn new() -> Self {
         let mut nodes = Blocks::new();
-        nodes.alloc(EMPTY as usize + 1);
-        Self { starts: Vec::new(), nodes, values: Blocks::new(), len: 0, address: PhantomData }
+        nodes.alloc(1);
+        let (direct, starts) = (None, Vec::new());
+        Self { direct, starts, nodes, values: Blocks::new(), len: 0, address: PhantomData }
     }
 
     /// How many prefixes there are.
@@ -157,9 +177,11 @@ impl<A: Address> Lpm<A> {
     /// The value of the longest prefix of `addr`.
     #[inline]
     pub fn lookup(&self, addr: A) -> Option<u32> {
+        if let (Some(direct), Some(addr)) = (&self.direct, addr.as_u32()) {
+            return direct.lookup(addr);
+        }
         let start = match self.starts.get(addr.twelve()) {
-            Some(start) if A::BITS == u32::BITS => self.go_to_the_end(addr, *start),
-            Some(start) if start.node == NONE => return self.value_at(start.best),
+            Some(start) if start.node == NONE => *start,
             Some(start) => self.go_on(addr, START_BITS, *start, A::BITS),
             None => self.go_on(addr, 0, Start { node: 0, best: NONE }, A::BITS),
         };
@@ -187,34 +209,56 @@ impl<A: Address> Lpm<A> {
         Start { node, best }
     }
 
-    /// The steps behind the first two, all of them whatever they find: to stop at the right one would be a branch that
-    /// nobody can predict, and look-ups one after the other could not overlap.
-    #[inline(always)]
-    fn go_to_the_end(&self, addr: A, start: Start) -> Start {
-        let mut node = if start.node == NONE { EMPTY } else { start.node };
-        // The node with the longest prefix so far, and its bit there.
-        let (mut found, mut prefixes, mut values_at) = (0, 0, 0);
-        for at in (START_BITS..A::BITS).step_by(STRIDE as usize) {
-            let (here, bits) = (self.nodes.at(node as usize), addr.six(at));
-            let matching = here.prefixes & ANCESTORS[bits];
-            if matching != 0 {
-                (found, prefixes, values_at) = (matching, here.prefixes, here.values_at);
-            }
-            let child = here.children_at + below(here.children, bits);
-            node = if here.children >> bits & 1 != 0 { child } else { EMPTY };
+    /// Brings the arrays up to date with a prefix that came with this value, or went.
+    fn follow(&mut self, addr: A, len: u8, value: Option<u32>) {
+        let Some(short) = addr.as_u32() else { return self.restart(addr, len) };
+        if self.len < MIN_FOR_ARRAYS / 2 {
+            self.direct = None;
         }
-        let best = match found {
-            0 => start.best,
-            _ => values_at + below(prefixes, 63 - found.leading_zeros() as usize),
-        };
-        Start { node: NONE, best }
+        match (&mut self.direct, value) {
+            (Some(direct), Some(value)) => direct.insert(short, len, value),
+            (Some(_), None) => {
+                let next = |len| self.get(addr, len).map(|value| (len, value));
+                let next = direct::shorter(len).find_map(next);
+                if let Some(direct) = &mut self.direct {
+                    direct.remove(short, len, next);
+                }
+            }
+            (None, _) if self.len < MIN_FOR_ARRAYS => {}
+            (None, _) => {
+                let mut direct = Box::new(Direct::new());
+                self.each(0, (A::ZERO, 0), &mut |addr, len, value| {
+                    direct.insert(addr.as_u32().unwrap_or_default(), len, value);
+                });
+                self.direct = Some(direct);
+            }
+        }
+    }
+
+    /// Visits the prefixes of a node, which begin with the first `at` bits of `addr`, and of those below.
+    fn each(&self, node: u32, (addr, at): (A, u32), visit: &mut impl FnMut(A, u8, u32)) {
+        let here = self.nodes.at(node as usize);
+        for bit in 0..63usize {
+            if let Some(value) = here.value(bit) {
+                let len = (bit + 1).ilog2();
+                let six = (bit + 1 - (1 << len)) << (STRIDE - len);
+                visit(addr.with_six(at, six), (at + len) as u8, *self.values.at(value as usize));
+            }
+        }
+        for six in 0..64 {
+            if let Some(child) = here.child(six) {
+                self.each(child, (addr.with_six(at, six), at + STRIDE), visit);
+            }
+        }
     }
 
     /// Looks the first two steps up again where a change of this prefix moved what they lead to: everywhere if it was in
     /// the root, else below the first step. Behind the second step nothing is known that could move.
     fn restart(&mut self, addr: A, len: u8) {
-        if self.len < MIN_FOR_STARTS {
+        if self.len < MIN_FOR_ARRAYS / 2 {
             self.starts = Vec::new();
+        }
+        if self.starts.is_empty() && self.len < MIN_FOR_ARRAYS {
             return;
         }
         let everywhere = self.starts.is_empty() || u32::from(len) < STRIDE;
@@ -230,7 +274,12 @@ impl<A: Address> Lpm<A> {
     }
 
     fn start_of(&self, twelve: usize) -> Start {
-        self.go_on(A::from_twelve(twelve), 0, Start { node: 0, best: NONE }, START_BITS - 1)
+        self.go_on(
+            A::ZERO.with_six(0, twelve >> STRIDE).with_six(STRIDE, twelve & 63),
+            0,
+            Start { node: 0, best: NONE },
+            START_BITS - 1,
+        )
     }
 
     /// The value of exactly this prefix. Bits of `addr` beyond `len` do not count.
@@ -243,7 +292,12 @@ impl<A: Address> Lpm<A> {
     }
 
     /// Sets the value of a prefix; returns the old one. Bits of `addr` beyond `len` do not count.
+    ///
+    /// # Panics
+    /// If `value` is not below 2^26 - 1: it is meant to be an index.
     pub fn insert(&mut self, addr: A, len: u8, value: u32) -> Option<u32> {
+        assert!(value < Direct::END, "values are below 2^26 - 1");
+        let len = len.min(A::BITS as u8);
         let mut at_node = 0;
         for at in steps::<A>(len) {
             let (bits, node) = (addr.six(at), *self.nodes.at(at_node));
@@ -257,18 +311,23 @@ impl<A: Address> Lpm<A> {
         }
         let (bit, node) = (place::<A>(addr, len), *self.nodes.at(at_node));
         if let Some(at) = node.value(bit) {
-            return Some(core::mem::replace(self.values.at_mut(at as usize), value));
+            let old = core::mem::replace(self.values.at_mut(at as usize), value);
+            if let (Some(direct), Some(addr)) = (&mut self.direct, addr.as_u32()) {
+                direct.insert(addr, len, value);
+            }
+            return Some(old);
         }
         let (n, idx) = (node.prefixes.count_ones() as usize, below(node.prefixes, bit) as usize);
         let values_at = self.values.insert(node.values_at, n, idx, value);
         *self.nodes.at_mut(at_node) = Node { prefixes: node.prefixes | 1 << bit, values_at, ..node };
         self.len += 1;
-        self.restart(addr, len);
+        self.follow(addr, len, Some(value));
         None
     }
 
     /// Removes a prefix; returns its value. Bits of `addr` beyond `len` do not count.
     pub fn remove(&mut self, addr: A, len: u8) -> Option<u32> {
+        let len = len.min(A::BITS as u8);
         let mut path = vec![0usize];
         for at in steps::<A>(len) {
             let node = self.nodes.at(*path.last().expect("it begins with the root"));
@@ -282,7 +341,7 @@ impl<A: Address> Lpm<A> {
         *self.nodes.at_mut(at_node) = Node { prefixes: node.prefixes & !(1 << bit), values_at, ..node };
         self.len -= 1;
         self.prune(addr, &path);
-        self.restart(addr, len);
+        self.follow(addr, len, None);
         Some(value)
     }
 
@@ -328,6 +387,10 @@ mod tests {
         (0..=128).rev().find_map(|len| model.get(&(cut(addr, len), len)).copied())
     }
 
+    fn value() -> core::ops::Range<u32> {
+        0..Direct::END
+    }
+
     /// Addresses that share long beginnings: bits come in runs.
     fn addr() -> impl Strategy<Value = u128> {
         (0u32..129, 0u32..129, any::<u128>(), 0u32..8).prop_map(|(a, b, noise, keep)| {
@@ -337,9 +400,41 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, ..ProptestConfig::default() })]
+
+        /// Few distinct bits in each step, so that prefixes nest and blocks come and go.
+        #[test]
+        fn prefixes_nest_in_the_arrays(
+            ops in prop::collection::vec((0u8..5, any::<u32>(), 0u8..33, value()), 500..900),
+            probes in prop::collection::vec(any::<u32>(), 100),
+        ) {
+            const BITS: u32 = 0x8001_8433;
+            let (mut lpm, mut model) = (Lpm::<u32>::new(), HashMap::new());
+            let n_ops = ops.len();
+            for (n, (op, addr, len, value)) in ops.into_iter().enumerate() {
+                // Many come first, and many go in the end.
+                let goes = if n < n_ops * 2 / 3 { op == 0 } else { op != 0 };
+                let addr = addr & BITS;
+                let key = (cut(u128::from(addr) << 96, len), len);
+                if goes {
+                    prop_assert_eq!(lpm.remove(addr, len), model.remove(&key));
+                } else {
+                    prop_assert_eq!(lpm.insert(addr, len, value), model.insert(key, value));
+                }
+                prop_assert_eq!(lpm.lookup(addr), naive(&model, u128::from(addr) << 96));
+                if n % 64 == 0 || n + 1 == n_ops {
+                    for probe in probes.iter().map(|probe| probe & BITS | probe & 1 << (n % 32)) {
+                        prop_assert_eq!(lpm.lookup(probe), naive(&model, u128::from(probe) << 96));
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
         #[test]
         fn v6_finds_the_longest(
-            ops in prop::collection::vec((0u8..4, addr(), 0u8..129, any::<u32>()), 0..200),
+            ops in prop::collection::vec((0u8..4, addr(), 0u8..129, value()), 0..200),
             probes in prop::collection::vec(addr(), 50),
         ) {
             let (mut lpm, mut model) = (Lpm::<u128>::new(), HashMap::new());
@@ -364,7 +459,7 @@ mod tests {
 
         #[test]
         fn many_prefixes_are_found_through_the_array(
-            ops in prop::collection::vec((0u8..3, any::<u16>(), 0u8..33, any::<u32>()), 330..430),
+            ops in prop::collection::vec((0u8..3, any::<u16>(), 0u8..33, value()), 330..430),
         ) {
             let (mut lpm, mut model) = (Lpm::<u32>::new(), HashMap::new());
             for (n, &(op, addr, len, value)) in ops.iter().enumerate() {
@@ -388,7 +483,7 @@ mod tests {
 
         #[test]
         fn v4_finds_the_longest(
-            ops in prop::collection::vec((0u8..4, any::<u16>(), 0u8..33, any::<u32>()), 0..300),
+            ops in prop::collection::vec((0u8..4, any::<u16>(), 0u8..33, value()), 0..300),
         ) {
             let (mut lpm, mut model) = (Lpm::<u32>::new(), HashMap::new());
             for &(op, addr, len, value) in &ops {
