@@ -150,13 +150,15 @@ impl Cache {
         self.data[slot.0] = epoch << 32 | u64::from(program);
     }
 
-    /// Adds a microflow that is not there. Where both sets are full it replaces another one time in four only, so that
-    /// a flood of new microflows leaves most of the established ones.
+    /// Adds a microflow, which may be there already. Where both sets are full it replaces another one time in four only,
+    /// so that a flood of new microflows leaves most of the established ones.
     pub(crate) fn insert<const N: usize>(&mut self, packed: &Packed<N>, epoch: u64, program: u32) {
         let n_ways = set_size(N) / (N + 1);
         let sets = self.sets(packed);
         let mut places = sets.into_iter().flat_map(|set| (0..n_ways).map(move |way| set + way * (N + 1)));
-        let at = match places.find(|&at| self.data[at] & EMPTY == EMPTY) {
+        let is_free =
+            |&at: &usize| self.data[at] & EMPTY == EMPTY || self.data[at + 1..at + 1 + N] == packed.words;
+        let at = match places.find(is_free) {
             Some(at) => at,
             None => {
                 self.dice ^= self.dice << 13;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lookup::{Index, Secret};
 use openflow::{FragMode, GroupId, PacketInReason, PortNo};
-use packet::offload::wire_size;
+use packet::offload::{WireSize, wire_size};
 use packet::{Frame, Instant, Outputs, Pool};
 
 use crate::cache::{Cache, Slot};
@@ -124,8 +124,20 @@ pub struct Datapath {
     pub(crate) programs: Programs,
     pub(crate) side: Side,
     scratch: stages::Scratch,
+    /// Frames to be read again, while one is on its way. Kept for its memory.
+    waiting: VecDeque<Waiting>,
     /// Since the last report.
     asked: CacheCounters,
+}
+
+/// A frame that a program is to be run for.
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    places: Places,
+    program: u32,
+    /// What it counts as: entries count frames as they were received.
+    size: WireSize,
 }
 
 /// What a worker keeps beside programs and cache: everything steps may touch.
@@ -138,6 +150,10 @@ pub(crate) struct Side {
     pub asked: Asked,
     pub reports: VecDeque<Report>,
     pub n_punts: usize,
+    /// Memory for what is left of a frame behind its steps.
+    pub kept: Vec<(Frame, Places)>,
+    /// Memory for the segments of a super-frame.
+    pub parts: Vec<Frame>,
 }
 
 impl Side {
@@ -176,8 +192,11 @@ impl Datapath {
                 asked: Asked::new(),
                 reports: VecDeque::new(),
                 n_punts: 0,
+                kept: Vec::new(),
+                parts: Vec::new(),
             },
             scratch: stages::Scratch::default(),
+            waiting: VecDeque::new(),
             asked: CacheCounters::default(),
         }
     }
@@ -242,27 +261,27 @@ impl Datapath {
         let (received, size) = (frame.len(), wire_size(&frame));
         let mut reason = DropReason::Flow;
         let mut progress = Progress::default();
-        let mut waiting = VecDeque::from([(frame, places, at, size)]);
-        while let Some((frame, places, at, size)) = waiting.pop_front() {
+        let mut waiting = core::mem::take(&mut self.waiting);
+        waiting.push_back(Waiting { frame, places, program: at, size });
+        while let Some(Waiting { frame, places, program: at, size }) = waiting.pop_front() {
             let program = self.programs.get(at);
             reason = program.drop;
             let more = program.next.is_some();
             let source = Source { now, snapshot: &self.snapshot, places, in_port, received };
             let execution = Execution::new(source, &mut self.side, pool, out);
-            let done = execution.run_on(frame, &program.steps, (progress, more));
+            let mut done = execution.run_on(frame, &program.steps, (progress, more));
             progress = done.progress;
             if let Some(step) = done.stopped_at {
                 self.programs.count_partly(at, step, (size.n_frames.into(), size.bytes));
             }
             let whole = done.kept.len() == 1;
-            for (mut frame, _) in done.kept {
-                // Entries count frames as they were received.
+            for (mut frame, _) in done.kept.drain(..) {
                 let size = if whole { size } else { wire_size(&frame) };
                 frame.meta.in_port = in_port;
                 match self.resume(&frame, at) {
                     Ok((program, places)) => {
                         self.programs.count(program, now, size.n_frames.into(), size.bytes);
-                        waiting.push_back((frame, places, program, size));
+                        waiting.push_back(Waiting { frame, places, program, size });
                     }
                     Err(reason) => {
                         progress.fail(reason);
@@ -270,7 +289,9 @@ impl Datapath {
                     }
                 }
             }
+            self.side.kept = done.kept;
         }
+        self.waiting = waiting;
         if let Some(reason) = progress.drop_reason(reason) {
             self.side.drops[reason] += 1;
         }

@@ -115,6 +115,7 @@ impl<'a> Execution<'a> {
     /// be cut.
     pub(crate) fn run_on(mut self, frame: Frame, steps: &[Step], (progress, more): (Progress, bool)) -> Done {
         self.progress = progress;
+        self.kept = core::mem::take(&mut self.side.kept);
         match self.steps(frame, steps, MAX_DEPTH, !more) {
             End::Kept(frame) if more => self.kept.push((frame, self.source.places)),
             End::Kept(frame) => self.pool.free(frame),
@@ -253,12 +254,12 @@ impl<'a> Execution<'a> {
         (steps, depth, last): (&[Step], u8, bool),
         admit: impl Fn(&mut Self, Frame) -> Option<Frame>,
     ) {
-        let mut parts = Vec::new();
+        let mut parts = core::mem::take(&mut self.side.parts);
         if segment(frame, self.pool, &mut parts).is_err() {
             self.fail(DropReason::BadOffload);
         }
         let places = self.source.places;
-        for part in parts {
+        for part in parts.drain(..) {
             self.source.places = places;
             let Some(part) = admit(self, part) else { continue };
             match self.steps(part, steps, depth, last) {
@@ -269,6 +270,7 @@ impl<'a> Execution<'a> {
                 End::Gone => {}
             }
         }
+        self.side.parts = parts;
         // Where single segments stopped does not say what the others did.
         self.stopped_at = None;
     }

@@ -24,6 +24,8 @@ const RESUMED: u64 = 1 << 62;
 #[repr(align(64))]
 pub(crate) struct Line {
     counts: Counts,
+    /// The entry it stands for, if it is of a path of one.
+    leaf: Leaf,
     pub shortcut: Shortcut,
 }
 
@@ -33,6 +35,10 @@ pub(crate) enum Shortcut {
     None,
     Output(PortNo),
     Rewrite(Rewrite, PortNo),
+    /// By the flows.
+    Drop,
+    /// Nothing matched: for the controller, if it wants to see that.
+    Miss,
 }
 
 /// What to do with every frame of some microflows: a straight list.
@@ -75,7 +81,7 @@ pub(crate) struct Counts {
 /// The entry that a key hits in the first table; none if there are more tables to it, or if it misses.
 #[inline(always)]
 pub(crate) fn first_leaf(snapshot: &Snapshot, key: &Key) -> Leaf {
-    snapshot.tables[0].lookup(key).map_or(Leaf::default(), |(_, leaf)| leaf)
+    snapshot.tables[0].leaf(key)
 }
 
 /// Walks the tables from `table` with `key`, and adds the path to `path`: the stamp of each entry hit, then the table that
@@ -140,6 +146,8 @@ fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
     let shortcut = match (&*steps, Rewrite::of(&steps)) {
         _ if next.is_some() => Shortcut::None,
         (&[Step::Output(port)], _) => Shortcut::Output(port),
+        (&[], _) => Shortcut::Drop,
+        (&[Step::Punt(Punt { is_miss: true, .. })], _) => Shortcut::Miss,
         (_, Some((rewrite, port))) => Shortcut::Rewrite(rewrite, port),
         _ => Shortcut::None,
     };
@@ -169,8 +177,8 @@ struct Partial {
 pub(crate) struct Programs {
     secrets: [Secret; 2],
     by_path: ExactMap,
-    /// For paths of one entry: its leaf and program, by the slot of its id.
-    by_entry: Vec<(Leaf, u32)>,
+    /// For paths of one entry the program, if it still is of that entry, by the slot of its id.
+    by_entry: Vec<u32>,
     /// The latest program that hits an entry, by the slot of its id.
     latest: Vec<(Index, u32)>,
     programs: Vec<Program>,
@@ -312,15 +320,18 @@ impl Programs {
         if !leaf.is_terminal() {
             return self.classify_path(snapshot, key, None);
         }
-        match self.by_entry.get(leaf.slot()) {
-            Some(&(known, program)) if known == leaf => program,
-            _ => self.learn_entry(snapshot, key, leaf),
+        if let Some(&program) = self.by_entry.get(leaf.slot())
+            && let Some(line) = self.lines.get(program as usize)
+            && line.leaf == leaf
+        {
+            return program;
         }
+        self.learn_entry(snapshot, key, leaf)
     }
 
     /// The program for a frame that program `at` ended with, as it was read again.
     pub(crate) fn resume(&mut self, snapshot: &Snapshot, key: &mut Key, at: u32) -> u32 {
-        key[key::METADATA] = self.start(Some(at)).metadata;
+        key[key::METADATA] = self.get(at).next.as_deref().map_or(0, |next| next.metadata);
         self.classify_path(snapshot, key, Some(at))
     }
 
@@ -347,9 +358,10 @@ impl Programs {
         let program = self.classify_path(snapshot, key, None);
         let slot = leaf.slot();
         if self.by_entry.len() <= slot {
-            self.by_entry.resize(slot + 1, (Leaf::default(), 0));
+            self.by_entry.resize(slot + 1, u32::MAX);
         }
-        self.by_entry[slot] = (leaf, program);
+        self.by_entry[slot] = program;
+        self.lines[program as usize].leaf = leaf;
         program
     }
 
@@ -383,7 +395,11 @@ impl Programs {
         let mut program = assemble(&flows, path, start);
         let at = self.programs.len() as u32;
         program.before = program.entries.iter().map(|&entry| self.note_program(entry, at)).collect();
-        self.lines.push(Line { counts: Counts::default(), shortcut: program.shortcut });
+        self.lines.push(Line {
+            counts: Counts::default(),
+            leaf: Leaf::default(),
+            shortcut: program.shortcut,
+        });
         self.programs.push(program);
         self.by_path.insert(&name, at);
         at

@@ -44,7 +44,7 @@ impl Shelf {
         Arc::new(Self { newest: Mutex::new(newest), nothing, naps })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Arc<Snapshot>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Arc<Snapshot>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -75,6 +75,11 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) fn new(shelf: Arc<Shelf>, worker: usize) -> Self {
         Self { shelf, worker, nap: 0, obeyed: 0 }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
     }
 
     /// An order was obeyed.

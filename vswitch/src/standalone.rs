@@ -162,14 +162,21 @@ impl Standalone {
     }
 
     /// As [`process`](Self::process), with the metadata of what left.
-    pub fn process_frames(
+    pub fn process_frames(&mut self, worker: usize, in_port: PortNo, frame: Frame) -> Vec<(PortNo, Frame)> {
+        self.process_batch(worker, [(in_port, frame)].into_iter())
+    }
+
+    /// The same with several frames in one batch.
+    pub fn process_batch(
         &mut self,
         worker: usize,
-        in_port: PortNo,
-        mut frame: Frame,
+        frames: impl Iterator<Item = (PortNo, Frame)>,
     ) -> Vec<(PortNo, Frame)> {
-        frame.meta.in_port = in_port;
-        let mut batch = vec![frame];
+        let with_port = |(in_port, mut frame): (PortNo, Frame)| {
+            frame.meta.in_port = in_port;
+            frame
+        };
+        let mut batch = frames.map(with_port).collect();
         self.workers[worker].process(self.now, &mut batch, &mut self.pool, &mut self.out);
         self.gather(worker);
         self.out.drain(..).collect()

@@ -47,6 +47,15 @@ impl Table {
         }
     }
 
+    /// The leaf of the entry of highest rank that matches; of none the default one.
+    #[inline(always)]
+    pub(crate) fn leaf(&self, key: &Key) -> Leaf {
+        match &self.kind {
+            Kind::Prefix(prefixes) => prefixes.leaf(key),
+            Kind::Linear(_) | Kind::General(_) => self.lookup(key).map_or(Leaf::default(), |(_, leaf)| leaf),
+        }
+    }
+
     /// A look-up here costs no more than one in a cache of its results, and nothing follows it.
     pub(crate) fn is_as_good_as_cached(&self) -> bool {
         let is_cheap = match &self.kind {
@@ -139,7 +148,9 @@ struct Prefixes {
     fixed: Box<[Cond]>,
     v4: Lpm<u32>,
     v6: Lpm<u128>,
-    flows: Vec<Option<(Flow, Leaf)>>,
+    flows: Vec<Option<Flow>>,
+    /// For each, its leaf.
+    leaves: Vec<Leaf>,
     free: Vec<u32>,
     /// Priority and number of the prefixes of each length.
     lens: Vec<(u16, u32)>,
@@ -197,6 +208,7 @@ impl Prefixes {
                 v4: Lpm::new(),
                 v6: Lpm::new(),
                 flows: Vec::new(),
+                leaves: Vec::new(),
                 free: Vec::new(),
                 lens: vec![(0, 0); 129],
                 last: None,
@@ -213,19 +225,33 @@ impl Prefixes {
 
     #[inline(always)]
     fn lookup_prefix(&self, key: &Key) -> Option<(&Flow, Leaf)> {
-        if self.fixed.iter().all(|c| (key[usize::from(c.word)] ^ c.value) & c.mask == 0) {
-            let found = match self.address {
-                Address::V4 { shift } => self.v4.lookup((key[key::IPV4] >> shift) as u32),
-                Address::V6 { word } => {
-                    self.v6.lookup(u128::from(key[word]) << 64 | u128::from(key[word + 1]))
-                }
-            };
-            if let Some(flow) = found.and_then(|at| self.flows.get(at as usize)) {
-                return flow.as_ref().map(|(flow, leaf)| (flow, *leaf));
-            }
+        if let Some(at) = self.find(key) {
+            return Some((self.flows.get(at)?.as_ref()?, *self.leaves.get(at)?));
         }
         let last = self.last.as_ref().filter(|last| last.matches(key))?;
         Some((last, Leaf::of(&last.value)))
+    }
+
+    /// As [`lookup`](Self::lookup), as a rule without a look at the entry.
+    #[inline(always)]
+    fn leaf(&self, key: &Key) -> Leaf {
+        match self.find(key).and_then(|at| self.leaves.get(at)) {
+            Some(leaf) if self.misfits.is_empty() => *leaf,
+            _ => self.lookup(key).map_or(Leaf::default(), |(_, leaf)| leaf),
+        }
+    }
+
+    /// Which entry has the longest prefix.
+    #[inline(always)]
+    fn find(&self, key: &Key) -> Option<usize> {
+        if !self.fixed.iter().all(|c| (key[usize::from(c.word)] ^ c.value) & c.mask == 0) {
+            return None;
+        }
+        let found = match self.address {
+            Address::V4 { shift } => self.v4.lookup((key[key::IPV4] >> shift) as u32),
+            Address::V6 { word } => self.v6.lookup(u128::from(key[word]) << 64 | u128::from(key[word + 1])),
+        };
+        found.map(|at| at as usize)
     }
 
     #[inline(never)]
@@ -271,10 +297,11 @@ impl Prefixes {
         }
         let at = self.free.pop().unwrap_or_else(|| {
             self.flows.push(None);
+            self.leaves.push(Leaf::default());
             self.flows.len() as u32 - 1
         });
-        let leaf = Leaf::of(&flow.value);
-        self.flows[at as usize] = Some((flow, leaf));
+        self.leaves[at as usize] = Leaf::of(&flow.value);
+        self.flows[at as usize] = Some(flow);
         match self.address {
             Address::V4 { .. } => self.v4.insert((bits >> 96) as u32, len, at),
             Address::V6 { .. } => self.v6.insert(bits, len, at),
@@ -296,7 +323,7 @@ impl Prefixes {
             self.last = None;
             return;
         }
-        let holds = |at: u32| self.flows[at as usize].as_ref().is_some_and(|(f, _)| f.rank == flow.rank);
+        let holds = |at: u32| self.flows[at as usize].as_ref().is_some_and(|f| f.rank == flow.rank);
         let prefix =
             split(flow, self.address).filter(|&(bits, len, _)| self.get(bits, len).is_some_and(holds));
         let Some((bits, len, _)) = prefix else {
@@ -327,7 +354,7 @@ impl Prefixes {
     fn dissolve(&mut self) -> Classifier<Entry> {
         let secret = self.secret;
         let mut all = core::mem::replace(&mut self.misfits, Classifier::new(secret));
-        let prefixes = self.flows.drain(..).flatten().map(|(flow, _)| flow);
+        let prefixes = self.flows.drain(..).flatten();
         prefixes.chain(self.last.take()).for_each(|flow| add(&mut all, flow));
         all
     }

@@ -18,17 +18,31 @@ use crate::stage::{Lap, Stage};
 pub(super) struct Scratch {
     keys: Vec<Key>,
     visits: Vec<Visit>,
-    /// Frames that the cache did not know.
+    unsure: Unsure,
+}
+
+/// Frames of a batch whose program the cache does not tell.
+#[derive(Debug, Default)]
+struct Unsure {
+    /// It does not know them.
     missed: Vec<usize>,
+    /// It knows them from another epoch.
+    stale: Vec<usize>,
+}
+
+impl Unsure {
+    fn len(&self) -> usize {
+        self.missed.len() + self.stale.len()
+    }
 }
 
 /// A frame between the stages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Visit {
     places: Places,
-    /// It cannot be read or must not be received.
-    refused: Option<DropReason>,
-    /// The entry it hit, where the tables are asked directly.
+    /// It is to be dropped: it cannot be read, must not be received, or its flow says so.
+    dropped: Option<DropReason>,
+    /// The entry it hit, where the tables are asked.
     leaf: Leaf,
     program: u32,
     /// It is done with and leaves by this port.
@@ -72,14 +86,15 @@ impl Datapath {
             Depth::All => self.read_all(batch, Depth::All, &mut scratch),
         }
         lap(Stage::Extract, n);
-        let Scratch { keys, visits, missed } = &mut scratch;
+        let Scratch { keys, visits, unsure } = &mut scratch;
         let (keys, visits) = (&keys[..n], &mut visits[..n]);
         if !self.snapshot.options.standalone {
-            self.classify_all(keys, visits, (missed, lap));
+            self.classify_all(keys, visits, (unsure, lap));
             self.count_all(now, batch, visits);
             self.shorten_all(batch, visits);
         }
-        if visits.iter().all(|visit| visit.leaves.is_some()) {
+        if visits.iter().all(|visit| visit.leaves.is_some() != visit.dropped.is_some()) {
+            self.drop_all(batch, visits, pool);
             out.append(visits.iter().filter_map(|visit| visit.leaves), batch);
         } else {
             for (frame, visit) in batch.drain(..).zip(&*visits) {
@@ -110,7 +125,7 @@ impl Datapath {
                 *key = [0; N_WORDS];
             }
             visit.leaves = None;
-            visit.refused = match admitted {
+            visit.dropped = match admitted {
                 Ok(()) => self.read(frame, depth, (key, &mut visit.places)).err(),
                 Err(reason) => Some(reason),
             };
@@ -141,12 +156,7 @@ impl Datapath {
 
     /// Which program each frame runs.
     #[inline(never)]
-    fn classify_all(
-        &mut self,
-        keys: &[Key],
-        visits: &mut [Visit],
-        (missed, lap): (&mut Vec<usize>, Lap<'_>),
-    ) {
+    fn classify_all(&mut self, keys: &[Key], visits: &mut [Visit], (unsure, lap): (&mut Unsure, Lap<'_>)) {
         if self.direct {
             self.ask_tables(keys, visits);
             return lap(Stage::Pipeline, visits.len());
@@ -154,23 +164,23 @@ impl Datapath {
         self.asked.lookups += visits.len() as u64;
         // A loop for each width, so that a short key costs little.
         match self.cache.width() {
-            1 => self.ask_cache::<1>(keys, visits, (missed, lap)),
-            2 => self.ask_cache::<2>(keys, visits, (missed, lap)),
-            3 => self.ask_cache::<3>(keys, visits, (missed, lap)),
-            4 => self.ask_cache::<4>(keys, visits, (missed, lap)),
-            8 => self.ask_cache::<8>(keys, visits, (missed, lap)),
-            _ => self.ask_cache::<N_WORDS>(keys, visits, (missed, lap)),
+            1 => self.ask_cache::<1>(keys, visits, (unsure, lap)),
+            2 => self.ask_cache::<2>(keys, visits, (unsure, lap)),
+            3 => self.ask_cache::<3>(keys, visits, (unsure, lap)),
+            4 => self.ask_cache::<4>(keys, visits, (unsure, lap)),
+            8 => self.ask_cache::<8>(keys, visits, (unsure, lap)),
+            _ => self.ask_cache::<N_WORDS>(keys, visits, (unsure, lap)),
         }
     }
 
-    /// By the tables alone; once all entries are found, what they lead to.
+    /// By the tables alone.
     fn ask_tables(&mut self, keys: &[Key], visits: &mut [Visit]) {
         let Self { snapshot, programs, .. } = self;
         for (key, visit) in keys.iter().zip(&mut *visits) {
-            visit.leaf = if visit.refused.is_none() { first_leaf(snapshot, key) } else { Leaf::default() };
+            visit.leaf = if visit.dropped.is_none() { first_leaf(snapshot, key) } else { Leaf::default() };
         }
         for (key, visit) in keys.iter().zip(visits) {
-            if visit.refused.is_none() {
+            if visit.dropped.is_none() {
                 visit.program = programs.program_of(visit.leaf, snapshot, key);
             }
         }
@@ -181,12 +191,13 @@ impl Datapath {
         &mut self,
         keys: &[Key],
         visits: &mut [Visit],
-        (missed, lap): (&mut Vec<usize>, Lap<'_>),
+        (unsure, lap): (&mut Unsure, Lap<'_>),
     ) {
         let epoch = self.snapshot.epoch as u32;
-        missed.clear();
+        unsure.missed.clear();
+        unsure.stale.clear();
         for (at, (key, visit)) in keys.iter().zip(&mut *visits).enumerate() {
-            if visit.refused.is_some() {
+            if visit.dropped.is_some() {
                 continue;
             }
             match self.cache.find(&self.cache.pack::<N>(key, &self.snapshot.layout)) {
@@ -198,20 +209,37 @@ impl Datapath {
                     self.cache.refresh(slot, epoch.into(), program);
                     visit.program = program;
                 }
-                _ => missed.push(at),
+                Some(_) => unsure.stale.push(at),
+                None => unsure.missed.push(at),
             }
         }
         lap(Stage::Cache, visits.len());
-        for &at in &*missed {
+        self.learn::<N>(keys, visits, &unsure.missed);
+        for &at in &unsure.stale {
             visits[at].program = self.classify::<N>(&keys[at]);
         }
-        lap(Stage::Pipeline, missed.len());
+        lap(Stage::Pipeline, unsure.len());
+    }
+
+    /// By the tables, for frames that the cache did not know; it does then.
+    fn learn<const N: usize>(&mut self, keys: &[Key], visits: &mut [Visit], missed: &[usize]) {
+        let Self { snapshot, programs, cache, .. } = self;
+        for &at in missed {
+            visits[at].leaf = first_leaf(snapshot, &keys[at]);
+        }
+        for &at in missed {
+            visits[at].program = programs.program_of(visits[at].leaf, snapshot, &keys[at]);
+        }
+        for &at in missed {
+            let packed = cache.pack::<N>(&keys[at], &snapshot.layout);
+            cache.insert(&packed, snapshot.epoch, visits[at].program);
+        }
     }
 
     /// What the entries count.
     fn count_all(&mut self, now: Instant, batch: &Batch, visits: &[Visit]) {
         for (frame, visit) in batch.iter().zip(visits) {
-            if visit.refused.is_none() {
+            if visit.dropped.is_none() {
                 let size = wire_size(frame);
                 self.programs.count(visit.program, now, size.n_frames.into(), size.bytes);
             }
@@ -221,16 +249,33 @@ impl Datapath {
     /// Does the usual programs, with the frames where they are.
     #[inline(never)]
     fn shorten_all(&self, batch: &mut Batch, visits: &mut [Visit]) {
+        let punt_misses = self.snapshot.options.punt_misses;
         for (frame, visit) in batch.iter_mut().zip(visits) {
-            if visit.refused.is_none() {
-                visit.leaves = match *self.programs.shortcut(visit.program) {
-                    Shortcut::Output(port) if self.is_open(port, frame) => Some(port),
+            if visit.dropped.is_none() {
+                match *self.programs.shortcut(visit.program) {
+                    Shortcut::Output(port) if self.is_open(port, frame) => visit.leaves = Some(port),
                     Shortcut::Rewrite(ref rewrite, port) if self.is_open(port, frame) => {
-                        rewrite.apply(frame, &visit.places).then_some(port)
+                        visit.leaves = rewrite.apply(frame, &visit.places).then_some(port);
                     }
-                    _ => None,
-                };
+                    Shortcut::Drop => visit.dropped = Some(DropReason::Flow),
+                    Shortcut::Miss if !punt_misses => visit.dropped = Some(DropReason::TableMiss),
+                    _ => {}
+                }
             }
+        }
+    }
+
+    /// Takes the frames that are to be dropped out of a batch.
+    fn drop_all(&mut self, batch: &mut Batch, visits: &[Visit], pool: &mut Pool) {
+        let mut n_dropped = 0;
+        for reason in visits.iter().filter_map(|visit| visit.dropped) {
+            self.side.drops[reason] += 1;
+            n_dropped += 1;
+        }
+        if n_dropped > 0 {
+            let mut visits = visits.iter();
+            let is_dropped = |_: &mut Frame| visits.next().is_some_and(|visit| visit.dropped.is_some());
+            batch.extract_if(.., is_dropped).for_each(|frame| pool.free(frame));
         }
     }
 
@@ -242,7 +287,7 @@ impl Datapath {
 
     /// Runs other programs step by step.
     fn finish(&mut self, now: Instant, frame: Frame, visit: &Visit, pool: &mut Pool, out: &mut Outputs) {
-        match (visit.leaves, visit.refused) {
+        match (visit.leaves, visit.dropped) {
             (Some(port), _) => out.push((port, frame)),
             (None, Some(reason)) => self.drop_frame(reason, frame, pool),
             (None, None) => self.run_steps(now, frame, (visit.program, visit.places), pool, out),
@@ -321,5 +366,25 @@ mod tests {
         assert_eq!(out.len(), 20);
         assert_eq!(timed.side.drops, plain.side.drops);
         assert_eq!(timed.asked, plain.asked);
+    }
+
+    /// The only lock that workers know is that of the shelf, which is for those who rise.
+    #[test]
+    fn a_worker_that_is_awake_takes_no_lock() {
+        let mut worker = worker();
+        let shelf = worker.bed.shelf().clone();
+        let held = shelf.lock();
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut pool, mut out) = (Pool::default(), Outputs::new());
+            for pass in 0..10 {
+                let now = Instant::from_secs(2 + pass);
+                worker.process(now, &mut batch(&mut pool), &mut pool, &mut out);
+            }
+            done.send(out.len())
+        });
+        let n_sent = is_done.recv_timeout(core::time::Duration::from_secs(60));
+        assert_eq!(n_sent, Ok(100));
+        drop(held);
     }
 }
