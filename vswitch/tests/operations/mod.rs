@@ -40,6 +40,8 @@ pub enum Op {
     },
     /// The last frames come once more: what was cached of them may hold no longer.
     Again,
+    /// The same to this worker, in one batch.
+    Together(usize),
     /// The next so many changes come in one bundle.
     Bundle(u16),
     /// A controller asks to be told when all is done.
@@ -83,6 +85,7 @@ impl Op {
             36 => Self::Barrier,
             37 => Self::Bundle(1 + dice.below(5)),
             38 => Self::Pass(dice.pick(&[100, 1, 1_000, 3_000])),
+            39..=40 => Self::Together(worker(&mut dice)),
             _ => Self::Again,
         }
     }

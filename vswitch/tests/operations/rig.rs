@@ -138,6 +138,12 @@ impl Rig {
                 let recent = self.recent.clone();
                 recent.iter().try_for_each(|(worker, port, bytes)| self.frame(*worker, *port, bytes))
             }
+            Op::Together(worker) => {
+                let recent = self.recent.clone();
+                let frame = |bytes: &Vec<u8>| Frame::from_bytes(bytes);
+                let batch = recent.iter().map(|(_, port, bytes)| (*port, &bytes[..], frame(bytes)));
+                self.together(worker, batch.collect())
+            }
             Op::Bundle(n) => {
                 // One that is open is done first, with what it has.
                 if !self.bundle.1.is_empty() {
@@ -355,24 +361,39 @@ impl Rig {
         bytes: &[u8],
         frame: Frame,
     ) -> Result<(), Mismatch> {
+        self.together(worker, vec![(port, bytes, frame)])
+    }
+
+    /// Frames come to a worker in one batch, each with its port and what it is when its checksum is complete. All of
+    /// them are forwarded by the tables of one epoch, whatever was published meanwhile.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn together(&mut self, worker: usize, frames: Vec<(u32, &[u8], Frame)>) -> Result<(), Mismatch> {
         let epoch = self.s.workers[worker].epoch();
         let (oracle, _) = self.epochs.get_mut(&epoch).ok_or("a worker is in an epoch never published")?;
         oracle.now = self.s.now;
-        let expected = oracle.process(PortNo(port), bytes);
-        let with = frame.meta.csum;
+        let (mut expected_outputs, mut expected_queues) = (Vec::new(), Vec::new());
+        let mut outcomes = Vec::new();
+        for (port, bytes, _) in &frames {
+            let mut expected = oracle.process(PortNo(*port), bytes);
+            expected_outputs.append(&mut expected.outputs);
+            expected_queues.append(&mut expected.queues);
+            outcomes.push((*port, bytes.len(), expected));
+        }
+        let what = format!("worker {worker}, epoch {epoch}, frames {frames:02x?}");
+        let batch = frames.into_iter().map(|(port, _, frame)| (PortNo(port), frame));
         let (mut outputs, mut queues) = (Vec::new(), Vec::new());
-        for (to, mut frame) in self.s.process_frames(worker, PortNo(port), frame) {
+        for (to, mut frame) in self.s.process_batch(worker, batch) {
             complete_checksum(&mut frame).map_err(|e| format!("what left by port {to:?}: {e:?}"))?;
             outputs.push((to, frame.to_vec()));
             queues.push(frame.queue);
         }
-        same!(
-            outputs,
-            expected.outputs,
-            "worker {worker}, epoch {epoch}, frame {bytes:02x?} from port {port}, checksum {with:?}"
-        );
-        same!(queues, expected.queues, "queues of frame {bytes:02x?} from port {port}");
-        self.expect(port, bytes.len(), &expected);
+        same!(outputs, expected_outputs, "{what}");
+        same!(queues, expected_queues, "queues: {what}");
+        for (port, len, expected) in outcomes {
+            self.expect(port, len, &expected);
+        }
         Ok(())
     }
 
