@@ -11,7 +11,7 @@ use packet::{Frame, Instant, IpProtocol, MacAddr, Outputs, Pool, PortNo, VlanId}
 use packet::{arp, build, icmpv4, ipv4, tcp};
 use vrouter::{
     Effect, Forwarder, InterfaceConfig, NatRule, Options, RouteConfig, RouteTarget, Router, RouterConfig,
-    Transport,
+    Sharing, Transport,
 };
 
 use crate::operations::Dice;
@@ -142,6 +142,7 @@ fn config() -> RouterConfig {
         protocol,
         port,
         to: (INSIDE[0].into(), to_port),
+        inbound_only: false,
     };
     let mut config = RouterConfig::named("r1");
     config.interfaces = vec![
@@ -152,7 +153,12 @@ fn config() -> RouterConfig {
     let target = RouteTarget::Via { gateway: IpAddr::V4(GATEWAY), interface: None };
     config.routes = vec![RouteConfig::new("0.0.0.0/0".parse().expect("a prefix"), target)];
     config.nat = vec![
-        NatRule::Masquerade { out: "wan".into(), sources: Vec::new() },
+        NatRule::Masquerade {
+            out: "wan".into(),
+            sources: Vec::new(),
+            pool: Vec::new(),
+            sharing: Sharing::Independent,
+        },
         forward(Transport::Tcp, 8080, 80),
         forward(Transport::Udp, 5353, 53),
     ];

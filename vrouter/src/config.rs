@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use conntrack::{Filtering, Timers};
+use conntrack::{Filtering, Limits, Sharing, Timers};
 use packet::{MacAddr, PortNo, VlanId};
 
 use crate::Prefix;
@@ -17,6 +17,8 @@ pub struct RouterConfig {
     pub interfaces: Vec<InterfaceConfig>,
     /// Static routes. Connected networks need none.
     pub routes: Vec<RouteConfig>,
+    /// Routes by more than the destination; the first that matches and leads somewhere wins over all others.
+    pub policy_routes: Vec<PolicyRoute>,
     /// Address translation.
     pub nat: Vec<NatRule>,
     /// Neighbours that are known without asking; they win over what is learned.
@@ -34,6 +36,7 @@ impl RouterConfig {
             name: name.into(),
             interfaces: Vec::new(),
             routes: Vec::new(),
+            policy_routes: Vec::new(),
             nat: Vec::new(),
             neighbours: Vec::new(),
             firewall: Vec::new(),
@@ -51,6 +54,10 @@ pub struct Tuning {
     pub filtering: Filtering,
     /// Whether a TCP connection may begin with something else than a SYN.
     pub tcp_loose: bool,
+    /// Whether TCP segments must lie in the windows that both ends have shown; a reset must fit exactly (RFC 5961).
+    pub tcp_window: bool,
+    /// How many connections one source, and one VRF, may begin.
+    pub limits: Limits,
     /// A neighbour that was not heard of for this long is asked again before it is used further.
     pub neighbour_reachable: Duration,
     /// Time between requests to an unresolved neighbour (RFC 1122 §2.3.2.1: at most one a second).
@@ -73,6 +80,8 @@ impl Default for Tuning {
             timers: Timers::default(),
             filtering: Filtering::AddressDependent,
             tcp_loose: true,
+            tcp_window: true,
+            limits: Limits::default(),
             neighbour_reachable: Duration::from_secs(60),
             neighbour_retry: Duration::from_secs(1),
             neighbour_tries: 3,
@@ -150,6 +159,8 @@ pub struct InterfaceConfig {
     pub source_check: SourceCheck,
     /// Router advertisements; none: it sends none.
     pub advert: Option<AdvertConfig>,
+    /// Whether the MSS that TCP connections through it offer is cut to what fits its MTU (RFC 4459 §3.2).
+    pub clamp_mss: bool,
 }
 
 impl Default for InterfaceConfig {
@@ -165,6 +176,7 @@ impl Default for InterfaceConfig {
             addresses: Vec::new(),
             source_check: SourceCheck::Off,
             advert: None,
+            clamp_mss: false,
         }
     }
 }
@@ -187,6 +199,23 @@ impl RouteConfig {
     pub const fn new(to: Prefix, target: RouteTarget) -> Self {
         Self { vrf: None, to, target, metric: 0 }
     }
+}
+
+/// A route for packets that match, but never for those to this router itself. Fields that are empty match everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRoute {
+    /// Name of the interface of arrival.
+    pub input: Option<String>,
+    /// Sources, before translation.
+    pub source: Option<Prefix>,
+    /// Destinations, after translation of port forwards.
+    pub destination: Option<Prefix>,
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Destination ports, first and last; fragments and protocols without ports do not match.
+    pub destination_ports: Option<(u16, u16)>,
+    /// What happens: to another VRF, to a gateway, or nowhere.
+    pub target: RouteTarget,
 }
 
 /// One of several next routers that share the traffic of a route.
@@ -236,12 +265,17 @@ pub enum Transport {
 /// One rule of address translation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NatRule {
-    /// What leaves by `out` gets that interface's first address as source.
+    /// What leaves by `out` gets that interface's first address as source, or one of a pool.
     Masquerade {
         /// Name of the interface.
         out: String,
-        /// Only these sources; empty means all.
+        /// Only these sources; empty means all of IPv4.
         sources: Vec<Prefix>,
+        /// Outside addresses instead of the interface's own; each inside address keeps to one of them (RFC 4787
+        /// REQ-2).
+        pool: Vec<IpAddr>,
+        /// Whether inside endpoints may share an outside port.
+        sharing: Sharing,
     },
     /// What arrives for an address of `input` and `port` goes on to `to`.
     PortForward {
@@ -253,6 +287,17 @@ pub enum NatRule {
         port: u16,
         /// Inside endpoint.
         to: (IpAddr, u16),
+        /// Only for connections from outside: those that the inside endpoint begins are masqueraded as others are.
+        inbound_only: bool,
+    },
+    /// Ports of an outside address that no inside endpoint gets.
+    Reserve {
+        /// Name of the interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// First and last port.
+        ports: (u16, u16),
     },
     /// The outside address stands for the inside one, for every protocol and port.
     OneToOne {
@@ -435,6 +480,14 @@ pub enum ConfigError {
     #[error("nat[{index}]: {reason}")]
     BadNat {
         /// Position of the rule.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A policy route cannot work.
+    #[error("policy_routes[{index}]: {reason}")]
+    BadPolicy {
+        /// Position of the route.
         index: usize,
         /// Why.
         reason: String,

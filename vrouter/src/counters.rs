@@ -85,6 +85,10 @@ drops! {
     NatTableFull = "nat-table-full",
     /// Two connections would be the same on one side.
     NatClash = "nat-clash",
+    /// The source, or its VRF, has as many connections as it may have, or begins them too fast.
+    ConnectionLimit = "connection-limit",
+    /// TCP that lies outside the windows of its connection.
+    TcpWindow = "tcp-window",
     /// TCP that does not begin with a SYN where it must.
     NatNotSyn = "nat-not-syn",
     /// An ICMP error about a packet that no connection knows.

@@ -6,7 +6,7 @@
 
 use core::net::IpAddr;
 
-use conntrack::{Endpoint, Mapping, Packet, Refusal, Side, Translation};
+use conntrack::{Endpoint, Mapping, OutOfWindow, Packet, Refusal, Side, Translation};
 use packet::Instant;
 
 use crate::config::FirewallAction;
@@ -55,6 +55,12 @@ pub(crate) struct Refused {
 impl From<Drop> for Refused {
     fn from(why: Drop) -> Self {
         Self { why, tell: None, event: None }
+    }
+}
+
+impl From<OutOfWindow> for Refused {
+    fn from(_: OutOfWindow) -> Self {
+        Drop::TcpWindow.into()
     }
 }
 
@@ -119,7 +125,11 @@ impl<O: Observer> Decider<'_, O> {
         };
         let (vrf, dst) = flow.map_or((vrf, ip.dst), |f| (f.packet.to_zone, f.packet.dst.addr));
         // Second.
-        let (interface, next) = match self.route(input, vrf, dst)? {
+        let found = match self.by_policy(input, vrf, dst) {
+            Some(hop) => self.follow(hop, dst)?,
+            None => self.route(input, vrf, dst)?,
+        };
+        let (interface, next) = match found {
             Some(out) => out,
             None => return Ok(Decision::Local),
         };
@@ -150,6 +160,19 @@ impl<O: Observer> Decider<'_, O> {
         Ok(Decision::Forward { interface, next, rewrite })
     }
 
+    /// Where a policy route sends the packet, if one does.
+    fn by_policy(&mut self, input: &Input, vrf: VrfId, dst: IpAddr) -> Option<Hop> {
+        let policy = &self.snapshot.policy;
+        let own = || matches!(self.snapshot.fib.lookup(vrf, dst, || 0), Some(Hop::Local(_) | Hop::Broadcast));
+        if policy.is_empty() || is_link_local(dst) || own() {
+            return None;
+        }
+        let hash = || self.snapshot.flow_hash((input.ip.src, dst), input.ip.protocol, input.ports);
+        let (at, hop) = policy.find(self.snapshot, input, dst, hash)?;
+        self.observer.note(|| format!("policy route {at}"));
+        Some(hop)
+    }
+
     /// The way out and the neighbour there; none for this router itself.
     fn route(
         &mut self,
@@ -164,26 +187,36 @@ impl<O: Observer> Decider<'_, O> {
                 self.snapshot.fib.lookup(vrf, dst, hash)
             }
         };
+        match hop {
+            Some(hop) => self.follow(hop, dst),
+            None => {
+                self.observer.note(|| format!("route: none to {dst}"));
+                Err(refuse(Drop::NoRoute, Tell::NoRoute))
+            }
+        }
+    }
+
+    /// What a next hop comes to.
+    fn follow(&mut self, hop: Hop, dst: IpAddr) -> Result<Option<(IfIndex, IpAddr)>, Refused> {
         let name = |i: IfIndex| &self.snapshot.interface(i).name;
         self.observer.note(|| match hop {
-            None => format!("route: none to {dst}"),
-            Some(Hop::Connected(i)) => format!("route: {dst} is a neighbour on {}", name(i)),
-            Some(Hop::Gateway(i, via)) => format!("route: {dst} via {via} on {}", name(i)),
-            Some(Hop::Local(i)) => format!("route: {dst} is this router's, on {}", name(i)),
-            Some(hop) => format!("route: {dst} is {hop:?}"),
+            Hop::Connected(i) => format!("route: {dst} is a neighbour on {}", name(i)),
+            Hop::Gateway(i, via) => format!("route: {dst} via {via} on {}", name(i)),
+            Hop::Local(i) => format!("route: {dst} is this router's, on {}", name(i)),
+            hop => format!("route: {dst} is {hop:?}"),
         });
         match hop {
-            Some(Hop::Local(_)) => Ok(None),
-            Some(Hop::Connected(_)) if is_link_local(dst) => Err(Drop::LinkLocal.into()),
-            Some(Hop::Connected(interface)) if self.snapshot.interface(interface).port.is_some() => {
+            Hop::Local(_) => Ok(None),
+            Hop::Connected(_) if is_link_local(dst) => Err(Drop::LinkLocal.into()),
+            Hop::Connected(interface) if self.snapshot.interface(interface).port.is_some() => {
                 Ok(Some((interface, dst)))
             }
-            Some(Hop::Gateway(interface, via)) => Ok(Some((interface, via))),
-            Some(Hop::Broadcast) => Err(Drop::MartianDestination.into()),
-            Some(Hop::Blackhole) => Err(Drop::Blackhole.into()),
-            Some(Hop::Unreachable) => Err(refuse(Drop::Unreachable, Tell::Host)),
-            Some(Hop::Prohibit) => Err(refuse(Drop::Prohibited, Tell::Prohibited)),
-            Some(Hop::Connected(_) | Hop::Table(_)) | None => Err(refuse(Drop::NoRoute, Tell::NoRoute)),
+            Hop::Gateway(interface, via) => Ok(Some((interface, via))),
+            Hop::Broadcast => Err(Drop::MartianDestination.into()),
+            Hop::Blackhole => Err(Drop::Blackhole.into()),
+            Hop::Unreachable => Err(refuse(Drop::Unreachable, Tell::Host)),
+            Hop::Prohibit => Err(refuse(Drop::Prohibited, Tell::Prohibited)),
+            Hop::Connected(_) | Hop::Table(_) => Err(refuse(Drop::NoRoute, Tell::NoRoute)),
         }
     }
 
@@ -227,7 +260,7 @@ impl<O: Observer> Decider<'_, O> {
             return Ok(inbound);
         }
         let fixed = nat.forward(p.zone, p.protocol, p.dst);
-        if let Some(known) = self.translate_in(&p, fixed) {
+        if let Some(known) = self.translate_in(&p, fixed)? {
             self.observer.note(|| format!("connection: destination {} becomes {}", p.dst, known.endpoint));
             (flow.packet.dst, flow.packet.to_zone) = (known.endpoint, known.zone);
             inbound.known = Some(known.origin);
@@ -243,14 +276,14 @@ impl<O: Observer> Decider<'_, O> {
         Ok(inbound)
     }
 
-    fn translate_in(&self, p: &Packet, fixed: Option<Endpoint>) -> Option<Translation> {
+    fn translate_in(&self, p: &Packet, fixed: Option<Endpoint>) -> Result<Option<Translation>, OutOfWindow> {
         let mut tracker = match fixed {
             Some(inside) => self.shards.of_inside(p.zone, inside),
             None => self.shards.of_port(p.dst.port),
         };
         if O::DRY {
-            let c = tracker.peek_in(self.now, p)?;
-            return Some(Translation { endpoint: c.inside, zone: c.zone, origin: c.origin });
+            let c = tracker.peek_in(self.now, p);
+            return Ok(c.map(|c| Translation { endpoint: c.inside, zone: c.zone, origin: c.origin }));
         }
         tracker.translate_in(self.now, p)
     }
@@ -284,7 +317,7 @@ impl<O: Observer> Decider<'_, O> {
         if self.snapshot.nat.whole_outside(owner, flow.packet.src.addr).is_some() {
             return Ok(false);
         }
-        let Some(known) = self.translate_out(&flow.packet) else { return Ok(false) };
+        let Some(known) = self.translate_out(&flow.packet)? else { return Ok(false) };
         flow.packet.src = known.endpoint;
         Ok(true)
     }
@@ -304,7 +337,7 @@ impl<O: Observer> Decider<'_, O> {
         }
         let established = match flow.kind {
             Kind::Error(quoted) => self.is_related(&flow.packet, &quoted),
-            _ => inbound.known.is_some() || self.is_tracked(&flow.packet),
+            _ => inbound.known.is_some() || self.is_tracked(&flow.packet)?,
         };
         if established {
             self.observer.note(|| "firewall: of a connection let in before".into());
@@ -318,23 +351,29 @@ impl<O: Observer> Decider<'_, O> {
         match action {
             FirewallAction::Allow => Ok(Passed::ByRule),
             FirewallAction::Drop => Err(Drop::FirewallDenied.into()),
+            FirewallAction::Reject if flow.packet.tcp.is_some() => {
+                Err(refuse(Drop::FirewallDenied, Tell::Reset))
+            }
             FirewallAction::Reject => Err(refuse(Drop::FirewallDenied, Tell::Prohibited)),
         }
     }
 
     /// The packet goes on a connection that was made before, from either side of it.
-    fn is_tracked(&self, p: &Packet) -> bool {
+    fn is_tracked(&self, p: &Packet) -> Result<bool, OutOfWindow> {
         let mut near = self.shards.of_inside(p.zone, p.src);
         if let Some(c) = near.peek_out(self.now, p) {
             // A translated one is moved on where it is translated.
             if !O::DRY && c.inside == c.outside {
-                near.translate_out(self.now, p);
+                near.translate_out(self.now, p)?;
             }
-            return true;
+            return Ok(true);
         }
         std::mem::drop(near);
         let mut far = self.shards.of_inside(p.to_zone, p.dst);
-        if O::DRY { far.peek_in(self.now, p).is_some() } else { far.translate_in(self.now, p).is_some() }
+        match O::DRY {
+            true => Ok(far.peek_in(self.now, p).is_some()),
+            false => Ok(far.translate_in(self.now, p)?.is_some()),
+        }
     }
 
     /// An error about a packet of a tracked connection.
@@ -400,7 +439,7 @@ impl<O: Observer> Decider<'_, O> {
             Opening::Forward { outside, inside } => (outside, Some(inside)),
             Opening::Binding { outside } => (outside, None),
         };
-        if self.translate_in(&Packet { dst: outside, ..flow.packet }, fixed).is_some() {
+        if self.translate_in(&Packet { dst: outside, ..flow.packet }, fixed)?.is_some() {
             return Ok(());
         }
         let result = match opening {
@@ -421,11 +460,11 @@ impl<O: Observer> Decider<'_, O> {
         })
     }
 
-    fn translate_out(&self, p: &Packet) -> Option<Translation> {
+    fn translate_out(&self, p: &Packet) -> Result<Option<Translation>, OutOfWindow> {
         let mut tracker = self.shards.of_inside(p.zone, p.src);
         if O::DRY {
-            let c = tracker.peek_out(self.now, p)?;
-            return Some(Translation { endpoint: c.outside, zone: c.zone, origin: c.origin });
+            let c = tracker.peek_out(self.now, p);
+            return Ok(c.map(|c| Translation { endpoint: c.outside, zone: c.zone, origin: c.origin }));
         }
         tracker.translate_out(self.now, p)
     }
@@ -445,7 +484,7 @@ impl<O: Observer> Decider<'_, O> {
         let whole = nat.whole_outside(out, p.src.addr);
         let masquerade = nat.masquerade(out, p.src.addr).filter(|_| whole.is_none());
         if (service.is_some() || masquerade.is_some())
-            && let Some(known) = self.translate_out(&p)
+            && let Some(known) = self.translate_out(&p)?
         {
             self.observer.note(|| format!("connection: source {} becomes {}", p.src, known.endpoint));
             flow.packet.src = known.endpoint;
@@ -456,7 +495,7 @@ impl<O: Observer> Decider<'_, O> {
             flow.packet.src.addr = outside;
             return Ok(());
         }
-        let Some(addr) = masquerade.filter(|_| may_open) else { return Ok(()) };
+        let Some((addr, sharing)) = masquerade.filter(|_| may_open) else { return Ok(()) };
         match flow.kind {
             Kind::Ports | Kind::Request => {}
             Kind::Reply => return Err(Drop::NatNoBinding.into()),
@@ -464,7 +503,7 @@ impl<O: Observer> Decider<'_, O> {
         }
         let mapping = match service {
             Some((interface, outside)) if interface == out => Mapping::Fixed(outside),
-            _ => Mapping::Dynamic(addr),
+            _ => Mapping::Dynamic(addr, sharing),
         };
         self.observer.note(|| format!("translation: source {} gets {mapping:?}", p.src));
         if O::DRY {
@@ -490,6 +529,7 @@ impl<O: Observer> Decider<'_, O> {
             Refusal::TableFull => {
                 Refused { event: Some(RouterEvent::TableFull), ..refuse(Drop::NatTableFull, tell) }
             }
+            Refusal::Limit => refuse(Drop::ConnectionLimit, tell),
             Refusal::Clash => Drop::NatClash.into(),
             Refusal::NotSyn => Drop::NatNotSyn.into(),
             Refusal::Filtered | Refusal::NoBinding => Drop::NatNoBinding.into(),
@@ -561,5 +601,15 @@ enum Passed {
 }
 
 fn quoted_packet(zone: VrfId, q: &Quoted, src: Endpoint, dst: Endpoint) -> Packet {
-    Packet { zone, to_zone: zone, protocol: q.protocol, src, dst, tcp: None, len: 0, n_packets: 0 }
+    Packet {
+        zone,
+        to_zone: zone,
+        protocol: q.protocol,
+        src,
+        dst,
+        tcp: None,
+        segment: None,
+        len: 0,
+        n_packets: 0,
+    }
 }

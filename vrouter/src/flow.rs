@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use conntrack::{Endpoint, Packet};
+use conntrack::{Endpoint, Packet, Segment};
 use packet::checksum::{Sum, pseudo_v6};
 use packet::{Frame, IpProtocol, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 
@@ -163,8 +163,8 @@ impl Flow {
             }
             _ => ports(ip.protocol, bytes).ok_or(Drop::BadTransport)?,
         };
-        let flags = match ip.protocol {
-            IpProtocol::TCP => Some(tcp::View::parse(bytes).map_err(|_| Drop::BadTransport)?.flags()),
+        let tcp = match ip.protocol {
+            IpProtocol::TCP => Some(tcp::View::parse(bytes).map_err(|_| Drop::BadTransport)?),
             _ => None,
         };
         let packet = Packet {
@@ -173,7 +173,8 @@ impl Flow {
             protocol: ip.protocol,
             src: Endpoint::new(ip.src, src_port),
             dst: Endpoint::new(ip.dst, dst_port),
-            tcp: flags,
+            tcp: tcp.as_ref().map(tcp::View::flags),
+            segment: tcp.filter(|_| !ip.is_fragment()).map(|view| segment(&view, ip)),
             len: ip.total_len as u32,
             n_packets: n_packets(frame, ip),
         };
@@ -199,7 +200,8 @@ impl Flow {
 
     /// The same flow for a later fragment of its packet.
     pub(crate) fn later(self, ip: &Ip) -> Self {
-        let packet = Packet { tcp: None, len: ip.total_len as u32, n_packets: 1, ..self.packet };
+        let packet =
+            Packet { tcp: None, segment: None, len: ip.total_len as u32, n_packets: 1, ..self.packet };
         Self { packet, ..self }
     }
 }
@@ -237,6 +239,23 @@ pub(crate) fn checksum_holds(frame: &Frame, ip: &Ip) -> bool {
         _ => Sum::new(),
     };
     frame.meta.csum_valid || start.bytes(bytes).bytes(frame.tail()).finish() == 0
+}
+
+/// The numbers of a whole segment.
+fn segment(view: &tcp::View<'_>, ip: &Ip) -> Segment {
+    let scale = view.flags().contains(tcp::Flags::SYN).then(|| {
+        view.options().find_map(|option| match option {
+            Ok(tcp::TcpOption::WindowScale(shift)) => Some(shift),
+            _ => None,
+        })
+    });
+    Segment {
+        seq: view.seq(),
+        ack: view.ack(),
+        window: view.window(),
+        scale: scale.flatten(),
+        len: ip.total_len.saturating_sub(ip.header_len + view.header_len()) as u32,
+    }
 }
 
 /// Packets on the wire.

@@ -16,6 +16,7 @@ use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, s
 use crate::limiter::Limiter;
 use crate::local::LateSyns;
 use crate::message::{Learned, OrderKind, ReportKind};
+use crate::mss;
 use crate::neighbour::{Answer, Due, Heard, Neighbours, Waiting};
 use crate::output::{Io, announce, ask, emit, link, longest, send_frame};
 use crate::shards::Shards;
@@ -342,6 +343,9 @@ impl Forwarder {
                     _ => None,
                 };
                 set_ttl(&mut frame, ip.ttl - 1);
+                if let Some(mtu) = s.clamp(interface, out) {
+                    mss::clamp(&mut frame, ip, mtu);
+                }
                 self.counters.forwarded += 1;
                 self.send(s, io, (out, next), Waiting { frame, undo, arrival: Some(interface) });
             }
@@ -350,8 +354,10 @@ impl Forwarder {
                 self.local(s, io, (frame, interface), ip, flow.as_ref());
             }
             Err(Refused { why, tell, event }) => {
-                if let Some(tell) = tell {
-                    self.tell(s, io, interface, frame.head(), tell);
+                match tell {
+                    Some(Tell::Reset) => self.reset(s, io, (&frame, interface), ip),
+                    Some(tell) => self.tell(s, io, interface, frame.head(), tell),
+                    None => {}
                 }
                 if let Some(event) = event {
                     self.report_event(io.now, event);

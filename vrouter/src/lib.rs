@@ -17,9 +17,11 @@ mod input;
 mod limiter;
 mod local;
 mod message;
+mod mss;
 mod nat;
 mod neighbour;
 mod output;
+mod policy;
 mod prefix;
 mod rewrite;
 mod router;
@@ -29,9 +31,11 @@ mod snapshot;
 mod tell;
 mod trace;
 
+pub use conntrack::{Filtering, Limits, Sharing, Timers};
+
 pub use config::{
     AdvertConfig, ConfigError, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourConfig,
-    NextHop, RouteConfig, RouteTarget, RouterConfig, SourceCheck, Transport, Tuning,
+    NextHop, PolicyRoute, RouteConfig, RouteTarget, RouterConfig, SourceCheck, Transport, Tuning,
 };
 pub use counters::{Counters, Drop};
 pub use forwarder::Forwarder;

@@ -99,7 +99,13 @@ impl Forwarder {
     }
 
     /// RFC 9293 §3.10.7.1: a segment for a connection that does not exist is answered with a reset.
-    fn reset(&mut self, s: &Snapshot, io: &mut Io<'_>, (frame, arrival): (&Frame, IfIndex), ip: &Ip) {
+    pub(crate) fn reset(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        (frame, arrival): (&Frame, IfIndex),
+        ip: &Ip,
+    ) {
         let bytes = frame.head().get(ip.header_len..).unwrap_or(&[]);
         let (Ok(segment), Some(key)) = (tcp::View::parse(bytes), s.way_to(arrival, ip.src)) else { return };
         let flags = segment.flags();

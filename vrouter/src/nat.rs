@@ -1,9 +1,11 @@
 //! The rules of address translation, made ready.
 
 use core::net::IpAddr;
+use core::ops::RangeInclusive;
 use std::collections::BTreeMap;
 
-use conntrack::{Connection, Endpoint};
+use conntrack::{Connection, Endpoint, Sharing};
+use lookup::Secret;
 use packet::IpProtocol;
 
 use crate::config::{ConfigError, NatRule, Transport};
@@ -25,6 +27,9 @@ struct Masquerade {
     out: IfIndex,
     sources: Vec<Prefix>,
     addresses: Vec<IpAddr>,
+    /// They are a pool, of which each inside address has one.
+    is_pool: bool,
+    sharing: Sharing,
 }
 
 impl Masquerade {
@@ -36,10 +41,25 @@ impl Masquerade {
         }
     }
 
-    /// The address that stands for an inside one.
+    /// The address that stands for an inside one. Of a pool always the same for the same inside address (RFC 4787
+    /// REQ-2): the one with the highest score, so that an address more or less moves as few as possible.
     fn address(&self, inside: IpAddr) -> Option<IpAddr> {
-        self.addresses.iter().copied().find(|a| a.is_ipv4() == inside.is_ipv4())
+        let mut alike = self.addresses.iter().copied().filter(|a| a.is_ipv4() == inside.is_ipv4());
+        match self.is_pool {
+            false => alike.next(),
+            true => alike.max_by_key(|outside| score(*outside, inside)),
+        }
     }
+}
+
+/// Two addresses mixed.
+fn score(a: IpAddr, b: IpAddr) -> u64 {
+    let bits = |addr: IpAddr| match addr {
+        IpAddr::V4(addr) => u128::from(addr.to_bits()),
+        IpAddr::V6(addr) => addr.to_bits(),
+    };
+    let (a, b) = (bits(a), bits(b));
+    Secret::from_seed(0).hash(&[a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64])
 }
 
 #[derive(Debug)]
@@ -63,6 +83,10 @@ pub(crate) struct NatTable {
     exempt: Vec<(Prefix, Prefix)>,
     /// Addresses that inside endpoints may hide behind, and their interfaces.
     outsides: BTreeMap<(VrfId, IpAddr), IfIndex>,
+    /// Of them, those of pools that no interface has.
+    pooled: BTreeMap<(VrfId, IpAddr), IfIndex>,
+    /// Ports that no inside endpoint gets.
+    kept: Vec<(VrfId, IpAddr, RangeInclusive<u16>)>,
 }
 
 impl NatTable {
@@ -78,11 +102,24 @@ impl NatTable {
         let bad = |reason: String| ConfigError::BadNat { index, reason };
         let place = |field: &'static str| move || format!("nat[{index}].{field}");
         match rule {
-            NatRule::Masquerade { out, sources } => {
+            NatRule::Masquerade { out, sources, pool, sharing } => {
                 let out = base.interface_named(out, place("out"))?;
                 let interface = base.interface(out);
-                let addresses: Vec<IpAddr> = interface.addresses.iter().map(|(own, _)| *own).collect();
-                let rule = Masquerade { out, sources: sources.clone(), addresses };
+                let addresses: Vec<IpAddr> = match pool.as_slice() {
+                    [] => interface.addresses.iter().map(|(own, _)| *own).collect(),
+                    pool => pool.to_vec(),
+                };
+                for address in pool {
+                    if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+                        return Err(bad(format!("{address} cannot be an outside address")));
+                    }
+                    self.outsides.insert((interface.vrf, *address), out);
+                    if !interface.has(*address) {
+                        self.pooled.insert((interface.vrf, *address), out);
+                    }
+                }
+                let (is_pool, sharing) = (!pool.is_empty(), *sharing);
+                let rule = Masquerade { out, sources: sources.clone(), addresses, is_pool, sharing };
                 let hidden = match sources.as_slice() {
                     [] => vec![IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)],
                     sources => sources.iter().map(Prefix::addr).collect(),
@@ -94,7 +131,7 @@ impl NatTable {
                 }
                 self.masquerades.push(rule);
             }
-            NatRule::PortForward { input, protocol, port, to } => {
+            NatRule::PortForward { input, protocol, port, to, inbound_only } => {
                 let input = base.interface_named(input, place("in"))?;
                 let interface = base.interface(input);
                 if *port == 0 || to.1 == 0 {
@@ -114,7 +151,9 @@ impl NatTable {
                     if self.forwards.insert((vrf, number, outside), inside).is_some() {
                         return Err(bad(format!("port {port} of {own} is forwarded twice")));
                     }
-                    self.served.entry((vrf, number, inside)).or_insert((input, outside));
+                    if !inbound_only {
+                        self.served.entry((vrf, number, inside)).or_insert((input, outside));
+                    }
                     self.outsides.insert((vrf, own), input);
                 }
             }
@@ -127,6 +166,13 @@ impl NatTable {
                 let (outside, inside) = (IpAddr::V4(*outside), IpAddr::V4(*inside));
                 self.outsides.insert((base.interface(interface).vrf, outside), interface);
                 self.one_to_one.push(OneToOne { interface, outside, inside });
+            }
+            NatRule::Reserve { interface, address, ports: (first, last) } => {
+                let interface = base.interface_named(interface, place("interface"))?;
+                if first > last {
+                    return Err(bad("the first port is above the last".into()));
+                }
+                self.kept.push((base.interface(interface).vrf, *address, *first..=*last));
             }
             NatRule::Exempt { source, destination } => self.exempt.push((*source, *destination)),
         }
@@ -148,8 +194,9 @@ impl NatTable {
     }
 
     /// The address that `src` hides behind when it leaves by `out`.
-    pub(crate) fn masquerade(&self, out: IfIndex, src: IpAddr) -> Option<IpAddr> {
-        self.masquerades.iter().find(|m| m.out == out && m.covers(src)).and_then(|m| m.address(src))
+    pub(crate) fn masquerade(&self, out: IfIndex, src: IpAddr) -> Option<(IpAddr, Sharing)> {
+        let rule = self.masquerades.iter().find(|m| m.out == out && m.covers(src))?;
+        Some((rule.address(src)?, rule.sharing))
     }
 
     /// Whether `dst` hides behind `arrival` and must not be reached from there by its own address.
@@ -184,12 +231,24 @@ impl NatTable {
 
     /// An address the router answers ARP for on `interface` although it is none of its own.
     pub(crate) fn is_proxied(&self, interface: IfIndex, addr: IpAddr) -> bool {
-        self.one_to_one.iter().any(|r| r.interface == interface && r.outside == addr)
+        let is = |r: &OneToOne| r.interface == interface && r.outside == addr;
+        self.one_to_one.iter().any(is) || self.pooled.iter().any(|((_, a), i)| (*a, *i) == (addr, interface))
+    }
+
+    /// Addresses of pools that are this router's though no interface has them.
+    pub(crate) fn own_addresses(&self) -> impl Iterator<Item = (VrfId, IpAddr, IfIndex)> + '_ {
+        self.pooled.iter().map(|((vrf, addr), interface)| (*vrf, *addr, *interface))
     }
 
     /// Outside ports that no binding may take.
     pub(crate) fn reserved(&self) -> Vec<(VrfId, IpProtocol, Endpoint)> {
-        self.forwards.keys().map(|(vrf, protocol, outside)| (*vrf, IpProtocol(*protocol), *outside)).collect()
+        let forwards =
+            self.forwards.keys().map(|(vrf, protocol, outside)| (*vrf, IpProtocol(*protocol), *outside));
+        let kept = self.kept.iter().flat_map(|(vrf, addr, ports)| {
+            let protocols = [IpProtocol::TCP, IpProtocol::UDP];
+            ports.clone().flat_map(move |port| protocols.map(|p| (*vrf, p, Endpoint::new(*addr, port))))
+        });
+        forwards.chain(kept).collect()
     }
 
     /// Whether the rules still give this connection the translation it has.
@@ -199,7 +258,7 @@ impl NatTable {
         }
         match self.forward(c.outside_zone, c.protocol, c.outside) {
             Some(inside) => inside == c.inside,
-            None if !c.is_bound() => false,
+            None if !c.is_dynamic() => false,
             None => {
                 let masqueraded = self
                     .masquerades

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use conntrack::{Connection, Tracker};
 use lookup::Secret;
 use packet::{Instant, MacAddr, PortNo};
 
@@ -13,8 +14,8 @@ use crate::neighbour::lifetime;
 use crate::shards::Shards;
 use crate::snapshot::{Base, IfIndex, Snapshot};
 use crate::{
-    BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, NeighbourInfo, NeighbourState,
-    Order, Prefix, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig,
+    BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, Limits, NeighbourInfo,
+    NeighbourState, Order, Prefix, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig,
 };
 
 /// What a router is made with.
@@ -100,9 +101,13 @@ impl Router {
         let reserved = snapshot.nat.reserved();
         for index in 0..self.shards.len() {
             let Some(mut tracker) = self.shards.tracker(index) else { continue };
-            tracker.set_timers(config.tuning.timers, config.tuning.tcp_loose);
-            tracker.set_reserved(&reserved);
+            let tuning = &config.tuning;
+            tracker.set_timers(tuning.timers, tuning.tcp_loose, tuning.tcp_window);
+            tracker.set_reserved(now, &reserved);
             tracker.retain(now, |c| snapshot.nat.allows(c));
+        }
+        if config.tuning.limits != self.config.tuning.limits {
+            self.set_limits(config.tuning.limits);
         }
         self.move_neighbours(now, &snapshot);
         self.config = config;
@@ -110,6 +115,30 @@ impl Router {
         let order = Order(OrderKind::Adopt(self.snapshot.clone()));
         self.effects.push_back(Effect::Order { worker: None, order });
         Ok(())
+    }
+
+    /// Counts who has how many connections, from now on or for the first time.
+    fn set_limits(&self, limits: Limits) {
+        let mut sources = Vec::new();
+        self.each_tracker(|tracker, from| {
+            let (found, next) = tracker.connections(from, 256);
+            sources.extend(found.iter().map(Connection::source));
+            next
+        });
+        self.shards.quotas.set_limits(limits, sources.into_iter());
+    }
+
+    /// Reads all trackers piece by piece, so that workers are not held up: `read` is given a place and says where to go
+    /// on.
+    fn each_tracker(&self, mut read: impl FnMut(&Tracker, u32) -> Option<u32>) {
+        for index in 0..self.shards.len() {
+            let mut from = Some(0);
+            while let Some(start) = from
+                && let Some(tracker) = self.shards.tracker(index)
+            {
+                from = read(&tracker, start);
+            }
+        }
     }
 
     /// Resolves the routes of routing protocols against other interfaces; those that fit no more go.
@@ -322,34 +351,22 @@ impl Router {
     /// Tracked connections. The table is read piece by piece, so that workers are not held up.
     pub fn connections(&self, now: Instant) -> Vec<ConnectionInfo> {
         let mut all = Vec::new();
-        for index in 0..self.shards.len() {
-            let mut from = Some(0);
-            while let Some(start) = from
-                && let Some(tracker) = self.shards.tracker(index)
-            {
-                let (found, next) = tracker.connections(start, 256);
-                std::mem::drop(tracker);
-                all.extend(found.iter().filter(|c| c.deadline > now).map(|c| ConnectionInfo::of(c, now)));
-                from = next;
-            }
-        }
+        self.each_tracker(|tracker, from| {
+            let (found, next) = tracker.connections(from, 256);
+            all.extend(found.iter().filter(|c| c.deadline > now).map(|c| ConnectionInfo::of(c, now)));
+            next
+        });
         all
     }
 
     /// Bindings, port forwards among them.
     pub fn bindings(&self) -> Vec<BindingInfo> {
         let mut all: Vec<BindingInfo> = self.snapshot.nat.fixed_bindings().collect();
-        for index in 0..self.shards.len() {
-            let mut from = Some(0);
-            while let Some(start) = from
-                && let Some(tracker) = self.shards.tracker(index)
-            {
-                let (found, next) = tracker.bindings(start, 256);
-                std::mem::drop(tracker);
-                all.extend(found.iter().map(BindingInfo::of));
-                from = next;
-            }
-        }
+        self.each_tracker(|tracker, from| {
+            let (found, next) = tracker.bindings(from, 256);
+            all.extend(found.iter().map(BindingInfo::of));
+            next
+        });
         all
     }
 

@@ -4,9 +4,9 @@
 //! reply names the shard too. Fragments belong to the shard of (source, destination, identification). Each shard is
 //! behind a lock that is held for one lookup: whichever worker a frame arrives at, it is translated the same way.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use conntrack::{Config, Endpoint, Shard, Tracker};
+use conntrack::{Config, Endpoint, Quotas, Shard, Tracker};
 
 use crate::Tuning;
 use crate::flow::Ip;
@@ -22,6 +22,7 @@ struct One {
 pub(crate) struct Shards {
     seed: [u64; 2],
     shards: Vec<One>,
+    pub quotas: Arc<Quotas>,
 }
 
 /// Most shards; conntrack deals ports in blocks among at most this many.
@@ -31,6 +32,7 @@ impl Shards {
     pub(crate) fn new(n_workers: usize, seed: [u64; 2], n_connections: u32) -> Self {
         let n = n_workers.clamp(1, MAX_SHARDS);
         let tuning = Tuning::default();
+        let quotas = Arc::<Quotas>::default();
         let one = |index| {
             let config = Config {
                 n_connections: (n_connections / n as u32).max(1),
@@ -39,10 +41,13 @@ impl Shards {
                 shard: Shard { index, count: n as u32 },
                 timers: tuning.timers,
                 tcp_loose: tuning.tcp_loose,
+                tcp_window: tuning.tcp_window,
             };
-            One { tracker: Mutex::new(Tracker::new(config)), fragments: Mutex::default() }
+            let tracker = Tracker::new(config, Arc::clone(&quotas));
+            One { tracker: Mutex::new(tracker), fragments: Mutex::default() }
         };
-        Self { seed, shards: (0..n as u32).map(one).collect() }
+        let shards = (0..n as u32).map(one).collect();
+        Self { seed, shards, quotas }
     }
 
     pub(crate) fn len(&self) -> usize {

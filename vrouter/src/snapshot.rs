@@ -13,6 +13,7 @@ use crate::fib::{Candidate, Fib, VrfId};
 use crate::firewall::Firewall;
 use crate::input::is_link_local;
 use crate::nat::NatTable;
+use crate::policy::Policy;
 use crate::{AdvertConfig, InterfaceConfig, NextHop, Prefix, RouteSource, SourceCheck};
 
 pub(crate) use crate::fib::Hop;
@@ -47,6 +48,7 @@ pub(crate) struct Base {
     vrfs: Vec<String>,
     pub nat: NatTable,
     pub firewall: Firewall,
+    pub policy: Policy,
     pub statics: Vec<(IfIndex, IpAddr, MacAddr)>,
     pub tuning: Tuning,
     /// For sharing flows out; the same with every configuration.
@@ -67,6 +69,7 @@ pub(crate) struct Interface {
     pub link_local: Option<Ipv6Addr>,
     pub source_check: SourceCheck,
     pub advert: Option<AdvertConfig>,
+    pub clamp_mss: bool,
 }
 
 impl Interface {
@@ -135,6 +138,12 @@ impl Base {
             base.statics.push((interface, neighbour.address, neighbour.mac));
         }
         base.nat = NatTable::compile(&base, &config.nat)?;
+        routes.extend(base.nat.own_addresses().map(|(vrf, addr, interface)| {
+            let target = RouteTarget::Interface(base.interface(interface).name.clone());
+            let hops = vec![(Hop::Local(interface), 1)];
+            Candidate { vrf, to: host(addr), source: RouteSource::Local, metric: 0, target, hops }
+        }));
+        base.policy = Policy::compile(&base, &config.policy_routes)?;
         base.firewall = Firewall::compile(&base, &config.firewall)?;
         Ok((base, routes))
     }
@@ -202,7 +211,7 @@ impl Base {
             }
             addresses.push((addr, net));
         }
-        let InterfaceConfig { name, port, mac, mtu, source_check, advert, .. } = config.clone();
+        let InterfaceConfig { name, port, mac, mtu, source_check, advert, clamp_mss, .. } = config.clone();
         self.interfaces.push(Interface {
             name,
             port,
@@ -214,6 +223,7 @@ impl Base {
             link_local,
             source_check,
             advert,
+            clamp_mss,
         });
         Ok(())
     }
@@ -225,9 +235,6 @@ impl Base {
             let route = |to: Prefix, source: RouteSource, hop: Hop| {
                 let target = RouteTarget::Interface(interface.name.clone());
                 Candidate { vrf, to, source, metric: 0, target, hops: vec![(hop, 1)] }
-            };
-            let host = |addr: IpAddr| {
-                Prefix::new(addr, if addr.is_ipv4() { 32 } else { 128 }).expect("the length of an address")
             };
             for (own, _) in &interface.addresses {
                 routes.push(route(host(*own), RouteSource::Local, Hop::Local(index)));
@@ -352,6 +359,11 @@ impl Base {
     }
 }
 
+/// The prefix of one address.
+fn host(addr: IpAddr) -> Prefix {
+    Prefix::new(addr, if addr.is_ipv4() { 32 } else { 128 }).expect("the length of an address")
+}
+
 /// Whether an interface may have this address of this network.
 fn may_be_own(addr: IpAddr, net: Prefix) -> bool {
     let group = addr.is_multicast() || addr.is_unspecified() || addr.is_loopback();
@@ -414,6 +426,12 @@ impl Snapshot {
 
     pub(crate) fn is_own(&self, arrival: IfIndex, addr: IpAddr) -> bool {
         matches!(self.route(arrival, addr), Some(Hop::Local(_)))
+    }
+
+    /// The MTU that the MSS of connections between these interfaces must fit, if one of them wants that.
+    pub(crate) fn clamp(&self, input: IfIndex, out: IfIndex) -> Option<u16> {
+        let clamping = [input, out].map(|i| self.interface(i)).into_iter().filter(|i| i.clamp_mss);
+        clamping.map(|i| i.mtu).min()
     }
 
     /// Whether a source is one that the interface takes packets from (RFC 3704 §2).

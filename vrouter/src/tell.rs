@@ -20,6 +20,8 @@ pub(crate) enum Tell {
     Port,
     /// Nothing speaks the protocol; for IPv6, which byte of the packet names it.
     Protocol(u32),
+    /// Forbidden by a rule: to TCP its connection is reset.
+    Reset,
     /// Too big for the next link of this MTU.
     TooBig(u16),
     /// A link-local source cannot be answered beyond its link.
@@ -33,7 +35,7 @@ impl Tell {
             Self::TimeExceeded => return icmpv4::Message::TimeExceeded { code: 0 },
             Self::NoRoute => U::Network,
             Self::Host | Self::BeyondScope => U::Host,
-            Self::Prohibited => U::Prohibited,
+            Self::Prohibited | Self::Reset => U::Prohibited,
             Self::Port => U::Port,
             Self::Protocol(_) => U::Protocol,
             Self::TooBig(mtu) => U::FragmentationNeeded(mtu),
@@ -47,7 +49,7 @@ impl Tell {
             Self::TooBig(mtu) => return icmpv6::Message::PacketTooBig { mtu: mtu.into() },
             Self::Protocol(pointer) => return icmpv6::Message::ParameterProblem { code: 1, pointer },
             Self::NoRoute => 0,
-            Self::Prohibited => 1,
+            Self::Prohibited | Self::Reset => 1,
             Self::BeyondScope => 2,
             Self::Host => 3,
             Self::Port => 4,

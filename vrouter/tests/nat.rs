@@ -9,7 +9,7 @@ use packet::icmpv4::{Message, Unreachable};
 use packet::tcp::Flags;
 use packet::{Frame, IpProtocol, build, icmpv4, ipv4};
 use proptest::prelude::*;
-use vrouter::{Drop, NatRule, RouterConfig, RouterEvent, Transport};
+use vrouter::{Drop, NatRule, RouterConfig, RouterEvent, Sharing, Transport};
 
 fn each(config: RouterConfig, test: impl Fn(&mut Net)) {
     for n_workers in [1, 2, 4] {
@@ -157,7 +157,8 @@ fn n09_unknown_protocols_pass_one_to_one_only() {
 fn n12_masquerade_takes_only_its_sources() {
     let mut config = nat();
     let sources = vec!["10.1.0.0/24".parse().expect("a prefix")];
-    config.nat[0] = NatRule::Masquerade { out: "wan".into(), sources };
+    config.nat[0] =
+        NatRule::Masquerade { out: "wan".into(), sources, pool: Vec::new(), sharing: Sharing::Independent };
     each(config, |net| {
         assert_eq!(net.one(LAN, &udp((A, 1), (R, 2), b"x")).src, WAN_IP);
         assert_eq!(net.one(LAN, &udp((C, 1), (R, 2), b"x")).src, C);

@@ -514,7 +514,8 @@ fn firewall_rules_judge_the_first_packet_and_let_replies_pass() {
         net.one(WAN, &udp((R, 53), (A, 1000), b"x"));
         net.none(WAN, &udp((R, 54), (A, 1000), b"x"), Drop::FirewallDenied);
         net.none(LAN, &udp((A, 1000), (R, 61), b"x"), Drop::FirewallDenied);
-        assert_eq!(unreachable(&net.one(LAN, &segment((A, 1), (R, 80), SYN, b""))), Some(13));
+        let refused = net.one(LAN, &segment((A, 1), (R, 80), SYN, b""));
+        assert_eq!(refused.ends(), ((R, 80), (A, 1)), "a reset");
     }
 }
 
@@ -534,7 +535,14 @@ fn wrong_configurations_name_the_field() {
     assert!(refused(&|c| c.interfaces[0].addresses[0].0 = ip("10.1.0.255").into()).contains("10.1.0.255"));
     assert!(refused(&|c| c.interfaces[0].addresses[0].1 = 33).contains("33"));
     assert!(refused(&|c| c.routes = vec![via("10.0.0.0/8", R)]).starts_with("routes[0].via"));
-    let text = refused(&|c| c.nat[0] = vrouter::NatRule::Masquerade { out: "wam".into(), sources: vec![] });
+    let text = refused(&|c| {
+        c.nat[0] = vrouter::NatRule::Masquerade {
+            out: "wam".into(),
+            sources: vec![],
+            pool: vec![],
+            sharing: Default::default(),
+        }
+    });
     assert_eq!(text, "nat[0].out: no interface \"wam\"; there are: lan, lan.20, wan");
     assert!(refused(&|c| c.nat.push(c.nat[1].clone())).contains("nat[3]: port 8080"));
     let twice =
@@ -567,7 +575,7 @@ fn trace_tells_the_steps_and_changes_nothing() {
     let frame = segment((A, 5000), (R, 80), SYN, b"");
     let before = net.router.trace(net.now, PortNo(LAN), &frame).to_string();
     assert!(before.contains("route: 198.51.100.7 via 203.0.113.254 on wan"), "{before}");
-    assert!(before.contains("gets Dynamic(203.0.113.1)") && before.ends_with("out: wan\n"), "{before}");
+    assert!(before.contains("gets Dynamic(203.0.113.1, Independent)") && before.ends_with("out: wan\n"), "{before}");
     assert_eq!(net.router.connections(net.now), []);
     net.one(LAN, &frame);
     let after = net.router.trace(net.now, PortNo(LAN), &frame).to_string();

@@ -8,9 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use net::*;
 use packet::vlan::Tag;
 use packet::{EtherType, MacAddr, PortNo, VlanId, arp, build};
-use vrouter::{
-    ConfigError, Drop, NatRule, NextHop, RouteConfig, RouteSource, RouteTarget, RouterConfig, SourceCheck,
-};
+use vrouter::{ConfigError, Drop, NextHop, RouteConfig, RouteSource, RouteTarget, RouterConfig, SourceCheck};
 
 fn route(to: &str, target: RouteTarget) -> RouteConfig {
     RouteConfig::new(to.parse().expect("a prefix"), target)
@@ -200,7 +198,7 @@ fn r17_overlapping_vrfs_do_not_meet() {
 fn r17_n25_overlapping_inside_networks_share_an_outside() {
     for n_workers in [1, 2, 4] {
         let mut config = vrfs();
-        config.nat = vec![NatRule::Masquerade { out: "wan".into(), sources: Vec::new() }];
+        config.nat = vec![masquerade()];
         let mut net = Net::new(config, n_workers);
         net.drops();
         let red = net.one(LAN, &udp((A, 5000), (R, 53), b"red"));

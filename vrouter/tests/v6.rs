@@ -10,7 +10,7 @@ use net::*;
 use packet::{IpProtocol, MacAddr, build, icmpv6, nd};
 use vrouter::{
     AdvertConfig, ConfigError, Drop, FirewallAction, FirewallRule, NatRule, NeighbourState, RouteConfig,
-    RouteTarget, RouterEvent, SourceCheck,
+    RouteTarget, RouterEvent, Sharing, SourceCheck,
 };
 
 const LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xf1]);
@@ -416,6 +416,8 @@ fn n12_masquerade_for_ipv6_where_it_is_named() {
         let masquerade = |sources: &[&str]| NatRule::Masquerade {
             out: "wan".into(),
             sources: sources.iter().map(|s| s.parse().expect("a prefix")).collect(),
+            pool: Vec::new(),
+            sharing: Sharing::Independent,
         };
         config.nat = vec![masquerade(&[])];
         let mut net = Net::new(config.clone(), n_workers);

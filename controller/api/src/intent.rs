@@ -9,7 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::routing::{Advert, Exemption, FirewallRule, NextHop, OneToOne, SourceCheck};
+use crate::routing::{
+    Advert, Exemption, FirewallRule, Limits, NextHop, OneToOne, PolicyRoute, ReservedPorts, Sharing,
+    SourceCheck,
+};
 use crate::text::{Cidr, Endpoint, Mac, PortRef};
 
 /// An isolated L2 segment over any number of switches.
@@ -59,9 +62,15 @@ pub struct Router {
     /// Static routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<StaticRoute>,
+    /// Routes by more than the destination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_routes: Vec<PolicyRoute>,
     /// Address translation.
     #[serde(default, skip_serializing_if = "Nat::is_empty")]
     pub nat: Nat,
+    /// How many connections may be begun, where they are tracked: with translation or firewall rules.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
     /// Rules for packets between interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firewall: Vec<FirewallRule>,
@@ -113,6 +122,9 @@ pub struct RouterInterface {
     /// Router advertisements; absent: it sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advert: Option<Advert>,
+    /// Cut the segment size that TCP connections through it offer to what fits its MTU.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clamp_mss: bool,
     /// The switch port it is plugged into. A topology fills it in from its links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<PortRef>,
@@ -180,7 +192,7 @@ pub enum RouteType {
 }
 
 impl RouteType {
-    fn is_unicast(&self) -> bool {
+    pub(crate) fn is_unicast(&self) -> bool {
         *self == Self::Unicast
     }
 }
@@ -201,6 +213,9 @@ pub struct Nat {
     /// What is left alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exempt: Vec<Exemption>,
+    /// Outside ports that no inside endpoint gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserve: Vec<ReservedPorts>,
 }
 
 impl Nat {
@@ -219,6 +234,13 @@ pub struct Masquerade {
     /// Only for these sources; absent: all of IPv4. IPv6 hides only where it is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Cidr>,
+    /// Outside addresses instead of the interface's own; each inside address keeps to one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub pool: Vec<IpAddr>,
+    /// Whether inside endpoints may share an outside port.
+    #[serde(default, skip_serializing_if = "Sharing::is_independent")]
+    pub ports: Sharing,
 }
 
 /// Packets arriving at an interface's address and a port go to an inside address and port.
@@ -236,6 +258,9 @@ pub struct PortForward {
     pub port: u16,
     /// Where they go.
     pub to: Endpoint,
+    /// Only for connections from outside; those that the inside endpoint begins are masqueraded as others are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inbound_only: bool,
 }
 
 /// A transport protocol with ports.

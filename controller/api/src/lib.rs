@@ -25,6 +25,9 @@ pub use resource::{
     TraceStep,
 };
 pub use router::{Binding, Connection, Neighbour, Route};
-pub use routing::{Advert, Exemption, FirewallAction, FirewallRule, NextHop, OneToOne, SourceCheck};
+pub use routing::{
+    Advert, Exemption, FirewallAction, FirewallRule, Limits, NextHop, OneToOne, PolicyRoute, ReservedPorts,
+    Sharing, SourceCheck,
+};
 pub use stats::{CacheStats, Channel, DropCount, DropPlace, StageStats, Stats, TableStats, WorkerStats};
 pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, Rate, TextError};

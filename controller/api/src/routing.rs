@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::intent::RouteType;
 use crate::text::Cidr;
 
 /// One of several next routers that share the traffic of a route, each flow going to one of them.
@@ -96,6 +97,97 @@ pub struct Exemption {
     pub from: Cidr,
     /// Destinations.
     pub to: Cidr,
+}
+
+/// Whether inside endpoints may share an outside port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Each inside endpoint has a port for itself, whomever it talks to.
+    #[default]
+    Independent,
+    /// The same until no port is free; then connections share ports where their destinations differ.
+    Overload,
+    /// A port for each connection, shared where the destinations differ.
+    Dependent,
+}
+
+impl Sharing {
+    pub(crate) fn is_independent(&self) -> bool {
+        *self == Self::Independent
+    }
+}
+
+/// Ports of an outside address that no inside endpoint gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReservedPorts {
+    /// Name of the outside interface.
+    pub interface: String,
+    /// The address.
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// A port, or the first and last of several such as `8000-8080`.
+    pub ports: String,
+}
+
+/// How many connections may be begun at a time; absent: any number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// By one address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub per_source: Option<u32>,
+    /// By one address in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub rate_per_source: Option<u32>,
+    /// In one VRF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub per_vrf: Option<u32>,
+}
+
+impl Limits {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A route for packets that match, but never for those to the router itself. The first that matches and leads somewhere
+/// wins over all other routes; what is left out matches everything. Give `via`, `to_vrf` or `type: blackhole`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRoute {
+    /// Name of the interface of arrival.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// Sources, as before translation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Cidr>,
+    /// Destinations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Cidr>,
+    /// `tcp`, `udp`, `icmp`, `icmpv6` or a number from 0 to 255.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Destination port, or the first and last of several such as `8000-8080`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<String>,
+    /// Next hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub via: Option<IpAddr>,
+    /// The VRF that the destination is looked up in; empty for the one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_vrf: Option<String>,
+    /// What happens to packets that take it.
+    #[serde(default, rename = "type", skip_serializing_if = "RouteType::is_unicast")]
+    pub kind: RouteType,
 }
 
 /// A rule for packets between interfaces that begin a connection; the first that matches decides, and packets of a

@@ -58,6 +58,8 @@ pub struct Config {
     pub timers: Timers,
     /// Whether a TCP connection may begin with something else than a SYN.
     pub tcp_loose: bool,
+    /// Whether TCP segments must lie in the windows that both ends have shown.
+    pub tcp_window: bool,
 }
 
 /// One of several trackers that share the outside addresses.

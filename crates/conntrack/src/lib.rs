@@ -11,13 +11,17 @@
 mod config;
 mod hash;
 mod index;
+mod limits;
 mod links;
 mod ports;
 mod record;
 mod slab;
 mod tcp;
 mod tracker;
+mod window;
 
 pub use config::{Config, Filtering, Shard, Timers};
+pub use limits::{Limits, Quotas};
 pub use record::{Binding, Connection, Endpoint, Side, State};
-pub use tracker::{Mapping, Packet, Refusal, Tracker, Translation};
+pub use tracker::{Mapping, OutOfWindow, Packet, Refusal, Sharing, Tracker, Translation};
+pub use window::Segment;

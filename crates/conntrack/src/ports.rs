@@ -1,6 +1,7 @@
 //! Outside ports: which are taken, and how a free one is chosen.
 
 use core::net::IpAddr;
+use core::ops::Range;
 
 use packet::IpProtocol;
 
@@ -29,9 +30,26 @@ impl Space {
         (self.used[word] | self.reserved[word]) & bit == 0
     }
 
-    /// A free port among the words from `first` to `end` that belong to `shard`: a random word to begin with, then the
-    /// next ones, and a random bit of the first that has a free one (RFC 6056 §3.3.1).
-    fn pick(&self, first: usize, end: usize, shard: Shard, random: &mut Random) -> Option<u16> {
+    /// A port that nobody has.
+    fn pick(&self, words: Range<usize>, shard: Shard, random: &mut Random) -> Option<u16> {
+        self.pick_of(words, shard, random, |word| self.used[word] | self.reserved[word])
+    }
+
+    /// A port that others may have.
+    fn pick_shared(&self, words: Range<usize>, shard: Shard, random: &mut Random) -> Option<u16> {
+        self.pick_of(words, shard, random, |word| self.reserved[word])
+    }
+
+    /// A port that is not taken, of those words that belong to `shard`: a random word to begin with, then the next
+    /// ones, and a random bit of the first that has one (RFC 6056 §3.3.1).
+    fn pick_of(
+        &self,
+        words: Range<usize>,
+        shard: Shard,
+        random: &mut Random,
+        taken: impl Fn(usize) -> u64,
+    ) -> Option<u16> {
+        let Range { start: first, end } = words;
         let (index, count) = (shard.index as usize, shard.count as usize);
         let first = first + (index + count - first % count) % count;
         let n_own = end.saturating_sub(first).div_ceil(count);
@@ -39,7 +57,7 @@ impl Space {
         let start = (draw >> 32) as usize;
         for step in 0..n_own {
             let word_idx = first + (start % n_own + step) % n_own * count;
-            let mut free = !(self.used[word_idx] | self.reserved[word_idx]);
+            let mut free = !taken(word_idx);
             if word_idx == 0 && !is_query(self.protocol) {
                 free &= !1; // Port 0 is nobody's (RFC 6335 §6).
             }
@@ -92,17 +110,47 @@ impl Ports {
         let shard = self.shard;
         let space = self.space(zone, addr, protocol);
         let port = if is_query(protocol) {
-            space.pick(0, N_WORDS, shard, random)?
+            space.pick(0..N_WORDS, shard, random)?
         } else if inside_port < 1024 {
             // RFC 4787 REQ-3a: the class of ports below 1024 is kept where that is possible.
-            let low = space.pick(0, LOW_WORDS, shard, random);
-            low.or_else(|| space.pick(LOW_WORDS, N_WORDS, shard, random))?
+            let low = space.pick(0..LOW_WORDS, shard, random);
+            low.or_else(|| space.pick(LOW_WORDS..N_WORDS, shard, random))?
         } else {
-            space.pick(LOW_WORDS, N_WORDS, shard, random)?
+            space.pick(LOW_WORDS..N_WORDS, shard, random)?
         };
         debug_assert!(space.is_free(port));
         space.used[usize::from(port >> 6)] |= 1 << (port & 63);
         Some(port)
+    }
+
+    /// A random port for one connection alone, which may be another's as well where the destination differs. `shared`
+    /// takes ports of bindings, too.
+    pub(crate) fn draw(
+        &mut self,
+        (zone, addr): (u16, IpAddr),
+        protocol: IpProtocol,
+        inside_port: u16,
+        shared: bool,
+        random: &mut Random,
+    ) -> Option<u16> {
+        let shard = self.shard;
+        let space = self.space(zone, addr, protocol);
+        let words = match inside_port {
+            _ if is_query(protocol) => 0..N_WORDS,
+            ..1024 => 0..LOW_WORDS,
+            _ => LOW_WORDS..N_WORDS,
+        };
+        match shared {
+            false => space.pick(words, shard, random),
+            true => space.pick_shared(words, shard, random),
+        }
+    }
+
+    /// The configuration has it.
+    pub(crate) fn is_reserved(&self, zone: u16, outside: Endpoint, protocol: IpProtocol) -> bool {
+        let is = |s: &&Space| s.addr == outside.addr && s.protocol == protocol && s.zone == zone;
+        let space = self.spaces.iter().find(is);
+        space.is_some_and(|s| s.reserved[usize::from(outside.port >> 6)] >> (outside.port & 63) & 1 != 0)
     }
 
     pub(crate) fn give_back(&mut self, zone: u16, outside: Endpoint, protocol: IpProtocol) {

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use packet::{Instant, IpProtocol};
 
 use crate::slab::Record;
+use crate::window::Half;
 
 /// An address with a port, or with an identifier for ICMP queries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,12 +121,23 @@ pub struct Connection {
     /// Was established once.
     pub(crate) assured: bool,
     pub(crate) live: bool,
+    pub(crate) dynamic: bool,
+    pub(crate) halves: [Half; 2],
 }
 
 impl Connection {
-    /// Its outside endpoint comes from a binding; otherwise from the configuration, or it is the inside one.
-    pub const fn is_bound(&self) -> bool {
-        self.binding != crate::links::NONE
+    /// Its outside port was chosen for it; otherwise the outside endpoint comes from the configuration, or it is the
+    /// inside one.
+    pub const fn is_dynamic(&self) -> bool {
+        self.dynamic
+    }
+
+    /// Who began it.
+    pub const fn source(&self) -> (u16, IpAddr) {
+        match self.origin {
+            Side::Inside => (self.zone, self.inside.addr),
+            Side::Outside => (self.outside_zone, self.remote.addr),
+        }
     }
 }
 

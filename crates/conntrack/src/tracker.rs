@@ -1,9 +1,12 @@
 //! The tables together.
 
+mod bindings;
+mod request;
+
 use core::net::IpAddr;
 use core::time::Duration;
+use std::sync::Arc;
 
-use packet::tcp::Flags;
 use packet::{Instant, IpProtocol};
 
 use crate::hash::{Key, Random};
@@ -12,73 +15,10 @@ use crate::links::{NONE, Queue, Wheel};
 use crate::ports::Ports;
 use crate::record::{Binding, Connection, Endpoint, Permit, Side, State};
 use crate::slab::Slab;
-use crate::{Config, Filtering, Shard, Timers, tcp};
+use crate::window::{self, Half, Verdict};
+use crate::{Config, Filtering, Quotas, Shard, Timers, tcp};
 
-/// What a tracker needs to know of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Separates tenants with overlapping addresses: where it comes from.
-    pub zone: u16,
-    /// Where it goes.
-    pub to_zone: u16,
-    /// IP protocol.
-    pub protocol: IpProtocol,
-    /// Source; the port is the identifier of an ICMP request, zero for a reply.
-    pub src: Endpoint,
-    /// Destination; the port is the identifier of an ICMP reply, zero for a request.
-    pub dst: Endpoint,
-    /// Control bits, for the first fragment of a TCP segment.
-    pub tcp: Option<Flags>,
-    /// Bytes on the wire, from the IP header on.
-    pub len: u32,
-    /// Packets on the wire; more than one for a super-frame.
-    pub n_packets: u32,
-}
-
-/// Where the outside endpoint of a new connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mapping {
-    /// The binding of the inside endpoint at this outside address, or a new one.
-    Dynamic(IpAddr),
-    /// This endpoint, which the configuration has set aside.
-    Fixed(Endpoint),
-    /// The inside endpoint itself.
-    Identity,
-}
-
-/// What becomes of a packet's endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Translation {
-    /// The source, going out, or the destination, coming in.
-    pub endpoint: Endpoint,
-    /// The zone of the inside endpoint.
-    pub zone: u16,
-    /// Which side sent the connection's first packet.
-    pub origin: Side,
-}
-
-/// Why a connection was not made. None that exists was harmed (RFC 6888 REQ-11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No port of the outside address is free.
-    #[error("no outside port is free")]
-    PortsExhausted,
-    /// The table is full of connections that must not be pushed out.
-    #[error("the connection table is full")]
-    TableFull,
-    /// On one side it would be the same as another connection.
-    #[error("another connection has the same addresses and ports")]
-    Clash,
-    /// TCP that does not begin with a SYN.
-    #[error("a TCP connection must begin with a SYN")]
-    NotSyn,
-    /// The binding does not admit this remote (RFC 4787 §5).
-    #[error("the binding does not admit this sender")]
-    Filtered,
-    /// There is no binding.
-    #[error("no binding")]
-    NoBinding,
-}
+pub use request::{Mapping, OutOfWindow, Packet, Refusal, Sharing, Translation};
 
 /// Connections and bindings of one shard.
 #[derive(Debug)]
@@ -101,6 +41,7 @@ pub struct Tracker {
     permits: Slab<Permit>,
     permits_index: Index,
     ports: Ports,
+    quotas: Arc<Quotas>,
 }
 
 /// What is looked up, as part of its hash.
@@ -130,7 +71,7 @@ fn pair_hash(key: Key, side: u64, (zone, protocol): (u16, IpProtocol), near: End
 
 impl Tracker {
     /// An empty tracker. Hash tables are allocated now; nothing is later, except a bitmap for a new outside address.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, quotas: Arc<Quotas>) -> Self {
         let key = Key::new(config.seed);
         let (n, m) = (config.n_connections, config.n_bindings);
         Self {
@@ -150,6 +91,7 @@ impl Tracker {
             permits: Slab::new(n),
             permits_index: Index::new(n),
             ports: Ports::new(config.shard),
+            quotas,
         }
     }
 
@@ -172,20 +114,8 @@ impl Tracker {
     }
 
     /// Changes timers from now on; running ones end as they were set.
-    pub fn set_timers(&mut self, timers: Timers, tcp_loose: bool) {
-        self.config.timers = timers;
-        self.config.tcp_loose = tcp_loose;
-    }
-
-    /// Sets aside outside ports for the configuration. Bindings that have one of them end with their connections.
-    pub fn set_reserved(&mut self, reserved: &[(u16, IpProtocol, Endpoint)]) {
-        self.ports.set_reserved(reserved.iter().copied());
-        let taken = |b: &Binding| reserved.contains(&(b.outside_zone, b.protocol, b.outside));
-        let victims: Vec<u32> =
-            self.bindings.iter_from(0).filter(|(_, b)| taken(b)).map(|(idx, _)| idx).collect();
-        for binding in victims {
-            self.remove_binding_and_connections(binding);
-        }
+    pub fn set_timers(&mut self, timers: Timers, tcp_loose: bool, tcp_window: bool) {
+        (self.config.timers, self.config.tcp_loose, self.config.tcp_window) = (timers, tcp_loose, tcp_window);
     }
 
     // ---- lookups -------------------------------------------------------------------------------------------------
@@ -220,53 +150,38 @@ impl Tracker {
         self.find_in(packet).map(|idx| self.connections.get(idx)).filter(|c| c.deadline > now)
     }
 
-    /// The binding that has an outside endpoint, held ones among them.
-    pub fn binding_of(&self, zone: u16, protocol: IpProtocol, outside: Endpoint) -> Option<&Binding> {
-        self.find_binding_out(zone, protocol, outside).map(|idx| self.bindings.get(idx))
-    }
-
-    fn find_binding_out(&self, zone: u16, protocol: IpProtocol, outside: Endpoint) -> Option<u32> {
-        let hash = self.hash(0, zone, protocol, outside, outside);
-        self.bindings_by_outside.find(hash, |idx| {
-            let b = self.bindings.get(idx);
-            b.outside == outside && b.protocol == protocol && b.outside_zone == zone
-        })
-    }
-
-    fn inside_binding_hash(&self, zone: u16, protocol: IpProtocol, inside: Endpoint, addr: IpAddr) -> u64 {
-        self.hash(OUT, zone, protocol, inside, Endpoint::new(addr, 0))
-    }
-
-    fn permit_hash(&self, binding: u32, remote: IpAddr) -> u64 {
-        let nobody = Endpoint::new(core::net::Ipv4Addr::from_bits(binding), 0);
-        self.hash(PERMIT, 0, IpProtocol(0), Endpoint::new(remote, 0), nobody)
-    }
-
-    fn find_permit(&self, binding: u32, remote: IpAddr) -> Option<u32> {
-        self.permits_index.find(self.permit_hash(binding, remote), |idx| {
-            let p = self.permits.get(idx);
-            p.binding == binding && p.remote == remote
-        })
-    }
-
     // ---- packets -------------------------------------------------------------------------------------------------
 
     /// A packet from the inside: the source it gets, if its connection is known.
-    pub fn translate_out(&mut self, now: Instant, packet: &Packet) -> Option<Translation> {
-        let idx = self.find_out(packet)?;
-        self.touch(now, idx, Side::Inside, packet).then(|| {
+    ///
+    /// # Errors
+    /// [`OutOfWindow`]: a TCP segment that cannot belong to it.
+    pub fn translate_out(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+    ) -> Result<Option<Translation>, OutOfWindow> {
+        let Some(idx) = self.find_out(packet) else { return Ok(None) };
+        Ok(self.touch(now, idx, Side::Inside, packet)?.then(|| {
             let c = self.connections.get(idx);
             Translation { endpoint: c.outside, zone: c.zone, origin: c.origin }
-        })
+        }))
     }
 
     /// A packet from the outside: the destination it gets, if its connection is known.
-    pub fn translate_in(&mut self, now: Instant, packet: &Packet) -> Option<Translation> {
-        let idx = self.find_in(packet)?;
-        self.touch(now, idx, Side::Outside, packet).then(|| {
+    ///
+    /// # Errors
+    /// [`OutOfWindow`]: a TCP segment that cannot belong to it.
+    pub fn translate_in(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+    ) -> Result<Option<Translation>, OutOfWindow> {
+        let Some(idx) = self.find_in(packet) else { return Ok(None) };
+        Ok(self.touch(now, idx, Side::Outside, packet)?.then(|| {
             let c = self.connections.get(idx);
             Translation { endpoint: c.inside, zone: c.zone, origin: c.origin }
-        })
+        }))
     }
 
     /// Opens a connection with a packet from the inside.
@@ -285,14 +200,12 @@ impl Tracker {
         let (outside, binding) = match mapping {
             Mapping::Fixed(outside) => (outside, NONE),
             Mapping::Identity => (inside, NONE),
-            Mapping::Dynamic(addr) => {
-                let idx = self.obtain_binding(now, packet, addr)?;
-                (self.bindings.get(idx).outside, idx)
-            }
+            Mapping::Dynamic(addr, sharing) => self.dynamic(now, packet, addr, sharing)?,
         };
         let origin = Side::Inside;
         let zones = (packet.zone, packet.to_zone);
-        let ends = Ends { zones, inside, outside, remote, binding, origin, state };
+        let dynamic = matches!(mapping, Mapping::Dynamic(..));
+        let ends = Ends { zones, inside, outside, remote, binding, dynamic, origin, state };
         let result = self.insert(now, packet, ends);
         if result.is_err() && binding != NONE {
             self.hold_if_unused(now, binding);
@@ -326,7 +239,9 @@ impl Tracker {
         self.make_room_sparing(now, binding)?;
         let origin = Side::Outside;
         let zones = (zone, packet.zone);
-        self.insert(now, packet, Ends { zones, inside, outside, remote, binding, origin, state })?;
+        let dynamic = true;
+        let ends = Ends { zones, inside, outside, remote, binding, dynamic, origin, state };
+        self.insert(now, packet, ends)?;
         Ok(Translation { endpoint: inside, zone, origin })
     }
 
@@ -344,7 +259,9 @@ impl Tracker {
         self.make_room(now)?;
         let (outside, remote, origin) = (packet.dst, packet.src, Side::Outside);
         let zones = (packet.to_zone, packet.zone);
-        self.insert(now, packet, Ends { zones, inside, outside, remote, binding: NONE, origin, state })?;
+        let (binding, dynamic) = (NONE, false);
+        let ends = Ends { zones, inside, outside, remote, binding, dynamic, origin, state };
+        self.insert(now, packet, ends)?;
         Ok(Translation { endpoint: inside, zone: packet.to_zone, origin })
     }
 
@@ -357,14 +274,25 @@ impl Tracker {
     }
 
     /// Moves a connection on by a packet; false if it had expired and is gone now.
-    fn touch(&mut self, now: Instant, idx: u32, from: Side, packet: &Packet) -> bool {
+    fn touch(&mut self, now: Instant, idx: u32, from: Side, packet: &Packet) -> Result<bool, OutOfWindow> {
         let timers = self.config.timers;
         let c = self.connections.get_mut(idx);
         if c.deadline <= now {
             self.remove(now, idx);
-            return false;
+            return Ok(false);
         }
         let old = c.state;
+        let verdict = match (packet.tcp, &packet.segment) {
+            (Some(flags), Some(segment)) if self.config.tcp_window => {
+                window::judge(&mut c.halves, old, from, flags, segment)
+            }
+            _ => Verdict::Valid,
+        };
+        match verdict {
+            Verdict::Valid => {}
+            Verdict::Doubtful => return Ok(true),
+            Verdict::Invalid => return Err(OutOfWindow),
+        }
         c.state = match (packet.tcp, old) {
             (Some(flags), _) => tcp::next(old, from, flags, c.assured),
             (None, State::OneWay(by)) if by != from => State::BothWays,
@@ -391,14 +319,15 @@ impl Tracker {
                 false => self.transitory.remove(idx),
             }
         }
-        true
+        Ok(true)
     }
 
     // ---- making and ending ---------------------------------------------------------------------------------------
 
     fn insert(&mut self, now: Instant, packet: &Packet, ends: Ends) -> Result<(), Refusal> {
         let protocol = packet.protocol;
-        let Ends { zones: (zone, outside_zone), inside, outside, remote, binding, origin, state } = ends;
+        let Ends { zones: (zone, outside_zone), inside, outside, remote, binding, dynamic, origin, state } =
+            ends;
         let out = Packet { zone, src: inside, dst: remote, ..*packet };
         let back = Packet { zone: outside_zone, src: remote, dst: outside, ..*packet };
         for idx in [self.find_out(&out), self.find_in(&back)].into_iter().flatten() {
@@ -430,7 +359,32 @@ impl Tracker {
             permit: NONE,
             assured: false,
             live: true,
+            dynamic,
+            halves: [Half::default(); 2],
         };
+        let (source_zone, source) = record.source();
+        if !self.quotas.admit(now, source_zone, source) {
+            return Err(Refusal::Limit);
+        }
+        let result = self.index_connection(record);
+        let Ok(idx) = result else {
+            self.quotas.release(now, source_zone, source);
+            return result.map(|_| ());
+        };
+        if let (true, Some(flags), Some(segment)) = (self.config.tcp_window, packet.tcp, &packet.segment) {
+            window::judge(&mut self.connections.get_mut(idx).halves, state, origin, flags, segment);
+        }
+        if binding != NONE {
+            self.join(idx, binding, remote.addr);
+        }
+        self.wheel.schedule(idx, deadline);
+        self.transitory.push_back(idx);
+        Ok(())
+    }
+
+    /// Puts a record where both its sides are found.
+    fn index_connection(&mut self, record: Connection) -> Result<u32, Refusal> {
+        let Connection { zone, outside_zone, protocol, inside, outside, remote, .. } = record;
         let idx = self.connections.insert(record).ok_or(Refusal::TableFull)?;
         let out_hash = self.hash(OUT, zone, protocol, inside, remote);
         let in_hash = self.hash(0, outside_zone, protocol, outside, remote);
@@ -443,155 +397,19 @@ impl Tracker {
             self.connections.remove(idx);
             return Err(Refusal::TableFull);
         }
-        if binding != NONE {
-            self.join(idx, binding, remote.addr);
-        }
-        self.wheel.schedule(idx, deadline);
-        self.transitory.push_back(idx);
-        Ok(())
-    }
-
-    /// Makes a connection a user of its binding.
-    fn join(&mut self, idx: u32, binding: u32, remote: IpAddr) {
-        self.bindings.get_mut(binding).n_connections += 1;
-        self.held.cancel(binding);
-        self.held_since.remove(binding);
-        let permit = match self.find_permit(binding, remote) {
-            Some(permit) => {
-                self.permits.get_mut(permit).n_connections += 1;
-                permit
-            }
-            None => self.add_permit(binding, remote).unwrap_or(NONE),
-        };
-        let c = self.connections.get_mut(idx);
-        (c.binding, c.permit) = (binding, permit);
-    }
-
-    fn add_permit(&mut self, binding: u32, remote: IpAddr) -> Option<u32> {
-        let permit = self.permits.insert(Permit { binding, remote, n_connections: 1 })?;
-        if self.permits_index.insert(self.permit_hash(binding, remote), permit).is_err() {
-            self.permits.remove(permit);
-            return None;
-        }
-        Some(permit)
+        Ok(idx)
     }
 
     fn remove(&mut self, now: Instant, idx: u32) {
         let c = *self.connections.get(idx);
+        let (source_zone, source) = c.source();
+        self.quotas.release(now, source_zone, source);
         self.by_inside.remove(self.hash(OUT, c.zone, c.protocol, c.inside, c.remote), idx);
         self.by_outside.remove(self.hash(0, c.outside_zone, c.protocol, c.outside, c.remote), idx);
         self.wheel.cancel(idx);
         self.transitory.remove(idx);
         self.connections.remove(idx);
-        if c.permit != NONE {
-            let permit = self.permits.get_mut(c.permit);
-            permit.n_connections -= 1;
-            let (binding, remote) = (permit.binding, permit.remote);
-            if permit.n_connections == 0 {
-                self.permits_index.remove(self.permit_hash(binding, remote), c.permit);
-                self.permits.remove(c.permit);
-            }
-        }
-        if c.binding != NONE {
-            self.bindings.get_mut(c.binding).n_connections -= 1;
-            self.hold_if_unused(now, c.binding);
-        }
-    }
-
-    /// A binding that nobody uses any more waits before its port may go to another inside endpoint.
-    fn hold_if_unused(&mut self, now: Instant, binding: u32) {
-        let b = self.bindings.get(binding);
-        if b.n_connections != 0 {
-            return;
-        }
-        // RFC 6888 REQ-8, exception A: tracked TCP may be used again at once.
-        if b.protocol == IpProtocol::TCP || self.config.timers.port_hold.is_zero() {
-            self.remove_binding(binding);
-        } else {
-            let until = now + self.config.timers.port_hold;
-            self.bindings.get_mut(binding).held_until = until;
-            self.held.schedule(binding, until);
-            self.held_since.push_back(binding);
-        }
-    }
-
-    fn remove_binding(&mut self, binding: u32) {
-        let b = *self.bindings.get(binding);
-        let inside_hash = self.inside_binding_hash(b.zone, b.protocol, b.inside, b.outside.addr);
-        self.bindings_by_inside.remove(inside_hash, binding);
-        let outside_hash = self.hash(0, b.outside_zone, b.protocol, b.outside, b.outside);
-        self.bindings_by_outside.remove(outside_hash, binding);
-        self.held.cancel(binding);
-        self.held_since.remove(binding);
-        self.ports.give_back(b.outside_zone, b.outside, b.protocol);
-        self.bindings.remove(binding);
-    }
-
-    fn remove_binding_and_connections(&mut self, binding: u32) {
-        let users: Vec<u32> =
-            self.connections.iter_from(0).filter(|(_, c)| c.binding == binding).map(|(idx, _)| idx).collect();
-        for idx in users {
-            self.remove(Instant::ZERO, idx);
-        }
-        if self.bindings.get(binding).live {
-            self.remove_binding(binding);
-        }
-    }
-
-    /// The binding of the packet's source at `addr`, or a new one.
-    fn obtain_binding(&mut self, now: Instant, packet: &Packet, addr: IpAddr) -> Result<u32, Refusal> {
-        let Packet { zone, to_zone, protocol, src: inside, .. } = *packet;
-        let hash = self.inside_binding_hash(zone, protocol, inside, addr);
-        let found = self.bindings_by_inside.find(hash, |idx| {
-            let b = self.bindings.get(idx);
-            (b.inside, b.outside.addr, b.protocol) == (inside, addr, protocol)
-                && (b.zone, b.outside_zone) == (zone, to_zone)
-        });
-        if let Some(binding) = found {
-            return Ok(binding);
-        }
-        self.expire_held(now);
-        if self.bindings.is_full() {
-            // RFC 6888 REQ-8, exception C: the filters that depended on the old owner are gone with its connections.
-            let oldest = self.held_since.front().ok_or(Refusal::TableFull)?;
-            self.remove_binding(oldest);
-        }
-        let port = self.ports.take((to_zone, addr), protocol, inside.port, &mut self.random);
-        let outside = Endpoint::new(addr, port.ok_or(Refusal::PortsExhausted)?);
-        let record = Binding {
-            zone,
-            outside_zone: to_zone,
-            protocol,
-            inside,
-            outside,
-            n_connections: 0,
-            held_until: now,
-            live: true,
-        };
-        let result = self.index_binding(record, hash);
-        if result.is_err() {
-            self.ports.give_back(to_zone, outside, protocol);
-        }
-        result
-    }
-
-    fn index_binding(&mut self, record: Binding, inside_hash: u64) -> Result<u32, Refusal> {
-        let Binding { outside_zone, protocol, outside, .. } = record;
-        let binding = self.bindings.insert(record).ok_or(Refusal::TableFull)?;
-        if self.bindings_by_inside.insert(inside_hash, binding).is_err() {
-            self.bindings.remove(binding);
-            return Err(Refusal::TableFull);
-        }
-        if self
-            .bindings_by_outside
-            .insert(self.hash(0, outside_zone, protocol, outside, outside), binding)
-            .is_err()
-        {
-            self.bindings_by_inside.remove(inside_hash, binding);
-            self.bindings.remove(binding);
-            return Err(Refusal::TableFull);
-        }
-        Ok(binding)
+        self.leave(now, &c);
     }
 
     /// Room for one more connection, if need be by pushing out the one that has been transitory for longest.
@@ -605,19 +423,6 @@ impl Tracker {
             self.remove(now, oldest);
         }
         Ok(())
-    }
-
-    /// As [`make_room`](Self::make_room), but `binding` must not go with its last connection.
-    fn make_room_sparing(&mut self, now: Instant, binding: u32) -> Result<(), Refusal> {
-        self.bindings.get_mut(binding).n_connections += 1;
-        let result = self.make_room(now);
-        let b = self.bindings.get_mut(binding);
-        b.n_connections -= 1;
-        if b.n_connections == 0 {
-            self.hold_if_unused(now, binding);
-            return Err(Refusal::TableFull);
-        }
-        result
     }
 
     // ---- time and sight ------------------------------------------------------------------------------------------
@@ -638,16 +443,6 @@ impl Tracker {
         }
         self.expire_held(now);
         n_expired
-    }
-
-    fn expire_held(&mut self, now: Instant) {
-        for _ in 0..64 {
-            let Some(binding) = self.held.pop(now) else { break };
-            match self.bindings.get(binding).held_until {
-                until if until > now => self.held.schedule(binding, until),
-                _ => self.remove_binding(binding),
-            }
-        }
     }
 
     /// When [`expire`](Self::expire) will find something to do.
@@ -704,6 +499,7 @@ struct Ends {
     outside: Endpoint,
     remote: Endpoint,
     binding: u32,
+    dynamic: bool,
     origin: Side,
     state: State,
 }

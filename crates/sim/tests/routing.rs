@@ -62,7 +62,7 @@ fn config() -> RouterConfig {
             interface("wan", WAN, None, OUR_OUTSIDE),
         ],
         nat: vec![
-            NatRule::Masquerade { out: "wan".into(), sources: vec![] },
+            NatRule::Masquerade { out: "wan".into(), sources: vec![], pool: vec![], sharing: Default::default() },
             forward(Transport::Udp),
             forward(Transport::Tcp),
         ],

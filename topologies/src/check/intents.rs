@@ -293,6 +293,12 @@ fn references(c: &mut Context<'_>, path: &str, thing: &str, router: &Router) {
     for (n, rule) in router.nat.one_to_one.iter().enumerate() {
         named.push((format!("{path}/nat/one_to_one/{n}/interface"), &rule.interface));
     }
+    for (n, rule) in router.nat.reserve.iter().enumerate() {
+        named.push((format!("{path}/nat/reserve/{n}/interface"), &rule.interface));
+    }
+    for (n, rule) in router.policy_routes.iter().enumerate() {
+        named.extend(rule.input.iter().map(|name| (format!("{path}/policy_routes/{n}/in"), name.as_str())));
+    }
     for (n, rule) in router.firewall.iter().enumerate() {
         let fields = [("in", &rule.input), ("out", &rule.out)];
         for (field, name) in fields.into_iter().filter_map(|(f, name)| Some((f, name.as_deref()?))) {

@@ -12,7 +12,7 @@ use packet::tcp::Flags;
 use packet::{Frame, Instant, IpProtocol, MacAddr, Outputs, Pool, PortNo, VlanId, arp, build, ipv4, tcp};
 use vrouter::{
     Drop, Effect, Forwarder, InterfaceConfig, NatRule, Options, RouteConfig, RouteTarget, Router,
-    RouterConfig, RouterEvent, Transport,
+    RouterConfig, RouterEvent, Sharing, Transport,
 };
 
 pub const LAN: u32 = 1;
@@ -63,15 +63,19 @@ pub fn plain() -> RouterConfig {
         interface("wan", WAN, None, "203.0.113.1/24"),
     ];
     config.routes = vec![via("0.0.0.0/0", GATEWAY)];
+    // The numbers of `tcp_header` are always the same.
+    config.tuning.tcp_window = false;
     config
 }
 
 pub fn forward(protocol: Transport, port: u16, to: Ipv4Addr, to_port: u16) -> NatRule {
-    NatRule::PortForward { input: "wan".into(), protocol, port, to: (to.into(), to_port) }
+    let to = (to.into(), to_port);
+    NatRule::PortForward { input: "wan".into(), protocol, port, to, inbound_only: false }
 }
 
 pub fn masquerade() -> NatRule {
-    NatRule::Masquerade { out: "wan".into(), sources: Vec::new() }
+    let (pool, sharing) = (Vec::new(), Sharing::Independent);
+    NatRule::Masquerade { out: "wan".into(), sources: Vec::new(), pool, sharing }
 }
 
 /// As [`plain`], what leaves by wan masqueraded, and services of A forwarded.

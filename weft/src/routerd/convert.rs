@@ -8,8 +8,9 @@ use controller_api as api;
 use controller_api::RouteType;
 use packet::{MacAddr, PortNo, VlanId};
 use vrouter::{
-    AdvertConfig, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourState, NextHop, Prefix,
-    RouteConfig, RouteSource, RouteTarget, RouterConfig, SourceCheck, Transport,
+    AdvertConfig, FirewallAction, FirewallRule, InterfaceConfig, Limits, NatRule, NeighbourState, NextHop,
+    PolicyRoute, Prefix, RouteConfig, RouteSource, RouteTarget, RouterConfig, Sharing, SourceCheck,
+    Transport,
 };
 
 /// What is wrong with a router's configuration, and where.
@@ -67,7 +68,8 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
     }
     for from in &router.nat.masquerade {
         let sources = from.from.map(|cidr| prefix(cidr.0)).into_iter().collect();
-        config.nat.push(NatRule::Masquerade { out: from.out.clone(), sources });
+        let (pool, sharing) = (from.pool.clone(), sharing(from.ports));
+        config.nat.push(NatRule::Masquerade { out: from.out.clone(), sources, pool, sharing });
     }
     config.nat.extend(router.nat.port_forwards.iter().map(port_forward));
     config.nat.extend(router.nat.one_to_one.iter().map(|from| NatRule::OneToOne {
@@ -80,6 +82,19 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
         destination: prefix(from.to.0),
     };
     config.nat.extend(router.nat.exempt.iter().map(exempt));
+    for (index, from) in router.nat.reserve.iter().enumerate() {
+        let ports = port_range(&format!("nat.reserve[{index}].ports"), &from.ports)?;
+        let (interface, address) = (from.interface.clone(), from.address);
+        config.nat.push(NatRule::Reserve { interface, address, ports });
+    }
+    for (index, from) in router.policy_routes.iter().enumerate() {
+        config.policy_routes.push(policy_route(index, from)?);
+    }
+    config.tuning.limits = Limits {
+        per_source: router.limits.per_source.unwrap_or(0),
+        rate_per_source: router.limits.rate_per_source.unwrap_or(0),
+        per_zone: router.limits.per_vrf.unwrap_or(0),
+    };
     for (index, from) in router.firewall.iter().enumerate() {
         config.firewall.push(firewall_rule(index, from)?);
     }
@@ -98,6 +113,7 @@ pub fn place_nat(router: &api::Router, error: FieldError) -> FieldError {
         ("port_forwards", nat.port_forwards.len()),
         ("one_to_one", nat.one_to_one.len()),
         ("exempt", nat.exempt.len()),
+        ("reserve", nat.reserve.len()),
     ];
     for (list, len) in lists {
         if index < len {
@@ -139,6 +155,7 @@ fn interface(
             api::SourceCheck::Strict => SourceCheck::Strict,
         },
         advert: from.advert.as_ref().map(advert),
+        clamp_mss: from.clamp_mss,
     })
 }
 
@@ -231,31 +248,72 @@ fn port_forward(from: &api::PortForward) -> NatRule {
         api::Protocol::Udp => Transport::Udp,
     };
     let to = (from.to.0.ip(), from.to.0.port());
-    NatRule::PortForward { input: from.interface.clone(), protocol, port: from.port, to }
+    let (input, inbound_only) = (from.interface.clone(), from.inbound_only);
+    NatRule::PortForward { input, protocol, port: from.port, to, inbound_only }
+}
+
+fn sharing(from: api::Sharing) -> Sharing {
+    match from {
+        api::Sharing::Independent => Sharing::Independent,
+        api::Sharing::Overload => Sharing::Overload,
+        api::Sharing::Dependent => Sharing::Dependent,
+    }
+}
+
+fn protocol_number(place: &str, text: &str) -> Result<u8, FieldError> {
+    match text {
+        "tcp" => Ok(6),
+        "udp" => Ok(17),
+        "icmp" => Ok(1),
+        "icmpv6" => Ok(58),
+        number => {
+            let reason = "tcp, udp, icmp, icmpv6 or a number from 0 to 255 is expected";
+            number.parse().map_err(|_| FieldError::new(place, reason))
+        }
+    }
+}
+
+/// A port, or the first and last of several.
+fn port_range(place: &str, text: &str) -> Result<(u16, u16), FieldError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let ports = first.trim().parse().ok().zip(last.trim().parse().ok());
+    ports.ok_or_else(|| FieldError::new(place, "a port such as 80 or two such as 8000-8080 are expected"))
+}
+
+fn policy_route(index: usize, from: &api::PolicyRoute) -> Result<PolicyRoute, FieldError> {
+    let place = |field: &str| format!("policy_routes[{index}].{field}");
+    let target = match (from.kind, from.via, &from.to_vrf) {
+        (RouteType::Unicast, Some(gateway), None) => RouteTarget::Via { gateway, interface: None },
+        (RouteType::Unicast, None, Some(vrf)) => RouteTarget::Vrf(vrf.clone()),
+        (RouteType::Blackhole, None, None) => RouteTarget::Blackhole,
+        (RouteType::Unreachable, None, None) => RouteTarget::Unreachable,
+        (RouteType::Prohibit, None, None) => RouteTarget::Prohibit,
+        _ => {
+            return Err(FieldError::new(
+                place("via"),
+                "a policy route has one of `via`, `to_vrf` and a `type`",
+            ));
+        }
+    };
+    Ok(PolicyRoute {
+        input: from.input.clone(),
+        source: from.from.map(|cidr| prefix(cidr.0)),
+        destination: from.to.map(|cidr| prefix(cidr.0)),
+        protocol: from
+            .protocol
+            .as_deref()
+            .map(|text| protocol_number(&place("protocol"), text))
+            .transpose()?,
+        destination_ports: from.ports.as_deref().map(|text| port_range(&place("ports"), text)).transpose()?,
+        target,
+    })
 }
 
 fn firewall_rule(index: usize, from: &api::FirewallRule) -> Result<FirewallRule, FieldError> {
-    let wrong = |field: &str, reason: &str| FieldError::new(format!("firewall[{index}].{field}"), reason);
-    let protocol = match from.protocol.as_deref() {
-        None => None,
-        Some("tcp") => Some(6),
-        Some("udp") => Some(17),
-        Some("icmp") => Some(1),
-        Some("icmpv6") => Some(58),
-        Some(number) => {
-            let reason = "tcp, udp, icmp, icmpv6 or a number from 0 to 255 is expected";
-            Some(number.parse().map_err(|_| wrong("protocol", reason))?)
-        }
-    };
-    let ports = from.ports.as_deref().map(|text| {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        first.trim().parse().ok().zip(last.trim().parse().ok())
-    });
-    let ports = match ports {
-        Some(None) => return Err(wrong("ports", "a port such as 80 or two such as 8000-8080 are expected")),
-        Some(ports) => ports,
-        None => None,
-    };
+    let place = |field: &str| format!("firewall[{index}].{field}");
+    let protocol =
+        from.protocol.as_deref().map(|text| protocol_number(&place("protocol"), text)).transpose()?;
+    let ports = from.ports.as_deref().map(|text| port_range(&place("ports"), text)).transpose()?;
     Ok(FirewallRule {
         input: from.input.clone(),
         out: from.out.clone(),
@@ -432,6 +490,10 @@ routes:
 nat:
   one_to_one: [{interface: wan, outside: 203.0.113.10, inside: 10.1.0.2}]
   exempt: [{from: 10.1.0.0/24, to: 10.2.0.0/24}]
+  masquerade: [{out: wan, pool: [203.0.113.20, 203.0.113.21], ports: overload}]
+  reserve: [{interface: wan, address: 203.0.113.1, ports: 5000-6000}]
+policy_routes: [{in: lan, protocol: udp, ports: '53', to_vrf: ''}]
+limits: {per_source: 1000}
 firewall:
   - {in: lan, protocol: tcp, ports: 8000-8080, from: 10.1.0.0/24, action: allow}
   - {out: wan, action: reject}
@@ -444,7 +506,8 @@ firewall:
         assert_eq!((advert.interval.as_secs(), advert.lifetime.as_secs()), (30, 1800));
         assert_eq!(config.interfaces[0].source_check, SourceCheck::Strict);
         assert_eq!(config.interfaces[1].inner_vlan.map(VlanId::get), Some(20));
-        assert_eq!((config.nat.len(), config.firewall[0].destination_ports), (2, Some((8000, 8080))));
+        assert_eq!((config.nat.len(), config.firewall[0].destination_ports), (4, Some((8000, 8080))));
+        assert_eq!((config.policy_routes.len(), config.tuning.limits.per_source), (1, 1000));
         let mut router = vrouter::Router::new(vrouter::Options::new(1, [1, 2]));
         router.set_config(packet::Instant::ZERO, config).expect("taken");
         let shown: Vec<api::Route> = router.fib().iter().map(shown_route).collect();
