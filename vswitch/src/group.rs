@@ -1,5 +1,6 @@
 //! Groups (§5.6).
 
+use lookup::mix;
 use openflow::{Bucket, GroupDesc, GroupId, GroupType, PortNo};
 use packet::Frame;
 
@@ -117,13 +118,6 @@ pub(crate) fn select(buckets: impl Iterator<Item = (usize, u16, u64)>, hash: u32
         }
     }
     best.map(|(_, at)| at)
-}
-
-/// The finalizer of SplitMix64: every bit depends on every bit.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
 }
 
 fn is_port_live(port: PortNo, ports: &Ports) -> bool {

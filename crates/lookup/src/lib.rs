@@ -17,5 +17,5 @@ pub use classifier::{Classifier, Hit};
 pub use exact::ExactMap;
 pub use lpm::{Address, Lpm};
 pub use rule::{Cond, Conds, Masks, Rule};
-pub use secret::Secret;
+pub use secret::{Secret, mix};
 pub use slab::{Index, Slab};

@@ -57,8 +57,9 @@ const fn folded_multiply(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// The finaliser of splitmix64.
-const fn mix(x: u64) -> u64 {
+/// A step of splitmix64 (Steele et al., OOPSLA 2014): every bit of the result depends on every bit. No secret is in it.
+#[must_use]
+pub const fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

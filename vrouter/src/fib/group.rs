@@ -1,5 +1,7 @@
 //! Next hops that share traffic by flow (RFC 2992), so that a change of one moves only its own flows.
 
+use lookup::mix;
+
 use super::{Alive, Hop, HopId};
 
 /// Flows are dealt into this many buckets.
@@ -53,14 +55,6 @@ impl Group {
         let up = others.chain(&self.members).find(|m| alive.is_up(m.id));
         up.unwrap_or(first).hop
     }
-}
-
-/// The finaliser of splitmix64.
-const fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
 }
 
 #[cfg(test)]
