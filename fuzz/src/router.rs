@@ -143,6 +143,7 @@ fn config() -> RouterConfig {
         port,
         to: (INSIDE[0].into(), to_port),
         inbound_only: false,
+        vrf: None,
     };
     let mut config = RouterConfig::named("r1");
     config.interfaces = vec![
@@ -158,6 +159,7 @@ fn config() -> RouterConfig {
             sources: Vec::new(),
             pool: Vec::new(),
             sharing: Sharing::Independent,
+            portless: false,
         },
         forward(Transport::Tcp, 8080, 80),
         forward(Transport::Udp, 5353, 53),

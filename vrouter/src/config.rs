@@ -8,6 +8,12 @@ use packet::{MacAddr, PortNo, VlanId};
 
 use crate::Prefix;
 
+mod firewall;
+mod services;
+
+pub use firewall::{FirewallAction, FirewallRule, GroupConfig, LiveFlows, RuleLimit};
+pub use services::{DhcpHost, DhcpPool, DhcpRelay, DnsConfig};
+
 /// A whole router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterConfig {
@@ -23,8 +29,20 @@ pub struct RouterConfig {
     pub nat: Vec<NatRule>,
     /// Neighbours that are known without asking; they win over what is learned.
     pub neighbours: Vec<NeighbourConfig>,
-    /// Rules for forwarded and local packets, first match wins; see [`FirewallRule`].
+    /// Addresses with names, for the firewall.
+    pub groups: Vec<GroupConfig>,
+    /// Rules for packets between interfaces, first match wins; see [`FirewallRule`].
     pub firewall: Vec<FirewallRule>,
+    /// What becomes of packets that no rule matches.
+    pub firewall_default: FirewallAction,
+    /// What becomes of connections when rules change.
+    pub live_flows: LiveFlows,
+    /// Addresses for hosts.
+    pub dhcp: Vec<DhcpPool>,
+    /// Interfaces whose hosts get theirs from servers elsewhere.
+    pub dhcp_relays: Vec<DhcpRelay>,
+    /// Names for hosts.
+    pub dns: DnsConfig,
     /// Numbers that rarely need a change.
     pub tuning: Tuning,
 }
@@ -39,7 +57,13 @@ impl RouterConfig {
             policy_routes: Vec::new(),
             nat: Vec::new(),
             neighbours: Vec::new(),
+            groups: Vec::new(),
             firewall: Vec::new(),
+            firewall_default: FirewallAction::Allow,
+            live_flows: LiveFlows::default(),
+            dhcp: Vec::new(),
+            dhcp_relays: Vec::new(),
+            dns: DnsConfig::default(),
             tuning: Tuning::default(),
         }
     }
@@ -161,6 +185,24 @@ pub struct InterfaceConfig {
     pub advert: Option<AdvertConfig>,
     /// Whether the MSS that TCP connections through it offer is cut to what fits its MTU (RFC 4459 §3.2).
     pub clamp_mss: bool,
+    /// The zone it belongs to, for the firewall.
+    pub zone: Option<String>,
+    /// Only stations that [`RouterConfig::neighbours`] names here may speak, each with its own address.
+    pub known_only: bool,
+    /// How much it takes in; none: everything.
+    pub police: Option<Police>,
+    /// Addresses elsewhere that the router answers ARP and solicitations for here, as long as it has a route to them by
+    /// another interface (RFC 1027, RFC 4861 §7.2.8).
+    pub proxy: Vec<Prefix>,
+}
+
+/// A rate that what exceeds it is dropped for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Police {
+    /// Bits a second, Ethernet headers included, over all workers.
+    pub rate: u64,
+    /// Bytes at once.
+    pub burst: u32,
 }
 
 impl Default for InterfaceConfig {
@@ -177,6 +219,10 @@ impl Default for InterfaceConfig {
             source_check: SourceCheck::Off,
             advert: None,
             clamp_mss: false,
+            zone: None,
+            known_only: false,
+            police: None,
+            proxy: Vec::new(),
         }
     }
 }
@@ -276,6 +322,9 @@ pub enum NatRule {
         pool: Vec<IpAddr>,
         /// Whether inside endpoints may share an outside port.
         sharing: Sharing,
+        /// Whether protocols without ports (GRE, ESP, SCTP and so on) hide too: one inside host at a time for each
+        /// remote one and protocol.
+        portless: bool,
     },
     /// What arrives for an address of `input` and `port` goes on to `to`.
     PortForward {
@@ -289,6 +338,19 @@ pub enum NatRule {
         to: (IpAddr, u16),
         /// Only for connections from outside: those that the inside endpoint begins are masqueraded as others are.
         inbound_only: bool,
+        /// The VRF of the inside endpoint; none is that of the interface.
+        vrf: Option<String>,
+    },
+    /// What arrives at `input` for a port, whoever's, goes to another port of the same address, or to this router.
+    Redirect {
+        /// Name of the interface.
+        input: String,
+        /// TCP or UDP.
+        protocol: Transport,
+        /// The port.
+        port: u16,
+        /// The other port; none: to this router, under whatever address it was sent to.
+        to: Option<u16>,
     },
     /// Ports of an outside address that no inside endpoint gets.
     Reserve {
@@ -326,37 +388,6 @@ pub struct NeighbourConfig {
     pub address: IpAddr,
     /// Its MAC address.
     pub mac: MacAddr,
-}
-
-/// What a firewall rule does with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirewallAction {
-    /// Lets it pass.
-    Allow,
-    /// Drops it silently.
-    Drop,
-    /// Drops it and says so: ICMP administratively prohibited.
-    Reject,
-}
-
-/// One rule for forwarded packets. Fields that are empty match everything. Packets of a connection that was
-/// let in at its first packet pass without being asked again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirewallRule {
-    /// Name of the interface of arrival.
-    pub input: Option<String>,
-    /// Name of the interface of departure.
-    pub out: Option<String>,
-    /// Sources, before translation.
-    pub source: Option<Prefix>,
-    /// Destinations, after translation of port forwards.
-    pub destination: Option<Prefix>,
-    /// IP protocol number.
-    pub protocol: Option<u8>,
-    /// Destination ports, first and last.
-    pub destination_ports: Option<(u16, u16)>,
-    /// What happens.
-    pub action: FirewallAction,
 }
 
 /// Why a configuration is refused. Nothing has changed then.
@@ -489,6 +520,22 @@ pub enum ConfigError {
     BadPolicy {
         /// Position of the route.
         index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A group of addresses cannot be.
+    #[error("groups[{index}]: {reason}")]
+    BadGroupOfAddresses {
+        /// Position of the group.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A service cannot work.
+    #[error("{place}: {reason}")]
+    BadService {
+        /// The service.
+        place: String,
         /// Why.
         reason: String,
     },

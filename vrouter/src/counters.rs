@@ -57,6 +57,14 @@ drops! {
     Prohibited = "prohibited",
     /// Denied by a firewall rule.
     FirewallDenied = "firewall-denied",
+    /// Allowed by a firewall rule, but beyond its limit.
+    FirewallLimit = "firewall-limit",
+    /// From a station that may not speak here, or not with this address.
+    Spoofed = "spoofed",
+    /// Beyond the rate that its interface takes in.
+    Policed = "policed",
+    /// For a service of this router, which has too much to do.
+    ServiceLimit = "service-limit",
     /// Too big for the way out, and DF is set.
     TooBig = "too-big",
     /// The neighbour did not answer.

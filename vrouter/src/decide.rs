@@ -4,14 +4,16 @@
 //! hidden addresses, MTU and firewall, where nothing is written for a packet that fails; fourth connections are made or
 //! moved on, and the source is translated. The packet itself is not touched: errors quote it as it came.
 
+mod errors;
+mod rules;
+
 use core::net::IpAddr;
 
 use conntrack::{Endpoint, Mapping, OutOfWindow, Packet, Refusal, Side, Translation};
 use packet::Instant;
 
-use crate::config::FirewallAction;
 use crate::fib::VrfId;
-use crate::flow::{Flow, Ip, Kind, Quoted};
+use crate::flow::{Flow, Ip, Kind};
 use crate::input::is_link_local;
 use crate::rewrite::Rewrite;
 use crate::shards::Shards;
@@ -49,7 +51,7 @@ pub(crate) enum Decision {
 pub(crate) struct Refused {
     pub why: Drop,
     pub tell: Option<Tell>,
-    pub event: Option<RouterEvent>,
+    pub event: Option<Box<RouterEvent>>,
 }
 
 impl From<Drop> for Refused {
@@ -92,6 +94,8 @@ pub(crate) struct Decider<'a, O> {
     pub shards: &'a Shards,
     pub now: Instant,
     pub observer: &'a mut O,
+    /// What a rule that is to be logged has said.
+    pub log: Option<Box<RouterEvent>>,
 }
 
 /// A packet at the entrance.
@@ -117,6 +121,10 @@ impl<O: Observer> Decider<'_, O> {
         }
         if !self.snapshot.accepts_source(input.interface, ip.src) {
             return Err(Drop::SourceRefused.into());
+        }
+        if self.snapshot.nat.redirect(input.interface, ip.protocol, input.ports[1]) == Some(None) {
+            self.observer.note(|| "redirected to this router".into());
+            return Ok(Decision::Local);
         }
         // First.
         let inbound = match &mut flow {
@@ -234,6 +242,10 @@ impl<O: Observer> Decider<'_, O> {
     fn look_inbound(&mut self, arrival: IfIndex, flow: &mut Flow) -> Result<Inbound, Refused> {
         let mut inbound = Inbound::default();
         let nat = &self.snapshot.nat;
+        if let Some(Some(to)) = nat.redirect(arrival, flow.packet.protocol, flow.packet.dst.port) {
+            self.look_redirected(flow, to, &mut inbound)?;
+            return Ok(inbound);
+        }
         let Some(owner) = nat.outside(flow.packet.zone, flow.packet.dst.addr) else { return Ok(inbound) };
         if arrival != owner {
             let has_target = self.has_target(flow);
@@ -256,7 +268,7 @@ impl<O: Observer> Decider<'_, O> {
             flow.packet.dst.addr = inside;
             return Ok(inbound);
         }
-        if !matches!(flow.kind, Kind::Ports | Kind::Reply) {
+        if !matches!(flow.kind, Kind::Ports | Kind::Reply) && !flow.is_portless() {
             return Ok(inbound);
         }
         let fixed = nat.forward(p.zone, p.protocol, p.dst);
@@ -264,10 +276,10 @@ impl<O: Observer> Decider<'_, O> {
             self.observer.note(|| format!("connection: destination {} becomes {}", p.dst, known.endpoint));
             (flow.packet.dst, flow.packet.to_zone) = (known.endpoint, known.zone);
             inbound.known = Some(known.origin);
-        } else if let Some(inside) = fixed {
+        } else if let Some((vrf, inside)) = fixed {
             self.observer.note(|| format!("port forward: destination {} becomes {inside}", p.dst));
             inbound.opening = Some(Opening::Forward { outside: p.dst, inside });
-            flow.packet.dst = inside;
+            (flow.packet.dst, flow.packet.to_zone) = (inside, vrf);
         } else if let Some((zone, inside)) = self.binding_inside(&p) {
             self.observer.note(|| format!("binding: destination {} becomes {inside}", p.dst));
             inbound.opening = Some(Opening::Binding { outside: p.dst });
@@ -276,9 +288,31 @@ impl<O: Observer> Decider<'_, O> {
         Ok(inbound)
     }
 
-    fn translate_in(&self, p: &Packet, fixed: Option<Endpoint>) -> Result<Option<Translation>, OutOfWindow> {
+    /// What goes to a port of somebody goes to another of his.
+    fn look_redirected(
+        &mut self,
+        flow: &mut Flow,
+        to: u16,
+        inbound: &mut Inbound,
+    ) -> Result<(), OutOfWindow> {
+        let p = flow.packet;
+        let inside = Endpoint::new(p.dst.addr, to);
+        self.observer.note(|| format!("redirect: destination {} becomes {inside}", p.dst));
+        match self.translate_in(&p, Some((p.zone, inside)))? {
+            Some(known) => inbound.known = Some(known.origin),
+            None => inbound.opening = Some(Opening::Forward { outside: p.dst, inside }),
+        }
+        flow.packet.dst = inside;
+        Ok(())
+    }
+
+    fn translate_in(
+        &self,
+        p: &Packet,
+        fixed: Option<(VrfId, Endpoint)>,
+    ) -> Result<Option<Translation>, OutOfWindow> {
         let mut tracker = match fixed {
-            Some(inside) => self.shards.of_inside(p.zone, inside),
+            Some((vrf, inside)) => self.shards.of_inside(vrf, inside),
             None => self.shards.of_port(p.dst.port),
         };
         if O::DRY {
@@ -322,82 +356,6 @@ impl<O: Observer> Decider<'_, O> {
         Ok(true)
     }
 
-    // ---- step 3, firewall ----------------------------------------------------------------------------------------
-
-    fn check_firewall(
-        &mut self,
-        input: IfIndex,
-        out: IfIndex,
-        flow: &Flow,
-        inbound: &Inbound,
-    ) -> Result<Passed, Refused> {
-        let firewall = &self.snapshot.firewall;
-        if firewall.is_empty() {
-            return Ok(Passed::Unasked);
-        }
-        let established = match flow.kind {
-            Kind::Error(quoted) => self.is_related(&flow.packet, &quoted),
-            _ => inbound.known.is_some() || self.is_tracked(&flow.packet)?,
-        };
-        if established {
-            self.observer.note(|| "firewall: of a connection let in before".into());
-            return Ok(Passed::Established);
-        }
-        let (action, rule) = firewall.decide(input, out, flow);
-        self.observer.note(|| match rule {
-            Some(rule) => format!("firewall: rule {rule} says {action:?}"),
-            None => "firewall: no rule matches, Allow".into(),
-        });
-        match action {
-            FirewallAction::Allow => Ok(Passed::ByRule),
-            FirewallAction::Drop => Err(Drop::FirewallDenied.into()),
-            FirewallAction::Reject if flow.packet.tcp.is_some() => {
-                Err(refuse(Drop::FirewallDenied, Tell::Reset))
-            }
-            FirewallAction::Reject => Err(refuse(Drop::FirewallDenied, Tell::Prohibited)),
-        }
-    }
-
-    /// The packet goes on a connection that was made before, from either side of it.
-    fn is_tracked(&self, p: &Packet) -> Result<bool, OutOfWindow> {
-        let mut near = self.shards.of_inside(p.zone, p.src);
-        if let Some(c) = near.peek_out(self.now, p) {
-            // A translated one is moved on where it is translated.
-            if !O::DRY && c.inside == c.outside {
-                near.translate_out(self.now, p)?;
-            }
-            return Ok(true);
-        }
-        std::mem::drop(near);
-        let mut far = self.shards.of_inside(p.to_zone, p.dst);
-        match O::DRY {
-            true => Ok(far.peek_in(self.now, p).is_some()),
-            false => Ok(far.translate_in(self.now, p)?.is_some()),
-        }
-    }
-
-    /// An error about a packet of a tracked connection.
-    fn is_related(&self, p: &Packet, q: &Quoted) -> bool {
-        let quoted = quoted_packet(p.to_zone, q, q.src, q.dst);
-        let back = quoted_packet(p.zone, q, q.dst, q.src);
-        self.shards.of_inside(p.to_zone, q.src).peek_out(self.now, &quoted).is_some()
-            || self.shards.of_inside(p.zone, q.dst).peek_out(self.now, &back).is_some()
-            || self.shards.of_inside(p.to_zone, q.src).peek_in(self.now, &back).is_some()
-            || self.shards.of_port(q.src.port).peek_in(self.now, &back).is_some()
-    }
-
-    fn open_identity(&mut self, flow: &Flow) -> Result<(), Refused> {
-        if O::DRY || !matches!(flow.kind, Kind::Ports | Kind::Request) {
-            return Ok(());
-        }
-        let opened = self.shards.of_inside(flow.packet.zone, flow.packet.src).open_out(
-            self.now,
-            &flow.packet,
-            Mapping::Identity,
-        );
-        opened.map(|_| ()).map_err(|refusal| self.refused(refusal, flow))
-    }
-
     // ---- step 4 --------------------------------------------------------------------------------------------------
 
     fn commit(&mut self, flow: &mut Flow, inbound: &Inbound, out: IfIndex) -> Result<(), Refused> {
@@ -436,7 +394,7 @@ impl<O: Observer> Decider<'_, O> {
         }
         // The source of a hairpin has only now the name by which the connection may be known.
         let (outside, fixed) = match opening {
-            Opening::Forward { outside, inside } => (outside, Some(inside)),
+            Opening::Forward { outside, inside } => (outside, Some((flow.packet.to_zone, inside))),
             Opening::Binding { outside } => (outside, None),
         };
         if self.translate_in(&Packet { dst: outside, ..flow.packet }, fixed)?.is_some() {
@@ -483,7 +441,8 @@ impl<O: Observer> Decider<'_, O> {
         let service = nat.service_of(p.zone, p.protocol, p.src);
         let whole = nat.whole_outside(out, p.src.addr);
         let masquerade = nat.masquerade(out, p.src.addr).filter(|_| whole.is_none());
-        if (service.is_some() || masquerade.is_some())
+        let redirected = || nat.is_redirected(p.protocol, p.src.port);
+        if (service.is_some() || masquerade.is_some() || redirected())
             && let Some(known) = self.translate_out(&p)?
         {
             self.observer.note(|| format!("connection: source {} becomes {}", p.src, known.endpoint));
@@ -498,11 +457,13 @@ impl<O: Observer> Decider<'_, O> {
         let Some((addr, sharing)) = masquerade.filter(|_| may_open) else { return Ok(()) };
         match flow.kind {
             Kind::Ports | Kind::Request => {}
+            Kind::Bare if flow.is_portless() && nat.hides_portless(out, p.src.addr) => {}
             Kind::Reply => return Err(Drop::NatNoBinding.into()),
             _ => return Err(Drop::NatProtocol.into()),
         }
         let mapping = match service {
             Some((interface, outside)) if interface == out => Mapping::Fixed(outside),
+            _ if flow.is_portless() => Mapping::Fixed(Endpoint::new(addr, 0)),
             _ => Mapping::Dynamic(addr, sharing),
         };
         self.observer.note(|| format!("translation: source {} gets {mapping:?}", p.src));
@@ -523,71 +484,17 @@ impl<O: Observer> Decider<'_, O> {
         };
         match refusal {
             Refusal::PortsExhausted => {
-                let event = Some(RouterEvent::PortsExhausted);
+                let event = Some(Box::new(RouterEvent::PortsExhausted));
                 Refused { event, ..refuse(Drop::NatPortsExhausted, tell) }
             }
             Refusal::TableFull => {
-                Refused { event: Some(RouterEvent::TableFull), ..refuse(Drop::NatTableFull, tell) }
+                let event = Some(Box::new(RouterEvent::TableFull));
+                Refused { event, ..refuse(Drop::NatTableFull, tell) }
             }
             Refusal::Limit => refuse(Drop::ConnectionLimit, tell),
             Refusal::Clash => Drop::NatClash.into(),
             Refusal::NotSyn => Drop::NatNotSyn.into(),
             Refusal::Filtered | Refusal::NoBinding => Drop::NatNoBinding.into(),
-        }
-    }
-
-    // ---- ICMP errors ---------------------------------------------------------------------------------------------
-
-    /// An error from outside about a packet of the inside: both get back the inside address (RFC 5508 REQ-4).
-    fn error_inbound(&mut self, flow: &mut Flow, q: Quoted) -> bool {
-        let nat = &self.snapshot.nat;
-        let inside = if let Some(addr) = nat.whole_inside(q.src.addr) {
-            Some((flow.packet.zone, Endpoint::new(addr, q.src.port)))
-        } else {
-            let zone = flow.packet.zone;
-            let back = quoted_packet(zone, &q, q.dst, q.src);
-            let tracker = match nat.forward(zone, q.protocol, q.src) {
-                Some(inside) => self.shards.of_inside(zone, inside),
-                None => self.shards.of_port(q.src.port),
-            };
-            tracker.peek_in(self.now, &back).map(|c| (c.zone, c.inside))
-        };
-        let Some((zone, inside)) = inside else { return false };
-        self.observer.note(|| format!("ICMP error: about {} inside", inside));
-        (flow.packet.dst.addr, flow.packet.to_zone) = (inside.addr, zone);
-        flow.kind = Kind::Error(Quoted { src: inside, ..q });
-        true
-    }
-
-    /// An error from inside about a packet that came in: both get the outside address (RFC 5508 REQ-5).
-    fn error_outbound(
-        &mut self,
-        flow: &mut Flow,
-        q: Quoted,
-        out: IfIndex,
-        may_open: bool,
-    ) -> Result<(), Refused> {
-        let nat = &self.snapshot.nat;
-        let zone = flow.packet.zone;
-        let back = quoted_packet(zone, &q, q.dst, q.src);
-        let known = self.shards.of_inside(zone, q.dst).peek_out(self.now, &back).map(|c| c.outside);
-        let whole = || nat.whole_outside(out, q.dst.addr).map(|addr| Endpoint::new(addr, q.dst.port));
-        let outside = known.or_else(whole);
-        match outside {
-            Some(outside) if outside != q.dst => {
-                self.observer.note(|| format!("ICMP error: about {outside} as the outside sees it"));
-                flow.packet.src.addr = outside.addr;
-                flow.kind = Kind::Error(Quoted { dst: outside, ..q });
-                Ok(())
-            }
-            Some(_) => Ok(()),
-            None if may_open
-                && nat.masquerade(out, flow.packet.src.addr).is_some()
-                && !nat.is_exempt(flow.packet.src.addr, flow.packet.dst.addr) =>
-            {
-                Err(Drop::NatErrorUnknown.into())
-            }
-            None => Ok(()),
         }
     }
 }
@@ -598,18 +505,4 @@ enum Passed {
     Unasked,
     Established,
     ByRule,
-}
-
-fn quoted_packet(zone: VrfId, q: &Quoted, src: Endpoint, dst: Endpoint) -> Packet {
-    Packet {
-        zone,
-        to_zone: zone,
-        protocol: q.protocol,
-        src,
-        dst,
-        tcp: None,
-        segment: None,
-        len: 0,
-        n_packets: 0,
-    }
 }

@@ -11,7 +11,7 @@ use crate::forwarder::Forwarder;
 use crate::input::Arrived;
 use crate::message::{Learned, ReportKind};
 use crate::neighbour::Heard;
-use crate::output::{ALL_NODES, Io, advertise, link, send_frame};
+use crate::output::{ALL_NODES, Io, advertise, advertise_for, link, send_frame};
 use crate::snapshot::{IfIndex, Interface, Snapshot};
 use crate::{AdvertConfig, RouterEvent};
 
@@ -88,6 +88,9 @@ impl Forwarder {
                 }
                 let mac = mac.filter(|mac| mac.is_unicast()).ok_or(Drop::NdIgnored)?;
                 self.check_owner(s, io, arrived, target, mac)?;
+                if !s.may_speak(arrived.interface, target.into(), mac) {
+                    return Err(Drop::Spoofed);
+                }
                 let heard = Heard { mac, confirmed: solicited, overrides };
                 // Another worker may have asked.
                 self.heard_from(s, io, (arrived.interface, target), heard, solicited);
@@ -130,13 +133,26 @@ impl Forwarder {
         }
         if !probes {
             self.check_owner(s, io, arrived, src, mac)?;
+            if !s.may_speak(arrived.interface, src.into(), mac) {
+                return Err(Drop::Spoofed);
+            }
             let heard = Heard { mac, confirmed: false, overrides: true };
-            self.heard_from(s, io, (arrived.interface, src), heard, ours);
+            self.heard_from(
+                s,
+                io,
+                (arrived.interface, src),
+                heard,
+                ours || s.is_proxied(arrived.interface, target.into()),
+            );
         }
-        if !ours {
-            return Err(Drop::NdIgnored);
+        match (ours, probes) {
+            (true, _) => advertise(io, interface, target, (!probes).then_some((mac, src))),
+            // RFC 4861 §7.2.8: who has the address elsewhere goes before. Nobody is kept from taking it.
+            (false, false) if s.is_proxied(arrived.interface, target.into()) => {
+                advertise_for(io, interface, target, (mac, src));
+            }
+            (false, _) => return Err(Drop::NdIgnored),
         }
-        advertise(io, interface, target, (!probes).then_some((mac, src)));
         Ok(())
     }
 

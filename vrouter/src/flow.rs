@@ -198,6 +198,12 @@ impl Flow {
         Ok((Kind::Error(Quoted::read(ip, icmp.payload()).ok_or(Drop::BadIcmp)?), 0, 0))
     }
 
+    /// Of a protocol that has no ports we know, and is not ICMP.
+    pub(crate) fn is_portless(&self) -> bool {
+        let icmp = matches!(self.packet.protocol, IpProtocol::ICMP | IpProtocol::ICMPV6);
+        self.kind == Kind::Bare && !icmp
+    }
+
     /// The same flow for a later fragment of its packet.
     pub(crate) fn later(self, ip: &Ip) -> Self {
         let packet =

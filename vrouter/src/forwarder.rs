@@ -27,6 +27,9 @@ use crate::{Counters, Drop, NeighbourState, Order, Report, RouterEvent};
 /// Connections and fragments looked at for expiry in one call.
 const EXPIRE_BUDGET: usize = 256;
 
+/// Decisions of logged rules that each worker tells of, a second and at once.
+const LOG_RATE: u32 = 100;
+
 /// The worker half of a router.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -36,6 +39,8 @@ pub struct Forwarder {
     neighbours: Neighbours,
     limiter: Limiter,
     event_limiter: Limiter,
+    log_limiter: Limiter,
+    pub(crate) punt_limiter: Limiter,
     pub(crate) counters: Counters,
     reported: Counters,
     reports: VecDeque<Report>,
@@ -52,6 +57,8 @@ impl Forwarder {
             neighbours: Neighbours::default(),
             limiter: Limiter::new(),
             event_limiter: Limiter::new(),
+            log_limiter: Limiter::new(),
+            punt_limiter: Limiter::new(),
             counters: Counters::default(),
             reported: Counters::default(),
             reports: VecDeque::new(),
@@ -85,6 +92,12 @@ impl Forwarder {
             OrderKind::RouterSolicited { generation, interface } => {
                 if generation == self.snapshot.generation {
                     self.router_solicited(&io, interface);
+                }
+            }
+            OrderKind::Say { generation, say } => {
+                let s = self.snapshot.clone();
+                if generation == s.generation {
+                    self.say(&s, &mut io, say);
                 }
             }
             OrderKind::Learned(learned) => {
@@ -208,6 +221,9 @@ impl Forwarder {
             Ok(arrived) => arrived,
             Err(why) => return self.drop(io, frame, why),
         };
+        if !s.conforms(arrived.interface, io.now, frame.len()) {
+            return self.drop(io, frame, Drop::Policed);
+        }
         match arrived.ethertype {
             EtherType::IPV4 | EtherType::IPV6 => {
                 let v6 = arrived.ethertype == EtherType::IPV6;
@@ -246,7 +262,11 @@ impl Forwarder {
             self.report_event(io.now, event);
             return Err(Drop::DuplicateAddress);
         }
-        let for_us = ours(packet.target_ip.into());
+        if !sender.is_unspecified() && !s.may_speak(arrived.interface, sender, mac) {
+            return Err(Drop::Spoofed);
+        }
+        let for_us =
+            ours(packet.target_ip.into()) || s.is_proxied(arrived.interface, packet.target_ip.into());
         // A sender of 0.0.0.0 only asks whether an address is taken (RFC 5227 §2.1.1).
         if interface.network_of(sender).is_some() && !sender.is_unspecified() {
             let (generation, address) = (s.generation, sender);
@@ -290,6 +310,12 @@ impl Forwarder {
                 Err(why) => self.drop(io, frame, why),
             };
         }
+        if Self::is_dhcp_broadcast(s, interface, &frame, &ip) {
+            if let Some(frame) = self.punt(s, io, (frame, interface), &ip) {
+                self.drop(io, frame, Drop::Multicast);
+            }
+            return;
+        }
         if let Err(why) = check_addresses(s, &ip, arrived) {
             return self.drop(io, frame, why);
         }
@@ -331,8 +357,15 @@ impl Forwarder {
     ) {
         let ports = ip.ports(frame.head());
         let input = Input { interface, ip: *ip, longest: longest(&frame, ip), ports, flow };
-        let mut decider = Decider { snapshot: s, shards: &self.shards, now: io.now, observer: &mut Silent };
-        match decider.decide(&input) {
+        let observer = &mut Silent;
+        let mut decider = Decider { snapshot: s, shards: &self.shards, now: io.now, observer, log: None };
+        let decision = decider.decide(&input);
+        if let Some(event) = decider.log.take()
+            && self.log_limiter.admit(io.now, LOG_RATE, LOG_RATE)
+        {
+            self.report(ReportKind::Event(*event));
+        }
+        match decision {
             Ok(Decision::Forward { interface: out, next, rewrite }) => {
                 let mut frame = frame;
                 let undo = match &flow {
@@ -360,7 +393,7 @@ impl Forwarder {
                     None => {}
                 }
                 if let Some(event) = event {
-                    self.report_event(io.now, event);
+                    self.report_event(io.now, *event);
                 }
                 self.drop(io, frame, why);
             }
@@ -408,7 +441,14 @@ impl Forwarder {
         }
     }
 
-    fn emit(&mut self, s: &Snapshot, io: &mut Io<'_>, interface: IfIndex, mac: MacAddr, packet: Waiting) {
+    pub(crate) fn emit(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        interface: IfIndex,
+        mac: MacAddr,
+        packet: Waiting,
+    ) {
         match emit(io, s.interface(interface), mac, packet.frame) {
             Ok(n_made) => self.counters.fragments_made += n_made,
             Err((frame, why)) => self.drop(io, frame, why),

@@ -93,6 +93,9 @@ pub(crate) fn check_addresses(s: &Snapshot, ip: &Ip, arrived: &Arrived) -> Resul
     if arrived.to_group {
         return Err(Drop::LinkBroadcast);
     }
+    if !s.may_speak(arrived.interface, ip.src, arrived.src) {
+        return Err(Drop::Spoofed);
+    }
     match s.route(arrived.interface, ip.src) {
         Some(Hop::Local(_) | Hop::Broadcast) => Err(Drop::MartianSource),
         _ => Ok(()),

@@ -7,7 +7,9 @@
 mod config;
 mod counters;
 mod decide;
+mod dhcp;
 mod discovery;
+mod dns;
 mod fib;
 mod firewall;
 mod flow;
@@ -25,6 +27,7 @@ mod policy;
 mod prefix;
 mod rewrite;
 mod router;
+mod service;
 mod shards;
 mod show;
 mod snapshot;
@@ -34,12 +37,16 @@ mod trace;
 pub use conntrack::{Filtering, Limits, Sharing, Timers};
 
 pub use config::{
-    AdvertConfig, ConfigError, FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourConfig,
-    NextHop, PolicyRoute, RouteConfig, RouteTarget, RouterConfig, SourceCheck, Transport, Tuning,
+    AdvertConfig, ConfigError, DhcpHost, DhcpPool, DhcpRelay, DnsConfig, FirewallAction, FirewallRule,
+    GroupConfig, InterfaceConfig, LiveFlows, NatRule, NeighbourConfig, NextHop, Police, PolicyRoute,
+    RouteConfig, RouteTarget, RouterConfig, RuleLimit, SourceCheck, Transport, Tuning,
 };
 pub use counters::{Counters, Drop};
 pub use forwarder::Forwarder;
 pub use message::{Effect, Order, Report, RouterEvent};
 pub use prefix::{Prefix, PrefixError};
 pub use router::{Options, Router};
-pub use show::{BindingInfo, ConnectionInfo, NeighbourInfo, NeighbourState, RouteInfo, RouteSource, Trace};
+pub use show::{
+    BindingInfo, ConnectionInfo, LeaseInfo, LeaseState, NeighbourInfo, NeighbourState, RouteInfo,
+    RouteSource, RuleInfo, Trace,
+};

@@ -1,6 +1,10 @@
-//! How often ICMP errors may be sent (RFC 1812 §4.3.2.8): a token bucket.
+//! How often something may be done, such as an ICMP error be sent (RFC 1812 §4.3.2.8): token buckets.
+
+use std::sync::{Mutex, PoisonError};
 
 use packet::Instant;
+
+use crate::Police;
 
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -25,6 +29,33 @@ impl Limiter {
             self.credit -= cost;
         }
         admitted
+    }
+}
+
+/// Bytes of one interface, over all workers.
+#[derive(Debug)]
+pub(crate) struct Policer {
+    police: Police,
+    /// Bits times nanoseconds, and when they were counted.
+    state: Mutex<(u128, Instant)>,
+}
+
+impl Policer {
+    pub(crate) fn new(police: Police) -> Self {
+        Self { police, state: Mutex::new((u128::MAX, Instant::ZERO)) }
+    }
+
+    /// Whether `len` bytes more conform.
+    pub(crate) fn admit(&self, now: Instant, len: usize) -> bool {
+        const NANOS: u128 = 1_000_000_000;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (credit, last) = *state;
+        let passed = now.saturating_since(last).as_nanos();
+        let most = u128::from(self.police.burst) * 8 * NANOS;
+        let credit = credit.saturating_add(passed.saturating_mul(self.police.rate.into())).min(most);
+        let left = credit.checked_sub(len as u128 * 8 * NANOS);
+        *state = (left.unwrap_or(credit), last.max(now));
+        left.is_some()
     }
 }
 

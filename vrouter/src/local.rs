@@ -63,6 +63,7 @@ impl Forwarder {
                 self.drop(io, frame, Drop::NoListener);
             }
             (IpProtocol::UDP, _) => {
+                let Some(frame) = self.punt(s, io, (frame, arrival), ip) else { return };
                 self.tell(s, io, arrival, frame.head(), Tell::Port);
                 self.drop(io, frame, Drop::NoListener);
             }

@@ -7,8 +7,9 @@ use packet::MacAddr;
 
 use crate::fib::Fib;
 use crate::neighbour::Heard;
+use crate::service::{Punt, Say};
 use crate::snapshot::Snapshot;
-use crate::{Counters, NeighbourState};
+use crate::{Counters, FirewallAction, NeighbourState};
 
 /// From the owner to a worker.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) enum OrderKind {
     Routes { generation: u64, fib: Arc<Fib> },
     /// Another worker heard from a neighbour.
     Learned(Learned),
+    /// Send this for a service.
+    Say { generation: u64, say: Say },
     /// A host asked for a router; for the worker that advertises.
     RouterSolicited { generation: u64, interface: u16 },
 }
@@ -48,6 +51,8 @@ pub(crate) enum ReportKind {
     Neighbour { generation: u64, interface: u16, address: IpAddr, state: NeighbourState },
     /// A host asked for a router (RFC 4861 §6.2.6).
     RouterSolicited { generation: u64, interface: u16 },
+    /// A packet for a service.
+    Service(Box<Punt>),
     /// The last snapshot or FIB was taken, the one before it given back.
     Adopted,
     /// Everything counted since the worker began.
@@ -72,6 +77,23 @@ pub enum RouterEvent {
     PortsExhausted,
     /// New flows were refused: the connection table is full.
     TableFull,
+    /// A firewall rule that is to be logged has decided. At most some hundred a second are told.
+    Firewall {
+        /// Its place; none: no rule matched.
+        rule: Option<usize>,
+        /// What it said.
+        action: FirewallAction,
+        /// The interface of arrival.
+        input: String,
+        /// The interface of departure.
+        out: String,
+        /// IP protocol number.
+        protocol: u8,
+        /// Source address and port, or ICMP identifier.
+        source: (IpAddr, u16),
+        /// Destination address and port.
+        destination: (IpAddr, u16),
+    },
 }
 
 /// What the owner wants done.

@@ -30,6 +30,7 @@ struct Masquerade {
     /// They are a pool, of which each inside address has one.
     is_pool: bool,
     sharing: Sharing,
+    portless: bool,
 }
 
 impl Masquerade {
@@ -76,7 +77,9 @@ type Service = (VrfId, u8, Endpoint);
 pub(crate) struct NatTable {
     masquerades: Vec<Masquerade>,
     /// Outside service to inside endpoint.
-    forwards: BTreeMap<Service, Endpoint>,
+    forwards: BTreeMap<Service, (VrfId, Endpoint)>,
+    /// Ports of whomever that go elsewhere: to another port, or to this router.
+    redirects: BTreeMap<(IfIndex, u8, u16), Option<u16>>,
     /// Inside service to the interface and outside endpoint it has there.
     served: BTreeMap<Service, (IfIndex, Endpoint)>,
     one_to_one: Vec<OneToOne>,
@@ -102,7 +105,7 @@ impl NatTable {
         let bad = |reason: String| ConfigError::BadNat { index, reason };
         let place = |field: &'static str| move || format!("nat[{index}].{field}");
         match rule {
-            NatRule::Masquerade { out, sources, pool, sharing } => {
+            NatRule::Masquerade { out, sources, pool, sharing, portless } => {
                 let out = base.interface_named(out, place("out"))?;
                 let interface = base.interface(out);
                 let addresses: Vec<IpAddr> = match pool.as_slice() {
@@ -118,8 +121,9 @@ impl NatTable {
                         self.pooled.insert((interface.vrf, *address), out);
                     }
                 }
-                let (is_pool, sharing) = (!pool.is_empty(), *sharing);
-                let rule = Masquerade { out, sources: sources.clone(), addresses, is_pool, sharing };
+                let (is_pool, sharing, portless) = (!pool.is_empty(), *sharing, *portless);
+                let sources_of = sources.clone();
+                let rule = Masquerade { out, sources: sources_of, addresses, is_pool, sharing, portless };
                 let hidden = match sources.as_slice() {
                     [] => vec![IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)],
                     sources => sources.iter().map(Prefix::addr).collect(),
@@ -131,7 +135,7 @@ impl NatTable {
                 }
                 self.masquerades.push(rule);
             }
-            NatRule::PortForward { input, protocol, port, to, inbound_only } => {
+            NatRule::PortForward { input, protocol, port, to, inbound_only, vrf: inside_vrf } => {
                 let input = base.interface_named(input, place("in"))?;
                 let interface = base.interface(input);
                 if *port == 0 || to.1 == 0 {
@@ -145,16 +149,31 @@ impl NatTable {
                     return Err(bad(format!("\"{}\" has no {family} address", interface.name)));
                 }
                 let (vrf, number) = (interface.vrf, protocol.protocol().0);
+                let inside_vrf = match inside_vrf {
+                    Some(name) => {
+                        base.vrf_named(index, Some(name)).map_err(|_| bad(format!("no VRF \"{name}\"")))?
+                    }
+                    None => vrf,
+                };
                 let inside = Endpoint::new(to.0, to.1);
                 for own in owns {
                     let outside = Endpoint::new(own, *port);
-                    if self.forwards.insert((vrf, number, outside), inside).is_some() {
+                    if self.forwards.insert((vrf, number, outside), (inside_vrf, inside)).is_some() {
                         return Err(bad(format!("port {port} of {own} is forwarded twice")));
                     }
                     if !inbound_only {
-                        self.served.entry((vrf, number, inside)).or_insert((input, outside));
+                        self.served.entry((inside_vrf, number, inside)).or_insert((input, outside));
                     }
                     self.outsides.insert((vrf, own), input);
+                }
+            }
+            NatRule::Redirect { input, protocol, port, to } => {
+                let input = base.interface_named(input, place("in"))?;
+                if *port == 0 || *to == Some(0) {
+                    return Err(bad("port 0 cannot be redirected".into()));
+                }
+                if self.redirects.insert((input, protocol.protocol().0, *port), *to).is_some() {
+                    return Err(bad(format!("port {port} is redirected twice")));
                 }
             }
             NatRule::OneToOne { interface, outside, inside } => {
@@ -180,7 +199,7 @@ impl NatTable {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.outsides.is_empty()
+        self.outsides.is_empty() && self.redirects.is_empty()
     }
 
     /// The interface whose outside address this is.
@@ -204,8 +223,28 @@ impl NatTable {
         self.masquerade(arrival, dst).is_some() && !self.is_exempt(src, dst) && !self.is_exempt(dst, src)
     }
 
-    /// The inside endpoint behind an outside service.
-    pub(crate) fn forward(&self, vrf: VrfId, protocol: IpProtocol, outside: Endpoint) -> Option<Endpoint> {
+    /// The port that a port of somebody is redirected to, or this router, if it is.
+    pub(crate) fn redirect(&self, input: IfIndex, protocol: IpProtocol, port: u16) -> Option<Option<u16>> {
+        self.redirects.get(&(input, protocol.0, port)).copied()
+    }
+
+    /// Whether what comes from this port may belong to a connection that was redirected there.
+    pub(crate) fn is_redirected(&self, protocol: IpProtocol, port: u16) -> bool {
+        self.redirects.iter().any(|((_, number, _), to)| *number == protocol.0 && *to == Some(port))
+    }
+
+    /// Whether protocols without ports hide, too, when they leave by `out`.
+    pub(crate) fn hides_portless(&self, out: IfIndex, src: IpAddr) -> bool {
+        self.masquerades.iter().find(|m| m.out == out && m.covers(src)).is_some_and(|m| m.portless)
+    }
+
+    /// The inside endpoint behind an outside service, and its VRF.
+    pub(crate) fn forward(
+        &self,
+        vrf: VrfId,
+        protocol: IpProtocol,
+        outside: Endpoint,
+    ) -> Option<(VrfId, Endpoint)> {
         self.forwards.get(&(vrf, protocol.0, outside)).copied()
     }
 
@@ -257,8 +296,15 @@ impl NatTable {
             return true;
         }
         match self.forward(c.outside_zone, c.protocol, c.outside) {
-            Some(inside) => inside == c.inside,
-            None if !c.is_dynamic() => false,
+            Some((_, inside)) => inside == c.inside,
+            None if c.inside.addr == c.outside.addr => self.redirects.iter().any(|(from, to)| {
+                (from.1, from.2, *to) == (c.protocol.0, c.outside.port, Some(c.inside.port))
+            }),
+            None if !c.is_dynamic()
+                && (c.outside.port != 0 || !self.masquerades.iter().any(|m| m.portless)) =>
+            {
+                false
+            }
             None => {
                 let masqueraded = self
                     .masquerades
@@ -271,7 +317,7 @@ impl NatTable {
 
     /// Port forwards, as bindings.
     pub(crate) fn fixed_bindings(&self) -> impl Iterator<Item = BindingInfo> + '_ {
-        self.forwards.iter().map(|((_, protocol, outside), inside)| BindingInfo {
+        self.forwards.iter().map(|((_, protocol, outside), (_, inside))| BindingInfo {
             protocol: *protocol,
             inside: (inside.addr, inside.port),
             outside: (outside.addr, outside.port),

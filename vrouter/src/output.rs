@@ -223,5 +223,18 @@ pub(crate) fn advertise(
     send_frame(io, interface, &link(interface, mac).ipv6(own, dst).nd(&answer));
 }
 
+/// Answers for somebody beyond another interface (RFC 4861 §7.2.8): without the override flag.
+pub(crate) fn advertise_for(
+    io: &mut Io<'_>,
+    interface: &Interface,
+    target: Ipv6Addr,
+    (mac, dst): (MacAddr, Ipv6Addr),
+) {
+    let Some(own) = interface.link_local else { return };
+    let (router, solicited, overrides, of_ours) = (true, true, false, Some(interface.mac));
+    let answer = nd::Message::NeighbourAdvert { router, solicited, overrides, target, mac: of_ours };
+    send_frame(io, interface, &link(interface, mac).ipv6(own, dst).nd(&answer));
+}
+
 /// `ff02::1` (RFC 4291 §2.7.1).
 pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

@@ -8,14 +8,17 @@ use conntrack::{Connection, Tracker};
 use lookup::Secret;
 use packet::{Instant, MacAddr, PortNo};
 
+use crate::config::LiveFlows;
 use crate::fib::{Alive, Candidate, Hop, Rib, Twin};
+use crate::firewall::still_allows;
 use crate::message::{Learned, OrderKind, ReportKind};
 use crate::neighbour::lifetime;
+use crate::service::Services;
 use crate::shards::Shards;
 use crate::snapshot::{Base, IfIndex, Snapshot};
 use crate::{
     BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, Limits, NeighbourInfo,
-    NeighbourState, Order, Prefix, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig,
+    NeighbourState, Order, Prefix, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig, RuleInfo,
 };
 
 /// What a router is made with.
@@ -38,10 +41,10 @@ impl Options {
 
 /// What the owner has heard of a neighbour.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
-    mac: Option<MacAddr>,
+pub(crate) struct Heard {
+    pub mac: Option<MacAddr>,
     state: NeighbourState,
-    at: Instant,
+    pub at: Instant,
 }
 
 /// The owner half of a router.
@@ -56,9 +59,10 @@ pub struct Router {
     config: RouterConfig,
     forwarders: Vec<Forwarder>,
     n_workers: usize,
-    heard: BTreeMap<(IfIndex, IpAddr), Heard>,
+    pub(crate) heard: BTreeMap<(IfIndex, IpAddr), Heard>,
+    pub(crate) services: Services,
     counters: Vec<Counters>,
-    effects: VecDeque<Effect>,
+    pub(crate) effects: VecDeque<Effect>,
 }
 
 impl Router {
@@ -78,6 +82,7 @@ impl Router {
             shards,
             n_workers,
             heard: BTreeMap::new(),
+            services: Services::new(Secret::from_seed(options.seed[1])),
             counters: vec![Counters::default(); n_workers],
             effects: VecDeque::new(),
         }
@@ -94,21 +99,26 @@ impl Router {
     /// # Errors
     /// [`ConfigError`] names the field; the old configuration stays.
     pub fn set_config(&mut self, now: Instant, config: RouterConfig) -> Result<(), ConfigError> {
-        let (base, routes) = Base::compile(&config, &self.snapshot, self.secret)?;
+        let (base, routes, plan) = Base::compile(&config, &self.snapshot, self.secret)?;
         self.rib.replace(&mut self.twin, RouteSource::Static, routes);
         self.resolve_protocols(&base);
         let snapshot = Snapshot::new(base, self.twin.publish_now());
-        let reserved = snapshot.nat.reserved();
+        let mut reserved = snapshot.nat.reserved();
+        reserved.extend(snapshot.service_ports());
+        let recheck =
+            config.live_flows == LiveFlows::Recheck && !snapshot.firewall.is_same(&self.snapshot.firewall);
+        let keep = |c: &Connection| snapshot.nat.allows(c) && (!recheck || still_allows(&snapshot, c));
         for index in 0..self.shards.len() {
             let Some(mut tracker) = self.shards.tracker(index) else { continue };
             let tuning = &config.tuning;
             tracker.set_timers(tuning.timers, tuning.tcp_loose, tuning.tcp_window);
             tracker.set_reserved(now, &reserved);
-            tracker.retain(now, |c| snapshot.nat.allows(c));
+            tracker.retain(now, keep);
         }
         if config.tuning.limits != self.config.tuning.limits {
             self.set_limits(config.tuning.limits);
         }
+        self.services.configure(plan, &config);
         self.move_neighbours(now, &snapshot);
         self.config = config;
         self.snapshot = snapshot;
@@ -253,6 +263,7 @@ impl Router {
                 self.effects.push_back(Effect::Order { worker: Some(0), order });
             }
             ReportKind::Adopted => self.publish_routes(),
+            ReportKind::Service(punt) => self.serve(now, worker, &punt),
             ReportKind::Counters(counters) => {
                 if let Some(mine) = self.counters.get_mut(worker) {
                     *mine = *counters;
@@ -291,6 +302,7 @@ impl Router {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.serve_timeout(now);
         let tuning = &self.snapshot.tuning;
         let asking = tuning.neighbour_retry.saturating_mul(u32::from(tuning.neighbour_tries) + 2);
         let known = lifetime(tuning);
@@ -310,7 +322,7 @@ impl Router {
             NeighbourState::Pending | NeighbourState::Unreachable => Some(h.at + asking),
             _ => Some(h.at + lifetime(tuning)),
         };
-        self.heard.values().filter_map(end).min()
+        self.heard.values().filter_map(end).chain(self.services.poll_timeout()).min()
     }
 
     /// The next thing to be done, until none is left.
@@ -321,6 +333,11 @@ impl Router {
     /// Routes in use, local and connected ones among them.
     pub fn fib(&self) -> Vec<RouteInfo> {
         self.rib.shown(|vrf| self.snapshot.vrf_name(vrf))
+    }
+
+    /// What firewall rules have counted, in their order; last what no rule matched.
+    pub fn firewall(&self) -> Vec<RuleInfo> {
+        self.snapshot.firewall.counts()
     }
 
     /// What is known of a neighbour, as far as workers have reported.

@@ -64,8 +64,11 @@ impl Shards {
         self.shards.get(index).map(|s| s.fragments.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The shard of an inside endpoint.
+    /// The shard of an inside endpoint. Without ports the two sides have nothing but the first shard in common.
     pub(crate) fn of_inside(&self, zone: u16, inside: Endpoint) -> MutexGuard<'_, Tracker> {
+        if inside.port == 0 {
+            return self.of_port(0);
+        }
         let index = Tracker::shard_of_inside(self.seed, zone, inside, self.shards.len() as u32);
         self.tracker(index as usize).expect("the index is below the number of shards")
     }

@@ -1,13 +1,13 @@
 //! What a router shows of itself.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use conntrack::{Binding, Connection, Side};
 use packet::{Instant, MacAddr};
 
-use crate::{Prefix, RouteTarget};
+use crate::{FirewallAction, Prefix, RouteTarget};
 
 /// Where a route comes from, the most trusted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +123,47 @@ impl BindingInfo {
             n_connections: b.n_connections,
         }
     }
+}
+
+/// What a firewall rule has counted: packets that began a connection, or were denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleInfo {
+    /// Its place; none: no rule matched.
+    pub rule: Option<usize>,
+    /// What it says.
+    pub action: FirewallAction,
+    /// Packets.
+    pub n_packets: u64,
+    /// Their bytes.
+    pub n_bytes: u64,
+    /// Of them, those beyond its limit.
+    pub n_limited: u64,
+}
+
+/// How it stands with an address of a DHCP pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseState {
+    /// Offered to a client.
+    Offered,
+    /// A client has it.
+    Bound,
+    /// Somebody else has it: left alone for a while.
+    Declined,
+}
+
+/// An address that a client has or is offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseInfo {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The client.
+    pub mac: MacAddr,
+    /// The name it gave.
+    pub name: Option<String>,
+    /// How it stands.
+    pub state: LeaseState,
+    /// Time until it ends.
+    pub expires_in: Duration,
 }
 
 /// What would happen to a frame, step by step.

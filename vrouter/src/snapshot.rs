@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lookup::Secret;
-use packet::{IpProtocol, MacAddr, PortNo, VlanId, nd};
+use packet::{Instant, IpProtocol, MacAddr, PortNo, VlanId, nd};
 
 use crate::config::{ConfigError, RouteTarget, RouterConfig, Tuning};
 use crate::fib::{Candidate, Fib, VrfId};
 use crate::firewall::Firewall;
 use crate::input::is_link_local;
+use crate::limiter::Policer;
 use crate::nat::NatTable;
 use crate::policy::Policy;
+use crate::service::{Listening, Plan};
 use crate::{AdvertConfig, InterfaceConfig, NextHop, Prefix, RouteSource, SourceCheck};
 
 pub(crate) use crate::fib::Hop;
@@ -50,6 +52,10 @@ pub(crate) struct Base {
     pub firewall: Firewall,
     pub policy: Policy,
     pub statics: Vec<(IfIndex, IpAddr, MacAddr)>,
+    /// Of interfaces that only known stations may speak on.
+    known: BTreeMap<(IfIndex, IpAddr), MacAddr>,
+    policers: Vec<Option<Policer>>,
+    pub listening: Listening,
     pub tuning: Tuning,
     /// For sharing flows out; the same with every configuration.
     secret: Option<Secret>,
@@ -70,6 +76,8 @@ pub(crate) struct Interface {
     pub source_check: SourceCheck,
     pub advert: Option<AdvertConfig>,
     pub clamp_mss: bool,
+    pub known_only: bool,
+    pub proxy: Vec<Prefix>,
 }
 
 impl Interface {
@@ -112,7 +120,7 @@ impl Base {
         config: &RouterConfig,
         before: &Self,
         secret: Secret,
-    ) -> Result<(Self, Vec<Candidate>), ConfigError> {
+    ) -> Result<(Self, Vec<Candidate>, Plan), ConfigError> {
         let (tuning, secret) = (config.tuning.clone(), Some(secret));
         // VRFs keep their numbers, which connections and routes know them by.
         let mut vrfs = before.vrfs.clone();
@@ -144,8 +152,12 @@ impl Base {
             Candidate { vrf, to: host(addr), source: RouteSource::Local, metric: 0, target, hops }
         }));
         base.policy = Policy::compile(&base, &config.policy_routes)?;
-        base.firewall = Firewall::compile(&base, &config.firewall)?;
-        Ok((base, routes))
+        base.firewall = Firewall::compile(&base, config, &before.firewall)?;
+        let statics = base.statics.iter().map(|(interface, addr, mac)| ((*interface, *addr), *mac));
+        base.known = statics.collect();
+        base.policers = config.interfaces.iter().map(|i| i.police.map(Policer::new)).collect();
+        let plan = Plan::compile(&mut base, config)?;
+        Ok((base, routes, plan))
     }
 
     /// The number of a VRF, a new one for a new name.
@@ -211,7 +223,9 @@ impl Base {
             }
             addresses.push((addr, net));
         }
-        let InterfaceConfig { name, port, mac, mtu, source_check, advert, clamp_mss, .. } = config.clone();
+        let InterfaceConfig {
+            name, port, mac, mtu, source_check, advert, clamp_mss, known_only, proxy, ..
+        } = config.clone();
         self.interfaces.push(Interface {
             name,
             port,
@@ -224,6 +238,8 @@ impl Base {
             source_check,
             advert,
             clamp_mss,
+            known_only,
+            proxy,
         });
         Ok(())
     }
@@ -353,10 +369,33 @@ impl Base {
         &self.interfaces[usize::from(index)]
     }
 
+    /// Whether a station may speak with an address: everybody may, unless only known ones do.
+    pub(crate) fn may_speak(&self, interface: IfIndex, addr: IpAddr, mac: MacAddr) -> bool {
+        !self.interface(interface).known_only
+            || self.known.get(&(interface, addr)) == Some(&mac)
+            || matches!(addr, IpAddr::V6(addr) if is_own_link_local(addr, mac, &self.known, interface))
+    }
+
+    /// Whether a frame of so many bytes is within the rate of its interface.
+    pub(crate) fn conforms(&self, interface: IfIndex, now: Instant, len: usize) -> bool {
+        let policer = self.policers.get(usize::from(interface)).and_then(Option::as_ref);
+        policer.is_none_or(|policer| policer.admit(now, len))
+    }
+
     /// The interface that takes frames of a port and its tags.
     pub(crate) fn interface_at(&self, port: PortNo, vlans: Vlans) -> Option<IfIndex> {
         self.by_port.get(&(port, vlans)).copied()
     }
+}
+
+/// The link-local address that a station made of its MAC, if it is known by another address (RFC 4291 appendix A).
+fn is_own_link_local(
+    addr: Ipv6Addr,
+    mac: MacAddr,
+    known: &BTreeMap<(IfIndex, IpAddr), MacAddr>,
+    interface: IfIndex,
+) -> bool {
+    addr == nd::link_local(mac) && known.iter().any(|((i, _), m)| (*i, *m) == (interface, mac))
 }
 
 /// The prefix of one address.
@@ -426,6 +465,14 @@ impl Snapshot {
 
     pub(crate) fn is_own(&self, arrival: IfIndex, addr: IpAddr) -> bool {
         matches!(self.route(arrival, addr), Some(Hop::Local(_)))
+    }
+
+    /// Whether the router answers for an address that is somebody else's, beyond another interface.
+    pub(crate) fn is_proxied(&self, arrival: IfIndex, addr: IpAddr) -> bool {
+        let by_prefix = self.interface(arrival).proxy.iter().any(|net| net.contains(addr));
+        by_prefix
+            && !is_link_local(addr)
+            && self.route(arrival, addr).and_then(Hop::interface).is_some_and(|out| out != arrival)
     }
 
     /// The MTU that the MSS of connections between these interfaces must fit, if one of them wants that.

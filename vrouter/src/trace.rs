@@ -69,7 +69,7 @@ impl Router {
         }
         let (longest, ports) = (longest(&frame, &ip), ip.ports(frame.head()));
         let input = Input { interface: arrived.interface, ip, longest, ports, flow };
-        let mut decider = Decider { snapshot: s, shards: &self.shards, now, observer: trace };
+        let mut decider = Decider { snapshot: s, shards: &self.shards, now, observer: trace, log: None };
         match decider.decide(&input) {
             Ok(Decision::Local) => trace.note(|| "local: for this router".into()),
             Ok(Decision::Forward { interface, next, .. }) => {

@@ -157,8 +157,13 @@ fn n09_unknown_protocols_pass_one_to_one_only() {
 fn n12_masquerade_takes_only_its_sources() {
     let mut config = nat();
     let sources = vec!["10.1.0.0/24".parse().expect("a prefix")];
-    config.nat[0] =
-        NatRule::Masquerade { out: "wan".into(), sources, pool: Vec::new(), sharing: Sharing::Independent };
+    config.nat[0] = NatRule::Masquerade {
+        out: "wan".into(),
+        sources,
+        pool: Vec::new(),
+        sharing: Sharing::Independent,
+        portless: false,
+    };
     each(config, |net| {
         assert_eq!(net.one(LAN, &udp((A, 1), (R, 2), b"x")).src, WAN_IP);
         assert_eq!(net.one(LAN, &udp((C, 1), (R, 2), b"x")).src, C);
@@ -796,6 +801,7 @@ fn f11_later_fragments_follow_the_first_through_the_firewall() {
         protocol: Some(17),
         destination_ports: Some((53, 53)),
         action: vrouter::FirewallAction::Drop,
+        ..vrouter::FirewallRule::new(vrouter::FirewallAction::Allow)
     }];
     each(config, |net| {
         assert_eq!(fragments(net, 3, &[800, 1600], &[2, 0, 1]), []);

@@ -489,6 +489,7 @@ fn firewall_rules_judge_the_first_packet_and_let_replies_pass() {
         protocol: None,
         destination_ports: None,
         action: FirewallAction::Drop,
+        ..FirewallRule::new(FirewallAction::Allow)
     };
     let mut config = plain();
     config.firewall = vec![
@@ -541,6 +542,7 @@ fn wrong_configurations_name_the_field() {
             sources: vec![],
             pool: vec![],
             sharing: Default::default(),
+            portless: false,
         }
     });
     assert_eq!(text, "nat[0].out: no interface \"wam\"; there are: lan, lan.20, wan");
@@ -575,7 +577,10 @@ fn trace_tells_the_steps_and_changes_nothing() {
     let frame = segment((A, 5000), (R, 80), SYN, b"");
     let before = net.router.trace(net.now, PortNo(LAN), &frame).to_string();
     assert!(before.contains("route: 198.51.100.7 via 203.0.113.254 on wan"), "{before}");
-    assert!(before.contains("gets Dynamic(203.0.113.1, Independent)") && before.ends_with("out: wan\n"), "{before}");
+    assert!(
+        before.contains("gets Dynamic(203.0.113.1, Independent)") && before.ends_with("out: wan\n"),
+        "{before}"
+    );
     assert_eq!(net.router.connections(net.now), []);
     net.one(LAN, &frame);
     let after = net.router.trace(net.now, PortNo(LAN), &frame).to_string();

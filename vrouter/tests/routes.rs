@@ -250,3 +250,20 @@ fn r19_two_tags_of_802_1ad() {
     let other = Tag { tpid: EtherType::QINQ, ..Tag::new(VlanId::new(101).expect("a VLAN")) };
     net.none(LAN, &link(other).ipv4(C, R).udp(1, 2, b"x"), Drop::NoInterface);
 }
+
+#[test]
+fn r13_arp_for_somebody_beyond_another_interface() {
+    let mut config = plain();
+    config.interfaces[0].proxy =
+        vec!["10.2.0.0/24".parse().expect("a prefix"), "10.1.0.0/24".parse().expect("a prefix")];
+    let mut net = Net::new(config, 1);
+    let ask = |target| {
+        let ask = packet::arp::Packet::request(mac(2), A, target);
+        packet::Frame::from_bytes(&packet::build::ethernet(mac(2), packet::MacAddr::BROADCAST).arp(&ask))
+    };
+    let out: Vec<_> = net.raw(LAN, ask(C)).into_iter().collect();
+    let reply = packet::arp::Packet::parse(&out[0].1.to_vec()[14..]).expect("an answer");
+    assert_eq!((reply.sender_ip, reply.sender_mac), (C, mac(0xf0 + LAN as u8)), "RFC 1027");
+    assert_eq!(net.raw(LAN, ask(B)).into_iter().count(), 0, "who is on the link answers himself");
+    assert_eq!(net.raw(LAN, ask(R)).into_iter().count(), 0, "not among those");
+}

@@ -178,6 +178,7 @@ fn f05_the_firewall_checks_windows_without_translation() {
         protocol: None,
         destination_ports: None,
         action: FirewallAction::Allow,
+        ..FirewallRule::new(FirewallAction::Allow)
     };
     config.firewall =
         vec![allow.clone(), FirewallRule { input: None, action: FirewallAction::Drop, ..allow }];
@@ -207,7 +208,12 @@ fn n88_the_segment_size_is_cut_to_the_mtu_in_and_out() {
     let mut config = dual();
     config.interfaces[2].mtu = 1400;
     config.interfaces[2].clamp_mss = true;
-    let mut net = Net::new(config, 1);
+    for n_workers in [1, 2, 4] {
+        clamps(&mut Net::new(config.clone(), n_workers));
+    }
+}
+
+fn clamps(net: &mut Net) {
     let options = |mss: u16, odd: bool| {
         let [a, b] = mss.to_be_bytes();
         // At an odd place behind one filler, and at an even one.
@@ -244,6 +250,7 @@ fn f03_tcp_that_is_rejected_is_reset_and_the_rest_told() {
         protocol: None,
         destination_ports: Some((80, 80)),
         action: FirewallAction::Reject,
+        ..FirewallRule::new(FirewallAction::Allow)
     }];
     let mut net = Net::new(config, 1);
     let sent = net.one(LAN, &segment((A, 5000), (R, 80), SYN, b""));

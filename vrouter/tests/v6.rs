@@ -334,6 +334,7 @@ fn firewalled() -> vrouter::RouterConfig {
         protocol: None,
         destination_ports: None,
         action,
+        ..FirewallRule::new(action)
     };
     config.firewall = vec![
         FirewallRule { destination_ports: Some((53, 53)), ..rule("lan", FirewallAction::Allow) },
@@ -418,6 +419,7 @@ fn n12_masquerade_for_ipv6_where_it_is_named() {
             sources: sources.iter().map(|s| s.parse().expect("a prefix")).collect(),
             pool: Vec::new(),
             sharing: Sharing::Independent,
+            portless: false,
         };
         config.nat = vec![masquerade(&[])];
         let mut net = Net::new(config.clone(), n_workers);
@@ -471,4 +473,31 @@ fn r10_extension_headers_pass_untouched() {
         .with_ipv6(|h| (h.traffic_class, h.flow_label) = (0xbb, 0x12345))
         .udp(1, 2, b"x");
     assert_eq!(net.one6(LAN, &frame).bytes, with_hop_limit(&frame, 63));
+}
+
+#[test]
+fn r14_solicitations_for_somebody_beyond_another_interface() {
+    let mut config = dual();
+    config.interfaces[0].proxy = vec!["2001:db8:0:100::/64".parse().expect("a prefix")];
+    let mut net = Net::new(config, 1);
+    let solicit = |src: std::net::Ipv6Addr, target: std::net::Ipv6Addr| {
+        let group = packet::nd::solicited_node(target);
+        let source = (!src.is_unspecified()).then_some(mac(2));
+        let message = packet::nd::Message::NeighbourSolicit { target, source };
+        packet::build::ethernet(mac(2), packet::nd::multicast_mac(group)).ipv6(src, group).nd(&message)
+    };
+    let answers = |net: &mut Net, frame: &[u8]| {
+        let n = net.sent6.len();
+        net.send(LAN, frame);
+        net.sent6[n..].iter().filter_map(|sent| sent.nd.clone()).collect::<Vec<_>>()
+    };
+    let heard = answers(&mut net, &solicit(A6, R6));
+    let [packet::nd::Message::NeighbourAdvert { solicited, overrides, target, mac: of, .. }] = &heard[..]
+    else {
+        panic!("{heard:?}")
+    };
+    assert_eq!((*solicited, *overrides, *target, *of), (true, false, R6, Some(mac(0xf0 + LAN as u8))));
+    let nobody = std::net::Ipv6Addr::UNSPECIFIED;
+    assert_eq!(answers(&mut net, &solicit(nobody, R6)), [], "an address may be taken");
+    assert_eq!(answers(&mut net, &solicit(A6, v6(0x101, 7))), [], "not among those");
 }

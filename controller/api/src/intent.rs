@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::routing::{
-    Advert, Exemption, FirewallRule, Limits, NextHop, OneToOne, PolicyRoute, ReservedPorts, Sharing,
-    SourceCheck,
+    AddressGroup, Advert, Exemption, FirewallAction, FirewallRule, Limits, LiveFlows, NextHop, OneToOne,
+    Police, PolicyRoute, ReservedPorts, Sharing, SourceCheck, StaticNeighbour,
 };
+use crate::service::{DhcpPool, DhcpRelay, Dns};
 use crate::text::{Cidr, Endpoint, Mac, PortRef};
 
 /// An isolated L2 segment over any number of switches.
@@ -71,9 +72,30 @@ pub struct Router {
     /// How many connections may be begun, where they are tracked: with translation or firewall rules.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// Stations that are known without asking.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<StaticNeighbour>,
+    /// Addresses with names, for the firewall.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<AddressGroup>,
     /// Rules for packets between interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firewall: Vec<FirewallRule>,
+    /// What becomes of packets that no rule matches; absent: they pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall_default: Option<FirewallAction>,
+    /// What becomes of connections when rules change.
+    #[serde(default, skip_serializing_if = "LiveFlows::is_recheck")]
+    pub live_flows: LiveFlows,
+    /// Addresses for hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dhcp: Vec<DhcpPool>,
+    /// Interfaces whose hosts get their addresses from servers elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dhcp_relays: Vec<DhcpRelay>,
+    /// Names for hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
     /// Where a router daemon is told its configuration (`unix:/run/weft/r1.sock` or `http://...`). Absent: a router
     /// in the controller's own process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +147,18 @@ pub struct RouterInterface {
     /// Cut the segment size that TCP connections through it offer to what fits its MTU.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clamp_mss: bool,
+    /// The zone it belongs to, for the firewall.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Only stations that the router's `neighbours` name may speak here, each with its own address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub known_only: bool,
+    /// How much it takes in; what exceeds it is dropped. Absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub police: Option<Police>,
+    /// Addresses elsewhere that the router answers ARP and neighbour solicitations for here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy: Vec<Cidr>,
     /// The switch port it is plugged into. A topology fills it in from its links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<PortRef>,
@@ -216,6 +250,9 @@ pub struct Nat {
     /// Outside ports that no inside endpoint gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reserve: Vec<ReservedPorts>,
+    /// Ports that go elsewhere whoever they belong to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<Redirect>,
 }
 
 impl Nat {
@@ -241,6 +278,9 @@ pub struct Masquerade {
     /// Whether inside endpoints may share an outside port.
     #[serde(default, skip_serializing_if = "Sharing::is_independent")]
     pub ports: Sharing,
+    /// Protocols without ports (GRE, ESP, SCTP and so on) hide too: one inside host at a time for each remote one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub portless: bool,
 }
 
 /// Packets arriving at an interface's address and a port go to an inside address and port.
@@ -261,6 +301,29 @@ pub struct PortForward {
     /// Only for connections from outside; those that the inside endpoint begins are masqueraded as others are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inbound_only: bool,
+    /// The VRF of the inside endpoint; absent: that of the interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
+}
+
+/// Packets that arrive for a port, whoever's, go to another port of the same address, or to the router itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Name of the interface they arrive at.
+    #[serde(rename = "in")]
+    pub interface: String,
+    /// `tcp` or `udp`.
+    pub protocol: Protocol,
+    /// The port.
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub port: u16,
+    /// The other port; absent: to the router itself, whatever address they were sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub to_port: Option<u16>,
 }
 
 /// A transport protocol with ports.

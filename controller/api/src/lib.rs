@@ -10,12 +10,13 @@ mod queue;
 mod resource;
 mod router;
 mod routing;
+mod service;
 mod stats;
 mod text;
 
 pub use intent::{
-    Chain, Function, Masquerade, Nat, Network, Policy, PolicyAction, PortForward, Protocol, Reservation,
-    RouteType, Router, RouterInterface, StaticRoute,
+    Chain, Function, Masquerade, Nat, Network, Policy, PolicyAction, PortForward, Protocol, Redirect,
+    Reservation, RouteType, Router, RouterInterface, StaticRoute,
 };
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};
@@ -26,8 +27,9 @@ pub use resource::{
 };
 pub use router::{Binding, Connection, Neighbour, Route};
 pub use routing::{
-    Advert, Exemption, FirewallAction, FirewallRule, Limits, NextHop, OneToOne, PolicyRoute, ReservedPorts,
-    Sharing, SourceCheck,
+    AddressGroup, Advert, Exemption, FirewallAction, FirewallRule, Limits, LiveFlows, NextHop, OneToOne,
+    Police, PolicyRoute, ReservedPorts, RuleLimit, Sharing, SourceCheck, StaticNeighbour,
 };
+pub use service::{DhcpHost, DhcpPool, DhcpRelay, DhcpRoute, Dns, DnsZone, Lease, RuleCount};
 pub use stats::{CacheStats, Channel, DropCount, DropPlace, StageStats, Stats, TableStats, WorkerStats};
 pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, Rate, TextError};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::intent::RouteType;
-use crate::text::Cidr;
+use crate::text::{Cidr, Mac, Rate};
 
 /// One of several next routers that share the traffic of a route, each flow going to one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -190,6 +190,78 @@ pub struct PolicyRoute {
     pub kind: RouteType,
 }
 
+/// A station that is known without asking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaticNeighbour {
+    /// Name of the interface.
+    pub interface: String,
+    /// Its address.
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: Mac,
+}
+
+/// How much an interface takes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Police {
+    /// Bits a second.
+    pub rate: Rate,
+    /// Bytes at once; absent: what the rate comes to in 100 ms, at least 15000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1500))]
+    #[schema(minimum = 1500)]
+    pub burst: Option<u32>,
+}
+
+/// Addresses with a name that firewall rules may speak of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddressGroup {
+    /// The name.
+    pub name: String,
+    /// Addresses and networks.
+    #[serde(default)]
+    pub members: Vec<Cidr>,
+    /// Groups before this one whose members belong to it, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+}
+
+/// What becomes of connections that began under other firewall rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LiveFlows {
+    /// Those that the new rules would not let begin end.
+    #[default]
+    Recheck,
+    /// They go on.
+    Keep,
+}
+
+impl LiveFlows {
+    pub(crate) fn is_recheck(&self) -> bool {
+        *self == Self::Recheck
+    }
+}
+
+/// How many connections a rule lets begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleLimit {
+    /// A second.
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub rate: u32,
+    /// At once; absent: as many as in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub burst: Option<u32>,
+}
+
 /// A rule for packets between interfaces that begin a connection; the first that matches decides, and packets of a
 /// connection that was let in pass. What is left out matches everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -201,12 +273,24 @@ pub struct FirewallRule {
     /// Name of the interface of departure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<String>,
+    /// Zone of the interface of arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_zone: Option<String>,
+    /// Zone of the interface of departure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_zone: Option<String>,
     /// Sources, as before translation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Cidr>,
+    /// Sources by the name of their group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_group: Option<String>,
     /// Destinations, as after translation by port forwards and one-to-one rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Cidr>,
+    /// Destinations by the name of their group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_group: Option<String>,
     /// `tcp`, `udp`, `icmp`, `icmpv6` or a number from 0 to 255.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
@@ -215,6 +299,12 @@ pub struct FirewallRule {
     pub ports: Option<String>,
     /// What happens.
     pub action: FirewallAction,
+    /// How many connections it lets begin; what exceeds it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<RuleLimit>,
+    /// Write packets that it decides on to the log, some hundred a second at most.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log: bool,
 }
 
 /// What a rule of a router's firewall does.
@@ -225,6 +315,6 @@ pub enum FirewallAction {
     Allow,
     /// Drops it silently.
     Drop,
-    /// Drops it and says so by ICMP.
+    /// Drops it and says so: a reset for TCP, ICMP for the rest.
     Reject,
 }

@@ -190,3 +190,14 @@ impl Record for Permit {
         self.n_connections = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_as_large_as_the_documents_say() {
+        // docs/limits.md, conntrack.
+        assert_eq!(size_of::<Connection>(), 152);
+    }
+}

@@ -298,6 +298,52 @@ fn n86_idle_times_of_tcp_udp_and_icmp() {
 }
 
 #[test]
+fn f08_an_idle_connection_ends_behind_an_active_one() {
+    let mut t = tracker(8);
+    let [idle, busy] = [1, 2].map(|host| udp(inside(host, 7), remote(host, 53)));
+    let opening = tcp(inside(3, 7), remote(3, 80), Flags::SYN);
+    let established = Tcp::established();
+    for p in [idle, busy, opening] {
+        out(&mut t, at(0), p).expect("opened");
+    }
+    for secs in (100..1000).step_by(100) {
+        t.expire(at(secs), 64);
+        assert_eq!(t.peek_out(at(secs), &idle).is_some(), secs < 300, "at {secs}");
+        assert_eq!(t.peek_out(at(secs), &opening).is_some(), secs < 240, "transitory, at {secs}");
+        assert!(t.translate_out(at(secs), &busy).is_ok_and(|known| known.is_some()));
+        let Tcp { t: other, me, them, .. } = &established;
+        assert!(other.peek_out(at(secs), &tcp(*me, *them, Flags::ACK)).is_some(), "hours");
+    }
+    assert_eq!(t.n_connections(), 1);
+}
+
+#[test]
+fn f16_a_table_is_read_in_pieces_while_it_changes() {
+    let mut t = tracker(2000);
+    for n in 0..2000u16 {
+        out(&mut t, at(0), udp(inside(1, 1024 + n), remote(1, 53))).expect("opened");
+    }
+    let (mut from, mut seen, mut n_pieces) = (Some(0), std::collections::BTreeSet::new(), 0);
+    while let Some(place) = from {
+        let (piece, next) = t.connections(place, 100);
+        assert!(piece.len() <= 100);
+        seen.extend(piece.iter().map(|c| c.inside));
+        (from, n_pieces) = (next, n_pieces + 1);
+        // Others go and come meanwhile.
+        let gone = inside(1, 1024 + n_pieces * 7);
+        t.retain(at(0), |c| c.inside != gone);
+        out(&mut t, at(0), udp(inside(2, n_pieces), remote(1, 53))).expect("there is room");
+    }
+    let kept = (0..2000u16)
+        .map(|n| inside(1, 1024 + n))
+        .filter(|i| t.connections(0, 2000).0.iter().any(|c| c.inside == *i));
+    for inside in kept {
+        assert!(seen.contains(&inside), "{inside} was there all the time");
+    }
+    assert!(n_pieces >= 20);
+}
+
+#[test]
 fn f04_mid_stream_pickup_can_be_switched_off() {
     let mut t = tracker(8);
     let p = tcp(inside(1, 5000), remote(1, 80), Flags::ACK);

@@ -262,7 +262,13 @@ fn a_router_on_switches_translates_for_two_networks() {
             interface("lan.20", 1, Some(20), ip(10, 2, 0, 1)),
             interface("wan", 2, None, ip(203, 0, 113, 1)),
         ];
-        let nat = vec![NatRule::Masquerade { out: "wan".into(), sources: vec![], pool: vec![], sharing: Default::default() }];
+        let nat = vec![NatRule::Masquerade {
+            out: "wan".into(),
+            sources: vec![],
+            pool: vec![],
+            sharing: Default::default(),
+            portless: false,
+        }];
         let config = RouterConfig { interfaces, nat, ..RouterConfig::named("r1") };
         sim.configure_router(router, config).expect("a good configuration");
         quiet(&mut sim);

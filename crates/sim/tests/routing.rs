@@ -54,6 +54,8 @@ fn config() -> RouterConfig {
         protocol,
         port: 8080,
         to: (ip(10, 1, 0, 2), ECHO_PORT),
+        inbound_only: false,
+        vrf: None,
     };
     RouterConfig {
         interfaces: vec![
@@ -62,7 +64,13 @@ fn config() -> RouterConfig {
             interface("wan", WAN, None, OUR_OUTSIDE),
         ],
         nat: vec![
-            NatRule::Masquerade { out: "wan".into(), sources: vec![], pool: vec![], sharing: Default::default() },
+            NatRule::Masquerade {
+                out: "wan".into(),
+                sources: vec![],
+                pool: vec![],
+                sharing: Default::default(),
+                portless: false,
+            },
             forward(Transport::Udp),
             forward(Transport::Tcp),
         ],

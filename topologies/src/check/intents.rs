@@ -296,8 +296,23 @@ fn references(c: &mut Context<'_>, path: &str, thing: &str, router: &Router) {
     for (n, rule) in router.nat.reserve.iter().enumerate() {
         named.push((format!("{path}/nat/reserve/{n}/interface"), &rule.interface));
     }
+    for (n, rule) in router.nat.redirects.iter().enumerate() {
+        named.push((format!("{path}/nat/redirects/{n}/in"), &rule.interface));
+    }
     for (n, rule) in router.policy_routes.iter().enumerate() {
         named.extend(rule.input.iter().map(|name| (format!("{path}/policy_routes/{n}/in"), name.as_str())));
+    }
+    for (n, neighbour) in router.neighbours.iter().enumerate() {
+        named.push((format!("{path}/neighbours/{n}/interface"), &neighbour.interface));
+    }
+    for (n, pool) in router.dhcp.iter().enumerate() {
+        named.push((format!("{path}/dhcp/{n}/interface"), &pool.interface));
+    }
+    for (n, relay) in router.dhcp_relays.iter().enumerate() {
+        named.push((format!("{path}/dhcp_relays/{n}/interface"), &relay.interface));
+    }
+    for (n, name) in router.dns.iter().flat_map(|dns| dns.interfaces.iter().enumerate()) {
+        named.push((format!("{path}/dns/interfaces/{n}"), name));
     }
     for (n, rule) in router.firewall.iter().enumerate() {
         let fields = [("in", &rule.input), ("out", &rule.out)];

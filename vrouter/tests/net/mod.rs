@@ -70,12 +70,12 @@ pub fn plain() -> RouterConfig {
 
 pub fn forward(protocol: Transport, port: u16, to: Ipv4Addr, to_port: u16) -> NatRule {
     let to = (to.into(), to_port);
-    NatRule::PortForward { input: "wan".into(), protocol, port, to, inbound_only: false }
+    NatRule::PortForward { input: "wan".into(), protocol, port, to, inbound_only: false, vrf: None }
 }
 
 pub fn masquerade() -> NatRule {
     let (pool, sharing) = (Vec::new(), Sharing::Independent);
-    NatRule::Masquerade { out: "wan".into(), sources: Vec::new(), pool, sharing }
+    NatRule::Masquerade { out: "wan".into(), sources: Vec::new(), pool, sharing, portless: false }
 }
 
 /// As [`plain`], what leaves by wan masqueraded, and services of A forwarded.
@@ -192,7 +192,12 @@ pub struct Net {
 
 impl Net {
     pub fn new(config: RouterConfig, n_workers: usize) -> Self {
-        let mut router = Router::new(Options::new(n_workers, [7, 9]));
+        Self::sized(config, n_workers, Options::new(n_workers, [7, 9]).n_connections)
+    }
+
+    /// With room for so many connections.
+    pub fn sized(config: RouterConfig, n_workers: usize, n_connections: u32) -> Self {
+        let mut router = Router::new(Options { n_connections, ..Options::new(n_workers, [7, 9]) });
         let forwarders = router.forwarders();
         assert_eq!(forwarders.len(), n_workers);
         let hosts = BTreeMap::from([

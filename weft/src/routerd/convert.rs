@@ -8,10 +8,14 @@ use controller_api as api;
 use controller_api::RouteType;
 use packet::{MacAddr, PortNo, VlanId};
 use vrouter::{
-    AdvertConfig, FirewallAction, FirewallRule, InterfaceConfig, Limits, NatRule, NeighbourState, NextHop,
-    PolicyRoute, Prefix, RouteConfig, RouteSource, RouteTarget, RouterConfig, Sharing, SourceCheck,
-    Transport,
+    AdvertConfig, FirewallAction, FirewallRule, GroupConfig, InterfaceConfig, Limits, LiveFlows, NatRule,
+    NeighbourConfig, NeighbourState, NextHop, Police, PolicyRoute, Prefix, RouteConfig, RouteSource,
+    RouteTarget, RouterConfig, RuleLimit, Sharing, SourceCheck, Transport,
 };
+
+mod services;
+
+pub use services::{shown_count, shown_lease};
 
 /// What is wrong with a router's configuration, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +73,13 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
     for from in &router.nat.masquerade {
         let sources = from.from.map(|cidr| prefix(cidr.0)).into_iter().collect();
         let (pool, sharing) = (from.pool.clone(), sharing(from.ports));
-        config.nat.push(NatRule::Masquerade { out: from.out.clone(), sources, pool, sharing });
+        config.nat.push(NatRule::Masquerade {
+            out: from.out.clone(),
+            sources,
+            pool,
+            sharing,
+            portless: from.portless,
+        });
     }
     config.nat.extend(router.nat.port_forwards.iter().map(port_forward));
     config.nat.extend(router.nat.one_to_one.iter().map(|from| NatRule::OneToOne {
@@ -87,6 +97,7 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
         let (interface, address) = (from.interface.clone(), from.address);
         config.nat.push(NatRule::Reserve { interface, address, ports });
     }
+    config.nat.extend(router.nat.redirects.iter().map(redirect));
     for (index, from) in router.policy_routes.iter().enumerate() {
         config.policy_routes.push(policy_route(index, from)?);
     }
@@ -95,6 +106,14 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
         rate_per_source: router.limits.rate_per_source.unwrap_or(0),
         per_zone: router.limits.per_vrf.unwrap_or(0),
     };
+    config.groups = router.groups.iter().map(group).collect();
+    config.firewall_default = router.firewall_default.map_or(FirewallAction::Allow, action);
+    config.live_flows = match router.live_flows {
+        api::LiveFlows::Recheck => LiveFlows::Recheck,
+        api::LiveFlows::Keep => LiveFlows::Keep,
+    };
+    config.neighbours = router.neighbours.iter().map(neighbour).collect();
+    services::fill(&mut config, router);
     for (index, from) in router.firewall.iter().enumerate() {
         config.firewall.push(firewall_rule(index, from)?);
     }
@@ -114,6 +133,7 @@ pub fn place_nat(router: &api::Router, error: FieldError) -> FieldError {
         ("one_to_one", nat.one_to_one.len()),
         ("exempt", nat.exempt.len()),
         ("reserve", nat.reserve.len()),
+        ("redirects", nat.redirects.len()),
     ];
     for (list, len) in lists {
         if index < len {
@@ -156,6 +176,10 @@ fn interface(
         },
         advert: from.advert.as_ref().map(advert),
         clamp_mss: from.clamp_mss,
+        zone: from.zone.clone(),
+        known_only: from.known_only,
+        police: from.police.map(police),
+        proxy: from.proxy.iter().map(|net| prefix(net.0)).collect(),
     })
 }
 
@@ -242,14 +266,23 @@ fn next_hop(from: &api::NextHop) -> NextHop {
     NextHop { gateway: from.via, interface: from.dev.clone(), weight: from.weight.unwrap_or(1) }
 }
 
-fn port_forward(from: &api::PortForward) -> NatRule {
-    let protocol = match from.protocol {
+fn transport(from: api::Protocol) -> Transport {
+    match from {
         api::Protocol::Tcp => Transport::Tcp,
         api::Protocol::Udp => Transport::Udp,
-    };
+    }
+}
+
+fn redirect(from: &api::Redirect) -> NatRule {
+    let (input, protocol) = (from.interface.clone(), transport(from.protocol));
+    NatRule::Redirect { input, protocol, port: from.port, to: from.to_port }
+}
+
+fn port_forward(from: &api::PortForward) -> NatRule {
+    let protocol = transport(from.protocol);
     let to = (from.to.0.ip(), from.to.0.port());
     let (input, inbound_only) = (from.interface.clone(), from.inbound_only);
-    NatRule::PortForward { input, protocol, port: from.port, to, inbound_only }
+    NatRule::PortForward { input, protocol, port: from.port, to, inbound_only, vrf: from.vrf.clone() }
 }
 
 fn sharing(from: api::Sharing) -> Sharing {
@@ -319,14 +352,42 @@ fn firewall_rule(index: usize, from: &api::FirewallRule) -> Result<FirewallRule,
         out: from.out.clone(),
         source: from.from.map(|cidr| prefix(cidr.0)),
         destination: from.to.map(|cidr| prefix(cidr.0)),
+        from_zone: from.from_zone.clone(),
+        to_zone: from.to_zone.clone(),
+        source_group: from.from_group.clone(),
+        destination_group: from.to_group.clone(),
         protocol,
         destination_ports: ports,
-        action: match from.action {
-            api::FirewallAction::Allow => FirewallAction::Allow,
-            api::FirewallAction::Drop => FirewallAction::Drop,
-            api::FirewallAction::Reject => FirewallAction::Reject,
-        },
+        action: action(from.action),
+        limit: from
+            .limit
+            .map(|limit| RuleLimit { rate: limit.rate, burst: limit.burst.unwrap_or(limit.rate) }),
+        log: from.log,
     })
+}
+
+fn action(from: api::FirewallAction) -> FirewallAction {
+    match from {
+        api::FirewallAction::Allow => FirewallAction::Allow,
+        api::FirewallAction::Drop => FirewallAction::Drop,
+        api::FirewallAction::Reject => FirewallAction::Reject,
+    }
+}
+
+fn group(from: &api::AddressGroup) -> GroupConfig {
+    let members = from.members.iter().map(|member| prefix(member.0)).collect();
+    GroupConfig { name: from.name.clone(), members, groups: from.groups.clone() }
+}
+
+fn neighbour(from: &api::StaticNeighbour) -> NeighbourConfig {
+    let (interface, address) = (from.interface.clone(), from.address);
+    NeighbourConfig { interface, address, mac: MacAddr(from.mac.0) }
+}
+
+fn police(from: api::Police) -> Police {
+    // A tenth of a second, and room for ten frames.
+    let usual = (from.rate.0 / 80).clamp(15_000, u32::MAX.into()) as u32;
+    Police { rate: from.rate.0, burst: from.burst.unwrap_or(usual) }
 }
 
 // ---- what is shown ---------------------------------------------------------------------------------------------

@@ -253,6 +253,16 @@ impl RouterHandle {
         self.0.owner.ask(|r, _| r.bindings().iter().map(convert::shown_binding).collect()).await
     }
 
+    /// What firewall rules have counted.
+    pub async fn firewall(&self) -> anyhow::Result<Vec<api::RuleCount>> {
+        self.0.owner.ask(|r, _| r.firewall().iter().map(convert::shown_count).collect()).await
+    }
+
+    /// DHCPv4 leases.
+    pub async fn leases(&self) -> anyhow::Result<Vec<api::Lease>> {
+        self.0.owner.ask(|r, now| r.leases(now).iter().map(convert::shown_lease).collect()).await
+    }
+
     /// Why packets were dropped; those of the last second may be missing.
     pub async fn drops(&self) -> anyhow::Result<Vec<api::Counter>> {
         let counters = self.0.owner.ask(|r, _| r.counters()).await?;

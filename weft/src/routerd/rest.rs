@@ -33,6 +33,8 @@ pub fn router(inner: Weak<Inner>) -> Router {
         .route("/api/v1/neighbours", get(neighbours))
         .route("/api/v1/connections", get(connections))
         .route("/api/v1/bindings", get(bindings))
+        .route("/api/v1/firewall", get(firewall))
+        .route("/api/v1/leases", get(leases))
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/stats", get(stats))
         .route("/api/v1/mirror", get(mirror))
@@ -147,6 +149,14 @@ async fn connections(State(inner): Shared) -> Answer<Vec<api::Connection>> {
 
 async fn bindings(State(inner): Shared) -> Answer<Vec<api::Binding>> {
     handle(&inner)?.bindings().await.map(Json).map_err(internal)
+}
+
+async fn firewall(State(inner): Shared) -> Answer<Vec<api::RuleCount>> {
+    handle(&inner)?.firewall().await.map(Json).map_err(internal)
+}
+
+async fn leases(State(inner): Shared) -> Answer<Vec<api::Lease>> {
+    handle(&inner)?.leases().await.map(Json).map_err(internal)
 }
 
 async fn drops(State(inner): Shared) -> Answer<Vec<api::Counter>> {

@@ -42,6 +42,12 @@ enum What {
     /// NAT bindings.
     #[value(alias = "nat")]
     Bindings,
+    /// What firewall rules have counted.
+    #[value(alias = "fw")]
+    Firewall,
+    /// DHCPv4 leases.
+    #[value(alias = "dhcp")]
+    Leases,
     /// Why packets were dropped.
     Drops,
     /// Ports.
@@ -75,6 +81,13 @@ pub async fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
         What::Bindings => {
             let columns = ["protocol", "inside", "outside", "kind", "connections"];
             print(&client, "bindings", json, &columns, binding).await?;
+        }
+        What::Firewall => {
+            let columns = ["rule", "action", "packets", "bytes", "limited"];
+            print(&client, "firewall", json, &columns, rule).await?;
+        }
+        What::Leases => {
+            print(&client, "leases", json, &["address", "mac", "name", "state", "expires"], lease).await?;
         }
         What::Drops => print(&client, "drops", json, &["reason", "frames"], counter).await?,
         What::Ports => {
@@ -155,6 +168,16 @@ fn binding(b: &api::Binding) -> Vec<String> {
         b.kind.clone(),
         b.n_connections.to_string(),
     ]
+}
+
+fn rule(r: &api::RuleCount) -> Vec<String> {
+    let place = r.rule.map_or_else(|| "none".to_owned(), |place| place.to_string());
+    vec![place, r.action.clone(), r.packets.to_string(), r.bytes.to_string(), r.limited.to_string()]
+}
+
+fn lease(l: &api::Lease) -> Vec<String> {
+    let expires = format!("{} s", l.expires);
+    vec![l.address.to_string(), l.mac.to_string(), or_dash(l.name.as_ref()), l.state.clone(), expires]
 }
 
 fn counter(c: &api::Counter) -> Vec<String> {

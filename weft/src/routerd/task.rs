@@ -1,5 +1,7 @@
 //! The task that owns a router: reports and timers in, orders out, questions answered in between.
 
+use std::net::SocketAddr;
+
 use anyhow::Context;
 use dataplane::{Clock, EngineId, Event};
 use packet::Instant;
@@ -100,6 +102,19 @@ impl Task {
                 }
                 Effect::Event(RouterEvent::PortsExhausted) => {
                     tracing::warn!(router = self.name, "new flows are refused: no outside port is free");
+                }
+                Effect::Event(RouterEvent::Firewall {
+                    rule,
+                    action,
+                    input,
+                    out,
+                    protocol,
+                    source,
+                    destination,
+                }) => {
+                    let (source, destination) = (SocketAddr::from(source), SocketAddr::from(destination));
+                    let (router, action) = (&self.name, format!("{action:?}").to_lowercase());
+                    tracing::info!(router, rule, action, input, out, protocol, %source, %destination, "firewall");
                 }
                 Effect::Event(RouterEvent::TableFull) => {
                     tracing::warn!(router = self.name, "new flows are refused: the connection table is full");

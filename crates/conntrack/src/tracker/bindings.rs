@@ -16,9 +16,10 @@ impl Tracker {
     pub fn set_reserved(&mut self, now: Instant, reserved: &[(u16, IpProtocol, Endpoint)]) {
         self.ports.set_reserved(reserved.iter().copied());
         let ports = &self.ports;
-        let connections = self.connections.iter_from(0).filter(|(_, c)| {
-            c.is_dynamic() && ports.is_reserved(c.outside_zone, c.outside, c.protocol)
-        });
+        let connections = self
+            .connections
+            .iter_from(0)
+            .filter(|(_, c)| c.is_dynamic() && ports.is_reserved(c.outside_zone, c.outside, c.protocol));
         let connections: Vec<u32> = connections.map(|(idx, _)| idx).collect();
         for idx in connections {
             self.remove(now, idx);

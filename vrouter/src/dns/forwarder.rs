@@ -1,0 +1,232 @@
+//! Questions of clients are answered from the cache, or passed on to a server and its answer kept (RFC 1035 §7, RFC 2308).
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use lookup::Secret;
+use packet::Instant;
+
+use super::wire::{Query, Response, domain, folded};
+use crate::config::DnsConfig;
+use crate::snapshot::IfIndex;
+
+/// How long a server has to answer, and how often somebody is asked in all.
+const PATIENCE: Duration = Duration::from_secs(2);
+const N_TRIES: u8 = 3;
+/// Questions that wait for an answer, and clients that wait for the same one.
+const MAX_PENDING: usize = 2048;
+const MAX_CLIENTS: usize = 64;
+/// Longer answers are passed on, not kept.
+const MAX_KEPT: usize = 4096;
+/// Nothing is kept for longer than a day (RFC 8767 §4 asks for some bound).
+const MAX_TTL: u32 = 86_400;
+/// RCODEs (RFC 1035 §4.1.1).
+const SERVER_FAILURE: u8 = 2;
+const REFUSED: u8 = 5;
+
+/// Ports that questions leave from, random among them (RFC 5452 §9.2); translation leaves them alone.
+pub(crate) const PORTS: core::ops::RangeInclusive<u16> = 61_440..=63_487;
+
+/// Who asked: the interface, his address and port, and the address he asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub interface: IfIndex,
+    pub from: (IpAddr, u16),
+    pub asked: IpAddr,
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Send {
+    Answer { client: Client, payload: Vec<u8> },
+    Question { server: IpAddr, port: u16, payload: Vec<u8> },
+}
+
+/// What an answer is found by: the question in small letters, and its flavour.
+type Key = (Vec<u8>, u8);
+
+#[derive(Debug)]
+struct Kept {
+    response: Vec<u8>,
+    ttls_at: Vec<usize>,
+    since: Instant,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Pending {
+    clients: Vec<(Client, Query)>,
+    /// The question as the first client wrote it, but for its identification.
+    payload: Vec<u8>,
+    servers: Vec<IpAddr>,
+    n_tries: u8,
+    due: Instant,
+    id: u16,
+    port: u16,
+    server: IpAddr,
+}
+
+/// The forwarder and its cache.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    config: DnsConfig,
+    secret: Secret,
+    n_drawn: u64,
+    cache: BTreeMap<Key, Kept>,
+    by_end: BTreeSet<(Instant, Key)>,
+    pending: BTreeMap<Key, Pending>,
+}
+
+impl Forwarder {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self {
+            config: DnsConfig::default(),
+            secret,
+            n_drawn: 0,
+            cache: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Other servers may know other things: the cache begins anew.
+    pub(crate) fn configure(&mut self, config: &DnsConfig) {
+        if self.config != *config {
+            self.config = config.clone();
+            self.cache.clear();
+            self.by_end.clear();
+            self.pending.clear();
+        }
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.n_drawn += 1;
+        self.secret.hash(&[self.n_drawn, 0xd5])
+    }
+
+    /// The servers of the longest zone that holds a name, or those of all others.
+    fn servers(&self, question: &[u8]) -> &[IpAddr] {
+        let name = domain(question);
+        let holds =
+            |zone: &str| name == zone || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
+        let zones = self.config.zones.iter().filter(|(zone, _)| holds(zone));
+        zones.max_by_key(|(zone, _)| zone.len()).map_or(&self.config.servers, |(_, servers)| servers)
+    }
+
+    /// A message of a client.
+    pub(crate) fn ask(&mut self, now: Instant, client: Client, payload: &[u8]) -> Vec<Send> {
+        let Some(query) = Query::parse(payload) else { return Vec::new() };
+        let key = (folded(&query.question), query.flavour);
+        if let Some(kept) = self.cache.get(&key).filter(|kept| kept.until > now) {
+            let age = now.saturating_since(kept.since).as_secs() as u32;
+            let payload = query.answer(&kept.response, &kept.ttls_at, age);
+            return vec![Send::Answer { client, payload }];
+        }
+        if let Some(pending) = self.pending.get_mut(&key) {
+            let again = pending.clients.iter().any(|(other, q)| *other == client && q.id == query.id);
+            if !again && pending.clients.len() < MAX_CLIENTS {
+                pending.clients.push((client, query));
+            }
+            return Vec::new();
+        }
+        let servers = self.servers(&query.question).to_vec();
+        let Some(first) = servers.first().copied() else {
+            return vec![Send::Answer { client, payload: query.failure(REFUSED) }];
+        };
+        if self.pending.len() >= MAX_PENDING {
+            return vec![Send::Answer { client, payload: query.failure(SERVER_FAILURE) }];
+        }
+        let pending = Pending {
+            clients: vec![(client, query)],
+            payload: payload.to_vec(),
+            servers,
+            n_tries: 0,
+            due: now,
+            id: 0,
+            port: 0,
+            server: first,
+        };
+        self.pending.insert(key.clone(), pending);
+        self.try_next(now, &key).into_iter().collect()
+    }
+
+    /// Asks the next server; none when it is time to give up.
+    fn try_next(&mut self, now: Instant, key: &Key) -> Option<Send> {
+        let draw = self.draw();
+        let pending = self.pending.get_mut(key).filter(|p| p.n_tries < N_TRIES)?;
+        let n_ports = u64::from(*PORTS.end() - *PORTS.start()) + 1;
+        pending.server = *pending.servers.get(usize::from(pending.n_tries) % pending.servers.len())?;
+        pending.id = draw as u16;
+        pending.port = *PORTS.start() + ((draw >> 16) % n_ports) as u16;
+        pending.n_tries += 1;
+        pending.due = now + PATIENCE;
+        let mut payload = pending.payload.clone();
+        payload.get_mut(..2)?.copy_from_slice(&pending.id.to_be_bytes());
+        Some(Send::Question { server: pending.server, port: pending.port, payload })
+    }
+
+    /// A message of a server to one of our ports. What was not asked for is dropped (RFC 5452 §3).
+    pub(crate) fn answered(&mut self, now: Instant, server: IpAddr, port: u16, payload: &[u8]) -> Vec<Send> {
+        let Some(response) = Response::parse(payload) else { return Vec::new() };
+        let question = folded(&response.question);
+        let is_ours = |p: &Pending| p.server == server && p.port == port && p.id == response.id;
+        let flavours = (0..8).map(|flavour| (question.clone(), flavour));
+        let Some(key) = flavours.into_iter().find(|key| self.pending.get(key).is_some_and(is_ours)) else {
+            return Vec::new();
+        };
+        let Some(pending) = self.pending.remove(&key) else { return Vec::new() };
+        let answer = |(client, query): &(Client, Query)| Send::Answer {
+            client: *client,
+            payload: query.answer(payload, &[], 0),
+        };
+        let answers = pending.clients.iter().map(answer).collect();
+        if let Some(ttl) = response.ttl.filter(|_| payload.len() <= MAX_KEPT) {
+            self.keep(now, key, payload, response.ttls_at, ttl.min(MAX_TTL));
+        }
+        answers
+    }
+
+    fn keep(&mut self, now: Instant, key: Key, response: &[u8], ttls_at: Vec<usize>, ttl: u32) {
+        if let Some(old) = self.cache.remove(&key) {
+            self.by_end.remove(&(old.until, key.clone()));
+        }
+        while self.cache.len() >= self.config.cache_size.max(1)
+            && let Some((_, soonest)) = self.by_end.pop_first()
+        {
+            self.cache.remove(&soonest);
+        }
+        let until = now + Duration::from_secs(ttl.into());
+        self.by_end.insert((until, key.clone()));
+        self.cache.insert(key, Kept { response: response.to_vec(), ttls_at, since: now, until });
+    }
+
+    /// Servers that did not answer, answers that are over.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Send> {
+        while let Some((until, key)) = self.by_end.first().cloned().filter(|(until, _)| *until <= now) {
+            self.by_end.remove(&(until, key.clone()));
+            self.cache.remove(&key);
+        }
+        let due: Vec<Key> =
+            self.pending.iter().filter(|(_, p)| p.due <= now).map(|(k, _)| k.clone()).collect();
+        let mut sends = Vec::new();
+        for key in due {
+            match self.try_next(now, &key) {
+                Some(send) => sends.push(send),
+                None => {
+                    let given_up = self.pending.remove(&key).into_iter().flat_map(|p| p.clients);
+                    sends.extend(given_up.map(|(client, query)| Send::Answer {
+                        client,
+                        payload: query.failure(SERVER_FAILURE),
+                    }));
+                }
+            }
+        }
+        sends
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let pending = self.pending.values().map(|p| p.due).min();
+        pending.into_iter().chain(self.by_end.first().map(|(until, _)| *until)).min()
+    }
+}

@@ -1,0 +1,365 @@
+//! Services of the router itself. Workers hand the owner what is for them; the owner answers by orders.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use conntrack::Endpoint;
+use lookup::Secret;
+use packet::{Frame, Instant, IpProtocol, MacAddr, build, ethernet, udp};
+
+use crate::config::{ConfigError, RouterConfig};
+use crate::fib::{Hop, VrfId};
+use crate::flow::Ip;
+use crate::forwarder::Forwarder;
+use crate::message::{OrderKind, ReportKind};
+use crate::neighbour::Waiting;
+use crate::output::{Io, ask};
+use crate::snapshot::{Base, IfIndex, Snapshot};
+use crate::{Drop, Effect, LeaseInfo, Order, Prefix, Router, dhcp, dns};
+
+/// Packets a second for the services, of each worker, and at once.
+const PUNT_RATE: u32 = 20_000;
+const PUNT_BURST: u32 = 512;
+
+/// Which packets are for services.
+#[derive(Debug, Default)]
+pub(crate) struct Listening {
+    /// Interfaces whose hosts speak DHCP with this router.
+    dhcp: Vec<IfIndex>,
+    /// Servers elsewhere speak DHCP with it.
+    relays: bool,
+    /// Interfaces whose hosts ask it for names.
+    dns: Vec<IfIndex>,
+}
+
+/// A packet for a service, from the IP header on.
+#[derive(Clone, Debug)]
+pub(crate) struct Punt {
+    pub generation: u64,
+    pub interface: IfIndex,
+    pub packet: Vec<u8>,
+}
+
+/// What a service has a worker send.
+#[derive(Clone, Debug)]
+pub(crate) enum Say {
+    /// A packet to a station.
+    Station { interface: IfIndex, mac: MacAddr, packet: Vec<u8> },
+    /// A packet the way that leads there for what came by the interface.
+    Answer { interface: IfIndex, packet: Vec<u8> },
+    /// UDP from an address of the router.
+    Question { dst: IpAddr, ports: (u16, u16), payload: Vec<u8> },
+    /// Who has the address?
+    Ask { interface: IfIndex, addr: Ipv4Addr },
+}
+
+/// The services of a router.
+#[derive(Debug)]
+pub(crate) struct Services {
+    dhcp: dhcp::Server,
+    relays: Vec<dhcp::Relay>,
+    pub dns: dns::Forwarder,
+}
+
+/// A configuration of services made ready.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pools: Vec<dhcp::Pool>,
+    relays: Vec<dhcp::Relay>,
+}
+
+impl Plan {
+    /// Checks the services of a configuration; says in `base` which packets are for them.
+    pub(crate) fn compile(base: &mut Base, config: &RouterConfig) -> Result<Self, ConfigError> {
+        let mut plan = Self { pools: Vec::new(), relays: Vec::new() };
+        let mut listening = Listening::default();
+        for (index, pool) in config.dhcp.iter().enumerate() {
+            let pool = compile_pool(base, index, pool)?;
+            listening.dhcp.push(pool.interface);
+            plan.pools.push(pool);
+        }
+        for (index, relay) in config.dhcp_relays.iter().enumerate() {
+            let place = format!("dhcp_relays[{index}]");
+            let bad =
+                |reason: &str| ConfigError::BadService { place: place.clone(), reason: reason.to_owned() };
+            let interface = base.interface_named(&relay.interface, || format!("{place}.interface"))?;
+            let own = first_v4(base, interface).ok_or_else(|| bad("the interface has no IPv4 address"))?;
+            if relay.servers.is_empty() || listening.dhcp.contains(&interface) {
+                return Err(bad("a relay needs servers, and an interface without a server or another relay"));
+            }
+            listening.dhcp.push(interface);
+            listening.relays = true;
+            let (circuit, servers) = (relay.interface.clone(), relay.servers.clone());
+            plan.relays.push(dhcp::Relay { interface, circuit, own, servers });
+        }
+        for name in &config.dns.interfaces {
+            listening.dns.push(base.interface_named(name, || "dns.interfaces".to_owned())?);
+        }
+        base.listening = listening;
+        Ok(plan)
+    }
+}
+
+fn first_v4(base: &Base, interface: IfIndex) -> Option<Ipv4Addr> {
+    base.interface(interface).addresses.iter().find_map(|(own, _)| match own {
+        IpAddr::V4(own) => Some(*own),
+        IpAddr::V6(_) => None,
+    })
+}
+
+fn compile_pool(base: &Base, index: usize, pool: &crate::DhcpPool) -> Result<dhcp::Pool, ConfigError> {
+    let place = format!("dhcp[{index}]");
+    let bad = |reason: &str| ConfigError::BadService { place: place.clone(), reason: reason.to_owned() };
+    let interface = base.interface_named(&pool.interface, || format!("{place}.interface"))?;
+    let (first, last) = pool.range;
+    let connected = base.interface(interface).network_of(first.into());
+    let network = pool.network.or(connected.map(|(_, net)| net));
+    let network = network.ok_or_else(|| bad("the range lies in no network of the interface"))?;
+    let own = match connected {
+        Some((IpAddr::V4(own), _)) => Some(own),
+        _ => first_v4(base, interface),
+    };
+    let own = own.ok_or_else(|| bad("the interface has no IPv4 address"))?;
+    let inside = |addr: Ipv4Addr| network.contains(addr.into());
+    if first > last || !inside(first) || !inside(last) || !network.addr().is_ipv4() {
+        return Err(bad("the range must lie in the network, first address first"));
+    }
+    if pool.hosts.iter().any(|host| !inside(host.address)) {
+        return Err(bad("a host's address must lie in the network"));
+    }
+    if !(10..=u64::from(u32::MAX)).contains(&pool.lease_time.as_secs()) {
+        return Err(bad("a lease takes from 10 s to 136 years"));
+    }
+    Ok(dhcp::Pool { interface, network, own, config: pool.clone() })
+}
+
+// ---- workers -----------------------------------------------------------------------------------------------------
+
+impl Listening {
+    /// Whether a whole UDP packet for this router is for a service. `head` begins with the IP header.
+    fn wants(&self, interface: IfIndex, ip: &Ip, (src_port, dst_port): (u16, u16)) -> bool {
+        match dst_port {
+            dhcp::SERVER_PORT => ip.src.is_ipv4() && (self.relays || self.dhcp.contains(&interface)),
+            dns::PORT => self.dns.contains(&interface),
+            port => src_port == dns::PORT && dns::PORTS.contains(&port) && !self.dns.is_empty(),
+        }
+    }
+}
+
+impl Base {
+    /// Outside ports that questions of the DNS forwarder leave from, and translation must not give away.
+    pub(crate) fn service_ports(&self) -> Vec<(VrfId, IpProtocol, Endpoint)> {
+        let asking = !self.listening.dns.is_empty();
+        let owns = self.interfaces.iter().filter(|i| asking && i.vrf == 0).flat_map(|i| &i.addresses);
+        let ports = |(own, _): &(IpAddr, Prefix)| {
+            let own = *own;
+            dns::PORTS.map(move |port| (0, IpProtocol::UDP, Endpoint::new(own, port)))
+        };
+        owns.flat_map(ports).collect()
+    }
+}
+
+impl Forwarder {
+    /// Whether a packet is a DHCP message to everybody that this router is to hear.
+    pub(crate) fn is_dhcp_broadcast(s: &Snapshot, interface: IfIndex, frame: &Frame, ip: &Ip) -> bool {
+        ip.dst == IpAddr::V4(Ipv4Addr::BROADCAST)
+            && s.listening.dhcp.contains(&interface)
+            && ip.protocol == IpProtocol::UDP
+            && ip.ports(frame.head())[1] == dhcp::SERVER_PORT
+    }
+
+    /// Hands a packet for this router to the owner if it is for a service; gives it back otherwise.
+    pub(crate) fn punt(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        (frame, interface): (Frame, IfIndex),
+        ip: &Ip,
+    ) -> Option<Frame> {
+        let [src_port, dst_port] = ip.ports(frame.head());
+        let is_udp = ip.protocol == IpProtocol::UDP && !ip.is_fragment();
+        if !is_udp || !s.listening.wants(interface, ip, (src_port, dst_port)) {
+            return Some(frame);
+        }
+        if !self.punt_limiter.admit(io.now, PUNT_RATE, PUNT_BURST) {
+            self.drop(io, frame, Drop::ServiceLimit);
+            return None;
+        }
+        let packet = frame.to_vec();
+        let punt = Punt { generation: s.generation, interface, packet };
+        self.report(ReportKind::Service(Box::new(punt)));
+        io.pool.free(frame);
+        None
+    }
+
+    /// Sends what a service says.
+    pub(crate) fn say(&mut self, s: &Snapshot, io: &mut Io<'_>, say: Say) {
+        let (key, packet) = match say {
+            Say::Ask { interface, addr } => {
+                return ask(io, s.interface(interface), addr.into(), None);
+            }
+            Say::Station { interface, mac, packet } => {
+                if let Some(frame) = io.pool.frame_from(&packet) {
+                    self.emit(s, io, interface, mac, Waiting { frame, undo: None, arrival: None });
+                }
+                return;
+            }
+            Say::Answer { interface, packet } => {
+                let dst = Ip::parse(&packet, packet.len()).ok().map(|ip| ip.dst);
+                (dst.and_then(|dst| s.way_to(interface, dst)), packet)
+            }
+            Say::Question { dst, ports: (src_port, dst_port), payload } => {
+                let way = match s.fib.lookup(0, dst, || 0) {
+                    Some(Hop::Connected(interface)) => Some((interface, dst)),
+                    Some(Hop::Gateway(interface, via)) => Some((interface, via)),
+                    _ => None,
+                };
+                let own = way.and_then(|(interface, _)| s.interface(interface).address_for(dst));
+                let Some(own) = own else { return };
+                (way, udp_packet((own, src_port), (dst, dst_port), &payload))
+            }
+        };
+        if let (Some(key), Some(frame)) = (key, io.pool.frame_from(&packet)) {
+            self.send(s, io, key, Waiting { frame, undo: None, arrival: None });
+        }
+    }
+}
+
+/// A UDP packet from its IP header on.
+fn udp_packet(src: (IpAddr, u16), dst: (IpAddr, u16), payload: &[u8]) -> Vec<u8> {
+    let link = build::ethernet(MacAddr::ZERO, MacAddr::ZERO);
+    link.ip(src.0, dst.0).udp(src.1, dst.1, payload).split_off(ethernet::HEADER_LEN)
+}
+
+// ---- the owner ---------------------------------------------------------------------------------------------------
+
+impl Services {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self { dhcp: dhcp::Server::default(), relays: Vec::new(), dns: dns::Forwarder::new(secret) }
+    }
+
+    pub(crate) fn configure(&mut self, plan: Plan, config: &RouterConfig) {
+        self.dhcp.configure(plan.pools);
+        self.relays = plan.relays;
+        self.dns.configure(&config.dns);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.dhcp.poll_timeout().into_iter().chain(self.dns.poll_timeout()).min()
+    }
+
+    /// A packet for a service.
+    fn handle(&mut self, now: Instant, punt: &Punt) -> Vec<Say> {
+        let Ok(ip) = Ip::parse(&punt.packet, punt.packet.len()) else { return Vec::new() };
+        let bytes = punt.packet.get(ip.header_len..).unwrap_or(&[]);
+        let Ok(udp) = udp::View::parse(bytes) else { return Vec::new() };
+        let (src_port, dst_port, payload) = (udp.src_port(), udp.dst_port(), udp.payload());
+        match dst_port {
+            dhcp::SERVER_PORT => self.handle_dhcp(now, punt.interface, &ip, payload),
+            dns::PORT => {
+                let client =
+                    dns::Client { interface: punt.interface, from: (ip.src, src_port), asked: ip.dst };
+                self.dns.ask(now, client, payload).into_iter().map(say_dns).collect()
+            }
+            port => self.dns.answered(now, ip.src, port, payload).into_iter().map(say_dns).collect(),
+        }
+    }
+
+    fn handle_dhcp(&mut self, now: Instant, interface: IfIndex, ip: &Ip, payload: &[u8]) -> Vec<Say> {
+        let Some(message) = dhcp::Message::parse(payload) else { return Vec::new() };
+        if !message.is_request {
+            // Of servers that were asked: others have nothing to say to clients here.
+            let asked = |r: &&dhcp::Relay| r.servers.iter().any(|server| ip.src == IpAddr::V4(*server));
+            let relayed = self.relays.iter().filter(asked).find_map(|r| Some((r, r.to_client(&message)?)));
+            return relayed.map(|(r, reply)| to_client(r.interface, r.own, &reply)).into_iter().collect();
+        }
+        if let Some(relay) = self.relays.iter().find(|relay| relay.interface == interface) {
+            let Some(relayed) = relay.to_servers(&message) else { return Vec::new() };
+            let port = dhcp::SERVER_PORT;
+            let packet = |server: &Ipv4Addr| {
+                udp_packet((relay.own.into(), port), ((*server).into(), port), &relayed.emit())
+            };
+            let say = |server| Say::Answer { interface, packet: packet(server) };
+            return relay.servers.iter().map(say).collect();
+        }
+        let own = match ip.dst {
+            IpAddr::V4(dst) if !dst.is_broadcast() => Some(dst),
+            _ => self.dhcp.own_address(interface),
+        };
+        let Some(own) = own else { return Vec::new() };
+        let outcome = self.dhcp.handle(now, dhcp::Arrival { interface, own }, &message);
+        say_dhcp(outcome).into_iter().collect()
+    }
+}
+
+fn say_dns(send: dns::Send) -> Say {
+    match send {
+        dns::Send::Answer { client, payload } => {
+            let packet = udp_packet((client.asked, dns::PORT), client.from, &payload);
+            Say::Answer { interface: client.interface, packet }
+        }
+        dns::Send::Question { server, port, payload } => {
+            Say::Question { dst: server, ports: (port, dns::PORT), payload }
+        }
+    }
+}
+
+fn say_dhcp(outcome: dhcp::Outcome) -> Option<Say> {
+    match outcome {
+        dhcp::Outcome::Nothing => None,
+        dhcp::Outcome::Probe(interface, addr) => Some(Say::Ask { interface, addr }),
+        dhcp::Outcome::Answer(arrival, message) => Some(to_client(arrival.interface, arrival.own, &message)),
+    }
+}
+
+/// How a reply gets to its client (RFC 2131 §4.1).
+fn to_client(interface: IfIndex, own: Ipv4Addr, message: &dhcp::Message) -> Say {
+    let from = (IpAddr::V4(own), dhcp::SERVER_PORT);
+    let packet = |dst: Ipv4Addr, port| udp_packet(from, (dst.into(), port), &message.emit());
+    if !message.relay.is_unspecified() && message.relay != own {
+        return Say::Answer { interface, packet: packet(message.relay, dhcp::SERVER_PORT) };
+    }
+    let refused = message.kind() == Some(dhcp::Kind::Nak);
+    let dst = if message.client.is_unspecified() { message.yours } else { message.client };
+    match refused || message.broadcast || dst.is_unspecified() {
+        true => {
+            let packet = packet(Ipv4Addr::BROADCAST, dhcp::CLIENT_PORT);
+            Say::Station { interface, mac: MacAddr::BROADCAST, packet }
+        }
+        false => Say::Station { interface, mac: message.mac, packet: packet(dst, dhcp::CLIENT_PORT) },
+    }
+}
+
+impl Router {
+    /// A worker has a packet for a service.
+    pub(crate) fn serve(&mut self, now: Instant, worker: usize, punt: &Punt) {
+        if punt.generation == self.snapshot.generation {
+            let says = self.services.handle(now, punt);
+            self.order_says(worker, says);
+        }
+    }
+
+    /// Timers of the services.
+    pub(crate) fn serve_timeout(&mut self, now: Instant) {
+        let heard = &self.heard;
+        let outcomes = self.services.dhcp.handle_timeout(now, |interface, addr, since| {
+            let heard = heard.get(&(interface, addr.into())).filter(|h| h.at >= since)?;
+            heard.mac
+        });
+        let mut says: Vec<Say> = outcomes.into_iter().filter_map(say_dhcp).collect();
+        says.extend(self.services.dns.handle_timeout(now).into_iter().map(say_dns));
+        self.order_says(0, says);
+    }
+
+    fn order_says(&mut self, worker: usize, says: Vec<Say>) {
+        let generation = self.snapshot.generation;
+        for say in says {
+            let order = Order(OrderKind::Say { generation, say });
+            self.effects.push_back(Effect::Order { worker: Some(worker), order });
+        }
+    }
+
+    /// DHCPv4 leases that run, and addresses left alone because others have them.
+    pub fn leases(&self, now: Instant) -> Vec<LeaseInfo> {
+        self.services.dhcp.leases(now)
+    }
+}
