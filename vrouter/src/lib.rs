@@ -14,6 +14,7 @@ mod fib;
 mod firewall;
 mod flow;
 mod forwarder;
+mod fpm;
 mod fragment;
 mod input;
 mod limiter;
@@ -43,6 +44,7 @@ pub use config::{
 };
 pub use counters::{Counters, Drop};
 pub use forwarder::Forwarder;
+pub use fpm::{Fpm, FpmError};
 pub use message::{Effect, Order, Report, RouterEvent};
 pub use prefix::{Prefix, PrefixError};
 pub use router::{Options, Router};

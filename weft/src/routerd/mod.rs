@@ -1,6 +1,7 @@
 //! One router: as a daemon, and as a part of a lab in the same process.
 
 mod convert;
+mod fpm;
 mod rest;
 mod show;
 mod task;
@@ -55,6 +56,9 @@ struct RunArgs {
     ports: Vec<(String, PortSpec)>,
     #[command(flatten)]
     workers: WorkerArgs,
+    /// Take routes of a routing daemon there, such as FRR with dplane_fpm_nl: FPM has no passwords, so loopback is best.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    fpm: Option<SocketAddr>,
     /// Serve /metrics for Prometheus there, over HTTP; it is on the unix socket in any case.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -403,6 +407,11 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     let config = config.map(|config| api::Router { name: name.clone(), ..config });
     let spec = RouterSpec { name: name.clone(), ports: args.ports, config, run_dir: Some(run_dir()?) };
     let handle = start(spec, plane).await?;
+    if let Some(address) = args.fpm {
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("no FPM on {address}"))?;
+        tokio::spawn(fpm::serve(listener, handle.0.owner.clone(), name.clone()));
+    }
     if let Some(address) = args.metrics {
         let asked = Arc::downgrade(&handle.0);
         let ask = move || {

@@ -1,0 +1,217 @@
+//! Routes of FRR over FPM (the X cases): bytes as dplane_fpm_nl writes them, on virtual time.
+
+mod net;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use net::*;
+use packet::Instant;
+use vrouter::{Fpm, FpmError, Options, RouteSource, Router};
+
+const NEW: u16 = 24;
+const DEL: u16 = 25;
+const OFFLOADED: u32 = 0x4000;
+const FAILED: u32 = 0x2000_0000;
+
+fn attribute(number: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
+    bytes.extend(number.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn fpm(kind: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![1, 1];
+    bytes.extend(((body.len() + 20) as u16).to_be_bytes());
+    bytes.extend(((body.len() + 16) as u32).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend([0; 10]);
+    bytes.extend(body);
+    bytes
+}
+
+fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
+    }
+}
+
+/// A route message: of a table and type, to a prefix, with more attributes.
+fn route(kind: u16, (table, of): (u8, u8), to: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+    let (addr, len) = to.split_once('/').expect("a prefix");
+    let addr: IpAddr = addr.parse().expect("an address");
+    let family = if addr.is_ipv4() { 2 } else { 10 };
+    let mut body = vec![family, len.parse().expect("a length"), 0, 0, table, 186, 0, of, 0, 0, 0, 0];
+    body.extend(attribute(1, &octets(addr)));
+    attributes.iter().for_each(|a| body.extend(a));
+    fpm(kind, &body)
+}
+
+fn by_gateway(to: &str, gateway: Ipv4Addr) -> Vec<u8> {
+    route(NEW, (254, 1), to, &[attribute(5, &gateway.octets()), attribute(6, &20u32.to_ne_bytes())])
+}
+
+fn withdrawn(to: &str) -> Vec<u8> {
+    route(DEL, (254, 1), to, &[])
+}
+
+struct Session {
+    router: Router,
+    fpm: Fpm,
+    now: Instant,
+}
+
+impl Session {
+    fn new() -> Self {
+        let mut router = Router::new(Options::new(1, [1, 2]));
+        let mut config = plain();
+        config.interfaces[1].vrf = Some("7".into());
+        router.set_config(Instant::ZERO, config).expect("a right configuration");
+        let (mut fpm, now) = (Fpm::default(), Instant::from_secs(1000));
+        fpm.connected(now);
+        Self { router, fpm, now }
+    }
+
+    /// The flags of the answers.
+    fn say(&mut self, bytes: &[u8]) -> Vec<u32> {
+        self.fpm.handle_bytes(&mut self.router, self.now, bytes).expect("FPM");
+        let mut flags = Vec::new();
+        while let Some(answer) = self.fpm.poll_output() {
+            assert_eq!(usize::from(u16::from_be_bytes([answer[2], answer[3]])), answer.len());
+            flags.push(u32::from_ne_bytes(answer[28..32].try_into().expect("four bytes")));
+        }
+        flags
+    }
+
+    fn secs(&mut self, secs: u64) {
+        self.now = self.now + std::time::Duration::from_secs(secs);
+        self.fpm.handle_timeout(&mut self.router, self.now);
+    }
+
+    /// Routes of the protocol, as text.
+    fn routes(&self) -> Vec<String> {
+        let ours = self.router.fib().into_iter().filter(|r| r.source == RouteSource::Protocol);
+        ours.map(|r| format!("{:?} {} {:?}", r.vrf, r.to, r.target)).collect()
+    }
+
+    fn n(&self) -> usize {
+        assert_eq!(self.routes().len(), self.fpm.n_routes());
+        self.fpm.n_routes()
+    }
+}
+
+#[test]
+fn x07_each_route_is_answered_with_what_became_of_it() {
+    let mut s = Session::new();
+    assert_eq!(s.say(&by_gateway("192.0.2.0/24", GATEWAY)), [OFFLOADED]);
+    assert!(s.routes()[0].starts_with("None 192.0.2.0/24 Via { gateway: 203.0.113.254"), "{:?}", s.routes());
+    assert_eq!(s.say(&by_gateway("192.0.3.0/24", ip("9.9.9.9"))), [FAILED], "a gateway nowhere");
+    // One that cannot be does not take the others along; one that cannot be any more goes.
+    let mixed = [by_gateway("192.0.4.0/24", GATEWAY), by_gateway("192.0.2.0/24", ip("9.9.9.9"))].concat();
+    assert_eq!(s.say(&mixed), [OFFLOADED, FAILED]);
+    assert!(s.routes()[0].contains("192.0.4.0/24") && s.n() == 1, "{:?}", s.routes());
+    for (kind, target) in [(6, "Blackhole"), (7, "Unreachable"), (8, "Prohibit")] {
+        assert_eq!(s.say(&route(NEW, (254, kind), "192.0.4.0/24", &[])), [OFFLOADED], "replaced");
+        assert!(s.routes()[0].ends_with(target) && s.n() == 1);
+    }
+    assert_eq!(s.say(&withdrawn("192.0.4.0/24")), []);
+    assert_eq!(s.n(), 0);
+    // To an interface: none of ours.
+    assert_eq!(s.say(&route(NEW, (254, 1), "192.0.5.0/24", &[attribute(4, &3u32.to_ne_bytes())])), []);
+}
+
+#[test]
+fn x01_several_next_hops_groups_vrfs_and_ipv6() {
+    let mut s = Session::new();
+    let hop = |gateway: &str, weight: u8| {
+        let inner = attribute(5, &ip(gateway).octets());
+        let mut bytes = ((inner.len() + 8) as u16).to_ne_bytes().to_vec();
+        bytes.extend([0, weight - 1, 0, 0, 0, 0]);
+        bytes.extend(inner);
+        bytes
+    };
+    let several = attribute(9, &[hop("203.0.113.7", 1), hop("203.0.113.8", 3)].concat());
+    assert_eq!(s.say(&route(NEW, (254, 1), "192.0.2.0/24", &[several])), [OFFLOADED]);
+    assert!(s.routes()[0].contains("203.0.113.8") && s.routes()[0].contains("weight: 3"), "{:?}", s.routes());
+    // Next hops and a group of them, told before.
+    let next_hop = |id: u32, rest: &[u8]| {
+        let mut body = vec![2, 0, 0, 0, 0, 0, 0, 0];
+        body.extend(attribute(1, &id.to_ne_bytes()));
+        body.extend(rest);
+        fpm(104, &body)
+    };
+    let gateway = |text: &str| attribute(6, &ip(text).octets());
+    let member = |id: u32, weight: u8| [&id.to_ne_bytes()[..], &[weight - 1, 0, 0, 0]].concat();
+    let named = |to: &str, id: u32| route(NEW, (254, 1), to, &[attribute(30, &id.to_ne_bytes())]);
+    s.say(&next_hop(1, &gateway("203.0.113.7")));
+    s.say(&next_hop(2, &gateway("203.0.113.9")));
+    s.say(&next_hop(3, &attribute(2, &[member(1, 2), member(2, 1)].concat())));
+    assert_eq!(s.say(&[named("192.0.3.0/24", 3), named("192.0.4.0/24", 2)].concat()), [OFFLOADED; 2]);
+    assert!(s.routes()[1].contains("Group") && s.routes()[2].contains("Via { gateway: 203.0.113.9"));
+    assert_eq!(s.say(&named("192.0.5.0/24", 99)), [FAILED], "a next hop nobody told of");
+    // Table 7 is the VRF of that name; there is no VRF for table 8.
+    let in_table = |table| route(NEW, (table, 1), "192.0.6.0/24", &[attribute(5, &[10, 2, 0, 9])]);
+    assert_eq!((s.say(&in_table(7)), s.say(&in_table(8))), (vec![OFFLOADED], vec![FAILED]));
+    assert!(s.routes().iter().any(|r| r.starts_with("Some(\"7\") 192.0.6.0/24")), "{:?}", s.routes());
+    assert_eq!(s.say(&route(NEW, (254, 7), "2001:db8:5::/48", &[])), [OFFLOADED]);
+    assert_eq!(s.n(), 5);
+}
+
+#[test]
+fn x02_x03_a_daemon_comes_back_and_nothing_is_ever_missing() {
+    let mut s = Session::new();
+    let prefixes: Vec<String> = (0..100).map(|n| format!("192.{n}.0.0/16")).collect();
+    let all: Vec<u8> = prefixes.iter().flat_map(|to| by_gateway(to, GATEWAY)).collect();
+    s.say(&all);
+    s.secs(16);
+    assert_eq!(s.n(), 100);
+    s.fpm.disconnected(s.now);
+    s.secs(200);
+    assert_eq!(s.n(), 100, "forwarding goes on without the daemon");
+    // It comes back, and begins to tell its table, of which a part is gone.
+    s.fpm.connected(s.now);
+    for chunk in all[..all.len() / 2].chunks(777) {
+        s.say(chunk);
+        s.secs(10);
+        assert_eq!(s.n(), 100, "it is not yet through");
+    }
+    s.secs(15);
+    assert_eq!(s.n(), 50, "what it did not name again has gone");
+    // It never comes back.
+    s.fpm.disconnected(s.now);
+    s.secs(299);
+    assert_eq!(s.n(), 50);
+    s.secs(1);
+    assert_eq!(s.n(), 0);
+}
+
+#[test]
+fn x06_pieces_of_any_size_and_nonsense() {
+    let all: Vec<u8> = (0..20).flat_map(|n| by_gateway(&format!("192.{n}.0.0/16"), GATEWAY)).collect();
+    for size in [1, 3, 19, 64, 1000] {
+        let mut s = Session::new();
+        let n_answers: usize = all.chunks(size).map(|piece| s.say(piece).len()).sum();
+        assert_eq!((n_answers, s.n()), (20, 20));
+    }
+    let refused = |bytes: &[u8]| {
+        let mut s = Session::new();
+        s.fpm.handle_bytes(&mut s.router, s.now, bytes).expect_err("refused")
+    };
+    assert_eq!(refused(&[2, 1, 0, 8]), FpmError::Version(2));
+    assert_eq!(refused(&[1, 2, 0, 8]), FpmError::Kind(2));
+    assert_eq!(refused(&[1, 1, 0, 3]), FpmError::Length(3));
+    // Cut or damaged inside, it is passed over.
+    let good = by_gateway("192.0.0.0/16", GATEWAY);
+    for at in 4..good.len() {
+        for value in [0, 1, 255] {
+            let mut bad = good.clone();
+            bad[at] = value;
+            let mut s = Session::new();
+            s.say(&bad);
+            s.say(&by_gateway("192.1.0.0/16", GATEWAY));
+            assert!(s.fpm.n_routes() >= 1, "byte {at}");
+        }
+    }
+}
