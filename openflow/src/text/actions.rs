@@ -8,6 +8,9 @@ use crate::oxm::VID_PRESENT;
 use crate::{Action, Field, GroupId, Instruction, MeterId, NO_BUFFER_LEN, Oxm, QueueId, TableId};
 
 /// The names of actions and instructions, for those who mistype one.
+const INSTRUCTIONS: &[&str] =
+    &["meter", "goto_table", "write_metadata", "write_actions", "apply_actions", "clear_actions"];
+
 const ACTIONS: &[&str] = &[
     "output",
     "controller",
@@ -163,6 +166,9 @@ fn simple(word: &Word<'_>) -> Result<Action, TextError> {
         "group" => Action::Group(GroupId(int(word)?)),
         name => match port(name, word.names) {
             Some(to) => bare(word, Action::output(to))?,
+            None if INSTRUCTIONS.contains(&name) => {
+                return Err(word.error("an instruction, which cannot stand in a list of actions"));
+            }
             None if extension::is_action(name) => return Err(word.error(extension::UNSUPPORTED)),
             None => return Err(word.unknown("no such action or port", ACTIONS.iter().copied())),
         },

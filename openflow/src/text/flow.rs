@@ -114,7 +114,25 @@ const PROPERTIES: &[&str] = &[
     "no_byte_counts",
 ];
 
+/// A property that the command has no use for is a mistake: who writes `priority=5` means only those flows.
+fn check_use(command: FlowModCommand, word: &Word<'_>) -> Result<(), TextError> {
+    use FlowModCommand::{Add, Delete, DeleteStrict, Modify, ModifyStrict};
+    let is_flag = FlowModFlags::NAMES.iter().any(|(_, name)| *name == word.name);
+    let why = match (command, word.name) {
+        (Delete, "priority") => "it selects nothing, unless the selection is strict",
+        (Delete | DeleteStrict, "idle_timeout" | "hard_timeout" | "importance") => "it does not select flows",
+        (Delete | DeleteStrict, _) if is_flag => "it does not select flows",
+        (Modify | ModifyStrict, "importance") => "it is given when a flow is added",
+        (Add | Modify | ModifyStrict, "out_port" | "out_group") => {
+            "it selects flows to show or delete; an output belongs behind actions="
+        }
+        _ => return Ok(()),
+    };
+    Err(word.error(why))
+}
+
 fn property(flow: &mut FlowMod, word: &Word<'_>) -> Result<(), TextError> {
+    check_use(flow.command, word)?;
     let flag = FlowModFlags::NAMES.iter().find(|(_, name)| *name == word.name);
     if let Some((flag, _)) = flag {
         flow.flags = flow.flags | *flag;

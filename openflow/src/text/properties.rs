@@ -37,9 +37,7 @@ fn a_flow() -> impl Strategy<Value = FlowMod> {
             (_, 0) => flow.cookie = Cookie(0),
             _ => {}
         }
-        if matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) {
-            flow.instructions.clear();
-        }
+        only_what_is_used(&mut flow);
         for instruction in &mut flow.instructions {
             if let Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) = instruction {
                 writable(actions);
@@ -52,6 +50,23 @@ fn a_flow() -> impl Strategy<Value = FlowMod> {
         flow.instructions.sort_by_key(actions::order);
         flow
     })
+}
+
+/// Leaves out what the command has no use for, which is refused.
+fn only_what_is_used(flow: &mut FlowMod) {
+    let defaults = FlowMod::default();
+    if flow.command != FlowModCommand::Add {
+        flow.importance = defaults.importance;
+    }
+    if matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) {
+        flow.instructions.clear();
+        (flow.idle_timeout, flow.hard_timeout, flow.flags) = (0, 0, defaults.flags);
+    } else {
+        (flow.out_port, flow.out_group) = (None, None);
+    }
+    if flow.command == FlowModCommand::Delete {
+        flow.priority = defaults.priority;
+    }
 }
 
 fn a_group() -> impl Strategy<Value = GroupMod> {

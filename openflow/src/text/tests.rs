@@ -1,8 +1,46 @@
 use super::*;
-use crate::{Field, FlowModCommand, Instruction, TableId};
+use crate::{Field, FlowModCommand, Instruction, PortNo, Priority, TableId};
 
 /// What real ovs-ofctl made of it, with `parse-flow -O OpenFlow13`: input, then match and actions as printed.
 const OVS: &str = include_str!("../../tests/vectors/text/ovs-ofctl.txt");
+
+#[test]
+fn an_instruction_among_actions_is_called_so() {
+    let error = parse_flow("actions=write_actions(goto_table:1)").expect_err("no action");
+    assert_eq!((error.token.as_str(), error.position), ("goto_table", 22));
+    assert!(error.reason.contains("an instruction"), "{}", error.reason);
+}
+
+/// Whoever writes `del-flows priority=5` must not lose every flow.
+#[test]
+fn a_property_that_the_command_has_no_use_for_is_refused() {
+    use FlowModCommand::{Add, Delete, DeleteStrict, Modify, ModifyStrict};
+    let refused = [
+        (Delete, "priority=5,ip", "priority"),
+        (Delete, "idle_timeout=5", "idle_timeout"),
+        (DeleteStrict, "hard_timeout=0", "hard_timeout"),
+        (Delete, "importance=3", "importance"),
+        (DeleteStrict, "importance=3", "importance"),
+        (Delete, "ip,send_flow_rem", "send_flow_rem"),
+        (DeleteStrict, "check_overlap", "check_overlap"),
+        (Add, "out_port=1,actions=drop", "out_port"),
+        (Modify, "out_group=1,actions=drop", "out_group"),
+        (ModifyStrict, "importance=1,actions=drop", "importance"),
+    ];
+    for (command, text, token) in refused {
+        let error = parse_flow_mod(command, text).expect_err(text);
+        assert_eq!(
+            (error.token.as_str(), error.position),
+            (token, text.find(token).expect("there")),
+            "{text}"
+        );
+    }
+    assert!(parse_flow_stats_request("priority=5").is_err());
+    let strict = parse_flow_mod(DeleteStrict, "priority=5,ip,out_port=1").expect("strict");
+    assert_eq!((strict.priority, strict.out_port), (Priority(5), Some(PortNo(1))));
+    assert!(parse_flow_mod(Modify, "priority=5,idle_timeout=1,send_flow_rem,actions=drop").is_ok());
+    assert!(parse_flow_mod(Delete, "ip,n_packets=4,duration=3s").is_ok(), "as dump-flows prints it");
+}
 
 #[test]
 fn flows_read_and_written_as_ovs_does() {
