@@ -65,6 +65,8 @@ drop_reasons! {
     PacketInRate = "packet_in_rate";
     /// A packet-out: too many wait for the worker that is to do them.
     PacketOutQueue = "packet_out_queue";
+    /// For the controller, and none is connected that wants packets of its kind.
+    NoController = "no_controller";
     /// The port it came by must send nothing to the controller.
     NoPacketIn = "no_packet_in";
     /// Its offload metadata does not fit its bytes, and a copy had to be finished.

@@ -32,6 +32,7 @@ impl Switch {
         let is_miss = punt.is_miss;
         let mask = |wants: &AsyncConfig| if is_miss && !wants.misses { [0; 2] } else { wants.packet_in };
         if !self.wants_packets(mask, reason) {
+            self.drops[DropReason::NoController] += 1;
             return;
         }
         // §7.3.2: what no output action sent has the length of the configuration.

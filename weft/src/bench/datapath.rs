@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use dataplane::{Stage, StageCounters};
 use openflow::text::parse_flow;
-use openflow::{Action, FlowMod, Instruction, PortNo};
+use openflow::{Action, FlowMod, Instruction, PortNo, ports};
 use serde::Serialize;
 
 use super::churn::Churn;
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let flows = read_flows(&args.flows)?;
     let ports = ports_of(&flows);
     let cache_entries = if args.no_cache { Some(0) } else { None };
-    let judge = Judge::new(&flows, &ports, &frames);
+    let judge = Judge::new(&flows, &ports, &frames)?;
     let start = || Rig::start(&flows, &ports, &frames, (cache_entries, args.spin));
 
     let mut rig = start()?;
@@ -210,21 +210,36 @@ fn read_flows(path: &Path) -> anyhow::Result<Vec<FlowMod>> {
     let lines =
         text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     let flows: anyhow::Result<Vec<_>> = lines
-        .map(|(n, line)| parse_flow(line).with_context(|| format!("{}:{}", path.display(), n + 1)))
+        .map(|(n, line)| read_flow(line).with_context(|| format!("{}:{}", path.display(), n + 1)))
         .collect();
     let flows = flows?;
     ensure!(!flows.is_empty(), "{} has no flow", path.display());
     Ok(flows)
 }
 
-/// Ports 1 to 4, and every other that a flow sends to.
-fn ports_of(flows: &[FlowMod]) -> Vec<PortNo> {
-    let instructions = flows.iter().flat_map(|flow| &flow.instructions);
-    let actions = instructions.flat_map(|instruction| match instruction {
+/// A flow that the oracle can be asked about.
+fn read_flow(line: &str) -> anyhow::Result<FlowMod> {
+    let flow = parse_flow(line)?;
+    let learns = actions(std::slice::from_ref(&flow))
+        .any(|action| matches!(action, Action::Output { port: ports::NORMAL, .. }));
+    ensure!(!learns, "NORMAL cannot be measured: the oracle, which every frame is held to, does not learn");
+    let grouped = actions(std::slice::from_ref(&flow)).any(|action| matches!(action, Action::Group(_)));
+    let metered = flow.instructions.iter().any(|i| matches!(i, Instruction::Meter(_)));
+    ensure!(!grouped && !metered, "a file of flows has no groups and meters");
+    Ok(flow)
+}
+
+/// What the flows do, whenever they do it.
+fn actions(flows: &[FlowMod]) -> impl Iterator<Item = &Action> {
+    flows.iter().flat_map(|flow| &flow.instructions).flat_map(|instruction| match instruction {
         Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => actions.as_slice(),
         _ => &[],
-    });
-    let named = actions.filter_map(|action| match action {
+    })
+}
+
+/// Ports 1 to 4, and every other that a flow sends to.
+fn ports_of(flows: &[FlowMod]) -> Vec<PortNo> {
+    let named = actions(flows).filter_map(|action| match action {
         Action::Output { port, .. } if port.0 < 0xffff_ff00 => Some(*port),
         _ => None,
     });
@@ -244,6 +259,13 @@ mod tests {
             .expect("written");
         let error = format!("{:#}", read_flows(&path).expect_err("line 4 is wrong"));
         assert!(error.contains("x.flows:4") && error.contains("nonsense"), "{error}");
+        for (flow, word) in
+            [("actions=normal", "NORMAL"), ("actions=group:1", "groups"), ("actions=meter:1", "meters")]
+        {
+            std::fs::write(&path, flow).expect("written");
+            let error = format!("{:#}", read_flows(&path).expect_err(flow));
+            assert!(error.contains("x.flows:1") && error.contains(word), "{error}");
+        }
         std::fs::write(&path, "priority=1,actions=output:9\n").expect("written");
         let flows = read_flows(&path).expect("it is right now");
         assert_eq!(ports_of(&flows), [1, 2, 3, 4, 9].map(PortNo));

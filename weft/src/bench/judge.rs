@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use anyhow::{bail, ensure};
 use openflow::{FlowMod, FlowStats, Match, PortDesc, PortNo, Priority, TableId};
-use packet::MacAddr;
+use packet::{HEAD_SIZE, HEADROOM, MacAddr, TAIL_SIZE};
 use vswitch::DropReason;
 use vswitch::oracle::{Oracle, Outcome};
 
 use super::replay::Frames;
 use super::rig::{IN, Rig};
+
+/// The longest frame of a pool.
+const MAX_FRAME: usize = HEAD_SIZE - HEADROOM + TAIL_SIZE;
 
 /// One pass over all frames, as the standard wants it.
 pub struct Judge {
@@ -28,7 +31,16 @@ fn name(table: TableId, priority: Priority, matches: &Match) -> String {
 
 impl Judge {
     /// Interprets every frame, on all processors.
-    pub fn new(flows: &[FlowMod], ports: &[PortNo], frames: &Frames) -> Self {
+    ///
+    /// # Errors
+    /// A frame that no port carries, and one that would go to a controller, which a bench has not.
+    pub fn new(flows: &[FlowMod], ports: &[PortNo], frames: &Frames) -> anyhow::Result<Self> {
+        if let Some((n, frame)) = (1..).zip(frames.iter()).find(|(_, frame)| frame.len() > MAX_FRAME) {
+            bail!(
+                "frame {n} of the capture has {} bytes, more than the {MAX_FRAME} that a port carries",
+                frame.len()
+            );
+        }
         let port = |&n: &PortNo| {
             PortDesc::new(n, MacAddr::from_u64(0x0200_0000_0000 | u64::from(n.0)), format!("p{n}"))
         };
@@ -38,7 +50,7 @@ impl Judge {
         }
         let n_threads = std::thread::available_parallelism().map_or(1, |n| n.get());
         let share = frames.len().div_ceil(n_threads);
-        let outcomes = std::thread::scope(|scope| {
+        let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
             let part = |begin: usize| {
                 let oracle = &oracle;
                 scope.spawn(move || {
@@ -49,7 +61,13 @@ impl Judge {
             let parts: Vec<_> = (0..frames.len()).step_by(share).map(part).collect();
             parts.into_iter().flat_map(|part| part.join().expect("the oracle does not panic")).collect()
         });
-        Self::of(&oracle, frames, outcomes)
+        if let Some(n) = outcomes.iter().position(|outcome| !outcome.punts.is_empty()) {
+            bail!(
+                "frame {} of the capture goes to the controller, and a bench has none: take it or its flow out",
+                n + 1
+            );
+        }
+        Ok(Self::of(&oracle, frames, outcomes))
     }
 
     /// What the outcomes, one a frame, add up to.

@@ -50,7 +50,8 @@ pub struct Args {
     /// Most connections to each place of --listen; further ones are refused once they have said hello.
     #[arg(long, value_name = "N", default_value = "64")]
     max_connections: usize,
-    /// Without a controller: secure keeps to the flows there are, standalone learns and forwards by itself.
+    /// While no controller is connected: secure keeps to the flows there are, standalone learns and forwards by itself. Where none
+    /// is named, standalone is a flow of priority 0 that outputs to NORMAL.
     #[arg(long, value_enum, default_value = "secure")]
     fail_mode: FailModeArg,
     /// Most packets a second to the controllers, with a burst: for all reasons, or for no_match, action, invalid_ttl,

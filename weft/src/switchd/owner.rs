@@ -7,13 +7,13 @@ use controller_api::{Problem, SwitchPeer};
 use dataplane::{Clock, EngineId, Event, Sample, SampleSpec, Watch};
 use netio::{PortDrop, PortKind, PortSpec};
 use openflow::{
-    AsyncConfig, FlowMod, FlowStats, FlowStatsRequest, Message, MultipartReply, MultipartRequest, PortDesc,
-    Reply, Xid, codec, ports,
+    Action, AsyncConfig, FlowMod, FlowStats, FlowStatsRequest, Instruction, Match, Message, MultipartReply,
+    MultipartRequest, PortDesc, Priority, Reply, TableId, Xid, codec, ports,
 };
 use packet::{MacAddr, PortNo};
 use tokio::sync::{mpsc, oneshot};
 use vswitch::{
-    ConnId, Effect, Followed, PortCounters, PortQueues, QueueCounters, Switch, SwitchConfig, Trace,
+    ConnId, Effect, FailMode, Followed, PortCounters, PortQueues, QueueCounters, Switch, SwitchConfig, Trace,
 };
 
 use super::attempts::{Attempt, Attempts};
@@ -163,7 +163,10 @@ impl Owner {
     /// Makes the switch and hands its halves to the workers.
     pub fn new(spec: &SwitchSpec, plane: Plane) -> anyhow::Result<Self> {
         let mut config = SwitchConfig::new(spec.dpid, &spec.name);
-        config.fail_mode = spec.fail_mode;
+        // Where no controller is to come, flows are obeyed from the start, and one of them forwards what no other matches, as
+        // with Open vSwitch.
+        let stays_alone = spec.fail_mode == FailMode::Standalone && spec.controllers.is_empty();
+        config.fail_mode = if stays_alone { FailMode::Secure } else { spec.fail_mode };
         config.packet_in_rates = spec.packet_in_rates;
         config.n_workers = plane.n_workers();
         let n_tables = config.n_tables;
@@ -189,6 +192,11 @@ impl Owner {
             heads: Vec::new(),
             questions: HashMap::new(),
         };
+        if stays_alone {
+            let learn = vec![Instruction::ApplyActions(vec![Action::output(ports::NORMAL)])];
+            let flow = FlowMod::add(TableId(0), Priority(0), Match::new(), learn);
+            owner.ask(Message::FlowMod(flow), |_| ());
+        }
         owner.carry_out();
         Ok(owner)
     }

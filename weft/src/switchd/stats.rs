@@ -17,6 +17,8 @@ impl Owner {
         let rows = self.ports.values();
         let of_ports = rows.clone().flat_map(|row| workers::port_drops(&row.name, &row.counters));
         let of_queues = rows.clone().filter_map(queue_drops);
+        // What queues dropped is told with their ports.
+        let of_workers = workers::drops(&worker_stats).into_iter().filter(|drop| drop.reason != QUEUE_FULL);
         let cache = self.switch.cache_counters();
         let tables = self.switch.table_counters().into_iter();
         let packet_ins = self.switch.packet_ins();
@@ -25,7 +27,7 @@ impl Owner {
             name: self.name.clone(),
             pid: std::process::id(),
             ports: rows.clone().map(super::api::port_shape).collect(),
-            drops: own.chain(of_ports).chain(of_queues).chain(workers::drops(&worker_stats)).collect(),
+            drops: own.chain(of_ports).chain(of_queues).chain(of_workers).collect(),
             cache: Some(api::CacheStats { lookups: cache.lookups, hits: cache.hits }),
             tables: tables
                 .filter(|table| table.active > 0 || table.lookups > 0)
@@ -63,9 +65,11 @@ impl Owner {
     }
 }
 
+const QUEUE_FULL: &str = dataplane::Drop::QueueFull.name();
+
 fn queue_drops(row: &PortRow) -> Option<api::DropCount> {
     let frames: u64 = row.queue_counters.values().map(|queue| queue.tx_errors).sum();
-    let count = workers::drop_count(api::DropPlace::Queue, "queue-full", frames);
+    let count = workers::drop_count(api::DropPlace::Queue, QUEUE_FULL, frames);
     (frames > 0).then(|| api::DropCount { port: Some(row.name.clone()), ..count })
 }
 

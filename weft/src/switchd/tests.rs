@@ -87,6 +87,21 @@ async fn a_tool_reads_and_changes_flows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stands_alone_for_good_obeys_flows_and_learns_behind_them() {
+    let alone = SwitchSpec { fail_mode: vswitch::FailMode::Standalone, ..spec("t-alone") };
+    let handle = start(alone, Plane::start(1).expect("workers")).await.expect("a switch");
+    let mut tool = Tool::connect(&handle).await;
+    let flow = openflow::text::parse_flow("priority=9,ip,actions=drop").expect("a flow");
+    tool.session.request(&Message::FlowMod(flow)).expect("established");
+    assert_eq!(tool.ask(Message::BarrierRequest).await, Message::BarrierReply);
+    let flows = handle.flows().await.expect("running");
+    let shown: Vec<_> = flows.iter().map(|flow| (flow.priority.0, flow.matches.to_string())).collect();
+    assert_eq!(shown, [(9, "ip".to_owned()), (0, String::new())]);
+    assert_eq!(openflow::text::Instructions(&flows[1].instructions).to_string(), "NORMAL");
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_quotes_its_request() {
     let handle = start(spec("t-error"), Plane::start(1).expect("workers")).await.expect("a switch");
     let mut tool = Tool::connect(&handle).await;
