@@ -111,6 +111,11 @@ impl Controller {
         &self.blueprint
     }
 
+    /// Every switch that was heard of, and what it holds.
+    pub(crate) fn managed(&self) -> impl Iterator<Item = (Dpid, &Managed)> {
+        self.switches.iter().map(|(dpid, managed)| (*dpid, managed))
+    }
+
     /// What was not done, by reason.
     pub fn counters(&self) -> Counters {
         self.counters

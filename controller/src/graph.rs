@@ -71,6 +71,12 @@ impl Graph {
         self.edges.get(&at.0)?.get(&at.1).copied()
     }
 
+    /// The piece of the network each switch is in, named by the lowest switch of it.
+    pub fn pieces(&self) -> BTreeMap<Dpid, Dpid> {
+        let lowest = |distances: &BTreeMap<Dpid, u32>| distances.keys().next().copied();
+        self.distances.iter().filter_map(|(&dpid, near)| Some((dpid, lowest(near)?))).collect()
+    }
+
     /// Ports of links of a switch.
     pub fn ports(&self, dpid: Dpid) -> impl Iterator<Item = PortNo> + '_ {
         self.edges.get(&dpid).into_iter().flat_map(|ports| ports.keys().copied())

@@ -9,6 +9,7 @@ mod config;
 mod discovery;
 mod effect;
 mod engine;
+mod forecast;
 mod graph;
 mod intent;
 pub mod interpret;
@@ -16,6 +17,7 @@ mod lanes;
 pub mod layout;
 mod lldp;
 mod plan;
+mod reach;
 mod siphash;
 mod switch;
 #[cfg(test)]
@@ -28,9 +30,11 @@ pub use blueprint::{Blueprint, Change, FlowBody, FlowKey, Flows, Issue, diff, ow
 pub use config::Config;
 pub use effect::{Answer, CloseReason, ConnId, Counters, Effect, Event, RequestError, Token};
 pub use engine::{Controller, IntentState, IntentStatus, SwitchState};
+pub use forecast::{FlowChange, Forecast, Verb};
 pub use graph::Graph;
 pub use intent::{Attachment, Chain, Fault, Function, Intent, Network, PortName, Reservation};
 pub use lanes::{Lane, Lanes, Path, resolve};
 pub use plan::plan;
+pub use reach::{Endpoint, Pairs};
 pub use siphash::Key;
 pub use view::{At, Host, Port, Role, Switch, View};

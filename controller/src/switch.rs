@@ -42,17 +42,23 @@ pub(crate) struct Managed {
 }
 
 impl Managed {
-    /// The changes that lead to `wanted`.
-    pub(crate) fn changes(&mut self, wanted: &Flows) -> Vec<Change> {
-        self.refused.retain(|key, _| wanted.contains_key(key));
+    /// The changes that would lead to `wanted`.
+    pub(crate) fn pending(&self, wanted: &Flows) -> Vec<Change> {
         let mut changes = crate::blueprint::diff(&self.installed, wanted);
-        let again = std::mem::take(&mut self.try_refused);
         changes.retain(|change| match change {
             Change::Put(key, body) => {
-                again || self.refused.get(key).is_none_or(|(refused, _)| refused != body)
+                self.try_refused || self.refused.get(key).is_none_or(|(refused, _)| refused != body)
             }
             Change::Delete(..) => true,
         });
+        changes
+    }
+
+    /// The changes that lead to `wanted`, which are sent now.
+    pub(crate) fn changes(&mut self, wanted: &Flows) -> Vec<Change> {
+        self.refused.retain(|key, _| wanted.contains_key(key));
+        let changes = self.pending(wanted);
+        self.try_refused = false;
         changes
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Net {
     /// Frames that left by edge ports.
     pub delivered: Vec<(At, Vec<u8>)>,
     pub events: Vec<Event>,
+    /// Flow mods the switches were sent.
+    pub mods: Vec<(Dpid, FlowMod)>,
     /// Ports that frames arrived at, edge and link.
     pub visited: Vec<At>,
     frames: VecDeque<(At, Vec<u8>)>,
@@ -52,6 +54,7 @@ impl Net {
             links: BTreeMap::new(),
             delivered: Vec::new(),
             events: Vec::new(),
+            mods: Vec::new(),
             visited: Vec::new(),
             frames: VecDeque::new(),
             last_conn: 0,
@@ -163,7 +166,8 @@ impl Net {
         ports
     }
 
-    fn drain(&mut self) {
+    /// Carries what is under way to its end.
+    pub fn drain(&mut self) {
         self.budget = 10_000;
         loop {
             if let Some(effect) = self.controller.poll_effect() {
@@ -224,6 +228,7 @@ impl Net {
                 other => panic!("not expected: {other:?}"),
             },
             Message::FlowMod(flow_mod) => {
+                self.mods.push((dpid, flow_mod.clone()));
                 return switch
                     .flow_mod(flow_mod)
                     .map(|error| (xid, Message::Error(error)))
@@ -287,6 +292,25 @@ impl Net {
             None if frame[..6] == crate::lldp::DESTINATION.0 => {}
             None => self.delivered.push((at, frame)),
         }
+    }
+
+    /// Where a frame comes out, as the flows are at this moment; nobody learns of it.
+    pub fn probe(&self, at: At, frame: &[u8]) -> Vec<(At, Vec<u8>)> {
+        let (mut queue, mut out) = (VecDeque::from([(at, frame.to_vec())]), Vec::new());
+        for _ in 0..1000 {
+            let Some((at, frame)) = queue.pop_front() else { return out };
+            let up = |at: At| self.switches[&at.0].ports.get(&at.1).copied().unwrap_or(false);
+            let walk = walk(&entries_of_stats(&self.switches[&at.0].flows), &[], at.1, &frame);
+            for (port, frame) in walk.outputs.into_iter().filter(|(port, _)| up((at.0, *port))) {
+                let from = (at.0, port);
+                match self.links.get(&from) {
+                    Some(&peer) if up(peer) => queue.push_back((peer, frame)),
+                    Some(_) => {}
+                    None => out.push((from, frame)),
+                }
+            }
+        }
+        panic!("a storm: frames multiply");
     }
 
     /// All edge ports but one.

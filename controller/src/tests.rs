@@ -1,5 +1,7 @@
 //! The whole controller against slow switches: discovery, learning, networks, chains, reconciliation.
 
+mod forecast;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

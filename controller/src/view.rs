@@ -7,6 +7,7 @@ use openflow::Dpid;
 use packet::{MacAddr, PortNo, VlanId};
 
 use crate::intent::PortName;
+use crate::lanes::Lanes;
 
 /// A port of a switch.
 pub type At = (Dpid, PortNo);
@@ -114,5 +115,38 @@ impl View {
             .iter()
             .map(|(&from, &to)| (from, to))
             .filter(|&(from, to)| from < to && from.0 != to.0 && self.links.get(&to) == Some(&from))
+    }
+
+    /// Forgets what was found out about these ports; those that are there.
+    pub(crate) fn unsettle<'a>(&mut self, ports: impl Iterator<Item = &'a At>) -> Vec<At> {
+        let mut found = Vec::new();
+        for at in ports {
+            let port = self.switches.get_mut(&at.0).and_then(|switch| switch.ports.get_mut(&at.1));
+            if let Some(port) = port {
+                port.settled = false;
+                found.push(*at);
+            }
+        }
+        found
+    }
+
+    /// Removes the links that have such an end.
+    pub(crate) fn take_links(&mut self, gone: impl Fn(At) -> bool) -> Vec<(At, At)> {
+        let links = self.links.iter().map(|(from, to)| (*from, *to));
+        let links: Vec<(At, At)> = links.filter(|(from, to)| gone(*from) || gone(*to)).collect();
+        for (from, _) in &links {
+            self.links.remove(from);
+        }
+        links
+    }
+
+    /// Forgets hosts at ports that are not of their lane (any more).
+    pub(crate) fn forget_strangers(&mut self, lanes: &Lanes) {
+        let mut hosts = std::mem::take(&mut self.hosts);
+        hosts.retain(|(lane, _), host| {
+            let has = lanes.lanes.get(lane).is_some_and(|lane| lane.has(host.at));
+            has || !self.port(host.at).is_some_and(|port| port.settled)
+        });
+        self.hosts = hosts;
     }
 }

@@ -130,15 +130,7 @@ impl Controller {
 
     /// Removes links with such an end.
     pub(super) fn drop_links(&mut self, gone: impl Fn(At) -> bool) {
-        let links: Vec<(At, At)> = self
-            .view
-            .links
-            .iter()
-            .map(|(from, to)| (*from, *to))
-            .filter(|(from, to)| gone(*from) || gone(*to))
-            .collect();
-        for (from, to) in links {
-            self.view.links.remove(&from);
+        for (from, to) in self.view.take_links(gone) {
             self.dirty = true;
             self.event(Event::LinkDown(from, to));
         }

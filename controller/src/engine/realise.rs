@@ -33,12 +33,20 @@ impl Controller {
     /// Plans, and sends every switch what it lacks.
     pub(super) fn plan_now(&mut self, now: Instant) {
         self.last_plan = Some(now);
-        self.lanes = resolve(&self.intent, &self.view);
+        let lanes = resolve(&self.intent, &self.view);
+        let released = self.view.unsettle(self.lanes.functions.difference(&lanes.functions));
+        self.lanes = if released.is_empty() { lanes } else { resolve(&self.intent, &self.view) };
+        for at in released {
+            // What was a function's may be anything now, a wire to another port as well.
+            if self.discovery.is_probed(at) {
+                self.discovery.start(now, &self.config, at);
+            }
+        }
         // What looked like a link before its ends were declared to be a function's.
         let functions = self.lanes.functions.clone();
         self.drop_links(|at| functions.contains(&at));
         self.dirty = false;
-        self.forget_strangers();
+        self.view.forget_strangers(&self.lanes);
         let mut blueprint = plan_resolved(&self.view, self.lanes.clone());
         blueprint.generation = self.blueprint.generation;
         if !blueprint.same_as(&self.blueprint) || !self.changed.is_empty() {
@@ -52,20 +60,6 @@ impl Controller {
         let switches: Vec<Dpid> = self.switches.keys().copied().collect();
         for dpid in switches {
             self.realise(now, dpid);
-        }
-    }
-
-    /// Hosts at ports that are no longer of their lane.
-    fn forget_strangers(&mut self) {
-        let (lanes, view) = (&self.lanes, &self.view);
-        let stranger = |(lane, _): &(packet::VlanId, _), host: &crate::view::Host| {
-            let has = lanes.lanes.get(lane).is_some_and(|lane| lane.has(host.at));
-            !has && view.port(host.at).is_some_and(|port| port.settled)
-        };
-        let strangers: Vec<_> =
-            self.view.hosts.iter().filter(|(key, host)| stranger(key, host)).map(|(key, _)| *key).collect();
-        for key in strangers {
-            self.view.hosts.remove(&key);
         }
     }
 

@@ -89,6 +89,12 @@ impl Controller {
         })
     }
 
+    /// Whether every connected switch has confirmed this generation or a later one.
+    pub fn is_confirmed(&self, generation: u64) -> bool {
+        let connected = self.switches.values().filter(|managed| managed.conn.is_some());
+        connected.into_iter().all(|managed| managed.confirmed >= generation)
+    }
+
     /// Whether discovery is sure what each port of a switch is for, and its lanes are planned accordingly.
     pub fn is_settled(&self, dpid: Dpid) -> bool {
         let settled = |switch: &Switch| switch.ports.values().all(|port| port.settled);

@@ -1,0 +1,206 @@
+//! What a forecast says is what then happens: flow for flow, and pair for pair.
+
+use std::collections::BTreeSet;
+
+use openflow::{Dpid, FlowMod};
+use packet::{Frame, MacAddr, PortNo, VlanId, build};
+use proptest::prelude::*;
+
+use super::{SETTLE, port, topology};
+use crate::testnet::Net;
+use crate::{Chain, Endpoint, Function, Intent, Network, PortName, Reservation};
+
+const VLANS: [u16; 3] = [10, 20, 30];
+/// Ports 1 to 3 of every switch are for hosts, 4 and 5 are joined by a wire, as a function may be.
+const N_EDGE: u32 = 3;
+
+/// What becomes of one port.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Undeclared,
+    Access(usize),
+    /// Of the first two networks.
+    Trunk,
+}
+
+#[derive(Debug, Clone)]
+struct Wish {
+    uses: Vec<Use>,
+    /// From, to, switch of the function, symmetric.
+    chain: Option<(usize, usize, usize, bool)>,
+}
+
+fn wish(n: usize) -> impl Strategy<Value = Wish> {
+    let one = prop_oneof![
+        Just(Use::Undeclared),
+        (0..VLANS.len()).prop_map(Use::Access),
+        (0..VLANS.len()).prop_map(Use::Access),
+        Just(Use::Trunk),
+    ];
+    let n_ports = n * N_EDGE as usize;
+    // A function on a switch that is not there is waited for.
+    let chain = proptest::option::of((0..n_ports, 0..n_ports, 0..n + 1, any::<bool>()));
+    (proptest::collection::vec(one, n_ports), chain).prop_map(|(uses, chain)| Wish { uses, chain })
+}
+
+fn place(idx: usize) -> (u64, u32) {
+    ((idx / N_EDGE as usize) as u64 + 1, (idx % N_EDGE as usize) as u32 + 1)
+}
+
+fn name(idx: usize) -> PortName {
+    let (dpid, number) = place(idx);
+    // Both spellings that people use.
+    port(&if idx.is_multiple_of(2) { format!("s{dpid}:{number}") } else { format!("s{dpid}:p{number}") })
+}
+
+fn mac(at: (u64, u32), vlan: Option<u16>) -> MacAddr {
+    MacAddr([2, 0, 0, vlan.unwrap_or(0) as u8, at.0 as u8, at.1 as u8])
+}
+
+impl Wish {
+    fn intent(&self) -> Intent {
+        let mut intent = Intent::default();
+        for (idx, vlan) in VLANS.into_iter().enumerate() {
+            let of = |wanted: &dyn Fn(Use) -> bool| -> BTreeSet<PortName> {
+                let ports = self.uses.iter().enumerate().filter(|(_, used)| wanted(**used));
+                ports.map(|(idx, _)| name(idx)).collect()
+            };
+            let access = of(&|used| matches!(used, Use::Access(own) if own == idx));
+            let trunks = of(&|used| matches!(used, Use::Trunk) && idx < 2);
+            let hosts = self.uses.iter().enumerate().filter_map(|(port, used)| {
+                let tag = matches!(used, Use::Trunk).then_some(vlan);
+                let (port, mac) = (name(port), mac(place(port), tag));
+                let here = access.contains(&port) || trunks.contains(&port);
+                here.then(|| Reservation { port, mac, addresses: vec![] })
+            });
+            let hosts = hosts.collect();
+            let vlan = VlanId::new(vlan).unwrap();
+            intent.networks.insert(format!("net{idx}"), Network { vlan, access, trunks, hosts });
+        }
+        if let Some((from, to, switch, symmetric)) = self.chain.filter(|(from, to, ..)| self.fits(*from, *to))
+        {
+            let [ingress, egress] = [4, 5].map(|number| PortName::new(format!("s{}", switch + 1), number));
+            intent.functions.insert("fw".into(), Function { ingress, egress });
+            let (from, to) = ([name(from)].into(), [name(to)].into());
+            let chain = Chain { from, to, functions: vec!["fw".into()], symmetric };
+            intent.chains.insert("web".into(), chain);
+        }
+        intent
+    }
+
+    /// Hosts of undeclared ports are not known beforehand, so nothing passes a chain there before they speak.
+    fn fits(&self, from: usize, to: usize) -> bool {
+        from != to && ![from, to].iter().any(|idx| matches!(self.uses[*idx], Use::Undeclared))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let mut endpoints = Vec::new();
+        for (idx, used) in self.uses.iter().enumerate() {
+            let (dpid, number) = place(idx);
+            let at = (Dpid(dpid), PortNo(number));
+            match used {
+                Use::Trunk => {
+                    let tags = VLANS[..2].iter().map(|vlan| VlanId::new(*vlan).ok());
+                    endpoints.extend(tags.map(|vlan| Endpoint { at, vlan }));
+                }
+                _ => endpoints.push(Endpoint { at, vlan: None }),
+            }
+        }
+        endpoints
+    }
+}
+
+fn mac_of(endpoint: Endpoint) -> MacAddr {
+    mac((endpoint.at.0.0, endpoint.at.1.0), endpoint.vlan.map(VlanId::get))
+}
+
+fn arrives(net: &Net, from: Endpoint, to: Endpoint) -> bool {
+    let link = build::ethernet(mac_of(from), mac_of(to));
+    let link = match from.vlan {
+        Some(vlan) => link.vlan(vlan),
+        None => link,
+    };
+    let frame = link.ipv4([10, 0, 0, 1], [10, 0, 0, 2]).udp(5, 6, b"x");
+    net.probe(from.at, &frame).into_iter().any(|(at, frame)| {
+        let vlan = Frame::from_bytes(&frame).outer_vlan().map(|tag| tag.tci.vid());
+        (at, vlan) == (to.at, to.vlan.map(VlanId::get))
+    })
+}
+
+/// Pairs of which each end reaches the other, as real frames find.
+fn pairs(net: &Net, wish: &Wish) -> BTreeSet<(Endpoint, Endpoint)> {
+    let all = wish.endpoints();
+    let two = all.iter().flat_map(|a| all.iter().filter(move |b| a < b).map(move |b| (*a, *b)));
+    two.filter(|(a, b)| arrives(net, *a, *b) && arrives(net, *b, *a)).collect()
+}
+
+fn built(n: usize, links: &[(usize, usize)]) -> Net {
+    let mut net = Net::new();
+    let mut next_port = vec![N_EDGE + 3; n];
+    for i in 0..n {
+        let n_links = links.iter().filter(|(a, b)| *a == i || *b == i).count();
+        net.switch(i as u64 + 1, N_EDGE + 2 + n_links as u32);
+        net.link((i as u64 + 1, 4), (i as u64 + 1, 5));
+    }
+    for &(a, b) in links {
+        net.link((a as u64 + 1, next_port[a]), (b as u64 + 1, next_port[b]));
+        next_port[a] += 1;
+        next_port[b] += 1;
+    }
+    net
+}
+
+/// A network, what is wanted first, what then, and links that are down all the time.
+fn case() -> impl Strategy<Value = (usize, Vec<(usize, usize)>, Wish, Wish, u8)> {
+    topology().prop_flat_map(|(n, links)| (Just(n), Just(links), wish(n), wish(n), any::<u8>()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_forecast_is_what_then_happens((n, links, first, second, down) in case()) {
+        let mut net = built(n, &links);
+        net.controller.set_intent(net.now, first.intent()).unwrap();
+        net.connect_all();
+        net.run(SETTLE);
+        // Some networks fall into pieces.
+        if down & 3 == 0 {
+            net.set_port((u64::from(down >> 2) % n as u64 + 1, N_EDGE + 3), false);
+            net.run(SETTLE);
+        }
+        prop_assert!(net.controller.is_quiet());
+
+        let forecast = net.controller.forecast(&second.intent()).unwrap();
+        let before = pairs(&net, &first);
+        net.mods.clear();
+        net.controller.set_intent(net.now, second.intent()).unwrap();
+        net.drain();
+
+        let foretold: Vec<(Dpid, FlowMod)> = forecast
+            .switches
+            .iter()
+            .flat_map(|(dpid, changes)| changes.iter().map(|c| (*dpid, c.change.to_mod())))
+            .collect();
+        prop_assert_eq!(&foretold, &net.mods);
+        prop_assert_eq!(forecast.generation, net.controller.blueprint().generation);
+        prop_assert_eq!(&forecast.issues, &net.controller.blueprint().issues);
+        let after = pairs(&net, &second);
+        let named = |pairs: crate::Pairs| -> BTreeSet<_> { pairs.named.into_iter().collect() };
+        prop_assert_eq!(forecast.gained.n_pairs as usize, forecast.gained.named.len());
+        prop_assert_eq!(named(forecast.gained), &after - &before, "gained");
+        prop_assert_eq!(named(forecast.lost), &before - &after, "lost");
+        // What is there already changes nothing.
+        let again = net.controller.forecast(&second.intent()).unwrap();
+        prop_assert!(again.switches.is_empty() && again.gained.n_pairs + again.lost.n_pairs == 0);
+    }
+}
+
+#[test]
+fn a_forecast_of_a_contradiction_is_refused() {
+    let net = built(2, &[(0, 1)]);
+    let wish = Wish { uses: vec![Use::Access(0); 6], chain: None };
+    let mut intent = wish.intent();
+    intent.networks.insert("other".into(), intent.networks["net0"].clone());
+    assert!(!net.controller.forecast(&intent).unwrap_err().is_empty());
+}
