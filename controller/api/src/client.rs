@@ -17,8 +17,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Chain, Flow, FlowAdd, Function, Health, Host, Link, Network, Port, PortAdd, PortQueues, Problem, Router,
-    Stats, Stored, Switch, TraceReply, TraceRequest,
+    Batch, Chain, Declaration, Flow, FlowAdd, Forecast, Function, Health, Host, Link, Network, Port, PortAdd,
+    PortQueues, Problem, Revision, Router, Stats, Stored, Switch, TraceReply, TraceRequest, Written,
 };
 
 /// Longest answer that is read, in bytes.
@@ -204,15 +204,43 @@ impl Client {
 
     /// One request, bytes in and out: the status and the body, whatever the status.
     pub async fn exchange(&self, method: &Method, path: &str, body: Vec<u8>) -> Result<(StatusCode, Bytes)> {
+        let answer = self.exchange_with(method, path, &[], body).await?;
+        let status = answer.status();
+        Ok((status, answer.into_body()))
+    }
+
+    /// One request with headers of its own (`If-Match`), bytes in and out: the answer, whatever its status.
+    pub async fn exchange_with(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<hyper::Response<Bytes>> {
         let exchange = async {
+            let host = match &self.server {
+                Server::Unix(_) => "localhost",
+                Server::Tcp(host) => host,
+            };
+            let mut request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header(header::HOST, host)
+                .header(header::ACCEPT, "application/json, application/problem+json")
+                .header(header::CONTENT_TYPE, "application/json");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Full::new(Bytes::from(body)));
+            let request = request.map_err(|e| self.http_error(method, path, e.into()))?;
             match &self.server {
                 Server::Unix(socket) => {
                     let stream = UnixStream::connect(socket).await.map_err(|e| self.connect_error(e))?;
-                    self.exchange_over(stream, "localhost", method, path, body).await
+                    self.exchange_over(stream, method, path, request).await
                 }
                 Server::Tcp(host) => {
                     let stream = TcpStream::connect(host).await.map_err(|e| self.connect_error(e))?;
-                    self.exchange_over(stream, host, method, path, body).await
+                    self.exchange_over(stream, method, path, request).await
                 }
             }
         };
@@ -223,11 +251,10 @@ impl Client {
     async fn exchange_over<S>(
         &self,
         stream: S,
-        host: &str,
         method: &Method,
         path: &str,
-        body: Vec<u8>,
-    ) -> Result<(StatusCode, Bytes)>
+        request: Request<Full<Bytes>>,
+    ) -> Result<hyper::Response<Bytes>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -237,19 +264,11 @@ impl Client {
             .map_err(|e| failed(e.into()))?;
         // The connection ends with the request; its error, if any, comes out of `send_request` too.
         let connection = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, host)
-            .header(header::ACCEPT, "application/json, application/problem+json")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| failed(e.into()))?;
         let answer = sender.send_request(request).await.map_err(|e| failed(e.into()))?;
-        let status = answer.status();
-        let bytes = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(failed)?.to_bytes();
+        let (parts, body) = answer.into_parts();
+        let bytes = Limited::new(body, MAX_ANSWER).collect().await.map_err(failed)?.to_bytes();
         connection.abort();
-        Ok((status, bytes))
+        Ok(hyper::Response::from_parts(parts, bytes))
     }
 
     /// `GET path`, whose answer is handed out as it comes, without a limit of time or size, until it ends or `take`
@@ -399,6 +418,39 @@ impl Client {
     /// `POST /api/v1/trace`.
     pub async fn trace(&self, request: &TraceRequest) -> Result<TraceReply> {
         self.post("/api/v1/trace", request).await
+    }
+}
+
+/// What is declared as a whole. Nothing but `forecast_*` leaves things as they are.
+impl Client {
+    /// `GET /api/v1/intents`.
+    pub async fn declared(&self) -> Result<Declaration> {
+        self.get("/api/v1/intents").await
+    }
+
+    /// `POST /api/v1/batch`: all of it happens, or nothing.
+    pub async fn batch(&self, batch: &Batch) -> Result<Written> {
+        self.post("/api/v1/batch", batch).await
+    }
+
+    /// `POST /api/v1/batch?dry_run=true`: what the batch would do.
+    pub async fn forecast_batch(&self, batch: &Batch) -> Result<Forecast> {
+        self.post("/api/v1/batch?dry_run=true", batch).await
+    }
+
+    /// `GET /api/v1/revisions`: the latest ones, newest first.
+    pub async fn revisions(&self, limit: u16) -> Result<Vec<Revision>> {
+        self.get(&format!("/api/v1/revisions?limit={limit}")).await
+    }
+
+    /// `POST /api/v1/revisions/{revision}/rollback`.
+    pub async fn rollback(&self, revision: u64) -> Result<Written> {
+        self.post(&format!("/api/v1/revisions/{revision}/rollback"), &()).await
+    }
+
+    /// `POST /api/v1/revisions/{revision}/rollback?dry_run=true`.
+    pub async fn forecast_rollback(&self, revision: u64) -> Result<Forecast> {
+        self.post(&format!("/api/v1/revisions/{revision}/rollback?dry_run=true"), &()).await
     }
 }
 

@@ -8,6 +8,7 @@ mod intent;
 mod problem;
 mod queue;
 mod resource;
+mod revision;
 mod router;
 mod routing;
 mod service;
@@ -24,6 +25,10 @@ pub use resource::{
     Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, PeerRole, Port, PortAdd, PortCounters, PortRole,
     State, Status, Stored, Switch, SwitchPeer, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest,
     TraceStep,
+};
+pub use revision::{
+    AuditEntry, Batch, Declaration, EndpointRef, Forecast, Label, Operation, Pair, PairList, Resource,
+    ResourceChange, ResourceKind, Revision, SwitchForecast, WatchEvent, Written,
 };
 pub use router::{Binding, Connection, Neighbour, Route};
 pub use routing::{

@@ -19,7 +19,7 @@ pub struct TextError {
 }
 
 impl TextError {
-    fn new(expected: &'static str, found: &str) -> Self {
+    pub(crate) fn new(expected: &'static str, found: &str) -> Self {
         Self { expected, found: found.to_owned() }
     }
 }
@@ -74,6 +74,8 @@ macro_rules! text_value {
         }
     };
 }
+
+pub(crate) use text_value;
 
 /// A MAC address, written `02:00:00:00:00:01`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
