@@ -17,7 +17,7 @@ fn mistakes_are_named_and_nothing_is_started() {
     let zero = weft.run(&["switch", "--dpid", "0"]).failure();
     assert!(zero.contains("0 is no datapath id"), "{zero}");
     let store = weft.run(&["controller", "--store", "/nonexist/intents"]).failure();
-    assert!(store.contains("cannot write /nonexist/intents"), "{store}");
+    assert!(store.contains("cannot use /nonexist/intents as a store"), "{store}");
     let file = sandbox.dir().join("wrong.yaml");
     let said = |text: &str| {
         std::fs::write(&file, text).expect("the sandbox's folder is writable");

@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use controller::{Attachment, Fault, Intent, IntentState, IntentStatus, PortName, Reservation, View};
-use controller_api::{Dpid, Mac, PortCounters, PortRef, Problem, State, Status, SwitchStatus};
+use controller::{
+    Attachment, Controller, Endpoint, Fault, FlowChange, Intent, IntentState, IntentStatus, Pairs, PortName,
+    Reservation, Verb, View,
+};
+use controller_api::{
+    Dpid, EndpointRef, Forecast, Mac, Pair, PairList, PortCounters, PortRef, State, Status, SwitchForecast,
+    SwitchStatus,
+};
 use openflow::PortStats;
 use packet::{MacAddr, VlanId};
 
-use super::store::Intents;
+use super::intents::Intents;
 
 /// All intents as the core wants them.
 ///
@@ -102,12 +108,31 @@ fn port_of(port: &PortRef) -> PortName {
     PortName::new(port.node.clone(), &port.port)
 }
 
-/// A fault as an answer to a write of `label`. A fault of another intent is a conflict with it.
-pub fn problem_of(fault: &Fault, label: &str) -> Problem {
-    if fault.label == label {
-        Problem::invalid(fault.pointer.clone(), &fault.reason)
-    } else {
-        Problem::conflict(fault)
+/// What a write would do, for people.
+pub fn forecast_of(core: &Controller, forecast: controller::Forecast) -> Forecast {
+    let view = core.view();
+    let switch = |(dpid, changes): (openflow::Dpid, Vec<FlowChange>)| {
+        let of = |verb: Verb| -> Vec<String> {
+            changes.iter().filter(|change| change.verb == verb).map(ToString::to_string).collect()
+        };
+        SwitchForecast {
+            switch: view.name(dpid),
+            connected: core.connection(dpid).is_some(),
+            adds: of(Verb::Add),
+            modifies: of(Verb::Modify),
+            deletes: of(Verb::Delete),
+        }
+    };
+    let end = |end: Endpoint| EndpointRef { port: port_ref(view, end.at), vlan: end.vlan.map(VlanId::get) };
+    let list = |pairs: Pairs| PairList {
+        n_pairs: pairs.n_pairs,
+        pairs: pairs.named.into_iter().map(|(a, b)| Pair { a: end(a), b: end(b) }).collect(),
+    };
+    Forecast {
+        switches: forecast.switches.into_iter().map(switch).collect(),
+        gained: list(forecast.gained),
+        lost: list(forecast.lost),
+        issues: forecast.issues.iter().map(|issue| format!("{}: {}", issue.label, issue.reason)).collect(),
     }
 }
 

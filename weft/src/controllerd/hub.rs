@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use controller::{Answer, Config, ConnId, Controller, Effect, Event, Key, RequestError, Token};
-use controller_api::{Problem, Router, State as IntentState, Status, Stored};
+use controller_api::{
+    AuditEntry, Forecast, Label, Problem, ResourceKind, Revision, Router, State as IntentState, Status,
+    Stored, Written,
+};
 use openflow::{Dpid, FlowMod, Message, Reply, Request, Xid};
 use packet::Instant;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -14,9 +17,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::clock;
 use super::connection::Outgoing;
 use super::convert;
+use super::edit::{Declared, Edit, Origin, prepare};
+use super::intents::Kind;
 use super::routers::{self, RouterSink, Routers};
 use super::stats::StatsSource;
-use super::store::{File, Intents, Kind};
+use super::store::Store;
 
 /// Longest wait for the answer of a switch.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,19 +29,25 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What everybody shares.
 pub struct Hub {
     name: String,
-    file: Option<File>,
+    store: Arc<Store>,
+    /// Whether a change of what exists must say which state of it is meant.
+    strict: bool,
+    /// Held by the one write that is under way.
+    writing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     /// Wakes the clock when its next appointment may have changed.
     wake: Notify,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
+    /// The latest revision, for those who watch.
+    revision: watch::Sender<u64>,
     closing: watch::Sender<bool>,
     stats: OnceLock<StatsSource>,
 }
 
 struct State {
     core: Controller,
-    intents: Intents,
+    declared: Declared,
     routers: Routers,
     connections: HashMap<ConnId, Connection>,
     last_conn: u64,
@@ -53,19 +64,23 @@ impl Hub {
     ///
     /// # Errors
     /// A store that cannot be read, or whose intents contradict each other.
-    pub fn new(name: String, store: Option<PathBuf>) -> anyhow::Result<Arc<Self>> {
+    pub fn new(name: String, store: Option<PathBuf>, strict: bool) -> anyhow::Result<Arc<Self>> {
         let key = Key(rand::random(), rand::random());
-        let file = store.map(File);
-        let intents = file.as_ref().map(File::load).transpose()?.unwrap_or_default();
+        let store = match store {
+            Some(path) => Store::at(&path)?,
+            None => Store::in_memory()?,
+        };
+        let declared = store.load()?;
         let mut core = Controller::new(Config::new(key));
-        let intent = convert::intent_of(&intents)?;
+        let intent = convert::intent_of(&declared.intents)?;
         if let Err(faults) = core.set_intent(clock::now(), intent) {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             anyhow::bail!("the stored intents contradict each other: {}", faults.join("; "));
         }
+        let revision = watch::Sender::new(declared.revision);
         let state = State {
             core,
-            intents,
+            declared,
             routers: Routers::default(),
             connections: HashMap::new(),
             last_conn: 0,
@@ -73,10 +88,13 @@ impl Hub {
         };
         let hub = Arc::new(Self {
             name,
-            file,
+            store: Arc::new(store),
+            strict,
+            writing: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
             wake: Notify::new(),
             changes: watch::Sender::new(0),
+            revision,
             closing: watch::Sender::new(false),
             stats: OnceLock::new(),
         });
@@ -219,30 +237,81 @@ impl Hub {
         }
     }
 
-    /// Changes intents, all or nothing. `label` is the one that is being written.
+    /// Changes intents, all or nothing; on disk before it is done.
     ///
     /// # Errors
-    /// The first contradiction, or that it cannot be stored.
-    pub fn write(self: &Arc<Self>, label: &str, write: impl FnOnce(&mut Intents)) -> Result<(), Problem> {
+    /// A condition that does not hold, the first contradiction, or that it cannot be stored.
+    pub async fn write(self: &Arc<Self>, edit: Edit, origin: Origin) -> Result<Written, Problem> {
+        // Whoever asks may go away halfway; what was begun is finished.
+        let write = tokio::spawn(self.clone().write_to_the_end(edit, origin));
+        write.await.map_err(|_| Problem::internal("a bug: see the log"))?
+    }
+
+    async fn write_to_the_end(self: Arc<Self>, edit: Edit, origin: Origin) -> Result<Written, Problem> {
+        let _turn = self.writing.lock().await;
+        let prepared = prepare(&self.lock().declared, edit, self.strict)?;
+        let changed: Vec<Label> = prepared.changes.iter().map(|change| change.intent.clone()).collect();
+        let revision = prepared.declared.revision;
+        if changed.is_empty() {
+            return Ok(Written { revision, changed });
+        }
+        let Origin { by, request } = origin;
+        let record = Revision { revision, at: clock::stamp(), by, request, changes: prepared.changes };
+        self.in_store(move |store| store.commit(&record)).await?;
         self.change(|state, now| {
-            let mut intents = state.intents.clone();
-            write(&mut intents);
-            let refuse = |fault: &controller::Fault| convert::problem_of(fault, label);
-            let intent = convert::intent_of(&intents).map_err(|fault| refuse(&fault))?;
-            if let Some(fault) = intent.faults().first() {
-                return Err(refuse(fault));
-            }
-            if let (Some(file), true) = (&self.file, intents != state.intents) {
-                file.save(&intents).map_err(|error| Problem::internal(format!("{error:#}")))?;
-            }
-            state.core.set_intent(now, intent).map_err(|faults| {
-                faults.first().map_or_else(|| Problem::internal("refused without a reason"), refuse)
-            })?;
-            state.intents = intents;
-            Ok(())
+            let refused = state.core.set_intent(now, prepared.intent);
+            refused.map_err(|_| Problem::internal("an intent was refused that had been found sound"))?;
+            state.declared = prepared.declared;
+            Ok::<(), Problem>(())
         })?;
+        self.revision.send_replace(revision);
         self.push_routers();
-        Ok(())
+        Ok(Written { revision, changed })
+    }
+
+    /// What a write would do. Nothing is changed.
+    ///
+    /// # Errors
+    /// As for the write itself, as far as the store has no say.
+    pub fn forecast(&self, edit: Edit) -> Result<Forecast, Problem> {
+        let state = self.lock();
+        let prepared = prepare(&state.declared, edit, self.strict)?;
+        let forecast = state.core.forecast(&prepared.intent);
+        let forecast =
+            forecast.map_err(|_| Problem::internal("an intent was refused that had been found sound"))?;
+        Ok(convert::forecast_of(&state.core, forecast))
+    }
+
+    /// Asks the store, which may have to wait for the disk.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn in_store<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<T, super::store::StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = self.store.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(&store)).await;
+        asked.map_err(|_| Problem::internal("a bug: see the log"))?.map_err(Into::into)
+    }
+
+    /// Notes a write that changed no intent.
+    pub async fn audit(&self, origin: Origin, what: String) {
+        let Origin { by, request } = origin;
+        let entry = AuditEntry { entry: 0, at: clock::stamp(), by, request, revision: None, what };
+        if let Err(problem) = self.in_store(move |store| store.audit(entry)).await {
+            tracing::error!(%problem, "a write was not noted in the audit log");
+        }
+    }
+
+    /// What is declared at this moment.
+    pub fn declared<T>(&self, read: impl FnOnce(&Declared) -> T) -> T {
+        read(&self.lock().declared)
+    }
+
+    /// The latest revision, as it changes.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// Who configures the routers of this process from now on.
@@ -257,7 +326,7 @@ impl Hub {
     fn push_routers(self: &Arc<Self>) {
         let (changes, sink) = {
             let mut state = self.lock();
-            let State { routers, intents, .. } = &mut *state;
+            let State { routers, declared: Declared { intents, .. }, .. } = &mut *state;
             if routers.sink.is_none() && intents.routers.values().all(|router| router.server.is_none()) {
                 return;
             }
@@ -273,16 +342,17 @@ impl Hub {
         self.change(|state, _| state.routers.note(router, result));
     }
 
-    /// An intent with its status.
-    pub fn stored<K: Kind>(&self, name: &str) -> Option<Stored<K>> {
+    /// An intent with its status, and the revision that changed it last.
+    pub fn stored<K: Kind>(&self, name: &str) -> Option<(u64, Stored<K>)> {
         let state = self.lock();
-        K::of(&state.intents).get(name).map(|spec| state.stored(spec))
+        K::of(&state.declared.intents).get(name).map(|spec| state.stored(spec))
     }
 
-    /// All intents of a kind.
-    pub fn list<K: Kind>(&self) -> Vec<Stored<K>> {
+    /// All intents of a kind that `wanted` asks for.
+    pub fn list<K: Kind>(&self, wanted: impl Fn(&K) -> bool) -> Vec<Stored<K>> {
         let state = self.lock();
-        K::of(&state.intents).values().map(|spec| state.stored(spec)).collect()
+        let specs = K::of(&state.declared.intents).values().filter(|spec| wanted(spec));
+        specs.map(|spec| state.stored(spec).1).collect()
     }
 
     /// Waits until `done` says so, looking again after every change. False: it did not happen in time.
@@ -305,9 +375,8 @@ impl Hub {
     /// Whether every switch holds what is wanted, discovery has settled and every intent is realised.
     pub fn is_realised(&self) -> bool {
         fn all<K: Kind>(state: &State) -> bool {
-            K::of(&state.intents)
-                .values()
-                .all(|spec| state.stored(spec).status.state == IntentState::Realised)
+            let mut specs = K::of(&state.declared.intents).values();
+            specs.all(|spec| state.stored(spec).1.status.state == IntentState::Realised)
         }
         let state = self.lock();
         state.core.is_quiet()
@@ -345,15 +414,16 @@ impl State {
         }
     }
 
-    fn stored<K: Kind>(&self, spec: &K) -> Stored<K> {
-        let label = format!("{}/{}", K::KIND, spec.name());
-        let mut status = convert::status_of(self.core.status(&label), self.core.view());
-        if K::KIND == "router"
-            && let Some(router) = self.intents.routers.get(spec.name())
+    fn stored<K: Kind>(&self, spec: &K) -> (u64, Stored<K>) {
+        let label = Label { kind: K::KIND, name: spec.name().to_owned() };
+        let mut status = convert::status_of(self.core.status(&label.to_string()), self.core.view());
+        if K::KIND == ResourceKind::Router
+            && let Some(router) = self.declared.intents.routers.get(spec.name())
         {
             self.add_router(&mut status, router);
         }
-        Stored { spec: spec.clone(), status }
+        let revision = self.declared.revisions.get(&label).copied().unwrap_or(0);
+        (revision, Stored { spec: spec.clone(), status })
     }
 
     fn add_router(&self, status: &mut Status, router: &Router) {

@@ -3,7 +3,9 @@
 mod clock;
 mod connection;
 mod convert;
+mod edit;
 mod hub;
+mod intents;
 pub(crate) mod problem;
 mod rest;
 mod routers;
@@ -54,6 +56,9 @@ pub struct Args {
     /// Keep intents in this file, so that they outlive the process.
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
+    /// Refuse a change of an intent that exists unless the request says in If-Match which state of it is meant.
+    #[arg(long)]
+    require_if_match: bool,
 }
 
 /// What a controller is started with.
@@ -71,6 +76,8 @@ pub struct ControllerSpec {
     pub unix: Option<PathBuf>,
     /// Where intents are kept.
     pub store: Option<PathBuf>,
+    /// A change of what exists must say which state of it is meant.
+    pub strict: bool,
 }
 
 /// A running controller. Dropping it stops it.
@@ -106,7 +113,7 @@ impl Connector {
 /// # Errors
 /// An address or path that cannot be listened on, or a store that cannot be read.
 pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
-    let hub = Hub::new(spec.name.clone(), spec.store.clone())?;
+    let hub = Hub::new(spec.name.clone(), spec.store.clone(), spec.strict)?;
     let mut handle = ControllerHandle {
         hub: hub.clone(),
         openflow: Vec::new(),
@@ -127,7 +134,8 @@ pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
     if let Some(addr) = spec.rest {
         let listener = bind(addr).await?;
         handle.rest = Some(listener.local_addr()?);
-        handle.tasks.push(serve(axum::serve(listener, router.clone())));
+        let service = router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        handle.tasks.push(serve(axum::serve(listener, service)));
     }
     if let Some(path) = spec.unix {
         let listener = bind_unix(&path).await?;
@@ -198,6 +206,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         unix: Some(run_dir()?.join(format!("{}.sock", args.name))),
         name: args.name,
         store: args.store,
+        strict: args.require_if_match,
     };
     log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,12 +1,17 @@
 //! Errors of the API as answers, bodies and paths as arguments.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use controller_api::Problem;
 use serde::de::DeserializeOwned;
+
+use super::edit::Origin;
 
 /// A problem as an answer.
 #[derive(Debug)]
@@ -68,7 +73,6 @@ pub async fn known_parameters(request: Request, next: axum::middleware::Next) ->
         "port" | "count" => ["/mirror", "/samples"].iter().any(|end| uri.path().ends_with(end)),
         "flow" | "direction" | "snaplen" => uri.path().ends_with("/mirror"),
         "every" => uri.path().ends_with("/samples"),
-        "wait" => ["networks", "routers", "functions", "chains"].iter().any(|kind| uri.path().contains(kind)),
         _ => false,
     };
     let names = uri.query().into_iter().flat_map(|query| query.split('&'));
@@ -94,6 +98,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
             Ok(axum::extract::Path(name)) => Ok(Self(name)),
             Err(rejection) => Err(Problem::bad_request(rejection.body_text()).into()),
         }
+    }
+}
+
+/// The variable part of a path, if it is a number.
+#[derive(Debug)]
+pub struct Number(pub u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Number {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Name(name) = Name::from_request_parts(parts, state).await?;
+        let number = name.parse().map_err(|_| Problem::not_found(format!("number {name:?}")))?;
+        Ok(Self(number))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let by = peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.0.to_string());
+        Ok(Self { by, request: format!("{} {}", parts.method, parts.uri) })
     }
 }
 

@@ -1,8 +1,14 @@
 //! The REST API, /api/v1. Every handler is described in the OpenAPI document that is served with it.
 
+mod conditional;
 mod flows;
+mod health;
+mod history;
 mod intents;
 mod network;
+mod page;
+mod parameters;
+mod watch;
 
 pub(crate) use flows::{flow_of_request, flow_shape};
 
@@ -11,16 +17,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use controller_api::{Counter, Health, Problem};
+use controller_api::Problem;
 use openflow::Dpid;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::hub::Hub;
-use super::problem::{Refusal, known_parameters};
+use super::problem::Refusal;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 << 20;
@@ -38,21 +44,24 @@ struct Document;
 /// All routes.
 pub fn router(hub: Arc<Hub>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(health))
-        .routes(routes!(counters))
+        .merge(health::router())
         .merge(network::router())
         .merge(flows::router())
         .merge(intents::router())
+        .merge(history::router())
+        .merge(watch::router())
         .split_for_parts();
-    let document = document.to_json().unwrap_or_default();
-    let document =
-        move || async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document) };
+    let mut document = serde_json::to_value(&document).unwrap_or_default();
+    parameters::add_problems(&mut document);
+    let known = parameters::known(&document);
+    let document = move || async move { axum::Json(document) };
     router
         .route("/api/v1/openapi.json", get(document))
         .route("/metrics", get(super::stats::metrics))
         .fallback(no_such_resource)
         .method_not_allowed_fallback(no_such_method)
-        .layer(axum::middleware::from_fn(known_parameters))
+        .layer(from_fn_with_state(known, parameters::check))
+        .layer(from_fn(conditional::tagged))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(Refusal(Problem::internal("a bug: see the log")))
@@ -68,26 +77,6 @@ async fn no_such_resource(uri: Uri) -> Refusal {
 async fn no_such_method(method: Method, uri: Uri) -> Refusal {
     let detail = format!("{} cannot be used with {method}", uri.path());
     Problem::new(405, "method", "Method not allowed").with_detail(detail).into()
-}
-
-/// Whether the controller does its work.
-#[utoipa::path(get, path = "/api/v1/health", tag = "controller", responses((status = 200, body = Health)))]
-async fn health(State(hub): Shared) -> axum::Json<Health> {
-    axum::Json(Health {
-        service: "controller".to_owned(),
-        name: hub.name().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        ready: true,
-        detail: (!hub.is_realised()).then(|| "not everything that is wanted is confirmed yet".to_owned()),
-    })
-}
-
-/// What was not done, by reason.
-#[utoipa::path(get, path = "/api/v1/counters", tag = "controller", responses((status = 200, body = Vec<Counter>)))]
-async fn counters(State(hub): Shared) -> axum::Json<Vec<Counter>> {
-    let named = hub.read(|core| core.counters().named());
-    axum::Json(named.into_iter().map(|(name, value)| Counter { name: name.to_owned(), value }).collect())
 }
 
 /// The switch that a path names.

@@ -283,7 +283,8 @@ async fn routers_are_pushed_and_their_refusal_is_a_status() {
     });
     handle.hub().set_router_sink(sink);
     client.write(&router("r2")).await.unwrap();
-    let states = |hub: &Hub| -> Vec<State> { hub.list::<Router>().iter().map(|r| r.status.state).collect() };
+    let states =
+        |hub: &Hub| -> Vec<State> { hub.list::<Router>(|_| true).iter().map(|r| r.status.state).collect() };
     let done = |hub: &Hub| states(hub) == [State::Realised, State::Failed];
     assert!(handle.hub().wait_until(Duration::from_secs(10), done).await);
     assert_eq!(client.read::<Router>("r2").await.unwrap().status.reason.as_deref(), Some("no such router"));
@@ -338,3 +339,5 @@ async fn the_document_describes_every_resource() {
         "controller/api/openapi.json is not what is served: run this test with WEFT_BLESS=1"
     );
 }
+
+mod rest;

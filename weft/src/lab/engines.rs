@@ -46,6 +46,7 @@ impl Engines {
             rest,
             unix: Some(dir.join("api.sock")),
             store: None,
+            strict: false,
         };
         let mut controller = None;
         for (i, address) in rest.iter().enumerate() {

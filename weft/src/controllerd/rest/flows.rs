@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use controller::layout::{self, Owner};
-use controller_api::{Flow, FlowAdd, FlowOwner, Problem};
+use controller_api::{Flow, FlowAdd, FlowOwner, Forecast, Problem, SwitchForecast};
+use openflow::text::{Named, Names, WithoutStats};
 use openflow::{FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Reply, Request};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Answer, Shared, switch_named};
+use super::intents::Foretold;
+use super::page::{Page, Part};
+use super::{Shared, switch_named};
+use crate::controllerd::edit::Origin;
 use crate::controllerd::hub::Hub;
 use crate::controllerd::problem::{Body, Name, Query, Refusal};
 use crate::controllerd::trace::flows_of;
@@ -22,24 +27,79 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
     OpenApiRouter::new().routes(routes!(list, add, delete))
 }
 
-/// Every flow of a switch, as the switch itself reports it.
+/// Which flows are wanted.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct FlowsOf {
+    /// Only those of this table.
+    #[serde(default)]
+    table: Option<u8>,
+    /// Only those of this owner.
+    #[serde(default)]
+    #[param(inline)]
+    owner: Option<FlowOwner>,
+    /// Only those that serve this intent (`network/blue`).
+    #[serde(default)]
+    intent: Option<String>,
+    /// Most items of an answer; what follows is behind its `Link` header.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// Where to go on, from the `Link` header of the answer before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+impl FlowsOf {
+    fn takes(&self, flow: &Flow) -> bool {
+        self.table.is_none_or(|table| flow.table == table)
+            && self.owner.is_none_or(|owner| flow.owner == owner)
+            && self.intent.as_ref().is_none_or(|intent| flow.intent.as_ref() == Some(intent))
+    }
+}
+
+/// Every flow of a switch, as the switch itself reports it, by table and priority.
 #[utoipa::path(
     get, path = "/api/v1/switches/{switch}/flows", tag = "flows",
-    params(("switch", description = "Name or dpid")),
+    params(("switch", description = "Name or dpid"), FlowsOf),
     responses((status = 200, body = Vec<Flow>), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-async fn list(State(hub): Shared, Name(name): Name) -> Answer<Vec<Flow>> {
+async fn list(
+    State(hub): Shared,
+    Name(name): Name,
+    uri: Uri,
+    Query(wanted): Query<FlowsOf>,
+) -> Result<Page<Flow>, Refusal> {
+    let part = Part::new(&uri, wanted.limit, wanted.cursor.as_deref(), usize::MAX)?;
     let dpid = switch_named(&hub, &name)?;
-    let mut flows = flows_of(&hub, dpid).await?;
-    flows.sort_by_key(|flow| (flow.table, std::cmp::Reverse(flow.priority)));
-    Ok(Json(hub.read(|core| flows.iter().map(|flow| shape_of(core, flow)).collect())))
+    let flows = flows_of(&hub, dpid).await?;
+    let key =
+        |flow: &FlowStats| format!("{:03}/{:05}/{}", flow.table.0, u16::MAX - flow.priority.0, flow.matches);
+    let mut keyed: Vec<(String, FlowStats)> = flows.into_iter().map(|flow| (key(&flow), flow)).collect();
+    keyed.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(hub.read(|core| {
+        let shaped = keyed.into_iter().map(|(key, flow)| (key, shape_of(core, &flow)));
+        part.of(shaped.filter(|(_, flow)| wanted.takes(flow)))
+    }))
+}
+
+/// How a raw flow is written.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct How {
+    /// Change nothing: answer what would happen.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Adds a raw flow. It is answered when the switch has confirmed it. Flows of intents cannot be overwritten.
 #[utoipa::path(
     post, path = "/api/v1/switches/{switch}/flows", tag = "flows", request_body = FlowAdd,
-    params(("switch", description = "Name or dpid")),
+    params(("switch", description = "Name or dpid"), How),
     responses(
+        (status = 200, body = Forecast, content_type = "application/vnd.weft.forecast+json"),
         (status = 201, body = Flow),
         (status = 409, description = "An intent has a flow with this match and priority", body = Problem,
             content_type = "application/problem+json"),
@@ -49,8 +109,10 @@ async fn list(State(hub): Shared, Name(name): Name) -> Answer<Vec<Flow>> {
 async fn add(
     State(hub): Shared,
     Name(name): Name,
+    Query(how): Query<How>,
+    origin: Origin,
     Body(request): Body<FlowAdd>,
-) -> Result<(StatusCode, Json<Flow>), Refusal> {
+) -> Result<Response, Refusal> {
     let dpid = switch_named(&hub, &name)?;
     let flow = flow_mod_of(&request)?;
     let key =
@@ -63,41 +125,101 @@ async fn add(
         let detail = format!("{label} has a flow with this table, priority and match");
         return Err(Problem::conflict(detail).into());
     }
+    if how.dry_run {
+        let held = installed(&hub, dpid, &flow, (openflow::Cookie(0), 0)).await?;
+        let text = vec![text_of(&flow)];
+        let (adds, modifies) = if held.is_some() { (vec![], text) } else { (text, vec![]) };
+        let forecast = SwitchForecast { adds, modifies, ..SwitchForecast::default() };
+        return Ok(foretell(&hub, dpid, forecast));
+    }
     hub.send_mods(dpid, vec![flow.clone()]).await?;
+    hub.audit(origin, format!("{name}: {} added", text_of(&flow))).await;
+    let installed = installed(&hub, dpid, &flow, (flow.cookie, u64::MAX)).await?;
+    let gone =
+        || Problem::new(409, "gone", "The flow is gone already").with_detail("its time was over at once");
+    let installed = installed.ok_or_else(gone)?;
+    Ok((StatusCode::CREATED, Json(hub.read(|core| shape_of(core, &installed)))).into_response())
+}
+
+/// The flow with the table, priority and match of `flow` that a switch holds.
+async fn installed(
+    hub: &Hub,
+    dpid: openflow::Dpid,
+    flow: &FlowMod,
+    (cookie, cookie_mask): (openflow::Cookie, u64),
+) -> Result<Option<FlowStats>, Problem> {
     let request = FlowStatsRequest {
         table: flow.table,
-        cookie: flow.cookie,
-        cookie_mask: u64::MAX,
+        cookie,
+        cookie_mask,
         matches: flow.matches.clone(),
         ..FlowStatsRequest::default()
     };
-    let installed = match hub.ask(dpid, Request::Flow(request)).await? {
+    Ok(match hub.ask(dpid, Request::Flow(request)).await? {
         Reply::Flow(flows) => {
             flows.into_iter().find(|f| f.priority == flow.priority && f.matches == flow.matches)
         }
         _ => None,
+    })
+}
+
+/// As `ovs-ofctl add-flow` takes it.
+fn text_of(flow: &FlowMod) -> String {
+    let flow = FlowStats {
+        table: flow.table,
+        duration: std::time::Duration::ZERO,
+        priority: flow.priority,
+        idle_timeout: flow.idle_timeout,
+        hard_timeout: flow.hard_timeout,
+        flags: flow.flags,
+        importance: flow.importance,
+        cookie: flow.cookie,
+        packets: 0,
+        bytes: 0,
+        matches: flow.matches.clone(),
+        instructions: flow.instructions.clone(),
     };
-    let gone =
-        || Problem::new(409, "gone", "The flow is gone already").with_detail("its time was over at once");
-    let installed = installed.ok_or_else(gone)?;
-    Ok((StatusCode::CREATED, Json(hub.read(|core| shape_of(core, &installed)))))
+    without_stats(&flow)
+}
+
+fn without_stats(flow: &FlowStats) -> String {
+    Named(&WithoutStats(flow), &Names::default()).to_string()
+}
+
+/// What raw flows come to: nobody says who reaches whom by them.
+fn foretell(hub: &Hub, dpid: openflow::Dpid, forecast: SwitchForecast) -> Response {
+    let switch = hub.read(|core| core.view().name(dpid));
+    let forecast = SwitchForecast { switch, connected: true, ..forecast };
+    Foretold(Forecast { switches: vec![forecast], ..Forecast::default() }).into_response()
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Selection {
     /// Which raw flows, as `ovs-ofctl del-flows` takes it (`table=0,in_port=1`). Empty: all of them.
     #[serde(default, rename = "match")]
     matches: String,
+    /// Change nothing: answer what would happen.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Deletes the raw flows that a match covers; the answer is their number. Flows of intents and of others stay.
 #[utoipa::path(
     delete, path = "/api/v1/switches/{switch}/flows", tag = "flows",
     params(("switch", description = "Name or dpid"), Selection),
-    responses((status = 200, body = u64), (status = 422, body = Problem, content_type = "application/problem+json"))
+    responses(
+        (status = 200, content((u64 = "application/json"), (Forecast = "application/vnd.weft.forecast+json"))),
+        (status = 422, body = Problem, content_type = "application/problem+json")
+    )
 )]
-async fn delete(State(hub): Shared, Name(name): Name, Query(selection): Query<Selection>) -> Answer<u64> {
+async fn delete(
+    State(hub): Shared,
+    Name(name): Name,
+    Query(selection): Query<Selection>,
+    origin: Origin,
+) -> Result<Response, Refusal> {
     let dpid = switch_named(&hub, &name)?;
     let wrong = |error| Problem::invalid("", format!("match: {error}"));
     let mut delete =
@@ -112,11 +234,16 @@ async fn delete(State(hub): Shared, Name(name): Name, Query(selection): Query<Se
         matches: delete.matches.clone(),
     };
     let before = match hub.ask(dpid, Request::Flow(request)).await? {
-        Reply::Flow(flows) => flows.len() as u64,
-        _ => 0,
+        Reply::Flow(flows) => flows,
+        _ => Vec::new(),
     };
+    if selection.dry_run {
+        let deletes = before.iter().map(without_stats).collect();
+        return Ok(foretell(&hub, dpid, SwitchForecast { deletes, ..SwitchForecast::default() }));
+    }
     hub.send_mods(dpid, vec![delete]).await?;
-    Ok(Json(before))
+    hub.audit(origin, format!("{name}: {} raw flows deleted", before.len())).await;
+    Ok(Json(before.len() as u64).into_response())
 }
 
 /// The flow that a request to add one means.

@@ -5,16 +5,22 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use controller_api::{Chain, Function, Network, Problem, Router, State as IntentState, Stored};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use controller_api::{
+    Chain, Forecast, Function, Label, Network, PortRef, Problem, Router, State as IntentState, Stored,
+};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
+use super::conditional::etag;
+use super::page::{Page, Part};
+use crate::controllerd::edit::{Condition, Edit, Origin, Step};
 use crate::controllerd::hub::Hub;
+use crate::controllerd::intents::Kind;
 use crate::controllerd::problem::{Body, Name, Query, Refusal};
-use crate::controllerd::store::Kind;
 
 /// Longest wait for an intent to be realised.
 const WAIT: Duration = Duration::from_secs(10);
@@ -27,13 +33,18 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
         .merge(chains::router())
 }
 
+/// How a write is done.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct Wait {
+pub struct How {
     /// `realised`: answer when every switch concerned has confirmed, or after ten seconds as it is then.
     #[serde(default)]
     #[param(inline)]
     wait: Option<WaitFor>,
+    /// Change nothing: answer what would happen.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
@@ -42,46 +53,132 @@ enum WaitFor {
     Realised,
 }
 
-fn read<K: Kind>(hub: &Hub, name: &str) -> Result<Stored<K>, Refusal> {
-    hub.stored(name).ok_or_else(|| Problem::not_found(format!("{} {name:?}", K::KIND)).into())
+/// Which intents are wanted.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Select {
+    /// Only those in this state.
+    #[serde(default)]
+    #[param(inline)]
+    state: Option<IntentState>,
+    /// Only those that name this port, as it is written there.
+    #[serde(default)]
+    port: Option<PortRef>,
+    /// Most of them; the next ones are behind the `Link` header. Without it all.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// Where to go on, from the `Link` header of the answer before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// A forecast instead of what a write answers otherwise.
+pub struct Foretold(pub Forecast);
+
+impl IntoResponse for Foretold {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        ([(axum::http::header::CONTENT_TYPE, "application/vnd.weft.forecast+json")], body).into_response()
+    }
+}
+
+/// Carries out a write, or foretells it; `answer` makes the answer to the former.
+pub async fn carry_out<R: IntoResponse>(
+    hub: &Arc<Hub>,
+    how: &How,
+    (edit, origin): (Edit, Origin),
+    answer: impl FnOnce(controller_api::Written) -> Result<R, Refusal>,
+) -> Result<Response, Refusal> {
+    if how.dry_run {
+        let hub = hub.clone();
+        let forecast = tokio::task::spawn_blocking(move || hub.forecast(edit)).await;
+        let forecast = forecast.map_err(|_| Problem::internal("a bug: see the log"))??;
+        return Ok(Foretold(forecast).into_response());
+    }
+    let written = hub.write(edit, origin).await?;
+    if how.wait.is_some() {
+        let generation = hub.read(|core| core.blueprint().generation);
+        let settled = |hub: &Hub| {
+            hub.read(|core| core.is_confirmed(generation))
+                && written.changed.iter().all(|it| !is_pending(hub, it))
+        };
+        hub.wait_until(WAIT, settled).await;
+    }
+    answer(written).map(IntoResponse::into_response)
+}
+
+/// Whether something is still under way for an intent.
+fn is_pending(hub: &Hub, label: &Label) -> bool {
+    fn of<K: Kind>(hub: &Hub, name: &str) -> bool {
+        hub.stored::<K>(name).is_some_and(|(_, stored)| stored.status.state == IntentState::Pending)
+    }
+    use controller_api::ResourceKind::{Chain as C, Function as F, Network as N, Router as R};
+    match label.kind {
+        N => of::<Network>(hub, &label.name),
+        R => of::<Router>(hub, &label.name),
+        F => of::<Function>(hub, &label.name),
+        C => of::<Chain>(hub, &label.name),
+    }
+}
+
+fn read<K: Kind>(hub: &Hub, name: &str) -> Result<impl IntoResponse + use<K>, Refusal>
+where
+    Stored<K>: serde::Serialize,
+{
+    let found = hub.stored::<K>(name);
+    let (revision, stored) = found.ok_or_else(|| Problem::not_found(format!("{} {name:?}", K::KIND)))?;
+    Ok((etag(revision), Json(stored)))
+}
+
+fn list<K: Kind>(hub: &Hub, uri: &Uri, select: &Select) -> Result<Page<Stored<K>>, Refusal> {
+    let part = Part::new(uri, select.limit, select.cursor.as_deref(), usize::MAX)?;
+    let port = select.port.as_ref().map(PortRef::to_string);
+    let wanted = |spec: &K| {
+        part.after().is_none_or(|after| spec.name() > after)
+            && port.as_ref().is_none_or(|port| spec.ports().contains(port))
+    };
+    let found = hub.list(wanted).into_iter();
+    let found = found.filter(|stored| select.state.is_none_or(|state| stored.status.state == state));
+    Ok(part.of(found.map(|stored| (stored.spec.name().to_owned(), stored))))
+}
+
+fn step<K: Kind>(name: &str, to: Option<K>, condition: Condition) -> Edit {
+    let label = Label { kind: K::KIND, name: name.to_owned() };
+    let step = Step { label, to: to.map(K::resource), condition, pointer: String::new() };
+    Edit { steps: vec![step], replace: false, condition: Condition::Always }
 }
 
 async fn write<K: Kind>(
     hub: &Arc<Hub>,
-    name: String,
-    wait: &Wait,
-    intent: K,
-) -> Result<(StatusCode, Json<Stored<K>>), Refusal> {
+    how: &How,
+    (name, intent): (String, K),
+    (condition, origin): (Condition, Origin),
+) -> Result<Response, Refusal>
+where
+    Stored<K>: serde::Serialize,
+{
     if intent.name() != name {
         let detail = format!("the body says {:?}, the path {name:?}", intent.name());
         return Err(Problem::invalid("/name", detail).into());
     }
-    if name.is_empty()
-        || name.len() > 63
-        || !name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-    {
-        let detail = "a name has 1 to 63 letters, digits, hyphens, underscores and dots, and begins with a letter or digit";
-        return Err(Problem::invalid("/name", detail).into());
-    }
     let created = hub.stored::<K>(&name).is_none();
-    let label = format!("{}/{name}", K::KIND);
-    hub.write(&label, |intents| drop(K::of_mut(intents).insert(name.clone(), intent)))?;
-    if wait.wait.is_some() {
-        let done = |hub: &Hub| {
-            hub.stored::<K>(&name).is_none_or(|stored| stored.status.state != IntentState::Pending)
-        };
-        hub.wait_until(WAIT, done).await;
-    }
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(read(hub, &name)?)))
+    let edit = step(&name, Some(intent), condition);
+    carry_out(hub, how, (edit, origin), |_| {
+        let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+        Ok((status, read::<K>(hub, &name)?))
+    })
+    .await
 }
 
-fn delete<K: Kind>(hub: &Arc<Hub>, name: &str) -> Result<StatusCode, Refusal> {
-    read::<K>(hub, name)?;
-    let label = format!("{}/{name}", K::KIND);
-    hub.write(&label, |intents| drop(K::of_mut(intents).remove(name)))?;
-    Ok(StatusCode::NO_CONTENT)
+async fn delete<K: Kind>(
+    hub: &Arc<Hub>,
+    how: &How,
+    name: &str,
+    (condition, origin): (Condition, Origin),
+) -> Result<Response, Refusal> {
+    carry_out(hub, how, (step::<K>(name, None, condition), origin), |_| Ok(StatusCode::NO_CONTENT)).await
 }
 
 /// The four handlers of a kind of intent.
@@ -94,19 +191,23 @@ macro_rules! collection {
             type Item = Stored<$type>;
 
             pub fn router() -> OpenApiRouter<Arc<Hub>> {
-                OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, put, remove))
+                OpenApiRouter::new().routes(routes!(all)).routes(routes!(get, put, remove))
             }
 
-            /// All of them.
+            /// All of them, or a part.
             #[utoipa::path(
-                get, path = $all, tag = $tag, operation_id = concat!("list_", $tag),
+                get, path = $all, tag = $tag, operation_id = concat!("list_", $tag), params(Select),
                 responses((status = 200, body = Vec<Item>))
             )]
-            async fn list(State(hub): Shared) -> Json<Vec<Stored<$type>>> {
-                Json(hub.list())
+            async fn all(
+                State(hub): Shared,
+                uri: Uri,
+                Query(select): Query<Select>,
+            ) -> Result<Page<Stored<$type>>, Refusal> {
+                list(&hub, &uri, &select)
             }
 
-            /// One of them.
+            /// One of them. The ETag begins with the revision that changed it last.
             #[utoipa::path(
                 get, path = $one, tag = $tag, operation_id = concat!("get_", $tag),
                 params(("name", description = "Its name")),
@@ -115,18 +216,26 @@ macro_rules! collection {
                     (status = 404, body = Problem, content_type = "application/problem+json")
                 )
             )]
-            async fn get(State(hub): Shared, Name(name): Name) -> Result<Json<Stored<$type>>, Refusal> {
-                read(&hub, &name).map(Json)
+            async fn get(State(hub): Shared, Name(name): Name) -> Result<Response, Refusal> {
+                read::<$type>(&hub, &name).map(IntoResponse::into_response)
             }
 
             /// Creates or replaces it. Doing so twice changes nothing.
             #[utoipa::path(
                 put, path = $one, tag = $tag, operation_id = concat!("put_", $tag), request_body = $type,
-                params(("name", description = "Its name"), Wait),
+                params(
+                    ("name", description = "Its name"), How,
+                    ("If-Match" = Option<String>, Header, description = "Only as it was then: an ETag, or * if it exists"),
+                    ("If-None-Match" = Option<String>, Header, description = "*: only if it does not exist"),
+                ),
                 responses(
-                    (status = 200, body = Item),
+                    (status = 200, content(
+                        (Item = "application/json"), (Forecast = "application/vnd.weft.forecast+json")
+                    )),
                     (status = 201, body = Item),
                     (status = 409, description = "It contradicts another intent", body = Problem,
+                        content_type = "application/problem+json"),
+                    (status = 412, description = "It has changed meanwhile", body = Problem,
                         content_type = "application/problem+json"),
                     (status = 422, body = Problem, content_type = "application/problem+json")
                 )
@@ -134,25 +243,39 @@ macro_rules! collection {
             async fn put(
                 State(hub): Shared,
                 Name(name): Name,
-                Query(wait): Query<Wait>,
+                Query(how): Query<How>,
+                condition: Condition,
+                origin: Origin,
                 Body(intent): Body<$type>,
-            ) -> Result<(StatusCode, Json<Stored<$type>>), Refusal> {
-                write(&hub, name, &wait, intent).await
+            ) -> Result<Response, Refusal> {
+                write(&hub, &how, (name, intent), (condition, origin)).await
             }
 
             /// Deletes it.
             #[utoipa::path(
                 delete, path = $one, tag = $tag, operation_id = concat!("delete_", $tag),
-                params(("name", description = "Its name")),
+                params(
+                    ("name", description = "Its name"), How,
+                    ("If-Match" = Option<String>, Header, description = "Only as it was then: an ETag, or *"),
+                ),
                 responses(
+                    (status = 200, body = Forecast, content_type = "application/vnd.weft.forecast+json"),
                     (status = 204),
                     (status = 404, body = Problem, content_type = "application/problem+json"),
                     (status = 409, description = "Another intent needs it", body = Problem,
+                        content_type = "application/problem+json"),
+                    (status = 412, description = "It has changed meanwhile", body = Problem,
                         content_type = "application/problem+json")
                 )
             )]
-            async fn remove(State(hub): Shared, Name(name): Name) -> Result<StatusCode, Refusal> {
-                delete::<$type>(&hub, &name)
+            async fn remove(
+                State(hub): Shared,
+                Name(name): Name,
+                Query(how): Query<How>,
+                condition: Condition,
+                origin: Origin,
+            ) -> Result<Response, Refusal> {
+                delete::<$type>(&hub, &how, &name, (condition, origin)).await
             }
         }
     };

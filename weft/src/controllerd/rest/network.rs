@@ -1,19 +1,23 @@
 //! What is known of the network: switches, ports, links, hosts; and traces through it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Uri;
 use controller::Role;
-use controller_api::{Host, Link, Port, PortRole, Problem, Switch, TraceReply, TraceRequest};
+use controller_api::{Host, Link, Mac, Port, PortRole, Problem, Switch, TraceReply, TraceRequest};
 use openflow::{Dpid, PortStats, Reply, Request};
+use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::page::{Page, Paging, Part};
 use super::{Answer, Shared, switch_named};
 use crate::controllerd::convert::{counters_of, dpid_of, mac_of, port_ref};
 use crate::controllerd::hub::Hub;
-use crate::controllerd::problem::{Body, Name};
+use crate::controllerd::problem::{Body, Name, Query, Refusal};
 
 pub fn router() -> OpenApiRouter<Arc<Hub>> {
     OpenApiRouter::new()
@@ -26,10 +30,18 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
 }
 
 /// Every switch.
-#[utoipa::path(get, path = "/api/v1/switches", tag = "network", responses((status = 200, body = Vec<Switch>)))]
-async fn switches(State(hub): Shared) -> Json<Vec<Switch>> {
+#[utoipa::path(
+    get, path = "/api/v1/switches", tag = "network", params(Paging), responses((status = 200, body = Vec<Switch>))
+)]
+async fn switches(
+    State(hub): Shared,
+    uri: Uri,
+    Query(paging): Query<Paging>,
+) -> Result<Page<Switch>, Refusal> {
+    let part = Part::new(&uri, paging.limit, paging.cursor.as_deref(), usize::MAX)?;
     let dpids: Vec<Dpid> = hub.read(|core| core.view().switches.keys().copied().collect());
-    Json(dpids.into_iter().filter_map(|dpid| describe(&hub, dpid)).collect())
+    let found = dpids.into_iter().filter_map(|dpid| Some((dpid.to_string(), describe(&hub, dpid)?)));
+    Ok(part.of(found))
 }
 
 /// One switch.
@@ -70,17 +82,24 @@ fn describe(hub: &Hub, dpid: Dpid) -> Option<Switch> {
 /// The ports of a switch with their counters.
 #[utoipa::path(
     get, path = "/api/v1/switches/{switch}/ports", tag = "network",
-    params(("switch", description = "Name or dpid")),
+    params(("switch", description = "Name or dpid"), Paging),
     responses((status = 200, body = Vec<Port>), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
-async fn ports(State(hub): Shared, Name(name): Name) -> Answer<Vec<Port>> {
+async fn ports(
+    State(hub): Shared,
+    Name(name): Name,
+    uri: Uri,
+    Query(paging): Query<Paging>,
+) -> Result<Page<Port>, Refusal> {
+    let part = Part::new(&uri, paging.limit, paging.cursor.as_deref(), usize::MAX)?;
     let dpid = switch_named(&hub, &name)?;
     // A switch that does not answer still has ports.
     let stats = match hub.ask(dpid, Request::PortStats(None)).await {
         Ok(Reply::PortStats(stats)) => stats,
         _ => Vec::new(),
     };
-    Ok(Json(hub.read(|core| ports_of(core, dpid, &stats))))
+    let ports = hub.read(|core| ports_of(core, dpid, &stats));
+    Ok(part.of(ports.into_iter().map(|port| (format!("{:010}", port.number), port))))
 }
 
 fn ports_of(core: &controller::Controller, dpid: Dpid, stats: &[PortStats]) -> Vec<Port> {
@@ -109,32 +128,96 @@ fn ports_of(core: &controller::Controller, dpid: Dpid, stats: &[PortStats]) -> V
     switch.ports.iter().map(port).collect()
 }
 
+/// Which links are wanted.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct LinksOf {
+    /// Only those that begin or end at this switch: name or dpid.
+    #[serde(default)]
+    switch: Option<String>,
+    /// Most items of an answer; what follows is behind its `Link` header.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// Where to go on, from the `Link` header of the answer before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
 /// Links between switches, each direction by itself.
-#[utoipa::path(get, path = "/api/v1/links", tag = "network", responses((status = 200, body = Vec<Link>)))]
-async fn links(State(hub): Shared) -> Json<Vec<Link>> {
-    Json(hub.read(|core| {
+#[utoipa::path(
+    get, path = "/api/v1/links", tag = "network", params(LinksOf), responses((status = 200, body = Vec<Link>))
+)]
+async fn links(State(hub): Shared, uri: Uri, Query(wanted): Query<LinksOf>) -> Result<Page<Link>, Refusal> {
+    let part = Part::new(&uri, wanted.limit, wanted.cursor.as_deref(), usize::MAX)?;
+    let of = wanted.switch.map(|name| switch_named(&hub, &name)).transpose()?;
+    Ok(hub.read(|core| {
         let view = core.view();
-        let link = |(from, to): (&_, &_)| Link { from: port_ref(view, *from), to: port_ref(view, *to) };
-        view.links.iter().map(link).collect()
+        let links = view.links.iter().filter(|(from, to)| of.is_none_or(|of| from.0 == of || to.0 == of));
+        part.of(links.map(|(from, to)| {
+            let link = Link { from: port_ref(view, *from), to: port_ref(view, *to) };
+            (format!("{}/{:010}", from.0, from.1.0), link)
+        }))
     }))
 }
 
+/// Which hosts are wanted.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct HostsOf {
+    /// Only those at this switch: name or dpid.
+    #[serde(default)]
+    switch: Option<String>,
+    /// Only those of this network.
+    #[serde(default)]
+    network: Option<String>,
+    /// Only those with this MAC address.
+    #[serde(default)]
+    mac: Option<Mac>,
+    /// Only those with this IP address.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    address: Option<IpAddr>,
+    /// Most items of an answer; what follows is behind its `Link` header.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// Where to go on, from the `Link` header of the answer before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+impl HostsOf {
+    fn takes(&self, host: &Host) -> bool {
+        self.network.as_ref().is_none_or(|network| host.network.as_ref() == Some(network))
+            && self.mac.is_none_or(|mac| host.mac == mac)
+            && self.address.is_none_or(|address| host.addresses.contains(&address))
+    }
+}
+
 /// Hosts, learned and declared.
-#[utoipa::path(get, path = "/api/v1/hosts", tag = "network", responses((status = 200, body = Vec<Host>)))]
-async fn hosts(State(hub): Shared) -> Json<Vec<Host>> {
-    Json(hub.read(|core| {
+#[utoipa::path(
+    get, path = "/api/v1/hosts", tag = "network", params(HostsOf), responses((status = 200, body = Vec<Host>))
+)]
+async fn hosts(State(hub): Shared, uri: Uri, Query(wanted): Query<HostsOf>) -> Result<Page<Host>, Refusal> {
+    let part = Part::new(&uri, wanted.limit, wanted.cursor.as_deref(), usize::MAX)?;
+    let of = wanted.switch.as_ref().map(|name| switch_named(&hub, name)).transpose()?;
+    Ok(hub.read(|core| {
         let lanes = core.lanes();
-        let host = |(&(vlan, mac), host): (&_, &controller::Host)| Host {
-            mac: mac_of(mac),
-            addresses: host.addresses.iter().copied().collect(),
-            port: port_ref(core.view(), host.at),
-            network: lanes
-                .lanes
-                .get(&vlan)
-                .and_then(|lane| lane.label.strip_prefix("network/"))
-                .map(str::to_owned),
+        let found = lanes.hosts.iter().filter(|(_, host)| of.is_none_or(|of| host.at.0 == of));
+        let shape = |(&(vlan, mac), host): (&_, &controller::Host)| {
+            let label = lanes.lanes.get(&vlan).and_then(|lane| lane.label.strip_prefix("network/"));
+            let host = Host {
+                mac: mac_of(mac),
+                addresses: host.addresses.iter().copied().collect(),
+                port: port_ref(core.view(), host.at),
+                network: label.map(str::to_owned),
+            };
+            (format!("{:04}/{}", vlan.get(), host.mac), host)
         };
-        lanes.hosts.iter().map(host).collect()
+        part.of(found.map(shape).filter(|(_, host)| wanted.takes(host)))
     }))
 }
 

@@ -1,0 +1,132 @@
+//! The intents as people wrote them.
+
+use std::collections::BTreeMap;
+
+use controller_api::{Chain, Declaration, Function, Label, Network, Resource, ResourceKind, Router};
+use serde::{Deserialize, Serialize};
+
+/// Every intent by kind and name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intents {
+    /// Networks.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Network>,
+    /// Routers.
+    #[serde(default)]
+    pub routers: BTreeMap<String, Router>,
+    /// Chain functions.
+    #[serde(default)]
+    pub functions: BTreeMap<String, Function>,
+    /// Chains.
+    #[serde(default)]
+    pub chains: BTreeMap<String, Chain>,
+}
+
+/// One kind of intent.
+pub trait Kind: Clone + PartialEq + Send + Sync + 'static {
+    /// How it is called in labels and messages.
+    const KIND: ResourceKind;
+    /// Its name.
+    fn name(&self) -> &str;
+    /// As one of any kind.
+    fn resource(self) -> Resource;
+    /// Those of its kind.
+    fn of(intents: &Intents) -> &BTreeMap<String, Self>;
+    /// The switch ports it names, `switch:port`.
+    fn ports(&self) -> Vec<String>;
+}
+
+macro_rules! kinds {
+    ($($type:ident, $field:ident, $wrap:expr, $ports:expr;)*) => {$(
+        impl Kind for $type {
+            const KIND: ResourceKind = ResourceKind::$type;
+            fn name(&self) -> &str {
+                &self.name
+            }
+            fn resource(self) -> Resource {
+                Resource::$type($wrap(self))
+            }
+            fn of(intents: &Intents) -> &BTreeMap<String, Self> {
+                &intents.$field
+            }
+            fn ports(&self) -> Vec<String> {
+                let ports: fn(&$type) -> Vec<String> = $ports;
+                ports(self)
+            }
+        }
+    )*};
+}
+
+kinds! {
+    Network, networks, std::convert::identity,
+        |network| network.ports.iter().chain(&network.trunks).map(ToString::to_string).collect();
+    Router, routers, Box::new,
+        |router| router.interfaces.iter().filter_map(|i| Some(i.attachment.as_ref()?.to_string())).collect();
+    Function, functions, std::convert::identity,
+        |function| vec![function.ingress.to_string(), function.egress.to_string()];
+    Chain, chains, std::convert::identity,
+        |chain| chain.from.iter().chain(&chain.to).cloned().collect();
+}
+
+impl Intents {
+    /// The intent of that name.
+    pub fn get(&self, label: &Label) -> Option<Resource> {
+        fn find<K: Kind>(intents: &Intents, name: &str) -> Option<Resource> {
+            K::of(intents).get(name).cloned().map(K::resource)
+        }
+        match label.kind {
+            ResourceKind::Network => find::<Network>(self, &label.name),
+            ResourceKind::Router => find::<Router>(self, &label.name),
+            ResourceKind::Function => find::<Function>(self, &label.name),
+            ResourceKind::Chain => find::<Chain>(self, &label.name),
+        }
+    }
+
+    /// Puts an intent in the place of the one of its name.
+    pub fn put(&mut self, resource: Resource) {
+        let name = resource.name().to_owned();
+        match resource {
+            Resource::Network(network) => drop(self.networks.insert(name, network)),
+            Resource::Router(router) => drop(self.routers.insert(name, *router)),
+            Resource::Function(function) => drop(self.functions.insert(name, function)),
+            Resource::Chain(chain) => drop(self.chains.insert(name, chain)),
+        }
+    }
+
+    /// Takes an intent away.
+    pub fn remove(&mut self, label: &Label) {
+        match label.kind {
+            ResourceKind::Network => drop(self.networks.remove(&label.name)),
+            ResourceKind::Router => drop(self.routers.remove(&label.name)),
+            ResourceKind::Function => drop(self.functions.remove(&label.name)),
+            ResourceKind::Chain => drop(self.chains.remove(&label.name)),
+        }
+    }
+
+    /// The intent as it is to be: `None` takes it away.
+    pub fn set(&mut self, label: &Label, resource: Option<Resource>) {
+        match resource {
+            Some(resource) => self.put(resource),
+            None => self.remove(label),
+        }
+    }
+
+    /// The names of all.
+    pub fn labels(&self) -> impl Iterator<Item = Label> + '_ {
+        fn of<K: Kind>(intents: &Intents) -> impl Iterator<Item = Label> + '_ {
+            K::of(intents).keys().map(|name| Label { kind: K::KIND, name: name.clone() })
+        }
+        of::<Network>(self).chain(of::<Router>(self)).chain(of::<Function>(self)).chain(of::<Chain>(self))
+    }
+
+    /// All of them, for people and files.
+    pub fn declaration(&self) -> Declaration {
+        Declaration {
+            networks: self.networks.values().cloned().collect(),
+            routers: self.routers.values().cloned().collect(),
+            functions: self.functions.values().cloned().collect(),
+            chains: self.chains.values().cloned().collect(),
+        }
+    }
+}
