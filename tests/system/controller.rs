@@ -93,3 +93,56 @@ fn a_killed_controller_costs_no_packet_and_its_successor_changes_nothing() {
     }
     assert!(after.len() <= before.len() + 2, "only the addresses of two hosts are asked for again");
 }
+
+const NETWORKS: &str = "networks:\n  - {name: blue, vlan: 10, ports: [\"s1:1\", \"s2:1\"]}\n";
+
+/// From files to pings and back, by the command line alone.
+#[test]
+fn the_command_line_declares_compares_and_rolls_back() {
+    let sandbox = Sandbox::enter("ctl-line");
+    let lab = Lab::start(&sandbox);
+    let _controller = lab.controller(&sandbox);
+    let file = sandbox.dir().join("networks.yaml");
+    std::fs::write(&file, NETWORKS).expect("the sandbox's folder is writable");
+    let file = file.to_str().expect("a path");
+    let ctl = |args: &[&str]| lab.weft.run(&[&["ctl"][..], args].concat());
+
+    let before = ctl(&["diff", "-f", file]).failure();
+    assert!(before.is_empty(), "a difference is no error: {before}");
+    let foretold = ctl(&["apply", "-f", file, "--dry-run"]).success();
+    assert!(foretold.contains("s1: ") && foretold.contains(" flows added"), "{foretold}");
+    assert_eq!(ctl(&["get", "intents"]).success().trim(), "nothing is declared");
+    assert_eq!(ctl(&["apply", "-f", file, "--wait"]).success().trim(), "network/blue created");
+    assert_eq!(ctl(&["apply", "-f", file]).success().trim(), "network/blue unchanged");
+    assert_eq!(ctl(&["diff", "-f", file]).success(), "");
+    wait_until(SOON, "the first ping", || lab.hosts[0].pings("10.0.0.2"));
+
+    let table = ctl(&["get", "networks"]).success();
+    let row: Vec<&str> = table.lines().nth(1).expect("a row").split_whitespace().collect();
+    assert_eq!(row[..6], ["blue", "10", "2", "0", "0", "realised"], "{table}");
+    let described = ctl(&["describe", "network/blue"]).success();
+    for part in ["vlan: 10", "state: realised", "by revision 1", "POST /api/v1/batch", "s2"] {
+        assert!(described.contains(part), "{part}: {described}");
+    }
+    // What is exported is what can be applied.
+    let exported = sandbox.dir().join("exported.yaml");
+    let text = ctl(&["get", "intents", "-o", "yaml"]).success();
+    std::fs::write(&exported, &text).expect("the sandbox's folder is writable");
+    assert_eq!(ctl(&["diff", "--prune", "-f", exported.to_str().expect("a path")]).success(), "", "{text}");
+
+    let forecast = ctl(&["delete", "network/blue", "--dry-run"]).success();
+    assert!(forecast.contains("- "), "{forecast}");
+    assert_eq!(ctl(&["delete", "network/blue", "--wait"]).success().trim(), "network/blue deleted");
+    let gone = ctl(&["describe", "network/blue"]).failure();
+    assert!(gone.contains("there is no network \"blue\""), "{gone}");
+    let back = ctl(&["rollback", "1", "--wait"]).success();
+    assert!(back.contains("revision 3 is what revision 1 was") && back.contains("network/blue"), "{back}");
+    wait_until(SOON, "a ping again", || lab.hosts[0].pings("10.0.0.2"));
+    let revisions = ctl(&["get", "revisions", "-o", "json"]).json();
+    assert_eq!(revisions.as_array().map(Vec::len), Some(3));
+
+    let watch = lab.weft.spawn("watch", &["ctl", "watch", "--since", "1"]);
+    wait_until(SOON, "both changes", || watch.log().matches("network/blue").count() == 2);
+    let wrong = ctl(&["get", "colours"]).failure();
+    assert!(wrong.contains("colours"), "{wrong}");
+}

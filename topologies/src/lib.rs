@@ -16,6 +16,8 @@ mod yaml;
 
 use std::path::Path;
 
+use controller_api::Declaration;
+
 pub use diagnostics::{Diagnostic, Diagnostics, Source, closest};
 pub use model::{
     BuiltIn, End, Expect, FailMode, FunctionNode, Host, Interface, Link, Model, Node, NodeIdx, NodeKind,
@@ -62,6 +64,35 @@ pub fn load(path: &Path) -> Result<Model, LoadError> {
         std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: name.clone(), source })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     Ok(parse(&name, &text, folder)?)
+}
+
+/// Reads what a file declares: a topology, or the sections `networks`, `routers`, `functions` and `chains` alone, whose
+/// ports are ports of switches.
+///
+/// # Errors
+/// When it cannot be read, and with everything that is wrong in it.
+pub fn load_intents(path: &Path) -> Result<Declaration, LoadError> {
+    let name = path.display().to_string();
+    let text =
+        std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: name.clone(), source })?;
+    Ok(parse_intents(&name, &text, path.parent().unwrap_or(Path::new("")))?)
+}
+
+/// As [`load_intents`], of a text; `name` and `folder` as for [`parse`].
+///
+/// # Errors
+/// Everything that is wrong in it.
+pub fn parse_intents(name: &str, text: &str, folder: &Path) -> Result<Declaration, Diagnostics> {
+    let source = Source { name: name.to_owned(), text: text.to_owned() };
+    let tree = match yaml::read(&source) {
+        Ok(tree) => tree,
+        Err(wrong) => return Err(Diagnostics::new(source, vec![wrong])),
+    };
+    if tree.root.get("nodes").is_some() {
+        let Model { networks, routers, functions, chains, .. } = parse(name, text, folder)?;
+        return Ok(Declaration { networks, routers, functions, chains });
+    }
+    read::declaration(&tree).map_err(|found| Diagnostics::new(source, found))
 }
 
 /// Checks a text; `name` is what diagnostics call it, `folder` where its relative paths start.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use controller_api::Declaration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
@@ -11,6 +12,7 @@ use crate::spec::{FunctionSpec, HostSpec, NodeSpec, RouterNodeSpec, Spec, Switch
 use crate::yaml::{Tree, join};
 
 const SECTIONS: [&str; 7] = ["name", "nodes", "links", "networks", "routers", "chains", "tests"];
+const INTENTS: [&str; 4] = ["networks", "routers", "functions", "chains"];
 const KINDS: [&str; 5] = ["switch", "host", "router", "function", "vm"];
 
 /// Reads the document; everything that is wrong in its shape at once.
@@ -21,6 +23,23 @@ pub(crate) fn spec(tree: &Tree) -> Result<Spec, Vec<Diagnostic>> {
         Some(spec) if reader.found.is_empty() => Ok(spec),
         _ => Err(reader.found),
     }
+}
+
+/// Reads a file of intents alone; everything that is wrong in its shape at once.
+pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
+    let mut reader = Reader { tree, found: Vec::new() };
+    reader.sections(&INTENTS);
+    if !tree.root.is_object() {
+        let what = "a map with the keys networks, routers, functions and chains is expected";
+        reader.found.push(Diagnostic::new(tree.value(""), "", what));
+    }
+    let declaration = Declaration {
+        networks: reader.list("networks", "network"),
+        routers: reader.list("routers", "router"),
+        functions: reader.list("functions", "function"),
+        chains: reader.list("chains", "chain"),
+    };
+    if reader.found.is_empty() { Ok(declaration) } else { Err(reader.found) }
 }
 
 struct Reader<'a> {
@@ -35,12 +54,7 @@ impl Reader<'_> {
             self.found.push(Diagnostic::new(self.tree.value(""), "", what));
             return None;
         };
-        for key in self.tree.keys.get("").into_iter().flatten() {
-            if !SECTIONS.contains(&key.as_str()) {
-                let unknown = Diagnostic::new(self.tree.key(key), "", format!("unknown key \"{key}\""));
-                self.found.push(unknown.meant(key, SECTIONS));
-            }
-        }
+        self.sections(&SECTIONS);
         for needed in ["name", "nodes"] {
             if self.tree.root.get(needed).is_none_or(Value::is_null) {
                 let missing = Diagnostic::new(0..0, "", format!("\"{needed}\" is missing"));
@@ -57,6 +71,16 @@ impl Reader<'_> {
             chains: self.list("chains", "chain"),
             tests: self.list("tests", "test"),
         })
+    }
+
+    /// That the document has no other keys.
+    fn sections(&mut self, known: &[&'static str]) {
+        for key in self.tree.keys.get("").into_iter().flatten() {
+            if !known.contains(&key.as_str()) {
+                let unknown = Diagnostic::new(self.tree.key(key), "", format!("unknown key \"{key}\""));
+                self.found.push(unknown.meant(key, known.iter().copied()));
+            }
+        }
     }
 
     fn nodes(&mut self) -> BTreeMap<String, NodeSpec> {

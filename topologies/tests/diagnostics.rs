@@ -265,3 +265,19 @@ fn nothing_that_is_written_makes_it_panic() {
         let _ = topology::parse("odd.yaml", text, Path::new("")).map_err(|d| d.render(false));
     }
 }
+
+#[test]
+fn intents_are_read_alone_or_out_of_a_topology() {
+    let read = |text: &str| topology::parse_intents("net.yaml", text, Path::new(""));
+    let whole = read(RIGHT).unwrap();
+    let names: Vec<String> = whole.into_resources().map(|resource| resource.label().to_string()).collect();
+    assert_eq!(names, ["network/blue", "router/r1", "function/fw", "chain/web"]);
+    let alone = read("networks:\n  - {name: red, vlan: 20, ports: [\"s1:1\"]}\n").unwrap();
+    assert_eq!(alone.networks[0].ports[0].to_string(), "s1:1");
+
+    let complaints = |text: &str| read(text).unwrap_err().lines();
+    let wrong = complaints("networks:\n  - {name: red, vlan: 20, colour: 1}\nnetwrks: []\n");
+    assert!(wrong.iter().any(|line| line.starts_with("net.yaml:2:") && line.contains("colour")), "{wrong:?}");
+    assert!(wrong.iter().any(|line| line.contains("netwrks") && line.contains("networks")), "{wrong:?}");
+    assert_eq!(complaints("- 1\n").len(), 1);
+}

@@ -17,6 +17,7 @@ macro_rules! println {
 mod bench;
 mod channel;
 mod controllerd;
+mod ctl;
 mod functiond;
 mod lab;
 mod observe;
@@ -46,6 +47,8 @@ enum Command {
     Router(routerd::Args),
     /// Run the controller alone.
     Controller(controllerd::Args),
+    /// Read, declare, compare, delete and watch what a controller is told.
+    Ctl(ctl::Args),
     /// Run a chain function between two interfaces of this namespace.
     Function(functiond::Args),
     /// Measure this machine's datapath.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Switch(args) => switchd::run(args),
         Command::Router(args) => routerd::run(args),
         Command::Controller(args) => controllerd::run(args),
+        Command::Ctl(args) => ctl::run(args),
         Command::Function(args) => functiond::run(args),
         Command::Bench(command) => bench::run(command),
         Command::Ofctl(args) => ofctl::run(args),
