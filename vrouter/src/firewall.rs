@@ -133,16 +133,8 @@ impl Firewall {
             zone(&rule.from_zone)?,
             zone(&rule.to_zone)?,
         ];
-        let prefixes = |prefix: Option<Prefix>, group: &Option<String>| match (prefix, group) {
-            (Some(_), Some(_)) => Err(bad("either a prefix or a group".into())),
-            (prefix, None) => Ok(vec![prefix]),
-            (None, Some(name)) => match self.groups.get(name) {
-                Some(members) => Ok(members.iter().copied().map(Some).collect()),
-                None => Err(bad(format!("no group \"{name}\""))),
-            },
-        };
-        let sources = prefixes(rule.source, &rule.source_group)?;
-        let destinations = prefixes(rule.destination, &rule.destination_group)?;
+        let sources = self.members(index, rule.source, rule.source_group.as_deref())?;
+        let destinations = self.members(index, rule.destination, rule.destination_group.as_deref())?;
         let ports = rule.destination_ports.map_or_else(|| vec![(0, 0)], |(first, last)| blocks(first, last));
         let n_new = sources.len().saturating_mul(destinations.len()).saturating_mul(ports.len());
         if self.entries.len().saturating_add(n_new) > MAX_ENTRIES {
@@ -164,6 +156,24 @@ impl Firewall {
             }
         }
         Ok(())
+    }
+
+    /// The prefixes a rule means, by itself or by the name of a group; none is every address.
+    fn members(
+        &self,
+        index: usize,
+        prefix: Option<Prefix>,
+        group: Option<&str>,
+    ) -> Result<Vec<Option<Prefix>>, ConfigError> {
+        let bad = |reason: String| ConfigError::BadFirewall { index, reason };
+        match (prefix, group) {
+            (Some(_), Some(_)) => Err(bad("either a prefix or a group".into())),
+            (prefix, None) => Ok(vec![prefix]),
+            (None, Some(name)) => match self.groups.get(name) {
+                Some(members) => Ok(members.iter().copied().map(Some).collect()),
+                None => Err(bad(format!("no group \"{name}\""))),
+            },
+        }
     }
 
     /// Nothing is ever denied, limited or counted.

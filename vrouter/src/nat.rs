@@ -107,65 +107,25 @@ impl NatTable {
         match rule {
             NatRule::Masquerade { out, sources, pool, sharing, portless } => {
                 let out = base.interface_named(out, place("out"))?;
-                let interface = base.interface(out);
-                let addresses: Vec<IpAddr> = match pool.as_slice() {
-                    [] => interface.addresses.iter().map(|(own, _)| *own).collect(),
+                let addresses = match pool.as_slice() {
+                    [] => base.interface(out).addresses.iter().map(|(own, _)| *own).collect(),
                     pool => pool.to_vec(),
                 };
-                for address in pool {
-                    if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
-                        return Err(bad(format!("{address} cannot be an outside address")));
-                    }
-                    self.outsides.insert((interface.vrf, *address), out);
-                    if !interface.has(*address) {
-                        self.pooled.insert((interface.vrf, *address), out);
-                    }
-                }
                 let (is_pool, sharing, portless) = (!pool.is_empty(), *sharing, *portless);
-                let sources_of = sources.clone();
-                let rule = Masquerade { out, sources: sources_of, addresses, is_pool, sharing, portless };
-                let hidden = match sources.as_slice() {
-                    [] => vec![IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)],
-                    sources => sources.iter().map(Prefix::addr).collect(),
-                };
-                for inside in hidden {
-                    let family = if inside.is_ipv4() { "IPv4" } else { "IPv6" };
-                    let none = || bad(format!("\"{}\" has no {family} address", interface.name));
-                    self.outsides.insert((interface.vrf, rule.address(inside).ok_or_else(none)?), out);
-                }
-                self.masquerades.push(rule);
+                let sources = sources.clone();
+                let rule = Masquerade { out, sources, addresses, is_pool, sharing, portless };
+                self.add_masquerade(base, index, rule)?;
             }
             NatRule::PortForward { input, protocol, port, to, inbound_only, vrf: inside_vrf } => {
                 let input = base.interface_named(input, place("in"))?;
-                let interface = base.interface(input);
-                if *port == 0 || to.1 == 0 {
-                    return Err(bad("port 0 cannot be forwarded".into()));
-                }
-                let alike = |addr: &IpAddr| addr.is_ipv4() == to.0.is_ipv4();
-                let owns: Vec<IpAddr> =
-                    interface.addresses.iter().map(|(own, _)| *own).filter(alike).collect();
-                if owns.is_empty() {
-                    let family = if to.0.is_ipv4() { "IPv4" } else { "IPv6" };
-                    return Err(bad(format!("\"{}\" has no {family} address", interface.name)));
-                }
-                let (vrf, number) = (interface.vrf, protocol.protocol().0);
-                let inside_vrf = match inside_vrf {
+                let vrf = match inside_vrf {
                     Some(name) => {
                         base.vrf_named(index, Some(name)).map_err(|_| bad(format!("no VRF \"{name}\"")))?
                     }
-                    None => vrf,
+                    None => base.interface(input).vrf,
                 };
-                let inside = Endpoint::new(to.0, to.1);
-                for own in owns {
-                    let outside = Endpoint::new(own, *port);
-                    if self.forwards.insert((vrf, number, outside), (inside_vrf, inside)).is_some() {
-                        return Err(bad(format!("port {port} of {own} is forwarded twice")));
-                    }
-                    if !inbound_only {
-                        self.served.entry((inside_vrf, number, inside)).or_insert((input, outside));
-                    }
-                    self.outsides.insert((vrf, own), input);
-                }
+                let inside = (vrf, Endpoint::new(to.0, to.1));
+                self.add_forward(base, index, (input, protocol.protocol(), *port), (inside, *inbound_only))?;
             }
             NatRule::Redirect { input, protocol, port, to } => {
                 let input = base.interface_named(input, place("in"))?;
@@ -194,6 +154,64 @@ impl NatTable {
                 self.kept.push((base.interface(interface).vrf, *address, *first..=*last));
             }
             NatRule::Exempt { source, destination } => self.exempt.push((*source, *destination)),
+        }
+        Ok(())
+    }
+
+    fn add_masquerade(&mut self, base: &Base, index: usize, rule: Masquerade) -> Result<(), ConfigError> {
+        let bad = |reason: String| ConfigError::BadNat { index, reason };
+        let interface = base.interface(rule.out);
+        for address in rule.addresses.iter().filter(|_| rule.is_pool) {
+            if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+                return Err(bad(format!("{address} cannot be an outside address")));
+            }
+            self.outsides.insert((interface.vrf, *address), rule.out);
+            if !interface.has(*address) {
+                self.pooled.insert((interface.vrf, *address), rule.out);
+            }
+        }
+        let hidden = match rule.sources.as_slice() {
+            [] => vec![IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)],
+            sources => sources.iter().map(Prefix::addr).collect(),
+        };
+        for inside in hidden {
+            let family = if inside.is_ipv4() { "IPv4" } else { "IPv6" };
+            let none = || bad(format!("\"{}\" has no {family} address", interface.name));
+            self.outsides.insert((interface.vrf, rule.address(inside).ok_or_else(none)?), rule.out);
+        }
+        self.masquerades.push(rule);
+        Ok(())
+    }
+
+    /// What arrives at an interface's addresses for a port goes to an endpoint of a VRF; `inbound_only` that alone.
+    fn add_forward(
+        &mut self,
+        base: &Base,
+        index: usize,
+        (input, protocol, port): (IfIndex, IpProtocol, u16),
+        (to, inbound_only): ((VrfId, Endpoint), bool),
+    ) -> Result<(), ConfigError> {
+        let bad = |reason: String| ConfigError::BadNat { index, reason };
+        let interface = base.interface(input);
+        let (inside_vrf, inside) = to;
+        if port == 0 || inside.port == 0 {
+            return Err(bad("port 0 cannot be forwarded".into()));
+        }
+        let alike = |addr: &IpAddr| addr.is_ipv4() == inside.addr.is_ipv4();
+        let owns: Vec<IpAddr> = interface.addresses.iter().map(|(own, _)| *own).filter(alike).collect();
+        if owns.is_empty() {
+            let family = if inside.addr.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(bad(format!("\"{}\" has no {family} address", interface.name)));
+        }
+        for own in owns {
+            let outside = Endpoint::new(own, port);
+            if self.forwards.insert((interface.vrf, protocol.0, outside), to).is_some() {
+                return Err(bad(format!("port {port} of {own} is forwarded twice")));
+            }
+            if !inbound_only {
+                self.served.entry((inside_vrf, protocol.0, inside)).or_insert((input, outside));
+            }
+            self.outsides.insert((interface.vrf, own), input);
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ pub(crate) use crate::fib::Hop;
 pub(crate) type IfIndex = u16;
 /// Outer and inner tag of an interface's frames.
 pub(crate) type Vlans = (Option<VlanId>, Option<VlanId>);
+/// Addresses with their networks.
+type Owned = Vec<(IpAddr, Prefix)>;
 
 /// What a worker forwards by: the configuration, and the FIB, which changes more often.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +72,7 @@ pub(crate) struct Interface {
     pub mac: MacAddr,
     pub mtu: u16,
     /// Addresses with their networks.
-    pub addresses: Vec<(IpAddr, Prefix)>,
+    pub addresses: Owned,
     /// Its IPv6 address on the link, if it speaks IPv6.
     pub link_local: Option<Ipv6Addr>,
     pub source_check: SourceCheck,
@@ -204,25 +206,7 @@ impl Base {
             self.by_port.insert((port, vlans), index as IfIndex);
         }
         let vrf = self.vrf_numbered(config.vrf.as_deref().unwrap_or_default());
-        let mut addresses = Vec::new();
-        let mut link_local = (speaks_v6 && config.port.is_some()).then(|| nd::link_local(config.mac));
-        for &(addr, len) in &config.addresses {
-            let net = Prefix::new(addr, len).map_err(|source| ConfigError::BadLength { index, source })?;
-            if !may_be_own(addr, net) {
-                return Err(ConfigError::BadAddress { index, addr });
-            }
-            match addr {
-                IpAddr::V6(own) if is_link_local(addr) => {
-                    link_local = Some(own);
-                    continue;
-                }
-                _ => {}
-            }
-            if let Some(other) = self.interfaces.iter().find(|i| i.vrf == vrf && i.has(addr)) {
-                return Err(ConfigError::DuplicateAddress { index, addr, other: other.name.clone() });
-            }
-            addresses.push((addr, net));
-        }
+        let (addresses, link_local) = self.own_addresses(index, config, vrf)?;
         let InterfaceConfig {
             name, port, mac, mtu, source_check, advert, clamp_mss, known_only, proxy, ..
         } = config.clone();
@@ -242,6 +226,36 @@ impl Base {
             proxy,
         });
         Ok(())
+    }
+
+    /// The addresses of an interface with their networks, and its address on the link.
+    fn own_addresses(
+        &self,
+        index: usize,
+        config: &InterfaceConfig,
+        vrf: VrfId,
+    ) -> Result<(Owned, Option<Ipv6Addr>), ConfigError> {
+        let speaks_v6 = config.addresses.iter().any(|(addr, _)| addr.is_ipv6());
+        let mut addresses = Vec::new();
+        let mut link_local = (speaks_v6 && config.port.is_some()).then(|| nd::link_local(config.mac));
+        for &(addr, len) in &config.addresses {
+            let net = Prefix::new(addr, len).map_err(|source| ConfigError::BadLength { index, source })?;
+            if !may_be_own(addr, net) {
+                return Err(ConfigError::BadAddress { index, addr });
+            }
+            match addr {
+                IpAddr::V6(own) if is_link_local(addr) => {
+                    link_local = Some(own);
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(other) = self.interfaces.iter().find(|i| i.vrf == vrf && i.has(addr)) {
+                return Err(ConfigError::DuplicateAddress { index, addr, other: other.name.clone() });
+            }
+            addresses.push((addr, net));
+        }
+        Ok((addresses, link_local))
     }
 
     /// Own addresses, networks and their broadcast addresses.

@@ -93,6 +93,24 @@ fn judge_reset(state: State, sent: u32, receiver: &Half, s: &Segment) -> Verdict
     }
 }
 
+/// What the first segment of an end, which ends at `end`, shows of it.
+fn introduce(sender: &mut Half, receiver: &mut Half, (syn, end): (bool, u32), s: &Segment) {
+    sender.end = end;
+    sender.max_window = u32::from(s.window).max(1);
+    if syn {
+        (sender.max_end, sender.scale) = (end, s.scale);
+        // RFC 7323 §2.2: both ends must have offered it.
+        if receiver.max_window != 0 && (sender.scale.is_none() || receiver.scale.is_none()) {
+            (sender.scale, receiver.scale) = (None, None);
+        }
+        return;
+    }
+    sender.max_end = end.wrapping_add(sender.max_window);
+    if receiver.max_window == 0 {
+        (receiver.end, receiver.max_end) = (s.ack, s.ack);
+    }
+}
+
 /// Whether a segment lies within both windows; moves them on.
 fn fits((sender, receiver): &mut (Half, Half), flags: Flags, s: &Segment) -> bool {
     let has = |flag| flags.contains(flag);
@@ -104,22 +122,9 @@ fn fits((sender, receiver): &mut (Half, Half), flags: Flags, s: &Segment) -> boo
         if syn { u32::from(s.window) } else { u32::from(s.window) << half.scale.unwrap_or(0).min(14) }
     };
     if sender.max_window == 0 {
-        sender.end = end;
-        sender.max_window = scaled(sender).max(1);
-        if syn {
-            (sender.max_end, sender.scale) = (end, s.scale);
-            // RFC 7323 §2.2: both ends must have offered it.
-            if receiver.max_window != 0 && (sender.scale.is_none() || receiver.scale.is_none()) {
-                (sender.scale, receiver.scale) = (None, None);
-            }
-            if !has(Flags::ACK) {
-                return true;
-            }
-        } else {
-            sender.max_end = end.wrapping_add(sender.max_window);
-            if receiver.max_window == 0 {
-                (receiver.end, receiver.max_end) = (s.ack, s.ack);
-            }
+        introduce(sender, receiver, (syn, end), s);
+        if syn && !has(Flags::ACK) {
+            return true;
         }
     } else if syn && before(sender.end, end) {
         // Begun again before it was answered.

@@ -302,18 +302,7 @@ fn references(c: &mut Context<'_>, path: &str, thing: &str, router: &Router) {
     for (n, rule) in router.policy_routes.iter().enumerate() {
         named.extend(rule.input.iter().map(|name| (format!("{path}/policy_routes/{n}/in"), name.as_str())));
     }
-    for (n, neighbour) in router.neighbours.iter().enumerate() {
-        named.push((format!("{path}/neighbours/{n}/interface"), &neighbour.interface));
-    }
-    for (n, pool) in router.dhcp.iter().enumerate() {
-        named.push((format!("{path}/dhcp/{n}/interface"), &pool.interface));
-    }
-    for (n, relay) in router.dhcp_relays.iter().enumerate() {
-        named.push((format!("{path}/dhcp_relays/{n}/interface"), &relay.interface));
-    }
-    for (n, name) in router.dns.iter().flat_map(|dns| dns.interfaces.iter().enumerate()) {
-        named.push((format!("{path}/dns/interfaces/{n}"), name));
-    }
+    served(path, router, &mut named);
     for (n, rule) in router.firewall.iter().enumerate() {
         let fields = [("in", &rule.input), ("out", &rule.out)];
         for (field, name) in fields.into_iter().filter_map(|(f, name)| Some((f, name.as_deref()?))) {
@@ -325,6 +314,22 @@ fn references(c: &mut Context<'_>, path: &str, thing: &str, router: &Router) {
             let unknown = Diagnostic::new(c.value(&path), thing, format!("no interface \"{name}\""));
             c.report(unknown.meant(name, router.interfaces.iter().map(|i| i.name.as_str())));
         }
+    }
+}
+
+/// Interfaces named by services and static neighbours.
+fn served<'a>(path: &str, router: &'a Router, named: &mut Vec<(String, &'a str)>) {
+    for (n, neighbour) in router.neighbours.iter().enumerate() {
+        named.push((format!("{path}/neighbours/{n}/interface"), &neighbour.interface));
+    }
+    for (n, pool) in router.dhcp.iter().enumerate() {
+        named.push((format!("{path}/dhcp/{n}/interface"), &pool.interface));
+    }
+    for (n, relay) in router.dhcp_relays.iter().enumerate() {
+        named.push((format!("{path}/dhcp_relays/{n}/interface"), &relay.interface));
+    }
+    for (n, name) in router.dns.iter().flat_map(|dns| dns.interfaces.iter().enumerate()) {
+        named.push((format!("{path}/dns/interfaces/{n}"), name.as_str()));
     }
 }
 
