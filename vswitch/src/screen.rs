@@ -37,16 +37,22 @@ impl Screen {
         debug_assert!(flows.len() <= MAX_FLOWS);
         let places = telling(flows, ignored);
         let mut admitted = [[0; 16]; N_PLACES];
-        for (n, conds) in flows.iter().enumerate() {
-            for (place, row) in places.iter().zip(&mut admitted) {
+        for (place, row) in places.iter().zip(&mut admitted) {
+            let mut any = 0;
+            for (n, conds) in flows.iter().enumerate() {
                 let (mask, value) = conds.get(place.word).map_or((0, 0), |c| (c.mask, c.value));
                 let mask = (mask & !ignored[usize::from(place.word)]) >> place.shift & 15;
-                let value = value >> place.shift;
-                for (nibble, flows) in row.iter_mut().enumerate() {
-                    let is_admitted = (nibble as u64 ^ value) & mask == 0;
-                    *flows |= u64::from(is_admitted) << n;
+                let value = value >> place.shift & 15;
+                match mask {
+                    0 => any |= 1 << n,
+                    15 => row[value as usize] |= 1 << n,
+                    _ => {
+                        let admits = |nibble: &usize| (*nibble as u64 ^ value) & mask == 0;
+                        (0..16).filter(admits).for_each(|nibble| row[nibble] |= 1 << n);
+                    }
                 }
             }
+            row.iter_mut().for_each(|flows| *flows |= any);
         }
         Self { places, admitted }
     }
@@ -61,20 +67,23 @@ impl Screen {
 
 /// The nibbles that tell most: those that most flows look at, and where they differ.
 fn telling(flows: &[&Conds], ignored: &Key) -> [Place; N_PLACES] {
-    let (mut n_bits, mut ones, mut zeros) = ([[0u32; 16]; N_WORDS], [0u64; N_WORDS], [0u64; N_WORDS]);
+    /// One in each byte.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (mut n_whole, mut ones, mut zeros) = ([[0u64; 2]; N_WORDS], [0u64; N_WORDS], [0u64; N_WORDS]);
     for cond in flows.iter().flat_map(|conds| conds.iter()) {
         let word = usize::from(cond.word);
         let mask = cond.mask & !ignored[word];
         ones[word] |= cond.value & mask;
         zeros[word] |= !cond.value & mask;
-        for (nibble, n) in n_bits[word].iter_mut().enumerate() {
-            *n += (mask >> (4 * nibble) & 15).count_ones();
-        }
+        // How many look at all of a nibble: those of even nibbles in the bytes of one sum, odd ones in the other.
+        let whole = mask & mask >> 1 & mask >> 2 & mask >> 3;
+        n_whole[word][0] += whole & ONES;
+        n_whole[word][1] += whole >> 4 & ONES;
     }
     let mut best = [(0, Place::default()); N_PLACES];
     for word in (0..N_WORDS).filter(|&word| ones[word] | zeros[word] != 0) {
-        for (nibble, n) in n_bits[word].iter().enumerate() {
-            let shift = 4 * nibble as u32;
+        for shift in (0..64).step_by(4) {
+            let n = (n_whole[word][shift / 4 % 2] >> (shift / 8 * 8) & 0xff) as u32;
             let n_differ = ((ones[word] & zeros[word]) >> shift & 15).count_ones();
             let score = n * (1 + 8 * n_differ);
             let at = best.partition_point(|(other, _)| *other >= score);

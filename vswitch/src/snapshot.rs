@@ -329,8 +329,11 @@ impl Publisher {
         self.behind.drain(..).for_each(|op| idle.apply(op));
         self.pending.iter().for_each(|op| idle.apply(op.clone()));
         note_changes(&mut self.changes, &mut self.tested_from, epoch, &self.pending);
+        let is_new = |change: &&Change| change.epoch > idle.epoch;
+        let new: Vec<_> = self.changes.iter().filter(is_new).cloned().collect();
+        idle.changes.retain(|change| change.epoch > self.tested_from);
+        idle.changes.extend(new);
         idle.epoch = epoch;
-        idle.changes.clone_from(&self.changes);
         idle.tested_from = self.tested_from;
         idle.screen = OnceLock::new();
         core::mem::swap(&mut self.live, &mut self.idle);
