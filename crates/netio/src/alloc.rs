@@ -18,6 +18,16 @@ pub fn count_allocations() {
 #[derive(Debug)]
 pub struct Counting;
 
+/// Gives memory that is free back to the system, as far as it is whole pages: after much work a process keeps what it
+/// needed for that. Takes some milliseconds, in which whoever allocates may wait.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time by any thread and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn count() {
     if COUNTS.load(Relaxed) {
         ALLOCATIONS.fetch_add(1, Relaxed);

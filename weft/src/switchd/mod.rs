@@ -17,6 +17,7 @@ mod packet_in;
 mod peers;
 mod queues;
 mod samples;
+mod spare;
 mod speed;
 mod stats;
 

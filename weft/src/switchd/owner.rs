@@ -19,6 +19,7 @@ use vswitch::{
 use super::attempts::{Attempt, Attempts};
 use super::connection::sleep_until;
 use super::peers::{Burst, Peer, Wake};
+use super::spare::Spare;
 use super::{Answer, SwitchSpec};
 use crate::plane::{Events, Plane, PortRequest};
 
@@ -157,6 +158,7 @@ pub struct Owner {
     heads: Vec<(ConnId, Xid, Box<[u8]>)>,
     /// Connections that exist only until a request is answered.
     questions: HashMap<ConnId, Question>,
+    spare: Spare,
 }
 
 impl Owner {
@@ -191,6 +193,7 @@ impl Owner {
             ports: BTreeMap::new(),
             heads: Vec::new(),
             questions: HashMap::new(),
+            spare: Spare::default(),
         };
         if stays_alone {
             let learn = vec![Instruction::ApplyActions(vec![Action::output(ports::NORMAL)])];
@@ -215,6 +218,9 @@ impl Owner {
                 Some(wake) = self.wakes.recv() => self.wake(wake),
                 Some(event) = self.events.recv() => self.handle_event(event).await,
                 () = sleep_until(self.clock, due) => self.switch.handle_timeout(self.clock.now()),
+                () = sleep_until(self.clock, self.spare.due()) => if self.spare.look(self.clock.now()) {
+                    tokio::task::spawn_blocking(netio::alloc::give_back);
+                },
             }
             self.carry_out();
         };
@@ -362,6 +368,7 @@ impl Owner {
             self.carry_out();
         }
         let now = self.clock.now();
+        self.spare.note(now);
         if let Message::BundleAdd(add) = message {
             let quote = codec::bundled(&head);
             let quote = &quote[..quote.len().min(QUOTE)];
