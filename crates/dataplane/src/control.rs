@@ -279,12 +279,28 @@ impl Dataplane {
         self.sync()
     }
 
+    /// Prepares a port and starts it, for engines that know it already.
+    ///
+    /// # Errors
+    /// Those of [`Dataplane::prepare_port`].
+    pub fn add_port(&self, id: EngineId, port: PortNo, queues: Vec<Box<dyn Port>>) -> Result<bool, Error> {
+        let up = self.prepare_port(id, port, queues)?;
+        self.start_port(id, port)?;
+        Ok(up)
+    }
+
     /// Adds a port by its queues, which are dealt to the workers; returns whether its link is up. Later changes come as
-    /// [`Event::PortLink`]. When the call returns every worker can send to the port.
+    /// [`Event::PortLink`]. When the call returns every worker can send to the port; what comes waits in its device
+    /// until [`Dataplane::start_port`].
     ///
     /// # Errors
     /// When the number is in use or the engine does not exist; the queues are closed. When a worker has died.
-    pub fn add_port(&self, id: EngineId, port: PortNo, queues: Vec<Box<dyn Port>>) -> Result<bool, Error> {
+    pub fn prepare_port(
+        &self,
+        id: EngineId,
+        port: PortNo,
+        queues: Vec<Box<dyn Port>>,
+    ) -> Result<bool, Error> {
         let Some(probe) = queues.first().map(|queue| queue.link_probe()) else {
             return Err(Error::Count { what: "queues", expected: 1, given: 0 });
         };
@@ -308,6 +324,17 @@ impl Dataplane {
             self.sync()?;
         }
         up
+    }
+
+    /// Receives from a port, once the workers have obeyed the orders given before: those that tell the engine of it.
+    ///
+    /// # Errors
+    /// When there is no such port.
+    pub fn start_port(&self, id: EngineId, port: PortNo) -> Result<(), Error> {
+        if let PortEntry::Device { key, owners } = self.lock().port(id, port)? {
+            owners.iter().for_each(|worker| self.workers[*worker].send(Command::StartPort(*key)));
+        }
+        Ok(())
     }
 
     /// Queue i goes to worker key + i, so that ports with one queue spread over the workers.

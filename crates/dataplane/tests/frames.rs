@@ -72,6 +72,26 @@ fn warm_workers_allocate_no_more() {
     }
 }
 
+/// Nothing is received from a port before it is started, and nothing is lost.
+#[test]
+fn a_port_that_is_prepared_keeps_its_frames() {
+    for n_workers in WORKERS {
+        let bench = Bench::new(n_workers);
+        let engine = bench.patch(&Patch::new(&[(1, &[2]), (2, &[1])]));
+        let far = bench.port(engine, 2);
+        let (port, end) = mem::port("p1", Offload::ALL).expect("made");
+        bench.plane.prepare_port(engine, PortNo(1), vec![Box::new(port)]).expect("prepared");
+        assert!(end.send(numbered(7, 60)));
+        assert!(far.send(numbered(8, 60)));
+        assert_eq!(number(&receive(&end)), 8, "it can be sent to");
+        bench.plane.sync().expect("alive");
+        assert!(!readable(&far, Duration::ZERO), "{n_workers} workers");
+        bench.plane.start_port(engine, PortNo(1)).expect("there");
+        assert_eq!(number(&receive(&far)), 7);
+        assert!(matches!(bench.plane.start_port(engine, PortNo(3)), Err(Error::NoPort(..))));
+    }
+}
+
 #[test]
 fn each_worker_sends_by_its_own_queue() {
     for n_workers in WORKERS {

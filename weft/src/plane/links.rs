@@ -71,6 +71,11 @@ impl Links {
         }
     }
 
+    /// Whether the port is an end of a link.
+    pub fn knows(&self, engine: EngineId, port: PortNo) -> bool {
+        self.lock().values().any(|end| end.port == (engine, port))
+    }
+
     /// Forgets an end; true if it was still waiting, so that the workers know nothing of it.
     pub fn forget(&self, engine: EngineId, port: PortNo) -> bool {
         let mut ends = self.lock();

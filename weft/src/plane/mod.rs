@@ -223,9 +223,20 @@ impl Plane {
         .await
     }
 
-    /// Opens a port and adds it to an engine. One end of a `link:` is added at once and comes up with the other.
-    pub async fn add_port(&self, id: EngineId, request: PortRequest) -> anyhow::Result<AddedPort> {
-        self.blocking(move |inner| inner.add_port(id, &request)).await
+    /// Opens a port and adds it to an engine, which can send to it; nothing is received before [`Plane::start_port`]. One
+    /// end of a `link:` is added at once and comes up with the other.
+    pub async fn prepare_port(&self, id: EngineId, request: PortRequest) -> anyhow::Result<AddedPort> {
+        self.blocking(move |inner| inner.prepare_port(id, &request)).await
+    }
+
+    /// Receives from a port: once the workers have obeyed the orders given so far, so that their engine knows it.
+    pub async fn start_port(&self, id: EngineId, port: PortNo) -> anyhow::Result<()> {
+        self.blocking(move |inner| match inner.dataplane.start_port(id, port) {
+            // An end of a link that waits for the other.
+            Err(dataplane::Error::NoPort(..)) if inner.shared.links.knows(id, port) => Ok(()),
+            result => Ok(result?),
+        })
+        .await
     }
 
     /// Stops receiving from a port, sends what is on its way to it, and closes it.
@@ -313,7 +324,7 @@ impl Inner {
         self.linking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add_port(&self, id: EngineId, request: &PortRequest) -> anyhow::Result<AddedPort> {
+    fn prepare_port(&self, id: EngineId, request: &PortRequest) -> anyhow::Result<AddedPort> {
         if let PortKind::Link { engine, port } = &request.spec.kind {
             return self.add_link_end(id, request, (engine, port));
         }
@@ -323,7 +334,7 @@ impl Inner {
             OpenOptions { n_queues, persistent: self.persistent || request.persistent },
         )?;
         let info = queues.first().context("a port has a queue")?.info().clone();
-        let up = self.dataplane.add_port(id, request.number, queues)?;
+        let up = self.dataplane.prepare_port(id, request.number, queues)?;
         Ok(AddedPort { info, up })
     }
 

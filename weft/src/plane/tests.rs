@@ -30,19 +30,20 @@ async fn the_ends_of_a_link_find_each_other_and_part() {
     let (b, _b_events) = switch(&plane, "b");
     assert!(plane.add_switch("a", Vec::new()).is_err(), "the name is taken");
 
-    let first = plane.add_port(a, request(1, "link:b/7")).await.expect("added");
+    let first = plane.prepare_port(a, request(1, "link:b/7")).await.expect("added");
     assert!(!first.up);
-    let wrong = plane.add_port(b, request(7, "link:a/2")).await.expect("waits for another");
+    plane.start_port(a, PortNo(1)).await.expect("it waits for the other end");
+    let wrong = plane.prepare_port(b, request(7, "link:a/2")).await.expect("waits for another");
     assert!(!wrong.up);
     plane.remove_port(b, PortNo(7)).await.expect("removed");
-    let second = plane.add_port(b, request(7, "link:a/1")).await.expect("added");
+    let second = plane.prepare_port(b, request(7, "link:a/1")).await.expect("added");
     assert!(second.up);
     assert_eq!(link_event(&mut a_events).await, (PortNo(1), true));
     assert_ne!(first.info.mac, second.info.mac);
 
     plane.remove_port(b, PortNo(7)).await.expect("removed");
     assert_eq!(link_event(&mut a_events).await, (PortNo(1), false));
-    plane.add_port(b, request(7, "link:a/1")).await.expect("joined again");
+    plane.prepare_port(b, request(7, "link:a/1")).await.expect("joined again");
     assert_eq!(link_event(&mut a_events).await, (PortNo(1), true));
     plane.remove_engine(b).await.expect("removed");
     assert_eq!(link_event(&mut a_events).await, (PortNo(1), false));
@@ -54,12 +55,14 @@ async fn the_ends_of_a_link_find_each_other_and_part() {
 async fn ports_are_opened_and_removed() {
     let plane = Plane::start(1).expect("started");
     let (a, _events) = switch(&plane, "a");
-    let added = plane.add_port(a, request(1, "mem:")).await.expect("added");
+    let added = plane.prepare_port(a, request(1, "mem:")).await.expect("added");
     assert!(added.up);
-    let taken = plane.add_port(a, request(1, "mem:")).await.expect_err("taken").to_string();
+    plane.start_port(a, PortNo(1)).await.expect("started");
+    assert!(plane.start_port(a, PortNo(2)).await.is_err(), "there is no such port");
+    let taken = plane.prepare_port(a, request(1, "mem:")).await.expect_err("taken").to_string();
     assert!(taken.contains("exists already"), "{taken}");
     let missing =
-        plane.add_port(a, request(2, "afpacket:no-such-if")).await.expect_err("missing").to_string();
+        plane.prepare_port(a, request(2, "afpacket:no-such-if")).await.expect_err("missing").to_string();
     assert!(missing.contains("no interface"), "{missing}");
     assert_eq!(plane.port_counters(a).await.expect("told").len(), 1);
     plane.remove_port(a, PortNo(1)).await.expect("removed");
@@ -79,9 +82,9 @@ async fn engines_come_and_go_at_the_same_time() {
             let (id, _events) = switch(&plane, &name);
             let links = [request(1, &format!("link:{next}/2")), request(2, &format!("link:{last}/1"))];
             for link in links {
-                plane.add_port(id, link).await.expect("added");
+                plane.prepare_port(id, link).await.expect("added");
             }
-            plane.add_port(id, request(3, "mem:")).await.expect("added");
+            plane.prepare_port(id, request(3, "mem:")).await.expect("added");
             plane.remove_port(id, PortNo(3)).await.expect("removed");
             plane.remove_engine(id).await.expect("removed");
         }

@@ -146,11 +146,17 @@ pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandl
 
 impl RouterHandle {
     async fn set_up(&self, spec: RouterSpec) -> anyhow::Result<()> {
+        let mut numbers = Vec::new();
         for (name, port) in spec.ports {
-            self.add_port(&name, port).await?;
+            numbers.push(self.prepare_port(&name, port).await?);
         }
         if let Some(config) = &spec.config {
             self.set_config(config).await?;
+        }
+        // Not before the workers have been given the configuration: they would drop what comes.
+        self.0.owner.ask(|_, _| ()).await?;
+        for number in numbers {
+            self.0.plane.start_port(self.0.id, number).await?;
         }
         if let Some(dir) = &spec.run_dir {
             self.listen(dir).await?;
@@ -182,6 +188,13 @@ impl RouterHandle {
     /// # Errors
     /// A name that is taken, or a device that cannot be had.
     pub async fn add_port(&self, name: &str, spec: PortSpec) -> anyhow::Result<PortNo> {
+        let number = self.prepare_port(name, spec).await?;
+        self.0.plane.start_port(self.0.id, number).await?;
+        Ok(number)
+    }
+
+    /// As [`RouterHandle::add_port`], without receiving yet.
+    async fn prepare_port(&self, name: &str, spec: PortSpec) -> anyhow::Result<PortNo> {
         let _changing = self.0.changing.lock().await;
         let number = {
             let mut state = self.state();
@@ -193,7 +206,7 @@ impl RouterHandle {
             number
         };
         let request = PortRequest { number, label: name.to_owned(), spec: spec.clone(), persistent: false };
-        let added = self.0.plane.add_port(self.0.id, request).await;
+        let added = self.0.plane.prepare_port(self.0.id, request).await;
         let added = added.with_context(|| format!("router {}: port \"{name}\" ({spec})", self.0.name))?;
         let name = PortName { name: name.to_owned(), number };
         self.state().ports.push(PortState { name, spec, mac: added.info.mac, up: added.up });

@@ -118,7 +118,7 @@ async fn add_port(
     client.named(&name)?;
     let spec = wanted.spec.parse().map_err(|error| Problem::invalid("/spec", error))?;
     let number = wanted.number.map(PortNo);
-    let row = client.ask(|reply| Request::AddPort { number, name: wanted.name, spec, reply }).await?;
+    let row = client.add_port(number, wanted.name, spec).await?;
     Ok((StatusCode::CREATED, Json(port_shape(&row))))
 }
 

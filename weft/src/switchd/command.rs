@@ -168,8 +168,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn add_ports(handle: &SwitchHandle, ports: &[PortArg]) -> anyhow::Result<()> {
     // Ports with a number first, so that no other takes it.
     let (numbered, free): (Vec<_>, Vec<_>) = ports.iter().partition(|port| port.number.is_some());
-    for port in numbered.into_iter().chain(free) {
-        let row = handle.add_port(port.number, None, port.spec.clone()).await?;
+    let ports = numbered.into_iter().chain(free).map(|port| (port.number, port.spec.clone()));
+    for row in handle.add_ports(ports.collect()).await? {
         if let Some(note) = row.note {
             tracing::info!(port = %row.number, "{note}");
         }

@@ -177,6 +177,22 @@ impl Client {
         self.requests.send(request(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+
+    /// Attaches a port and receives from it.
+    async fn add_port(
+        &self,
+        number: Option<PortNo>,
+        name: Option<String>,
+        spec: PortSpec,
+    ) -> Answer<PortRow> {
+        let row = self.ask(|reply| owner::Request::AddPort { number, name, spec, reply }).await?;
+        self.start_port(row.number).await?;
+        Ok(row)
+    }
+
+    async fn start_port(&self, number: PortNo) -> Answer<()> {
+        self.ask(|reply| owner::Request::StartPort { number, reply }).await
+    }
 }
 
 /// Starts a switch without ports.
@@ -274,7 +290,23 @@ impl SwitchHandle {
         name: Option<String>,
         spec: PortSpec,
     ) -> anyhow::Result<PortRow> {
-        Ok(self.client.ask(|reply| owner::Request::AddPort { number, name, spec, reply }).await?)
+        Ok(self.client.add_port(number, name, spec).await?)
+    }
+
+    /// Attaches ports and receives from none of them before all are there.
+    ///
+    /// # Errors
+    /// What keeps one of them from being attached; those before it stay, silent.
+    pub async fn add_ports(&self, ports: Vec<(Option<PortNo>, PortSpec)>) -> anyhow::Result<Vec<PortRow>> {
+        let mut rows = Vec::new();
+        for (number, spec) in ports {
+            let add = |reply| owner::Request::AddPort { number, name: None, spec, reply };
+            rows.push(self.client.ask(add).await?);
+        }
+        for row in &rows {
+            self.client.start_port(row.number).await?;
+        }
+        Ok(rows)
     }
 
     /// Detaches a port and closes it.

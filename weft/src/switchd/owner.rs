@@ -55,13 +55,15 @@ pub enum Request {
     Disconnected(ConnId),
     /// There is no connection to a controller, for now.
     Failed(Attempt),
-    /// Attach a port.
+    /// Attach a port, and leave what comes in its device.
     AddPort {
         number: Option<PortNo>,
         name: Option<String>,
         spec: PortSpec,
         reply: oneshot::Sender<Answer<PortRow>>,
     },
+    /// Receive from a port that was attached: the workers have been told of it.
+    StartPort { number: PortNo, reply: oneshot::Sender<Answer<()>> },
     /// Detach a port.
     DelPort { number: PortNo, reply: oneshot::Sender<Answer<()>> },
     /// Let frames leave a port by other queues.
@@ -299,6 +301,10 @@ impl Owner {
             Request::AddPort { number, name, spec, reply } => {
                 let _ = reply.send(self.add_port(number, name, spec).await);
             }
+            Request::StartPort { number, reply } => {
+                let started = self.plane.start_port(self.engine, number).await;
+                let _ = reply.send(started.map_err(|error| refused(&error)));
+            }
             Request::DelPort { number, reply } => {
                 let _ = reply.send(self.del_port(number).await);
             }
@@ -418,7 +424,7 @@ impl Owner {
             return Err(Problem::conflict(format!("port {} has the name \"{name}\" already", row.number)));
         }
         let request = PortRequest::new(number, spec.clone());
-        let added = self.plane.add_port(self.engine, request).await.map_err(|error| refused(&error))?;
+        let added = self.plane.prepare_port(self.engine, request).await.map_err(|error| refused(&error))?;
         let mut desc = PortDesc::new(number, added.info.mac, &name);
         super::speed::describe(&mut desc, &spec);
         let now = self.clock.now();

@@ -276,3 +276,40 @@ async fn it_is_told_how_it_stands_with_each_peer() {
     .await;
     handle.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_frame_comes_before_its_port_is_known() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("in.pcap");
+    let mut writer = netio::pcap::Writer::create(&file).expect("a file");
+    let frame: Vec<u8> = [[0xff; 6], [2; 6]].concat().into_iter().chain([0; 48]).collect();
+    for at in 0..500 {
+        writer.write(at, &[&frame]).expect("written");
+    }
+    writer.flush().expect("written");
+    let out = dir.path().join("out.pcap");
+    let port = |number, text: String| (Some(PortNo(number)), text.parse().expect("a port"));
+    let ports = vec![
+        port(1, format!("pcap:{}", file.display())),
+        port(2, format!("pcap:{},out={}", file.display(), out.display())),
+    ];
+    let spec = SwitchSpec { fail_mode: FailMode::Standalone, ..spec("t-pcap") };
+    let handle = start(spec, Plane::start(2).expect("workers")).await.expect("a switch");
+    handle.add_ports(ports).await.expect("added");
+    let received = || async {
+        let rows = handle.ports().await.expect("running");
+        rows.iter().map(|row| row.counters.rx_frames).collect::<Vec<_>>()
+    };
+    within("the end of the files", async {
+        while received().await != [500, 500] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // The workers report what they have dropped once they are quiet.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let drops = handle.drops().await.expect("running");
+    let unknown = drops.iter().find(|(reason, _)| reason == "unknown_in_port").expect("counted");
+    assert_eq!(unknown.1, 0, "{drops:?}");
+    handle.stop().await;
+}

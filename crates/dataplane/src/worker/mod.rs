@@ -33,6 +33,8 @@ pub(crate) enum Command {
     AddEngine(EngineId, Box<dyn Engine>),
     RemoveEngine(EngineId),
     AddPort(NewPort),
+    /// Receives from the port.
+    StartPort(PortKey),
     /// Says where an engine's port leads, on a worker that has no queue of it.
     SetTarget {
         engine: EngineId,
@@ -259,6 +261,7 @@ impl Worker {
             Command::AddEngine(id, engine) => self.add_engine(id, engine),
             Command::RemoveEngine(id) => self.remove_engine(id),
             Command::AddPort(port) => self.add_port(port),
+            Command::StartPort(key) => self.start_port(key),
             Command::SetTarget { engine, port, target } => self.set_target(engine, port, target),
             Command::StopPort { engine, port, key } => {
                 self.set_target(engine, port, None);

@@ -29,6 +29,8 @@ pub(super) struct PortSlot {
     pub key: PortKey,
     /// Empty once the port has failed.
     pub queues: Vec<Box<dyn Port>>,
+    /// Frames are received from it.
+    started: bool,
     /// To be sent by the first queue at the end of the round.
     pub tx: Vec<Frame>,
     failed: Arc<AtomicBool>,
@@ -112,18 +114,35 @@ impl PortSlot {
 impl Worker {
     pub(super) fn add_port(&mut self, new: NewPort) {
         let NewPort { engine, port, key, queues, failed } = new;
-        let slot =
-            PortSlot { engine, port, key, queues, tx: Vec::new(), failed, past: PortCounters::default() };
+        let slot = PortSlot {
+            engine,
+            port,
+            key,
+            queues,
+            started: false,
+            tx: Vec::new(),
+            failed,
+            past: PortCounters::default(),
+        };
         let at = self.ports.insert(slot);
-        let queues = &self.ports.slots[at].as_ref().expect("inserted above").queues;
-        for (i, queue) in queues.iter().enumerate() {
-            let Some(fd) = queue.poll_fd() else { continue };
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, token(at, i));
-            if let Err(error) = self.setup.epoll.add(fd, event) {
-                return self.fail_port(key, PortError::Io(error.into()));
-            }
-        }
         self.set_target(engine, port, Some(Target::Local { slot: at }));
+    }
+
+    /// Receives from a port from now on. Once for each worker that has queues of it, but told as often as there are queues.
+    pub(super) fn start_port(&mut self, key: PortKey) {
+        let Some(at) = self.ports.slot_of(key) else { return };
+        let Some(slot) = self.ports.get(at) else { return };
+        if std::mem::replace(&mut slot.started, true) {
+            return;
+        }
+        let mut result = Ok(());
+        for (i, queue) in slot.queues.iter().enumerate() {
+            let Some(fd) = queue.poll_fd() else { continue };
+            result = result.and(self.setup.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token(at, i))));
+        }
+        if let Err(error) = result {
+            self.fail_port(key, PortError::Io(error.into()));
+        }
     }
 
     pub(super) fn stop_port(&mut self, key: PortKey) {
