@@ -1,11 +1,14 @@
 //! What every daemon does: find its run directory, serve on a unix socket, write a log, wait for signals.
 
+mod http;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+
+pub use http::serve;
 
 /// A socket file that nobody listens on is left from a process that was killed; one that answers is in use.
 pub async fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
@@ -107,28 +110,31 @@ pub fn signals() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Runs an HTTP server until its task is aborted.
-pub fn serve<F>(server: F) -> JoinHandle<()>
-where
-    F: IntoFuture<Output = std::io::Result<()>>,
-    F::IntoFuture: Send + 'static,
-{
-    let server = server.into_future();
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the HTTP server stopped");
-        }
-    })
+/// Lets this process have as many descriptors as the system allows it: each port and connection takes some.
+pub fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
-/// Writes what happens to standard error; `WEFT_LOG` chooses what (`debug`, `weft=trace`, ...).
-pub fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| "info".into());
+/// What every daemon begins with: a log, and descriptors enough.
+pub fn begin_daemon() {
+    log_to_stderr("info");
+    raise_descriptor_limit();
+}
+
+/// Writes what happens to standard error; `WEFT_LOG` chooses what (`debug`, `weft=trace`, ...), else `what` does.
+pub fn log_to_stderr(what: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| what.into());
     // A log file is read by people and programs that know no escape codes.
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second subscriber is a bug of this process, and then the first one serves.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour);
-    let _ = log.with_writer(std::io::stderr).try_init();
+    // To tell of a log that cannot be written there is only the log, and that would end the thread.
+    let _ = log.with_writer(std::io::stderr).log_internal_errors(false).try_init();
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::channel::{self, Listen, Listener, Tls, TlsFiles};
-use crate::service::{bind_unix, daemon_name, log_to_stderr, run_dir, serve, signals};
+use crate::service::{begin_daemon, bind_unix, daemon_name, run_dir, serve, signals};
 
 pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal, known_parameters};
@@ -134,13 +134,12 @@ pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
     if let Some(addr) = spec.rest {
         let listener = bind(addr).await?;
         handle.rest = Some(listener.local_addr()?);
-        let service = router.clone().into_make_service_with_connect_info::<SocketAddr>();
-        handle.tasks.push(serve(axum::serve(listener, service)));
+        handle.tasks.push(serve(listener, router.clone()));
     }
     if let Some(path) = spec.unix {
         let listener = bind_unix(&path).await?;
         handle.unix = Some(path);
-        handle.tasks.push(serve(axum::serve(listener, router)));
+        handle.tasks.push(serve(listener, router));
     }
     Ok(handle)
 }
@@ -208,7 +207,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         store: args.store,
         strict: args.require_if_match,
     };
-    log_to_stderr();
+    begin_daemon();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is made: a signal that comes early finds us ready to clean up.

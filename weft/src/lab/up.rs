@@ -18,7 +18,7 @@ use super::process::ProcessId;
 use super::report::{self, Event, Sink, Summary};
 use super::table::{self, say, whisper};
 use super::{place, privilege, read_model};
-use crate::service::end_signals;
+use crate::service::{end_signals, raise_descriptor_limit};
 
 /// Arguments of `weft up`.
 #[derive(Debug, clap::Args)]
@@ -123,6 +123,7 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
 }
 
 fn foreground(args: &Args, plan: &Plan) -> anyhow::Result<ExitCode> {
+    raise_descriptor_limit();
     let mut tell = report::for_people(args.json);
     runtime()?.block_on(async {
         let cancel = on_signal()?;
@@ -298,6 +299,7 @@ fn detach(args: &Args) -> anyhow::Result<ExitCode> {
 /// The background half: tells the parent, then lets go of the terminal.
 fn background(args: Args) -> anyhow::Result<ExitCode> {
     nix::unistd::setsid().context("cannot begin a session")?;
+    raise_descriptor_limit();
     let mut tell = report::for_parent();
     let Some((plan, ())) = prepare(&args)? else { return Ok(ExitCode::FAILURE) };
     runtime()?.block_on(async {

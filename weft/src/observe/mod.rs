@@ -42,7 +42,7 @@ where
         }
     };
     let router = axum::Router::new().route("/metrics", axum::routing::get(answer));
-    Ok(serve(axum::serve(listener, router)))
+    Ok(serve(listener, router))
 }
 
 /// An answer to Prometheus.

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::observe::mirror::Known;
 use crate::observe::{serve_metrics, workers as observe};
 use crate::plane::{Plane, PortRequest, WorkerArgs};
-use crate::service::{bind_unix, daemon_name, run_dir, serve, signals};
+use crate::service::{begin_daemon, bind_unix, daemon_name, run_dir, serve, signals};
 pub use convert::FieldError;
 use convert::PortName;
 use task::Owner;
@@ -169,7 +169,7 @@ impl RouterHandle {
         let path = dir.join(format!("{}.sock", self.0.name));
         let listener: UnixListener = bind_unix(&path).await?;
         // The server must not keep alive what it serves.
-        let server = serve(axum::serve(listener, rest::router(Arc::downgrade(&self.0))));
+        let server = serve(listener, rest::router(Arc::downgrade(&self.0)));
         self.state().server = Some((server, path));
         Ok(())
     }
@@ -406,6 +406,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
+    begin_daemon();
     let config = args.config.as_deref().map(|path| read_config(path, args.name.as_deref())).transpose()?;
     let name = match (args.name, &config) {
         (Some(name), _) => name,

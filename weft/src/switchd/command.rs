@@ -15,7 +15,7 @@ use super::{ChannelConfig, SwitchHandle, SwitchSpec, Target, start};
 use crate::channel::{self, TlsFiles};
 use crate::observe::serve_metrics;
 use crate::plane::{Plane, WorkerArgs};
-use crate::service::{daemon_name, log_to_stderr, run_dir, signals};
+use crate::service::{begin_daemon, daemon_name, run_dir, signals};
 
 /// One switch as a daemon.
 #[derive(Debug, clap::Args)]
@@ -115,7 +115,7 @@ pub fn port_arg(text: &str) -> anyhow::Result<PortArg> {
 /// # Errors
 /// What keeps it from starting or running.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    log_to_stderr();
+    begin_daemon();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         // Before anything is made: a signal that comes early finds us ready to clean up.

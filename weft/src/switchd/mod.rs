@@ -271,12 +271,7 @@ fn check_controllers(spec: &SwitchSpec) -> anyhow::Result<()> {
 
 impl SwitchHandle {
     fn serve(&mut self, unix: UnixListener) {
-        let server = axum::serve(unix, api::router(self.client.clone()));
-        let task = tokio::spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the API server of the switch stopped");
-            }
-        });
+        let task = crate::service::serve(unix, api::router(self.client.clone()));
         self.tasks.push(task.abort_handle());
     }
 
