@@ -13,6 +13,12 @@ macro_rules! println {
     () => { print!("\n") };
     ($($arg:tt)*) => { print!("{}\n", format_args!($($arg)*)) };
 }
+macro_rules! eprint {
+    ($($arg:tt)*) => { crate::print::aside(format_args!($($arg)*)) };
+}
+macro_rules! eprintln {
+    ($($arg:tt)*) => { eprint!("{}\n", format_args!($($arg)*)) };
+}
 
 mod bench;
 mod channel;
@@ -86,7 +92,7 @@ fn main() -> ExitCode {
         Ok(code)
     });
     result.unwrap_or_else(|error| {
-        anstream::eprintln!("weft: {error:#}");
+        eprintln!("weft: {error:#}");
         ExitCode::FAILURE
     })
 }

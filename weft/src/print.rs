@@ -18,6 +18,11 @@ fn note(result: io::Result<()>) {
     }
 }
 
+/// Writes to the standard error. Who does not listen there cannot be told so.
+pub fn aside(text: Arguments<'_>) {
+    let _ = anstream::stderr().write_fmt(text);
+}
+
 /// Whether someone still reads.
 pub fn is_wanted() -> bool {
     FAILURE.lock().unwrap_or_else(PoisonError::into_inner).is_none()

@@ -76,7 +76,7 @@ fn in_namespace(namespace: &str, words: &[String]) -> anyhow::Result<ExitCode> {
     };
     // Returns only when it fails.
     let error = Command::new(program).args(args).exec();
-    anstream::eprintln!("weft: cannot run {program}: {error}");
+    eprintln!("weft: cannot run {program}: {error}");
     // As shells and `env` say it, so that a script can tell it from what the command says itself.
     Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
 }

@@ -134,7 +134,7 @@ impl Sink<'_> {
             return Err(error.context(format!("cannot write to {}", args.write.display())));
         }
         let tally = self.counter.tally();
-        anstream::eprintln!(
+        eprintln!(
             "weft: {} frames mirrored to {}, {} lost",
             tally.n_packets,
             args.write.display(),

@@ -71,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         if output && error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
             return ExitCode::from(BROKEN_PIPE);
         }
-        anstream::eprintln!("weft ofctl: {error:#}");
+        eprintln!("weft ofctl: {error:#}");
         ExitCode::FAILURE
     }))
 }
