@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use packet::{Batch, Frame, MacAddr, Pool};
@@ -35,6 +35,38 @@ pub enum PcapError {
     /// A record longer than any may be.
     #[error("a record of {0} bytes is longer than any frame")]
     Record(usize),
+    /// Nothing is in it.
+    #[error("the file is empty")]
+    Empty,
+    /// Less than the header of the format is in it.
+    #[error("the file ends in the middle of its header")]
+    CutHeader,
+    /// The last frame, counted from 1, is not all there.
+    #[error("the file ends in the middle of frame {0}")]
+    CutFrame(u64),
+    /// What is wrong with which file.
+    #[error("{}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What.
+        #[source]
+        source: Box<PcapError>,
+    },
+}
+
+impl PcapError {
+    /// That there is no more to read means something else than that it cannot be read.
+    fn at_end(self, meaning: Self) -> Self {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => meaning,
+            other => other,
+        }
+    }
+
+    fn of(self, path: &Path) -> Self {
+        Self::File { path: path.to_owned(), source: Box::new(self) }
+    }
 }
 
 /// A record of a capture file.
@@ -54,6 +86,7 @@ pub struct Reader<R> {
     input: R,
     swapped: bool,
     nanos_per_tick: u64,
+    n_records: u64,
 }
 
 impl Reader<BufReader<File>> {
@@ -73,7 +106,11 @@ impl<R: Read> Reader<R> {
     /// When it is not one of Ethernet frames.
     pub fn new(mut input: R) -> Result<Self, PcapError> {
         let mut header = [0; 24];
-        input.read_exact(&mut header)?;
+        if input.read(&mut header[..1])? == 0 {
+            return Err(PcapError::Empty);
+        }
+        let rest = input.read_exact(&mut header[1..]).map_err(PcapError::from);
+        rest.map_err(|error| error.at_end(PcapError::CutHeader))?;
         let magic = word(&header, 0, false);
         let (swapped, nanos_per_tick) = match (magic, magic.swap_bytes()) {
             (MAGIC_MICROS, _) => (false, 1000),
@@ -84,7 +121,7 @@ impl<R: Read> Reader<R> {
         };
         // The upper bits tell of frame check sequences.
         match word(&header, 20, swapped) & 0xffff {
-            LINKTYPE_ETHERNET => Ok(Self { input, swapped, nanos_per_tick }),
+            LINKTYPE_ETHERNET => Ok(Self { input, swapped, nanos_per_tick, n_records: 0 }),
             other => Err(PcapError::LinkType(other)),
         }
     }
@@ -94,6 +131,11 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// When the file ends in the middle of a record or the record's length is a lie.
     pub fn next_record(&mut self) -> Result<Option<Record>, PcapError> {
+        self.n_records += 1;
+        self.read_record().map_err(|error| error.at_end(PcapError::CutFrame(self.n_records)))
+    }
+
+    fn read_record(&mut self) -> Result<Option<Record>, PcapError> {
         let mut header = [0; 16];
         match self.input.read(&mut header[..1])? {
             0 => return Ok(None),
@@ -177,6 +219,8 @@ pub struct PcapPort {
     info: PortInfo,
     counters: PortCounters,
     finisher: Finisher,
+    /// What is received.
+    input: PathBuf,
 }
 
 impl PcapPort {
@@ -199,7 +243,15 @@ impl PcapPort {
             note: None,
         };
         let finisher = Finisher::new(Offload::NONE);
-        Ok(Self { reader, writer, event, info, counters: PortCounters::default(), finisher })
+        Ok(Self {
+            reader,
+            writer,
+            event,
+            info,
+            counters: PortCounters::default(),
+            finisher,
+            input: input.to_owned(),
+        })
     }
 
     fn end(&mut self) {
@@ -222,7 +274,7 @@ impl Port for PcapPort {
                 }
                 Err(error) => {
                     self.end();
-                    return Err(PortError::Io(io::Error::other(error)));
+                    return Err(PortError::Io(io::Error::other(error.of(&self.input))));
                 }
             };
             if record.bytes.len() < 14 {
@@ -313,7 +365,15 @@ mod tests {
         let whole = file(&[(1, &[1; 60])]);
         for n in 0..whole.len() {
             let read = Reader::new(&whole[..n]).and_then(|mut r| r.next_record());
-            assert_eq!(read.is_ok(), n == 24, "cut at {n}");
+            let words = read.map_err(|error| error.to_string());
+            match n {
+                0 => assert_eq!(words, Err("the file is empty".into())),
+                1..24 => {
+                    assert_eq!(words, Err("the file ends in the middle of its header".into()), "cut at {n}")
+                }
+                24 => assert_eq!(words, Ok(None)),
+                _ => assert_eq!(words, Err("the file ends in the middle of frame 1".into()), "cut at {n}"),
+            }
         }
         let mut other = whole.clone();
         other[20] = 105;
