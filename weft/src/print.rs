@@ -3,7 +3,14 @@
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// How soon the end of a reader is seen.
+const LOOK: Duration = Duration::from_millis(200);
 
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
 
@@ -26,6 +33,21 @@ pub fn aside(text: Arguments<'_>) {
 /// Whether someone still reads.
 pub fn is_wanted() -> bool {
     FAILURE.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+}
+
+/// Ends when the standard output is a pipe or socket and its reader has gone; for those who have nothing to write.
+pub async fn nobody_reads() {
+    // With this interest a descriptor is only watched for its end.
+    let has_gone = || {
+        let output = io::stdout();
+        let mut output = [PollFd::new(output.as_fd(), PollFlags::empty())];
+        let ends = PollFlags::POLLERR | PollFlags::POLLHUP;
+        poll(&mut output, PollTimeout::ZERO).is_ok()
+            && output[0].revents().is_some_and(|found| found.intersects(ends))
+    };
+    while !has_gone() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Whether everything could be written.

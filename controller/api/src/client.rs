@@ -95,6 +95,30 @@ pub enum ClientError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The answer broke off: whoever gave it has ended.
+    #[error("{server} has ended")]
+    Ended {
+        /// Where.
+        server: Server,
+        /// How it was seen.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What answers speaks HTTP, but not this API.
+    #[error(
+        "{server} answered {method} {path} with \"{status}\": it does not serve weft's API there \
+         (the address of --metrics serves metrics only)"
+    )]
+    Foreign {
+        /// Where.
+        server: Server,
+        /// Method of the request.
+        method: Method,
+        /// Path of the request.
+        path: String,
+        /// What it said.
+        status: StatusCode,
+    },
     /// No answer in time.
     #[error("{server} does not answer within {} s", timeout.as_secs_f32())]
     Timeout {
@@ -196,7 +220,7 @@ impl Client {
         };
         let (status, answer) = self.exchange(&method, path, body).await?;
         if !status.is_success() {
-            return Err(problem_of(status, &answer).into());
+            return Err(self.refusal(&method, path, status, &answer));
         }
         let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
         serde_json::from_slice(answer).map_err(json)
@@ -290,11 +314,12 @@ impl Client {
         if !status.is_success() {
             let body =
                 Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(failed)?.to_bytes();
-            return Err(problem_of(status, &body).into());
+            return Err(self.refusal(&method, path, status, &body));
         }
         let mut body = answer.into_body();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| failed(e.into()))?;
+            let ended = |source| ClientError::Ended { server: self.server.clone(), source };
+            let frame = frame.map_err(|error| ended(error.into()))?;
             if let Some(piece) = frame.data_ref()
                 && take(piece).is_break()
             {
@@ -323,6 +348,23 @@ impl Client {
         let request = request.map_err(|e| failed(e.into()))?;
         let answer = sender.send_request(request).await.map_err(|e| failed(e.into()))?;
         Ok((answer, connection))
+    }
+
+    /// What a server means that says no.
+    fn refusal(&self, method: &Method, path: &str, status: StatusCode, body: &[u8]) -> ClientError {
+        if let Ok(problem) = serde_json::from_slice::<Problem>(body) {
+            return problem.into();
+        }
+        match std::str::from_utf8(body) {
+            Ok(text) if !text.is_empty() && text.len() < 500 => {
+                let title = status.canonical_reason().unwrap_or("error");
+                Problem::new(status.as_u16(), "http", title).with_detail(text).into()
+            }
+            _ => {
+                let (server, method, path) = (self.server.clone(), method.clone(), path.to_owned());
+                ClientError::Foreign { server, method, path, status }
+            }
+        }
     }
 
     fn connect_error(&self, source: std::io::Error) -> ClientError {
@@ -509,17 +551,6 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-fn problem_of(status: StatusCode, body: &[u8]) -> Problem {
-    serde_json::from_slice(body).unwrap_or_else(|_| {
-        let title = status.canonical_reason().unwrap_or("error");
-        let problem = Problem::new(status.as_u16(), "http", title);
-        match std::str::from_utf8(body) {
-            Ok(text) if !text.is_empty() && text.len() < 500 => problem.with_detail(text),
-            _ => problem,
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -571,6 +602,27 @@ mod tests {
         assert!(client.switches().await.unwrap().is_empty());
         let client = answer_once("HTTP/1.1 204 No Content\r\n\r\n").await;
         client.remove::<Network>("blue").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_of_something_else_is_named() {
+        let client = answer_once("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+        let error = client.health().await.unwrap_err().to_string();
+        assert!(error.contains("answered GET /api/v1/health with \"404 Not Found\""), "{error}");
+        assert!(error.contains("metrics only"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_has_ended() {
+        let client = answer_once("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+        let mut seen = Vec::new();
+        let take = |piece: &[u8]| {
+            seen.extend_from_slice(piece);
+            ControlFlow::Continue(())
+        };
+        let error = client.download("/x", take).await.unwrap_err();
+        assert!(matches!(error, ClientError::Ended { .. }), "{error:?}");
+        assert_eq!(seen, b"abc");
     }
 
     #[tokio::test]

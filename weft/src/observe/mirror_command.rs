@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use controller_api::client::{Server, escape};
+use controller_api::client::{ClientError, Server, escape};
 use netio::pcapng::Counter;
 
 use super::mirror::Way;
@@ -17,7 +17,7 @@ use crate::service::signals;
 /// Arguments of `weft mirror`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  weft mirror s1 --port eth0 -w - | tshark -r -
+  weft mirror s1 --port 1,port2 -w - | tshark -r -
   weft mirror s1 --flow 'tcp,nw_dst=10.0.0.2,tp_dst=80' --flow 'tcp,nw_src=10.0.0.2,tp_src=80' -w web.pcapng
 Frames are copied as they enter and leave the switch or router, before the queues of a port. A super-frame is one
 packet, with a comment. Copies that the reader was too slow for are lost, counted, and told at the end.")]
@@ -62,11 +62,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Refusals come before a file is made.
         let mut sink = Sink { place: Place::Later(&args), counter: Counter::default(), failure: None };
         let path = path(&args);
-        tokio::select! {
-            result = node.client.download(&path, |piece| sink.take(piece)) => result?,
-            () = told_to_stop => {}
+        let to_stdout = args.write == Path::new("-");
+        let result = tokio::select! {
+            result = node.client.download(&path, |piece| sink.take(piece)) => result,
+            () = told_to_stop => Ok(()),
+            () = crate::print::nobody_reads(), if to_stdout => Ok(()),
+        };
+        match result {
+            Ok(()) => sink.finish(&args),
+            // What came before belongs to the user.
+            Err(ClientError::Ended { .. }) => {
+                sink.finish(&args)?;
+                bail!("the {} {} has ended", node.health.service, node.label())
+            }
+            Err(error) => Err(error.into()),
         }
-        sink.finish(&args)
     })
 }
 

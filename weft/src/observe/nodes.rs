@@ -12,7 +12,7 @@ use crate::service::{lab_of, run_dir, sockets};
 /// Longest wait for one of them: the others are not to be held up for ever.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A switch or router that answers.
+/// A switch, router or controller that answers.
 #[derive(Debug, Clone)]
 pub struct Running {
     pub client: Client,
@@ -30,26 +30,39 @@ impl Running {
         }
     }
 
+    /// Whether it is what `name` says: a node or LAB/NODE.
+    pub fn is_node(&self, name: &str) -> bool {
+        self.health.name == name || self.label() == name
+    }
+
     /// Whether it is what `name` says: a node, LAB/NODE or a lab.
     pub fn is_called(&self, name: &str) -> bool {
-        self.health.name == name || self.label() == name || self.lab.as_deref() == Some(name)
+        self.is_node(name) || self.lab.as_deref() == Some(name)
     }
 }
 
-/// Everybody in the run directory.
+/// The switches and routers of the run directory.
 ///
 /// # Errors
 /// When there is somebody whom this user may not ask, and nobody else.
 pub async fn running() -> anyhow::Result<Vec<Running>> {
+    let mut all = everybody().await?;
+    all.retain(|node| matches!(node.health.service.as_str(), "switch" | "router"));
+    Ok(all)
+}
+
+/// Everybody in the run directory, controllers included.
+///
+/// # Errors
+/// When there is somebody whom this user may not ask, and nobody else.
+pub async fn everybody() -> anyhow::Result<Vec<Running>> {
     let (mut all, mut refused) = (Vec::new(), None);
     for socket in sockets(&run_dir()?, "sock") {
         let lab = lab_of(&socket);
         let client = Client::unix(socket).with_timeout(PATIENCE);
-        // Some sockets are left from processes that were killed, and some belong to controllers.
+        // Some sockets are left from processes that were killed.
         match client.health().await {
-            Ok(health) if matches!(health.service.as_str(), "switch" | "router") => {
-                all.push(Running { client, health, lab });
-            }
+            Ok(health) => all.push(Running { client, health, lab }),
             Err(ClientError::Connect { source, server }) if source.kind() == ErrorKind::PermissionDenied => {
                 refused = Some(server);
             }

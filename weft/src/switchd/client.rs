@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use controller_api::client::{Client, Server, escape};
+use controller_api::client::{Client, ClientError, Server, escape};
 use controller_api::{Port, PortAdd, PortQueues, PortRef, Queue, Rate, TraceReply, TraceRequest};
 use serde::Serialize;
 
 use super::command::port_arg;
+use crate::observe::nodes::everybody;
 use crate::service::{lab_of, run_dir, sockets};
 
 /// Commands that talk to a running switch (or to all of a lab).
@@ -162,6 +163,14 @@ impl Which {
                 }
             }
         }
+        if let (true, Some(name), None) = (found.is_empty(), &self.switch, &self.server)
+            && let Some(node) = everybody()
+                .await?
+                .into_iter()
+                .find(|node| node.health.service != "switch" && node.is_node(name))
+        {
+            bail!("{} is a {}, and this is for switches", node.label(), node.health.service);
+        }
         match (found.is_empty(), &self.switch, &self.server) {
             (false, ..) => Ok(found),
             (true, Some(name), _) => {
@@ -249,8 +258,17 @@ async fn follow(found: &Found, port: Option<&str>, real: &RealFrames, json: bool
         }
         if crate::print::is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    found.client.download(&path, tell).await?;
-    failure.map_or(Ok(()), Err)
+    let result = tokio::select! {
+        result = found.client.download(&path, tell) => result,
+        () = crate::print::nobody_reads() => Ok(()),
+    };
+    match result {
+        Err(ClientError::Ended { .. }) => {
+            bail!("the switch {} has ended; {n} frames were followed", found.name)
+        }
+        Err(error) => Err(error.into()),
+        Ok(()) => failure.map_or(Ok(()), Err),
+    }
 }
 
 fn print_sample(line: &[u8], n: u64, json: bool) -> anyhow::Result<()> {
