@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use controller_api::client::Server;
 use dataplane::Clock;
+use terminal_size::{Height, Width, terminal_size};
 
 use crate::service::signals;
 use rates::View;
@@ -73,7 +74,10 @@ async fn watch(args: &Args) -> anyhow::Result<()> {
             println!("{}", serde_json::to_string(&view)?);
         } else {
             // Home, then each line with what was there before it cleared: that flickers less than clearing all.
-            let text = view.text(live);
+            let mut text = view.text(live);
+            if let (true, Some((Width(columns), Height(rows)))) = (live, terminal_size()) {
+                text = view::clipped(&text, (columns.into(), rows.into()));
+            }
             if live { print!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")) } else { println!("{text}") }
         }
         std::io::Write::flush(&mut std::io::stdout()).context("cannot write to the standard output")?;

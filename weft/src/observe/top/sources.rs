@@ -2,9 +2,9 @@
 
 use anyhow::bail;
 use controller_api::client::{Client, ClientError, Server};
-use controller_api::{Health, Stats};
+use controller_api::{Channel, Health, Stats, Switch};
 
-use crate::observe::nodes::{PATIENCE, running};
+use crate::observe::nodes::{PATIENCE, Running, everybody};
 use crate::service::run_dir;
 
 /// What is to be looked at.
@@ -53,12 +53,33 @@ impl Sources {
 
     async fn look_around(&self) -> anyhow::Result<Vec<Node>> {
         let mut nodes = Vec::new();
-        for node in running().await? {
-            if let Ok(stats) = stats_of(&node.client, &node.health).await {
+        for node in everybody().await? {
+            if node.health.service == "controller" {
+                // That of a lab is the lab.
+                if node.lab.is_none() {
+                    nodes.extend(self.controller(&node).await);
+                }
+            } else if let Ok(stats) = stats_of(&node.client, &node.health).await {
                 nodes.extend(self.chosen(stats, node.lab));
             }
         }
         Ok(nodes)
+    }
+
+    /// A controller: who is connected to it and, where it was asked for, their ports.
+    async fn controller(&self, node: &Running) -> Vec<Node> {
+        let channel =
+            |switch: Switch| Channel { target: switch.name, connected: switch.connected, role: None };
+        let Ok(switches) = node.client.switches().await else { return Vec::new() };
+        let channels = switches.into_iter().map(channel).collect();
+        let own =
+            Stats { service: "controller".to_owned(), channels, ..empty(&node.health.name, &node.health) };
+        let mut nodes = self.chosen(vec![own], None);
+        if self.name.is_some() && !nodes.is_empty() {
+            let theirs = stats_of(&node.client, &node.health).await.unwrap_or_default();
+            nodes.extend(theirs.into_iter().map(|stats| Node { label: stats.name.clone(), stats }));
+        }
+        nodes
     }
 
     fn chosen(&self, stats: Vec<Stats>, lab: Option<String>) -> Vec<Node> {
@@ -82,20 +103,25 @@ async fn stats_of(client: &Client, health: &Health) -> Result<Vec<Stats>, Client
     let mut all = Vec::new();
     for switch in client.switches().await? {
         let ports = client.ports(&switch.name).await?;
-        all.push(Stats {
-            service: "switch".to_owned(),
-            name: switch.name,
-            pid: health.pid,
-            ports,
-            drops: Vec::new(),
-            cache: None,
-            tables: Vec::new(),
-            packet_ins: Vec::new(),
-            channels: Vec::new(),
-            n_tools: 0,
-            stages: Vec::new(),
-            workers: Vec::new(),
-        });
+        all.push(Stats { ports, ..empty(&switch.name, health) });
     }
     Ok(all)
+}
+
+/// A node that has counted nothing, which `health`'s process speaks for.
+fn empty(name: &str, health: &Health) -> Stats {
+    Stats {
+        service: "switch".to_owned(),
+        name: name.to_owned(),
+        pid: health.pid,
+        ports: Vec::new(),
+        drops: Vec::new(),
+        cache: None,
+        tables: Vec::new(),
+        packet_ins: Vec::new(),
+        channels: Vec::new(),
+        n_tools: 0,
+        stages: Vec::new(),
+        workers: Vec::new(),
+    }
 }

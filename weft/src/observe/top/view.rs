@@ -33,8 +33,34 @@ impl View {
     }
 }
 
+/// What of `text` fits a terminal, the line below it included, and how much does not.
+pub fn clipped(text: &str, (columns, rows): (usize, usize)) -> String {
+    let n = text.lines().count();
+    let shown = if n < rows { n } else { rows.saturating_sub(2) };
+    let mut out = String::new();
+    for line in text.lines().take(shown) {
+        out.extend(line.chars().take(columns));
+        out.push('\n');
+    }
+    if shown < n {
+        let rest = format!("... {} more lines (--json has all)", n - shown);
+        out.extend(rest.chars().take(columns));
+        out.push('\n');
+    }
+    out
+}
+
 impl NodeView {
     fn write(&self, screen: bool, lines: &mut Vec<String>) {
+        if self.service == "controller" {
+            let n = self.channels.iter().filter(|channel| channel.connected).count();
+            lines.push(format!(
+                "controller {}: {n} of {} switches connected",
+                self.name,
+                self.channels.len()
+            ));
+            return;
+        }
         let sum = |rate: fn(&PortView) -> f64| self.ports.iter().map(rate).sum::<f64>();
         let mut head = format!(
             "{} {}: in {}pps {}bit/s, out {}pps {}bit/s",
@@ -153,6 +179,15 @@ pub fn scaled(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_screen_gets_no_more_than_it_has_room_for() {
+        let text = "one\ntwo, which is long\nthree\nfour\n";
+        assert_eq!(clipped(text, (80, 5)), text, "the cursor stands in the fifth line");
+        assert_eq!(clipped(text, (8, 5)), "one\ntwo, whi\nthree\nfour\n");
+        assert_eq!(clipped(text, (80, 4)), "one\ntwo, which is long\n... 2 more lines (--json has all)\n");
+        assert_eq!(clipped(text, (80, 1)), "... 4 more lines (--json has all)\n");
+    }
 
     #[test]
     fn numbers_have_three_figures() {
