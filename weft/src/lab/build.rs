@@ -1,6 +1,6 @@
 //! Carrying out the operations of a topology, and taking everything back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use controller_api::client::Client;
 use netio::link::{self, Netlink};
 use netio::netns::Namespace;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use topology::{Device, Interface, Layout, Model, NodeKind, Operation, Program, Switch, Vm};
 
@@ -205,6 +206,25 @@ impl Lab {
     /// Its folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Until the user has given up: says of which nodes the processes end before that.
+    pub async fn watch(&mut self, cancel: &CancellationToken) -> anyhow::Result<()> {
+        let mut child_ended = signal(SignalKind::child())?;
+        let mut told = BTreeSet::new();
+        loop {
+            for (node, child) in &mut self.children {
+                let Some(status) = child.try_wait()? else { continue };
+                if !told.contains(node) && !was_interrupted(cancel).await {
+                    tracing::error!(lab = self.state.lab, node, %status, "the process of a node has ended");
+                    told.insert(node.clone());
+                }
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                _ = child_ended.recv() => {}
+            }
+        }
     }
 
     /// What it tells about itself.

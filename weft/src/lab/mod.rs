@@ -6,6 +6,7 @@
 
 mod build;
 mod clock;
+mod defects;
 mod demo;
 mod down;
 mod engines;

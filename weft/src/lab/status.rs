@@ -8,11 +8,11 @@ use std::time::Duration;
 use controller_api::client::Client;
 use controller_api::{Stats, Switch};
 use serde_json::{Value, json};
-use topology::{Model, Node, NodeKind};
+use topology::{Layout, Model, Node, NodeKind};
 
 use super::table::table;
-use super::{peers, place, process::ProcessId};
-use crate::observe::nodes::running;
+use super::{defects, peers, place, process::ProcessId};
+use crate::observe::nodes::{Running, everybody};
 use crate::service::{run_dir, sockets};
 
 /// Arguments of `weft status`.
@@ -67,6 +67,11 @@ async fn describe(lab: &place::Found) -> anyhow::Result<Value> {
         }
         false => Vec::new(),
     };
+    let layout = match lab.state.as_ref().is_some_and(|state| state.split) {
+        true => Layout::Split,
+        false => Layout::Joined,
+    };
+    let defects = model.as_ref().map(|model| defects::find(model, layout, &counted)).unwrap_or_default();
     let nodes = model.as_ref().map(|model| {
         let describe = |node: &Node| {
             let process = lab.state.as_ref().and_then(|state| state.nodes.get(&node.name)).copied();
@@ -77,6 +82,7 @@ async fn describe(lab: &place::Found) -> anyhow::Result<Value> {
                 "addresses": addresses(model, node),
                 "where": location(&lab.name, node, process),
                 "state": state_of(lab, node, process, switch),
+                "problems": defects.get(&node.name).map(Vec::as_slice).unwrap_or_default(),
                 "drops": counted.get(&node.name).map(drops).unwrap_or_default(),
             })
         };
@@ -123,15 +129,19 @@ fn drops_text(document: &Value) -> String {
     document.as_array().into_iter().flatten().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Switches and routers that belong to no lab.
+/// Switches, routers and controllers that belong to no lab.
 async fn daemons() -> anyhow::Result<Vec<Value>> {
     let mut all = Vec::new();
-    for node in running().await?.into_iter().filter(|node| node.lab.is_none()) {
-        let Ok(stats) = node.client.stats().await else { continue };
-        let switches = match stats.service.as_str() {
-            "switch" => node.client.switches().await.unwrap_or_default(),
-            _ => Vec::new(),
+    for node in everybody().await?.into_iter().filter(|node| node.lab.is_none()) {
+        let switches = match node.health.service.as_str() {
+            "router" => Vec::new(),
+            _ => node.client.switches().await.unwrap_or_default(),
         };
+        if node.health.service == "controller" {
+            all.push(controller(&node, &switches));
+            continue;
+        }
+        let Ok(stats) = node.client.stats().await else { continue };
         let connected = stats.channels.iter().filter(|channel| channel.connected).count();
         all.push(json!({
             "daemon": stats.name,
@@ -146,19 +156,36 @@ async fn daemons() -> anyhow::Result<Vec<Value>> {
     Ok(all)
 }
 
+fn controller(node: &Running, switches: &[Switch]) -> Value {
+    json!({
+        "daemon": node.health.name,
+        "kind": node.health.service,
+        "pid": node.health.pid,
+        "detail": node.health.detail,
+        "switches": switches,
+    })
+}
+
 fn print_daemons(daemons: &[Value]) {
     if daemons.is_empty() {
         return;
     }
-    let mut rows = table(&["daemon", "kind", "pid", "ports", "controllers", "dropped"]);
+    let mut rows = table(&["daemon", "kind", "pid", "ports", "connected", "dropped"]);
     for daemon in daemons {
+        let is_controller = daemon["kind"] == "controller";
         let controllers = &daemon["controllers"];
+        let switches = daemon["switches"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let connected = switches.iter().filter(|switch| switch["connected"] == true).count();
         rows.add_row([
             daemon["daemon"].as_str().unwrap_or_default().to_owned(),
             daemon["kind"].as_str().unwrap_or_default().to_owned(),
             daemon["pid"].to_string(),
-            daemon["ports"].to_string(),
-            format!("{} of {}", controllers["connected"], controllers["configured"]),
+            if is_controller { String::new() } else { daemon["ports"].to_string() },
+            if is_controller {
+                format!("{connected} of {} switches", switches.len())
+            } else {
+                format!("{} of {} controllers", controllers["connected"], controllers["configured"])
+            },
             drops_text(&daemon["drops"]),
         ]);
     }
@@ -192,8 +219,10 @@ fn state_of(
     process: Option<ProcessId>,
     switch: Option<&controller_api::Switch>,
 ) -> &'static str {
-    if !lab.is_alive() {
-        return "dead";
+    match (lab.is_alive(), process) {
+        (false, Some(id)) if id.is_alive() => return "runs without its lab",
+        (false, _) => return "dead",
+        (true, _) => {}
     }
     match (&node.kind, process, switch) {
         (_, Some(id), _) if !id.is_alive() => "ended",
@@ -219,12 +248,13 @@ fn print(document: &Value) {
     let mut nodes = table(&["node", "kind", "addresses", "where", "state", "dropped"]);
     for node in document["nodes"].as_array().into_iter().flatten() {
         let addresses: Vec<String> = node["addresses"].as_array().into_iter().flatten().map(text).collect();
+        let problems: Vec<String> = node["problems"].as_array().into_iter().flatten().map(text).collect();
         nodes.add_row([
             text(&node["name"]),
             text(&node["kind"]),
             addresses.join("\n"),
             text(&node["where"]),
-            text(&node["state"]),
+            [vec![text(&node["state"])], problems].concat().join("\n"),
             drops_text(&node["drops"]),
         ]);
     }

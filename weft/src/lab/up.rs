@@ -18,7 +18,7 @@ use super::process::ProcessId;
 use super::report::{self, Event, Sink, Summary};
 use super::table::{self, say, whisper};
 use super::{place, privilege, read_model};
-use crate::service::{end_signals, raise_descriptor_limit};
+use crate::service::{end_signals, log_to_stderr, raise_descriptor_limit};
 
 /// Arguments of `weft up`.
 #[derive(Debug, clap::Args)]
@@ -124,10 +124,11 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
 
 fn foreground(args: &Args, plan: &Plan) -> anyhow::Result<ExitCode> {
     raise_descriptor_limit();
+    log_to_stderr("warn");
     let mut tell = report::for_people(args.json);
     runtime()?.block_on(async {
         let cancel = on_signal()?;
-        let (lab, summary) = start(args, plan, &cancel, &mut tell).await?;
+        let (mut lab, summary) = start(args, plan, &cancel, &mut tell).await?;
         let pass = summary.pass;
         tell(Event::Up(summary.clone()));
         let printed = print(&summary, args.json, args.once);
@@ -135,7 +136,7 @@ fn foreground(args: &Args, plan: &Plan) -> anyhow::Result<ExitCode> {
             if !args.json {
                 whisper("Ctrl-C takes the lab down.");
             }
-            cancel.cancelled().await;
+            lab.watch(&cancel).await?;
         }
         taken_down(lab).await?;
         printed?;
@@ -304,7 +305,7 @@ fn background(args: Args) -> anyhow::Result<ExitCode> {
     let Some((plan, ())) = prepare(&args)? else { return Ok(ExitCode::FAILURE) };
     runtime()?.block_on(async {
         let cancel = on_signal()?;
-        let (lab, summary) = match start(&args, &plan, &cancel, &mut tell).await {
+        let (mut lab, summary) = match start(&args, &plan, &cancel, &mut tell).await {
             Ok(up) => up,
             Err(error) => {
                 tell(Event::Failed(format!("{error:#}")));
@@ -315,7 +316,8 @@ fn background(args: Args) -> anyhow::Result<ExitCode> {
         let log = std::fs::File::create(lab.dir().join("log"))?;
         nix::unistd::dup2_stdout(&log)?;
         nix::unistd::dup2_stderr(&log)?;
-        cancel.cancelled().await;
+        log_to_stderr("info");
+        lab.watch(&cancel).await?;
         taken_down(lab).await?;
         Ok(ExitCode::SUCCESS)
     })

@@ -342,7 +342,7 @@ impl RouterHandle {
                 number: p.name.number.0,
                 name: p.name.name.clone(),
                 mac: api::Mac(p.mac.0),
-                up: p.up,
+                up: self.0.owner.link(p.name.number).unwrap_or(p.up),
                 role: api::PortRole::Edge,
                 spec: Some(p.spec.to_string()),
                 peer: None,

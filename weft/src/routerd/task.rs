@@ -1,10 +1,12 @@
 //! The task that owns a router: reports and timers in, orders out, questions answered in between.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use dataplane::{Clock, EngineId, Event};
-use packet::Instant;
+use packet::{Instant, PortNo};
 use tokio::sync::{mpsc, oneshot};
 use vrouter::{Effect, Router, RouterEvent};
 
@@ -12,9 +14,15 @@ use crate::plane::{Events, Plane};
 
 type Question = Box<dyn FnOnce(&mut Router, Instant) + Send>;
 
+/// Links that have changed since their ports were added.
+type Links = Arc<Mutex<HashMap<PortNo, bool>>>;
+
 /// Asks the task.
 #[derive(Clone)]
-pub struct Owner(mpsc::UnboundedSender<Question>);
+pub struct Owner {
+    questions: mpsc::UnboundedSender<Question>,
+    links: Links,
+}
 
 impl Owner {
     /// Has `f` called with the router and the time, and waits for what it returns.
@@ -30,8 +38,13 @@ impl Owner {
             // Who asked may have gone away.
             let _ = reply.send(f(router, now));
         });
-        self.0.send(question).ok().context("the router has been stopped")?;
+        self.questions.send(question).ok().context("the router has been stopped")?;
         answer.await.context("the router has been stopped")
+    }
+
+    /// Whether the link of a port is up, if it has changed since the port was added.
+    pub fn link(&self, port: PortNo) -> Option<bool> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&port).copied()
     }
 }
 
@@ -44,8 +57,9 @@ pub fn spawn(
     events: Events,
 ) -> (Owner, tokio::task::JoinHandle<()>) {
     let (questions, asked) = mpsc::unbounded_channel();
-    let task = Task { name, router, clock: plane.clock(), plane, id };
-    (Owner(questions), tokio::spawn(task.run(events, asked)))
+    let links = Links::default();
+    let task = Task { name, router, clock: plane.clock(), plane, id, links: links.clone() };
+    (Owner { questions, links }, tokio::spawn(task.run(events, asked)))
 }
 
 struct Task {
@@ -54,6 +68,7 @@ struct Task {
     plane: Plane,
     clock: Clock,
     id: EngineId,
+    links: Links,
 }
 
 impl Task {
@@ -82,15 +97,21 @@ impl Task {
                 self.router.handle_report(self.clock.now(), worker, report);
             }
             Event::PortDown { port, error, .. } => {
-                self.router.set_link(port, false);
-                tracing::warn!(router = self.name, %port, %error, "a port has failed");
+                self.set_link(port, false);
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(router = self.name, %port, error, "a port has failed");
             }
             Event::PortLink { port, up, .. } => {
-                self.router.set_link(port, up);
+                self.set_link(port, up);
                 tracing::info!(router = self.name, %port, up, "link");
             }
             Event::SwitchReport { .. } | Event::WorkerDied { .. } => {}
         }
+    }
+
+    fn set_link(&mut self, port: PortNo, up: bool) {
+        self.router.set_link(port, up);
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(port, up);
     }
 
     fn carry_out(&mut self) {

@@ -282,7 +282,9 @@ impl Owner {
                 }
             }
             Event::PortDown { port, error, .. } => {
-                tracing::warn!(switch = self.name, %port, %error, "a port has failed and is removed");
+                let error = format!("{:#}", anyhow::Error::from(error));
+                let (switch, name) = (&self.name, self.ports.get(&port).map(|row| row.name.as_str()));
+                tracing::warn!(switch, %port, name, error, "a port has failed and is removed");
                 if let Err(problem) = self.del_port(port).await {
                     tracing::warn!(switch = self.name, %port, %problem, "cannot remove the failed port");
                 }
