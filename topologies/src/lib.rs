@@ -95,6 +95,20 @@ pub fn parse_intents(name: &str, text: &str, folder: &Path) -> Result<Declaratio
     read::declaration(&tree).map_err(|found| Diagnostics::new(source, found))
 }
 
+/// Reads the configuration of one router by itself; it need not say its name if that is given.
+///
+/// # Errors
+/// What is wrong in it.
+pub fn parse_router(
+    file: &str,
+    text: &str,
+    name: Option<&str>,
+) -> Result<controller_api::Router, Diagnostics> {
+    let source = Source { name: file.to_owned(), text: text.to_owned() };
+    let read = yaml::read(&source).map_err(|wrong| vec![wrong]);
+    read.and_then(|tree| read::router(&tree, name)).map_err(|found| Diagnostics::new(source, found))
+}
+
 /// Checks a text; `name` is what diagnostics call it, `folder` where its relative paths start.
 ///
 /// # Errors

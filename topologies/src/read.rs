@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use controller_api::Declaration;
+use controller_api::{Declaration, Router};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
@@ -40,6 +40,19 @@ pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
         chains: reader.list("chains", "chain"),
     };
     if reader.found.is_empty() { Ok(declaration) } else { Err(reader.found) }
+}
+
+/// Reads the configuration of one router, which need not say its `name` if that is known.
+pub(crate) fn router(tree: &Tree, name: Option<&str>) -> Result<Router, Vec<Diagnostic>> {
+    let Value::Object(mut fields) = tree.root.clone() else {
+        let what = "a router is a map with the keys name, interfaces and routes";
+        return Err(vec![Diagnostic::new(tree.value(""), "", what)]);
+    };
+    if let Some(name) = name {
+        fields.entry("name").or_insert_with(|| name.into());
+    }
+    let mut reader = Reader { tree, found: Vec::new() };
+    reader.convert("", "", Value::Object(fields)).ok_or(reader.found)
 }
 
 struct Reader<'a> {
@@ -220,11 +233,16 @@ fn explain(tree: &Tree, path: &str, thing: &str, message: &str) -> Diagnostic {
     let what = match mismatch.and_then(|m| m.split_once(", expected ")) {
         Some((found, expected)) => {
             let found = found.replace('`', "").replace("string ", "text ").replace("integer ", "");
-            format!("\"{last}\" is {found}, {} is expected", in_words(last, expected))
+            // An item of a list has no name of its own.
+            let subject = if last.parse::<usize>().is_ok() { "it".to_owned() } else { format!("\"{last}\"") };
+            format!("{subject} is {found}, {} is expected", in_words(last, expected))
         }
         None => message.to_owned(),
     };
     let diagnostic = Diagnostic::new(tree.value(path), thing, what);
+    if message.contains("expected struct LinkSpec") {
+        return diagnostic.hint("write `- endpoints: [\"h1:eth0\", \"s1:1\"]`");
+    }
     let quoted = ["integer", "floating", "boolean"].iter().any(|w| message.contains(&format!("type: {w}")));
     let texts =
         ["a string", "a MAC address", "bits a second", "an IP address", "a datapath id", "a port of a node"];
@@ -241,7 +259,11 @@ fn in_words<'a>(key: &str, expected: &'a str) -> &'a str {
         "u16" if key == "vlan" => "a whole number from 1 to 4094",
         "u8" => "a whole number from 0 to 255",
         "u16" => "a whole number from 0 to 65535",
-        "u32" | "u64" => "a whole number",
+        "u32" | "u64" | "usize" => "a whole number",
+        "a sequence" => "a list",
+        other if other.starts_with("an array of length") || other.starts_with("a tuple") => "a list",
+        other if other.starts_with("struct ") || other == "map" => "a map of keys and values",
+        other if other.starts_with("enum ") || other.contains(" enum ") => "one word, or a map with one key",
         other => other,
     }
 }

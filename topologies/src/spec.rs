@@ -130,7 +130,7 @@ pub struct InterfaceSpec {
     pub mac: Option<Mac>,
     /// Largest IP packet in bytes; absent: that of the link, else 1500.
     #[serde(default)]
-    #[schemars(range(min = 68, max = 65535))]
+    #[schemars(range(min = 68, max = 65521))]
     pub mtu: Option<u32>,
 }
 
@@ -210,7 +210,7 @@ pub struct LinkSpec {
     pub endpoints: [PortRef; 2],
     /// Largest IP packet in bytes; absent: 1500.
     #[serde(default)]
-    #[schemars(range(min = 68, max = 65535))]
+    #[schemars(range(min = 68, max = 65521))]
     pub mtu: Option<u32>,
     /// Most bits a second that a switch at either end sends over it, such as 20M; absent: as many as it can.
     #[serde(default)]

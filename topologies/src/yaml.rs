@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::{Location, Spanned};
 
@@ -32,6 +32,8 @@ pub(crate) struct Tree {
     /// Keys of each map in the order written, by path of the map.
     pub keys: HashMap<String, Vec<String>>,
     places: HashMap<String, Place>,
+    /// Keys that would be taken for paths.
+    wrong: Vec<Diagnostic>,
 }
 
 impl Tree {
@@ -80,7 +82,10 @@ pub(crate) fn read(source: &Source) -> Result<Tree, Diagnostic> {
         .map_err(|error| syntax_error(&source.text, &error))?;
     let mut tree = Tree::default();
     tree.root = tree.enter("", None, root);
-    Ok(tree)
+    match tree.wrong.pop() {
+        Some(wrong) => Err(wrong),
+        None => Ok(tree),
+    }
 }
 
 fn syntax_error(text: &str, error: &serde_saphyr::Error) -> Diagnostic {
@@ -144,6 +149,10 @@ impl Tree {
                 self.keys.insert(path.to_owned(), names);
                 let entries = entries.into_iter();
                 let enter = |(key, item): (Spanned<String>, Spanned<Node>)| {
+                    if key.value.contains('/') {
+                        let what = format!("a name must not contain \"/\": \"{}\"", key.value);
+                        self.wrong.push(Diagnostic::new(bytes(&key.referenced), "", what));
+                    }
                     let child = join(path, &key.value);
                     let value = self.enter(&child, Some(bytes(&key.referenced)), item);
                     (key.value, value)
@@ -218,12 +227,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
         let mut map: Vec<(Spanned<String>, Spanned<Node>)> = Vec::new();
         while let Some(entry) = entries.next_entry::<Spanned<String>, Spanned<Node>>()? {
-            if entry.0.value.contains('/') {
-                return Err(A::Error::custom(format!(
-                    "a name must not contain \"/\": \"{}\"",
-                    entry.0.value
-                )));
-            }
             map.push(entry);
         }
         Ok(Node::Map(map))
@@ -267,6 +270,7 @@ mod tests {
             ("a: 1\na: 2\n", "\"a\" is written twice", 5),
             ("a: [1, 2\nb: 3\n", "", 10),
             ("a: *nowhere\n", "", 3),
+            ("a: {b: 1}\nc:\n  h1: 2\n  h/1: 3\n  d: 4\n", "must not contain \"/\": \"h/1\"", 23),
         ] {
             let source = Source { name: "t".into(), text: text.into() };
             let error = read(&source).expect_err(text);

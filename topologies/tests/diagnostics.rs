@@ -127,13 +127,24 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "address: 10.0.0.1/24}",
         "address: 10.0.0.1/24, mtu: 20}",
-        "7:67: interface h1:eth0: mtu 20: 68 to 65535 are possible",
+        "7:67: interface h1:eth0: mtu 20: 68 to 65521 are possible",
     ),
     (
         "address: 10.0.0.1/24}",
         "address: 10.0.0.1/24, mtu: big}",
         "7:67: node h1: \"mtu\" is text \"big\", a whole number is expected",
     ),
+    (
+        "\"s1:1\"]",
+        "\"s1:1\"]\n    mtu: 65535",
+        "11:10: link h1:eth0 -- s1:1: mtu 65535: 68 to 65521 are possible",
+    ),
+    (
+        "endpoints: [\"h1:eth0\", \"s1:1\"]",
+        "\"h1:eth0 s1:1\"",
+        "10:5: link 1: it is text \"h1:eth0 s1:1\", a map of keys and values is expected; write `- endpoints: [\"h1:eth0\", \"s1:1\"]`",
+    ),
+    ("  s2: {kind: switch}", "  s/2: {kind: switch}", "4:3: a name must not contain \"/\": \"s/2\""),
     ("vlan: 10", "vlan: 4095", "17:24: network blue: vlan 4095: 1 to 4094 are possible"),
     (
         "vlan: 10",
@@ -280,4 +291,31 @@ fn intents_are_read_alone_or_out_of_a_topology() {
     assert!(wrong.iter().any(|line| line.starts_with("net.yaml:2:") && line.contains("colour")), "{wrong:?}");
     assert!(wrong.iter().any(|line| line.contains("netwrks") && line.contains("networks")), "{wrong:?}");
     assert_eq!(complaints("- 1\n").len(), 1);
+}
+
+#[test]
+fn the_file_of_a_router_is_read_as_well() {
+    let complaints = |text: &str, name| match topology::parse_router("r.yaml", text, name) {
+        Ok(router) => vec![router.name],
+        Err(diagnostics) => diagnostics.lines(),
+    };
+    let interface = "interfaces:\n  - {name: lan, address: 10.0.0.1/24}\n";
+    assert_eq!(complaints(interface, Some("r1")), ["r1"]);
+    assert_eq!(complaints(&format!("name: r2\n{interface}"), Some("r1")), ["r2"]);
+    for (text, wanted) in [
+        (interface, "r.yaml:1:1: \"name\" is missing"),
+        (
+            "name: r1\ninterfaces:\n  - {name: lan, adress: 10.0.0.1/24}\n",
+            "r.yaml:3:17: unknown key \"adress\"; did you mean \"address\"?",
+        ),
+        (
+            "name: r1\ninterfaces:\n  - {name: lan, vlan: 70000}\n",
+            "r.yaml:3:23: \"vlan\" is 70000, a whole number from 1 to 4094 is expected",
+        ),
+        ("[]\n", "r.yaml:1:1: a router is a map with the keys name, interfaces and routes"),
+        ("a: [\n", "r.yaml:2:1: "),
+    ] {
+        let said = complaints(text, None);
+        assert!(said.len() == 1 && said[0].starts_with(wanted), "{text:?}: {said:?}");
+    }
 }

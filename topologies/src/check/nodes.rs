@@ -16,7 +16,7 @@ use crate::yaml::join;
 
 /// MTU where none is said.
 pub(super) const MTU: u32 = 1500;
-const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65535;
+const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_521;
 
 pub(super) fn resolve(c: &mut Context<'_>) -> Vec<Node> {
     let order = c.tree.keys.get("nodes").cloned().unwrap_or_default();
@@ -211,7 +211,7 @@ pub(super) fn check_interface_name(c: &mut Context<'_>, at: std::ops::Range<usiz
 pub(super) fn check_mtu(c: &mut Context<'_>, path: &str, thing: &str, mtu: Option<u32>) {
     if let Some(mtu) = mtu.filter(|mtu| !MTU_RANGE.contains(mtu)) {
         let at = c.value(path);
-        c.wrong(at, thing, format!("mtu {mtu}: 68 to 65535 are possible"));
+        c.wrong(at, thing, format!("mtu {mtu}: 68 to 65521 are possible"));
     }
 }
 

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use topology::Model;
+use topology::{Diagnostics, Model};
 
 /// Commands on labs.
 #[derive(Debug, clap::Subcommand)]
@@ -79,12 +79,17 @@ fn read_model(file: &Path) -> anyhow::Result<Option<(Model, String)>> {
         Ok(model) => return Ok(Some((model, text))),
         Err(diagnostics) => diagnostics,
     };
+    eprintln!("weft: {:#}", tell(&diagnostics));
+    Ok(None)
+}
+
+/// Shows what is wrong with a file on the terminal; how much that is.
+pub fn tell(diagnostics: &Diagnostics) -> anyhow::Error {
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     eprint!("{}", diagnostics.render(coloured));
     let n_errors = match diagnostics.found.len() {
         1 => "1 error".to_owned(),
         n => format!("{n} errors"),
     };
-    eprintln!("weft: {n_errors} in {name}; nothing was made");
-    Ok(None)
+    anyhow::anyhow!("{n_errors} in {}; nothing was made", diagnostics.source.name)
 }

@@ -443,14 +443,7 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
 /// Reads a file in YAML, of which JSON is a part; errors have line and column. Where the command line names the router,
 /// the file need not.
 fn read_config(path: &Path, name: Option<&str>) -> anyhow::Result<api::Router> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let read = serde_saphyr::from_str(&text);
-    if let (Err(_), Some(name)) = (&read, name)
-        && let Ok(serde_json::Value::Object(mut map)) = serde_saphyr::from_str(&text)
-        && !map.contains_key("name")
-    {
-        map.insert("name".to_owned(), name.into());
-        return serde_json::from_value(map.into()).with_context(|| path.display().to_string());
-    }
-    read.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
+    topology::parse_router(&file, &text, name).map_err(|wrong| crate::lab::tell(&wrong))
 }

@@ -23,7 +23,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn serve<L>(listener: L, router: Router) -> JoinHandle<()>
 where
     L: Listener,
-    L::Addr: Clone + Sync,
+    L::Addr: Clone + Sync + 'static,
 {
     tokio::spawn(run(listener, router, HEADER_TIMEOUT))
 }
@@ -37,7 +37,7 @@ struct Open {
 async fn run<L>(mut listener: L, router: Router, patience: Duration)
 where
     L: Listener,
-    L::Addr: Clone + Sync,
+    L::Addr: Clone + Sync + 'static,
 {
     let mut tasks = JoinSet::new();
     let mut open: Vec<Open> = Vec::new();
