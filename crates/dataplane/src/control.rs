@@ -117,6 +117,8 @@ impl Registry {
     }
 }
 
+type Queues = Vec<Box<dyn Port>>;
+
 #[derive(Clone)]
 struct Handle {
     commands: Sender<Command>,
@@ -283,10 +285,9 @@ impl Dataplane {
     ///
     /// # Errors
     /// Those of [`Dataplane::prepare_port`].
-    pub fn add_port(&self, id: EngineId, port: PortNo, queues: Vec<Box<dyn Port>>) -> Result<bool, Error> {
+    pub fn add_port(&self, id: EngineId, port: PortNo, queues: Queues) -> Result<bool, Error> {
         let up = self.prepare_port(id, port, queues)?;
-        self.start_port(id, port)?;
-        Ok(up)
+        self.start_port(id, port).map(|()| up)
     }
 
     /// Adds a port by its queues, which are dealt to the workers; returns whether its link is up. Later changes come as
@@ -295,12 +296,7 @@ impl Dataplane {
     ///
     /// # Errors
     /// When the number is in use or the engine does not exist; the queues are closed. When a worker has died.
-    pub fn prepare_port(
-        &self,
-        id: EngineId,
-        port: PortNo,
-        queues: Vec<Box<dyn Port>>,
-    ) -> Result<bool, Error> {
+    pub fn prepare_port(&self, id: EngineId, port: PortNo, queues: Queues) -> Result<bool, Error> {
         let Some(probe) = queues.first().map(|queue| queue.link_probe()) else {
             return Err(Error::Count { what: "queues", expected: 1, given: 0 });
         };
@@ -343,9 +339,8 @@ impl Dataplane {
         (0..n_queues).map(|i| ((key.0 % n as u64) as usize + i) % n).collect()
     }
 
-    fn deal(&self, engine: EngineId, port: PortNo, key: PortKey, queues: Vec<Box<dyn Port>>) {
-        let n = self.workers.len();
-        let mut shares: Vec<Vec<Box<dyn Port>>> = (0..n).map(|_| Vec::new()).collect();
+    fn deal(&self, engine: EngineId, port: PortNo, key: PortKey, queues: Queues) {
+        let mut shares: Vec<Queues> = self.workers.iter().map(|_| Vec::new()).collect();
         let owners = self.owners(key, queues.len());
         for (worker, queue) in owners.iter().zip(queues) {
             shares[*worker].push(queue);
