@@ -46,7 +46,7 @@ fn kinds() -> Vec<(&'static str, Vec<Instruction>)> {
     };
     let to = |port| apply(&[Action::output(port)]);
     vec![
-        ("output", apply(&[output.clone()])),
+        ("output", apply(std::slice::from_ref(&output))),
         ("drop", apply(&[])),
         ("two outputs", apply(&[output.clone(), Action::output(PortNo(3))])),
         ("in_port", to(ports::IN_PORT)),
