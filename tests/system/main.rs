@@ -4,6 +4,7 @@ mod attach;
 mod bench;
 mod commands;
 mod controller;
+mod dhcp;
 mod frames;
 mod function;
 mod harness;

@@ -288,6 +288,19 @@ fn d01_leases_outlive_another_configuration() {
 }
 
 #[test]
+fn d01_an_address_that_a_client_leaves_is_to_be_had_again() {
+    each(&serving(), |net| {
+        let all: Vec<_> = (50..54).map(|mac| obtain(net, mac)).collect();
+        // One of them gets an address of its own; the one it had is free.
+        let mut config = serving();
+        config.dhcp[0].hosts.push(DhcpHost { mac: mac(51), address: ip("10.1.0.41"), name: None });
+        net.configure(config);
+        assert_eq!(obtain(net, 51), ip("10.1.0.41"));
+        assert_eq!(obtain(net, 60), all[1]);
+    });
+}
+
+#[test]
 fn d02_a_relay_with_option_82() {
     let mut config = plain();
     config.dhcp_relays = vec![

@@ -247,9 +247,10 @@ impl Server {
         if let Some(old) = self.leases.get(&addr).filter(|old| old.client != client) {
             self.by_client.remove(&(interface, old.client.clone()));
         }
-        if let Some(before) = self.by_client.insert((interface, client.clone()), addr).filter(|b| *b != addr)
-        {
-            self.leases.remove(&before);
+        let before = self.by_client.insert((interface, client.clone()), addr).filter(|b| *b != addr);
+        if let Some(left) = before.and_then(|before| self.leases.get_mut(&before)) {
+            // Over, but still there: what was never leased is only looked for behind what was.
+            (left.until, left.client) = (now, Vec::new());
         }
         let kept = self.leases.get(&addr).filter(|old| {
             // An offer takes nothing from a lease that runs.
