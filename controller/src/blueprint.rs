@@ -151,13 +151,13 @@ impl Change {
 
 /// What turns `actual` into `wanted`. Whatever is equal is left alone.
 ///
-/// Flows are put before others are deleted: a frame then meets the old flow or the new one, never a gap. They are
-/// put in the order of [`layout::rank`] and deleted in the opposite one.
+/// Flows are deleted in the opposite order of [`layout::rank`], then others are put in that order: what is halfway lets
+/// a frame pass as before, or not at all, never around what it has to pass.
 pub fn diff(actual: &Flows, wanted: &Flows) -> Vec<Change> {
-    let put = wanted.iter().filter(|(key, body)| actual.get(key) != Some(body));
     let gone = actual.iter().rev().filter(|(key, _)| !wanted.contains_key(key));
-    put.map(|(key, body)| Change::Put(key.clone(), body.clone()))
-        .chain(gone.map(|(key, body)| Change::Delete(key.clone(), body.cookie)))
+    let put = wanted.iter().filter(|(key, body)| actual.get(key) != Some(body));
+    gone.map(|(key, body)| Change::Delete(key.clone(), body.cookie))
+        .chain(put.map(|(key, body)| Change::Put(key.clone(), body.clone())))
         .collect()
 }
 

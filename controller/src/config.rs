@@ -9,6 +9,9 @@ use crate::siphash::Key;
 pub struct Config {
     /// Signs discovery frames. Random for each controller, or shared by those that work together.
     pub key: Key,
+    /// Number of the election in which this controller became the master of its switches; it outranks lower ones. None: it
+    /// shares them with others as equals.
+    pub master: Option<u64>,
     /// How long a port is probed before it counts as an edge port. Until then nothing that arrives there is
     /// forwarded and nothing is flooded there, unless a network declares the port.
     pub settle: Duration,
@@ -41,6 +44,7 @@ impl Config {
     pub fn new(key: Key) -> Self {
         Self {
             key,
+            master: None,
             settle: Duration::from_millis(600),
             probe_fast: Duration::from_millis(100),
             probe_link: Duration::from_secs(2),

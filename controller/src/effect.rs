@@ -80,6 +80,8 @@ pub enum Event {
         /// In the switch's words.
         error: String,
     },
+    /// Another controller is the master of this switch: it is changed no more over this connection.
+    Demoted(Dpid),
     /// So many flows of the blueprint were missing in a switch, or there too many: somebody else changes them.
     Drifted(Dpid, usize),
     /// The answer to a request.

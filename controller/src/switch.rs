@@ -27,6 +27,8 @@ pub(crate) struct Managed {
     pub try_refused: bool,
     /// Generations sent but not confirmed, oldest first.
     pub in_flight: VecDeque<u64>,
+    /// A bundle was refused: changes go one by one until all that is wanted is confirmed, so that it shows which is at fault.
+    pub plain: bool,
     /// Generation last confirmed.
     pub confirmed: u64,
     /// Changes sent so far.
@@ -68,6 +70,23 @@ impl Managed {
         change.apply(&mut self.installed);
     }
 
+    /// Takes back what was noted of a bundle that did not take effect.
+    pub(crate) fn take_back(&mut self, sent: Vec<(Change, Option<FlowBody>)>) {
+        for (change, before) in sent {
+            let after = match &change {
+                Change::Put(_, body) => Some(body),
+                Change::Delete(..) => None,
+            };
+            // What was sent later stands.
+            if self.installed.get(change.key()) == after {
+                match before {
+                    Some(body) => drop(self.installed.insert(change.key().clone(), body)),
+                    None => drop(self.installed.remove(change.key())),
+                }
+            }
+        }
+    }
+
     /// Notes that a change was refused: the flow is not there.
     pub(crate) fn refuse(&mut self, key: FlowKey, body: FlowBody, error: String) {
         if self.installed.get(&key) == Some(&body) {
@@ -94,6 +113,11 @@ pub(crate) struct Session {
     pub claim: Option<Claim>,
     /// The handshake is over.
     pub ready: bool,
+    /// Changes can be sent in a bundle.
+    pub bundles: bool,
+    /// Another controller is the master: nothing may be changed.
+    pub slave: bool,
+    last_bundle: u32,
     last_xid: u32,
     pending: BTreeMap<Xid, Pending>,
 }
@@ -108,6 +132,18 @@ pub(crate) enum Pending {
     Change(Box<Change>),
     /// Everything up to this generation was sent before.
     Barrier(u64),
+    /// As `Barrier`, but a bundle before it failed.
+    Void,
+    /// What is to be gone is sent before, what is to be there behind.
+    Between,
+    /// The first bundle of a connection, which shows whether there are any.
+    BundleProbe,
+    /// A step of a bundle that need not be answered.
+    BundleStep,
+    /// The end of a bundle: its changes, each with the flow that was there before.
+    Commit(Vec<(Change, Option<FlowBody>)>),
+    /// The role of master.
+    Role,
     /// The probes of these ports were sent before.
     Probed(Vec<At>),
     /// A change on behalf of the shell.
@@ -138,6 +174,9 @@ impl Session {
             flows: None,
             claim: None,
             ready: false,
+            bundles: false,
+            slave: false,
+            last_bundle: 0,
             last_xid: 0,
             pending: BTreeMap::new(),
         }
@@ -172,11 +211,26 @@ impl Session {
         for (xid, pending) in earlier {
             match pending {
                 Pending::Change(change) => done.push(*change),
-                Pending::Mod(_) => {}
+                Pending::Mod(_) | Pending::BundleStep | Pending::Commit(_) => {}
                 other => drop(self.pending.insert(xid, other)),
             }
         }
         done
+    }
+
+    /// A fresh number of a bundle.
+    pub(crate) fn bundle(&mut self) -> u32 {
+        self.last_bundle = self.last_bundle.checked_add(1).unwrap_or(1);
+        self.last_bundle
+    }
+
+    /// A bundle was refused: its changes are not under way any more, and the barrier behind it confirms nothing.
+    pub(crate) fn void(&mut self, commit: Xid) {
+        self.pending.retain(|xid, pending| *xid > commit || !matches!(pending, Pending::Change(_)));
+        let mut later = self.pending.range_mut(commit..).map(|(_, pending)| pending);
+        if let Some(barrier) = later.find(|pending| matches!(pending, Pending::Barrier(_))) {
+            *barrier = Pending::Void;
+        }
     }
 
     /// Forgets what was asked under this token.

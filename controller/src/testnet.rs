@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use openflow::{
-    Dpid, Features, FlowMod, FlowModCommand, FlowModFlags, FlowStats, FlowStatsRequest, Match, Message,
-    MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc, PortReason, PortState, PortStatus, Priority,
-    Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
+    BundleControl, BundleControlKind, Dpid, Features, FlowMod, FlowModCommand, FlowModFlags, FlowStats,
+    FlowStatsRequest, Match, Message, MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc, PortReason,
+    PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
 };
 use packet::{Instant, MacAddr, PortNo};
 
@@ -25,6 +25,13 @@ pub(crate) struct FakeSwitch {
     pub barriers_answered: usize,
     /// Refuse every flow in this table.
     pub refuse: Option<openflow::TableId>,
+    /// Has bundles.
+    pub bundles: bool,
+    /// Number of the election of its master.
+    pub master: Option<u64>,
+    /// The bundle that is being built.
+    bundle: Option<Vec<(Xid, FlowMod)>>,
+    pub n_bundles: usize,
 }
 
 pub(crate) struct Net {
@@ -73,6 +80,10 @@ impl Net {
             n_mods: 0,
             barriers_answered: usize::MAX,
             refuse: None,
+            bundles: false,
+            master: None,
+            bundle: None,
+            n_bundles: 0,
         };
         self.switches.insert(Dpid(dpid), switch);
     }
@@ -235,6 +246,25 @@ impl Net {
                     .into_iter()
                     .collect();
             }
+            Message::RoleRequest(request)
+                if switch.master.is_some_and(|master| master > request.generation) =>
+            {
+                Message::Error(openflow::Error::new(openflow::error::RoleRequestFailed::Stale))
+            }
+            Message::RoleRequest(request) => {
+                switch.master = Some(request.generation);
+                Message::RoleReply(request)
+            }
+            Message::BundleControl(_) if !switch.bundles => {
+                Message::Error(openflow::Error::new(openflow::error::BadRequest::BadExperimenter))
+            }
+            Message::BundleControl(control) => return switch.bundle_control(xid, control),
+            Message::BundleAdd(add) => {
+                let Message::FlowMod(flow_mod) = *add.message else { panic!("not expected") };
+                self.mods.push((dpid, flow_mod.clone()));
+                switch.bundle.as_mut().expect("it was opened").push((add.xid, flow_mod));
+                return vec![];
+            }
             Message::BarrierRequest if switch.barriers_answered == 0 => return vec![],
             Message::BarrierRequest => {
                 switch.barriers_answered -= 1;
@@ -327,6 +357,34 @@ impl FakeSwitch {
         let wanted =
             |flow: &&FlowStats| flow.cookie.0 & request.cookie_mask == request.cookie.0 & request.cookie_mask;
         self.flows.iter().filter(wanted).cloned().collect()
+    }
+
+    fn bundle_control(&mut self, xid: Xid, control: BundleControl) -> Vec<(Xid, Message)> {
+        use BundleControlKind as Kind;
+        let reply = |kind| (xid, Message::BundleControl(BundleControl { kind, ..control }));
+        match control.kind {
+            Kind::OpenRequest => {
+                self.bundle = Some(Vec::new());
+                vec![reply(Kind::OpenReply)]
+            }
+            Kind::DiscardRequest => {
+                self.bundle = None;
+                vec![reply(Kind::DiscardReply)]
+            }
+            Kind::CommitRequest => {
+                let (before, n_mods) = (self.flows.clone(), self.n_mods);
+                self.n_bundles += 1;
+                for (of, flow_mod) in self.bundle.take().expect("it was opened") {
+                    if let Some(error) = self.flow_mod(flow_mod) {
+                        (self.flows, self.n_mods) = (before, n_mods);
+                        let failed = openflow::Error::new(openflow::error::BundleFailed::MsgFailed);
+                        return vec![(of, Message::Error(error)), (xid, Message::Error(failed))];
+                    }
+                }
+                vec![reply(Kind::CommitReply)]
+            }
+            other => panic!("not expected: {other:?}"),
+        }
     }
 
     fn flow_mod(&mut self, flow_mod: FlowMod) -> Option<openflow::Error> {

@@ -1,5 +1,6 @@
 //! The whole controller against slow switches: discovery, learning, networks, chains, reconciliation.
 
+mod bundles;
 mod forecast;
 
 use std::collections::BTreeSet;

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use openflow::{Dpid, Error, Message, Xid};
+use openflow::error::BadRequest;
+use openflow::{
+    BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, Error, ErrorKind, Message, Xid,
+};
 use packet::Instant;
 
 use super::Controller;
-use crate::blueprint::{Change, Flows};
+use crate::blueprint::{Change, FlowBody, Flows};
 use crate::effect::{ConnId, Event};
 use crate::lanes::resolve;
 use crate::plan::plan_resolved;
-use crate::switch::{Pending, Purpose};
+use crate::switch::{Managed, Pending, Purpose, Session};
+
+/// Most changes of a bundle: a switch must keep them until the end.
+const MAX_BUNDLED: usize = 2000;
+/// All of it or nothing, in order (OpenFlow 1.4.1 §7.3.9.4).
+pub(super) const BUNDLE_FLAGS: BundleFlags = BundleFlags(BundleFlags::ATOMIC.0 | BundleFlags::ORDERED.0);
 
 /// Time between plans for each flow of the last one: about twice what it takes to plan and compare it.
 const PLAN_INTERVAL_PER_FLOW: Duration = Duration::from_micros(12);
@@ -85,24 +93,38 @@ impl Controller {
         let generation = self.blueprint.generation;
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
         let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
         let changes = managed.changes(wanted);
         if changes.is_empty() && managed.in_flight.is_empty() {
+            managed.plain = false;
             if managed.confirmed != generation {
                 managed.confirmed = generation;
                 self.effects.push_back(crate::Effect::Event(Event::Confirmed(dpid, generation)));
             }
             return self.discover(now, dpid);
         }
-        for change in changes {
-            managed.note(&change);
-            let message = Message::FlowMod(change.to_mod());
-            let xid = session.xid(Pending::Change(Box::new(change)));
-            self.effects.push_back(crate::Effect::Send { conn, xid, message });
-        }
+        // One change takes effect at once by itself.
+        let messages = if session.bundles && !managed.plain && (2..=MAX_BUNDLED).contains(&changes.len()) {
+            bundled(managed, session, changes)
+        } else {
+            one_by_one(managed, session, changes)
+        };
         managed.in_flight.push_back(generation);
-        let xid = session.xid(Pending::Barrier(generation));
-        self.send(conn, xid, Message::BarrierRequest);
+        let barrier = session.xid(Pending::Barrier(generation));
+        for (xid, message) in messages.into_iter().chain([(barrier, Message::BarrierRequest)]) {
+            self.send(conn, xid, message);
+        }
+    }
+
+    /// The switch takes nothing of a bundle. What it objects to shows when the changes come one by one.
+    fn bundle_refused(&mut self, conn: ConnId, commit: Xid, sent: Vec<(Change, Option<FlowBody>)>) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.void(commit);
+        if let Some(managed) = session.dpid.and_then(|dpid| self.switches.get_mut(&dpid)) {
+            managed.take_back(sent);
+            managed.plain = true;
+            self.dirty = true;
+        }
     }
 
     pub(super) fn barrier(&mut self, now: Instant, conn: ConnId, xid: Xid) {
@@ -115,6 +137,12 @@ impl Controller {
         }
         match (pending, dpid) {
             (Some(Pending::Barrier(generation)), Some(dpid)) => self.confirmed(now, dpid, generation),
+            (Some(Pending::Void), Some(dpid)) => {
+                if let Some(managed) = self.switches.get_mut(&dpid) {
+                    managed.in_flight.pop_front();
+                }
+            }
+            (Some(Pending::Between), _) => {}
             (Some(Pending::ModBarrier(token)), _) => self.done(token),
             (Some(Pending::Probed(ports)), _) => self.settled(ports),
             _ => self.counters.unexpected_messages += 1,
@@ -134,7 +162,15 @@ impl Controller {
     pub(super) fn error(&mut self, conn: ConnId, xid: Xid, error: &Error) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let dpid = session.dpid;
+        if error.kind == ErrorKind::from(BadRequest::IsSlave) && !session.slave {
+            self.demoted(conn);
+        }
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         match session.take(xid) {
+            Some(Pending::Role) => self.demoted(conn),
+            Some(Pending::Commit(sent)) => self.bundle_refused(conn, xid, sent),
+            // Without bundles changes go one by one; what is wrong with a step shows at its end.
+            Some(Pending::BundleProbe | Pending::BundleStep) => {}
             Some(Pending::Change(change)) => {
                 if let Some(dpid) = dpid {
                     self.change_refused(dpid, *change, error.kind.to_string());
@@ -147,8 +183,40 @@ impl Controller {
             ) => self.refused(conn, token, error.kind.to_string()),
             // Without an answer the handshake does not end, and its time runs out.
             Some(Pending::Multipart(..)) => self.counters.unexpected_messages += 1,
-            Some(Pending::Features | Pending::Barrier(_) | Pending::Probed(_)) | None => {
-                self.counters.unexpected_messages += 1
+            Some(
+                Pending::Features
+                | Pending::Barrier(_)
+                | Pending::Void
+                | Pending::Between
+                | Pending::Probed(_),
+            )
+            | None => self.counters.unexpected_messages += 1,
+        }
+    }
+
+    /// Another controller is the master of a switch, and it may be changed no more.
+    fn demoted(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.slave = true;
+        if let Some(dpid) = session.dpid {
+            self.event(Event::Demoted(dpid));
+        }
+    }
+
+    /// The answer to a step of a bundle.
+    pub(super) fn bundle_control(&mut self, conn: ConnId, xid: Xid, control: BundleControl) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        match session.take(xid) {
+            Some(Pending::BundleProbe) => {
+                session.bundles = true;
+                let xid = session.xid(Pending::BundleStep);
+                let discard = BundleControl { kind: BundleControlKind::DiscardRequest, ..control };
+                self.send(conn, xid, Message::BundleControl(discard));
+            }
+            Some(Pending::BundleStep | Pending::Commit(_)) => {}
+            other => {
+                other.into_iter().for_each(|pending| session.put_back(xid, pending));
+                self.counters.unexpected_messages += 1;
             }
         }
     }
@@ -161,4 +229,38 @@ impl Controller {
         }
         self.event(Event::Refused { dpid, label, error });
     }
+}
+
+/// Changes that take effect together: no frame sees some of them without the others.
+fn bundled(managed: &mut Managed, session: &mut Session, changes: Vec<Change>) -> Vec<(Xid, Message)> {
+    let bundle = session.bundle();
+    let control = |kind| Message::BundleControl(BundleControl { bundle, kind, flags: BUNDLE_FLAGS });
+    let open = (session.xid(Pending::BundleStep), control(BundleControlKind::OpenRequest));
+    let (mut messages, mut sent) = (vec![open], Vec::with_capacity(changes.len()));
+    for change in changes {
+        sent.push((change.clone(), managed.installed.get(change.key()).cloned()));
+        managed.note(&change);
+        let message = Box::new(Message::FlowMod(change.to_mod()));
+        let xid = session.xid(Pending::Change(Box::new(change)));
+        let add = BundleAdd { bundle, flags: BUNDLE_FLAGS, xid, message };
+        messages.push((xid, Message::BundleAdd(add)));
+    }
+    messages.push((session.xid(Pending::Commit(sent)), control(BundleControlKind::CommitRequest)));
+    messages
+}
+
+/// What is to be gone, a barrier, what is to be there: no switch may mix the two.
+fn one_by_one(managed: &mut Managed, session: &mut Session, changes: Vec<Change>) -> Vec<(Xid, Message)> {
+    let (mut messages, mut deleting) = (Vec::with_capacity(changes.len() + 1), false);
+    for change in changes {
+        let deletes = matches!(change, Change::Delete(..));
+        if deleting && !deletes {
+            messages.push((session.xid(Pending::Between), Message::BarrierRequest));
+        }
+        deleting = deletes;
+        managed.note(&change);
+        let message = Message::FlowMod(change.to_mod());
+        messages.push((session.xid(Pending::Change(Box::new(change))), message));
+    }
+    messages
 }

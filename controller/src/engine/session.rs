@@ -1,13 +1,14 @@
 //! The handshake, and the way of each message to whom it concerns.
 
 use openflow::{
-    Config, Dpid, Features, FlowStatsRequest, FragMode, Message, MultipartReply, MultipartRequest,
-    NO_BUFFER_LEN, PortConfig, PortDesc, PortReason, PortState, PortStatus, Reply, Request, SwitchDesc, Xid,
-    ports,
+    BundleControl, BundleControlKind, Config, Dpid, Features, FlowStatsRequest, FragMode, Message,
+    MultipartReply, MultipartRequest, NO_BUFFER_LEN, PortConfig, PortDesc, PortReason, PortState, PortStatus,
+    Reply, Request, Role, RoleRequest, SwitchDesc, Xid, ports,
 };
 use packet::Instant;
 
 use super::Controller;
+use super::realise::BUNDLE_FLAGS;
 use crate::blueprint;
 use crate::effect::{ConnId, Event};
 use crate::layout;
@@ -26,6 +27,8 @@ impl Controller {
                 None => self.counters.useless_packet_ins += 1,
             },
             Message::PortStatus(status) => self.port_status(now, conn, &status),
+            Message::BundleControl(control) => self.bundle_control(conn, xid, control),
+            Message::RoleReply(_) => drop(self.sessions.get_mut(&conn).map(|session| session.take(xid))),
             Message::EchoRequest(data) => self.send(conn, xid, Message::EchoReply(data)),
             Message::Hello(_)
             | Message::EchoReply(_)
@@ -57,10 +60,25 @@ impl Controller {
         // Frames come whole: what is held for a chain goes back to the switch from here.
         let config = Config { frag: FragMode::Normal, miss_send_len: NO_BUFFER_LEN };
         self.send(conn, xid, Message::SetConfig(config));
+        self.take_charge(conn);
         let (cookie, cookie_mask) = layout::any_intent();
         let flows = FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() };
         for body in [Request::Desc, Request::PortDesc, Request::Flow(flows)] {
             self.ask(conn, Purpose::Handshake, body);
+        }
+    }
+
+    /// Asks for the role of master, and whether there are bundles.
+    fn take_charge(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let control = BundleControl { bundle: 0, kind: BundleControlKind::OpenRequest, flags: BUNDLE_FLAGS };
+        let bundle = (session.xid(Pending::BundleProbe), Message::BundleControl(control));
+        let role = self.config.master.map(|generation| {
+            let request = RoleRequest { role: Role::Master, generation };
+            (session.xid(Pending::Role), Message::RoleRequest(request))
+        });
+        for (xid, message) in role.into_iter().chain([bundle]) {
+            self.send(conn, xid, message);
         }
     }
 

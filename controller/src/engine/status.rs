@@ -5,6 +5,7 @@ use openflow::{Dpid, SwitchDesc};
 use super::Controller;
 use crate::effect::ConnId;
 use crate::layout;
+use crate::switch::Managed;
 use crate::view::Switch;
 
 /// State of an intent, or of a switch with respect to one.
@@ -72,10 +73,18 @@ impl Controller {
             None if managed.conn.is_none() => {
                 (IntentState::Pending, Some("the switch is not connected".to_owned()))
             }
+            None if self.is_slave(managed) => {
+                (IntentState::Pending, Some("another controller is the master of the switch".to_owned()))
+            }
             None if managed.confirmed < generation => (IntentState::Pending, None),
             None => (IntentState::Realised, None),
         };
         Some(SwitchState { dpid, confirmed: managed.confirmed, state, n_flows, reason })
+    }
+
+    /// Another controller is the master of a switch.
+    fn is_slave(&self, managed: &Managed) -> bool {
+        managed.conn.and_then(|conn| self.sessions.get(&conn)).is_some_and(|session| session.slave)
     }
 
     /// Whether a switch confirmed everything that is wanted of it now.
@@ -85,6 +94,7 @@ impl Controller {
                 && managed.in_flight.is_empty()
                 && managed.refused.is_empty()
                 && managed.hold_until.is_none()
+                && !self.is_slave(managed)
                 && managed.confirmed == self.blueprint.generation
         })
     }

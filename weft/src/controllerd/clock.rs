@@ -24,10 +24,15 @@ pub async fn sleep_until(when: Option<Instant>) {
 }
 
 /// Now, for people: UTC as RFC 3339 writes it, with milliseconds.
-#[expect(clippy::disallowed_methods, reason = "people want to know when, and this is a shell")]
 pub fn stamp() -> String {
+    utc(unix_millis())
+}
+
+/// Milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "people want to know when, and this is a shell")]
+pub fn unix_millis() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    utc(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since 1970 as a date of the Gregorian calendar, whose leap years come back every 400 years.

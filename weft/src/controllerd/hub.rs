@@ -71,7 +71,8 @@ impl Hub {
             None => Store::in_memory()?,
         };
         let declared = store.load()?;
-        let mut core = Controller::new(Config::new(key));
+        // Whoever was started last is the master: after a restart that is the living one.
+        let mut core = Controller::new(Config { master: Some(clock::unix_millis()), ..Config::new(key) });
         let intent = convert::intent_of(&declared.intents)?;
         if let Err(faults) = core.set_intent(clock::now(), intent) {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -446,6 +447,7 @@ fn log(event: &Event) {
             tracing::warn!(%dpid, label, error, "a switch refuses a flow")
         }
         Event::Drifted(dpid, n) => tracing::warn!(%dpid, n, "somebody else changed flows of the controller"),
+        Event::Demoted(dpid) => tracing::warn!(%dpid, "another controller is the master of a switch"),
         Event::SwitchUp(dpid) => tracing::info!(%dpid, "a switch is there"),
         Event::SwitchDown(dpid) => tracing::warn!(%dpid, "a switch lost its connection"),
         Event::SwitchRetired(dpid) => tracing::warn!(%dpid, "a switch is given up"),
