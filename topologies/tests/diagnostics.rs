@@ -313,7 +313,7 @@ fn the_file_of_a_router_is_read_as_well() {
             "r.yaml:3:23: \"vlan\" is 70000, a whole number from 1 to 4094 is expected",
         ),
         ("[]\n", "r.yaml:1:1: a router is a map with the keys name, interfaces and routes"),
-        ("a: [\n", "r.yaml:2:1: "),
+        ("a: [\n", "r.yaml:1:4: "),
     ] {
         let said = complaints(text, None);
         assert!(said.len() == 1 && said[0].starts_with(wanted), "{text:?}: {said:?}");
