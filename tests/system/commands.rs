@@ -43,6 +43,21 @@ fn an_output_that_is_full_fails_the_command_without_a_panic() {
     assert!(said.contains("cannot write to the standard output") && !said.contains("panicked"), "{said}");
 }
 
+#[test]
+fn errors_that_nobody_reads_are_no_panic() {
+    let sandbox = Sandbox::enter("unread");
+    let weft = Weft::new(&sandbox);
+    let file = sandbox.dir().join("wrong.yaml");
+    std::fs::write(&file, "name: x\nnodes: {a: {}, b: {}, c: {}}\n")
+        .expect("the sandbox's folder is writable");
+    for args in [&["validate", file.to_str().expect("a path")][..], &["ofctl", "show", "nobody"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let status = weft.command(args).stdout(Stdio::null()).stderr(writer).status().expect("it runs");
+        assert_eq!(status.code(), Some(1), "{args:?}");
+    }
+}
+
 /// The status of an answer; none while nobody listens.
 fn status(method: &str, path: &str, body: &str) -> Option<u16> {
     let mut stream = TcpStream::connect("127.0.0.1:8080").ok()?;

@@ -201,6 +201,61 @@ fn a_signal_to_the_waiting_half_of_a_detached_start_leaves_nothing() {
     }
 }
 
+/// A node of the only lab, as `weft status` tells.
+fn node(weft: &Weft, name: &str) -> Value {
+    let status = weft.run(&["status", "--json"]).json();
+    let nodes = status[0]["nodes"].as_array().cloned().unwrap_or_default();
+    nodes.into_iter().find(|node| node["name"] == name).unwrap_or_default()
+}
+
+#[test]
+fn what_breaks_in_a_lab_is_told() {
+    let sandbox = Sandbox::enter("breaks");
+    let weft = Weft::new(&sandbox);
+    weft.run(&["up", "topologies/01-two-hosts.yaml", "--detach", "--no-test"]).success();
+    assert_eq!(node(&weft, "s1")["problems"], serde_json::json!([]));
+    run(Command::new("ip").args(["-n", "weft-two-hosts-h2", "link", "del", "eth0"])).success();
+    let problems = |name: &str| node(&weft, name)["problems"].to_string();
+    wait_until(SOON, "the end of the port", || problems("s1").contains("weft-two-hosts-h2/eth0) is gone"));
+    assert!(problems("h2").contains("interface eth0 is gone"), "{}", problems("h2"));
+    assert_eq!(problems("h1"), "[]");
+    let table = weft.run(&["status"]).success();
+    assert!(table.contains("interface eth0 is gone"), "{table}");
+    let log = sandbox.run_dir().join("labs/two-hosts/log");
+    wait_until(SOON, "a line of the log", || {
+        fs::read_to_string(&log).unwrap_or_default().contains("a port has failed and is removed")
+    });
+    weft.run(&["down"]).success();
+
+    weft.run(&["up", "topologies/01-two-hosts.yaml", "--detach", "--no-test", "--split"]).success();
+    let state = fs::read_to_string(sandbox.run_dir().join("labs/two-hosts/state.json")).expect("a state");
+    let state: Value = serde_json::from_str(&state).expect("JSON");
+    let kill = |pid: &Value| {
+        let pid =
+            nix::unistd::Pid::from_raw(pid.as_i64().and_then(|pid| pid.try_into().ok()).expect("a pid"));
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("it runs");
+    };
+    kill(&state["nodes"]["s1"]["pid"]);
+    wait_until(SOON, "a line of the log", || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.contains("the process of a node has ended") && log.contains("s1")
+    });
+    assert_eq!(node(&weft, "s1")["state"], "ended");
+    kill(&state["process"]["pid"]);
+    weft.run(&["down"]).success();
+}
+
+#[test]
+fn a_switch_that_outlives_its_lab_is_not_called_dead() {
+    let sandbox = Sandbox::enter("outlives");
+    let weft = Weft::new(&sandbox);
+    weft.run(&["up", "topologies/01-two-hosts.yaml", "--detach", "--no-test", "--split"]).success();
+    kill_hard(&weft);
+    assert_eq!(node(&weft, "s1")["state"], "runs without its lab");
+    assert_eq!(node(&weft, "h1")["state"], "dead");
+    weft.run(&["down"]).success();
+}
+
 /// Kills the process of the only lab without a chance to clean up.
 fn kill_hard(weft: &Weft) {
     let status = weft.run(&["status", "--json"]).json();

@@ -6,6 +6,7 @@ mod exposition;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use system_tests::{Namespace, Process, Sandbox, Weft, require_program, run, wait_for, wait_until};
 
@@ -283,6 +284,54 @@ fn a_switch_that_is_to_look_always_says_what_it_spends_on_it() {
     assert!(status.contains("s1") && status.contains("table_miss: "), "{status}");
     let wrong = spinning.weft.run(&["switch", "--poll", "sometimes"]).failure();
     assert!(wrong.contains("adaptive"), "{wrong}");
+}
+
+#[test]
+fn a_mirror_and_a_trace_end_with_their_reader_and_their_switch() {
+    let mut pair = Pair::start("ends", &["--workers", "1"]);
+    // Nothing passes that they look for.
+    let quiet: [&[&str]; 2] = [
+        &["mirror", "s1", "--flow", "tcp,tp_dst=99", "-w", "-"],
+        &["trace", "--switch", "s1", "--sample", "1", "--match", "tcp,tp_dst=99"],
+    ];
+    for args in quiet {
+        let mut command = pair.weft.command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        wait_until(SOON, "the end of who has no reader", || child.try_wait().expect("waits").is_some());
+        assert!(child.wait().expect("ended").success(), "{args:?}");
+    }
+    let file = pair.sandbox.dir().join("rest.pcapng");
+    let mut mirror = pair.weft.spawn("mirror", &["mirror", "s1", "-w", file.to_str().expect("a path")]);
+    wait_until(SOON, "the begin of the mirror", || file.metadata().is_ok_and(|file| file.len() > 0));
+    pair.switch.signal(Signal::SIGKILL);
+    assert!(!mirror.wait(SOON).success());
+    let said = mirror.log();
+    assert!(said.contains("frames mirrored") && said.contains("the switch s1 has ended"), "{said}");
+}
+
+#[test]
+fn a_controller_is_seen() {
+    let sandbox = Sandbox::enter("seen");
+    let weft = Weft::new(&sandbox);
+    let mut controller = weft.spawn("controller", &["controller", "--name", "c1"]);
+    controller.wait_for_log(SOON, "switches connect to");
+    let connect = ["switch", "--name", "s1", "--controller", "tcp:127.0.0.1:6653"];
+    let mut switch = weft.spawn("switch", &connect);
+    switch.wait_for_log(SOON, "is ready");
+    wait_until(SOON, "the switch at its controller", || {
+        weft.run(&["status"]).success().contains("1 of 1 switches")
+    });
+    let status = weft.run(&["status", "--json"]).json();
+    assert_eq!(
+        (&status[0]["daemon"], &status[0]["kind"]),
+        (&"c1".into(), &"controller".into()),
+        "{status:#}"
+    );
+    let top = weft.run(&["top", "--once"]).success();
+    assert!(top.contains("controller c1: 1 of 1 switches connected"), "{top}");
+    let router = weft.run(&["trace", "--switch", "c1", "--port", "1", "ip"]).failure();
+    assert!(router.contains("c1 is a controller"), "{router}");
 }
 
 #[test]
