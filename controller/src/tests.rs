@@ -289,6 +289,24 @@ fn a_chain_without_its_function_lets_nothing_pass() {
 }
 
 #[test]
+fn a_chain_for_which_no_vlan_is_left_lets_nothing_pass() {
+    let mut net = chained(true);
+    net.say((1, 1), arp(1, 2));
+    net.say((2, 1), arp(2, 1));
+    let mut intent = net.controller.intent().clone();
+    for vlan in crate::layout::SEGMENT_LANES {
+        intent.networks.insert(format!("n{vlan}"), network(vlan, &[], &[]));
+    }
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.run(SETTLE);
+    for (at, packet) in [((1, 1), ip(1, 2)), ((2, 1), ip(2, 1))] {
+        assert_eq!(net.say(at, packet), [], "from {at:?}");
+    }
+    let reasons = net.controller.status("chain/web").reasons;
+    assert!(reasons.iter().any(|reason| reason.contains("no VLAN is left")), "{reasons:?}");
+}
+
+#[test]
 fn a_link_that_fails_is_avoided() {
     let mut net = leaf_spine();
     net.say((3, 3), arp(1, 2));

@@ -57,7 +57,11 @@ impl Planner<'_> {
         for idx in 0..direction.functions.len() {
             match free.take(&format!("{}/{way}/{idx}", direction.label)) {
                 Some(segment) => segments.push(segment),
-                None => return self.issue(direction.label, "no VLAN is left for its segments".to_owned()),
+                None => {
+                    // As with a function that is not there: nothing passes rather than pass around.
+                    self.steer(direction, None);
+                    return self.issue(direction.label, "no VLAN is left for its segments".to_owned());
+                }
             }
         }
         self.refuse_foreign(segments.iter().copied());
