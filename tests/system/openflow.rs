@@ -141,13 +141,16 @@ fn alone_it_forwards_by_itself_if_told_to() {
     h1.address("eth0", "10.0.0.1/24");
     h2.address("eth0", "10.0.0.2/24");
     wait_until(SOON, "a ping without controller and flows", || h1.pings("10.0.0.2"));
+    // As with Open vSwitch, by a flow like any other.
+    let flows = weft.run(&["flows"]).success();
+    assert!(flows.lines().count() == 1 && flows.contains("priority=0 actions=NORMAL"), "{flows}");
     // Whoever comes to look is no controller.
-    assert_eq!(weft.run(&["flows"]).success(), "");
     let mut monitor = Command::new("ovs-ofctl");
     monitor.env("OVS_RUNDIR", sandbox.dir()).args(["-O", "OpenFlow13", "monitor", SWITCH]);
     let mut monitor = Process::spawn(&mut monitor, &sandbox.dir().join("monitor.log"));
     assert!(ofctl(&["show", SWITCH]) && h2.pings("10.0.0.1") && h1.pings("10.0.0.2"));
     assert!(monitor.is_running());
+    assert!(ofctl(&["add-flow", SWITCH, "priority=9,icmp,actions=drop"]) && !h1.pings("10.0.0.2"));
 }
 
 #[test]
