@@ -1,7 +1,8 @@
 //! What the switches are to hold, and the difference to what they do hold.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use openflow::{
     Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, Instruction, Match, Oxm, Priority, TableId,
@@ -48,10 +49,10 @@ pub struct FlowBody {
 }
 
 /// The flows of one switch.
-pub type Flows = BTreeMap<FlowKey, FlowBody>;
+pub type Flows = BTreeMap<Arc<FlowKey>, Arc<FlowBody>>;
 
 /// What keeps an intent from being realised in full.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Issue {
     /// Which intent: `network/blue`.
     pub label: String,
@@ -59,8 +60,58 @@ pub struct Issue {
     pub reason: String,
 }
 
+/// Issues, each with the number of places it was found at.
+#[derive(Debug, Clone, Default)]
+pub struct Issues {
+    found: BTreeMap<Issue, usize>,
+    /// Which were touched since it was asked, and whether they were there.
+    before: BTreeMap<Issue, bool>,
+}
+
+impl PartialEq for Issues {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Issues {}
+
+impl Issues {
+    pub(crate) fn add(&mut self, issue: Issue) {
+        let n = self.found.entry(issue.clone()).or_default();
+        self.before.entry(issue).or_insert(*n > 0);
+        *n += 1;
+    }
+
+    pub(crate) fn remove(&mut self, issue: &Issue) {
+        let Some(n) = self.found.get_mut(issue) else { return };
+        self.before.entry(issue.clone()).or_insert(true);
+        *n -= 1;
+        if *n == 0 {
+            self.found.remove(issue);
+        }
+    }
+
+    /// Whether they are others than when this was asked last.
+    pub(crate) fn differ(&mut self) -> bool {
+        let before = std::mem::take(&mut self.before);
+        before.into_iter().any(|(issue, was)| self.found.contains_key(&issue) != was)
+    }
+
+    /// All of them, by intent.
+    pub fn iter(&self) -> impl Iterator<Item = &Issue> {
+        self.found.keys()
+    }
+
+    /// Those of an intent.
+    pub fn of<'a>(&'a self, label: &'a str) -> impl Iterator<Item = &'a Issue> {
+        let first = Issue { label: label.to_owned(), reason: String::new() };
+        self.found.range(first..).map(|(issue, _)| issue).take_while(move |issue| issue.label == label)
+    }
+}
+
 /// What every switch is to hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Blueprint {
     /// Rises whenever the rest changes.
     pub generation: u64,
@@ -69,7 +120,9 @@ pub struct Blueprint {
     /// Which intent a cookie stands for.
     pub labels: BTreeMap<Cookie, String>,
     /// What cannot be planned yet.
-    pub issues: Vec<Issue>,
+    pub issues: Issues,
+    /// Number of flows by cookie and switch.
+    counts: BTreeMap<(Cookie, Dpid), usize>,
 }
 
 impl Blueprint {
@@ -85,17 +138,54 @@ impl Blueprint {
 
     /// The flows of one switch that serve an intent.
     pub fn n_flows(&self, dpid: Dpid, label: &str) -> usize {
-        let cookie = layout::intent_cookie(label);
-        self.switches
-            .get(&dpid)
-            .map_or(0, |flows| flows.values().filter(|flow| flow.cookie == cookie).count())
+        self.counts.get(&(layout::intent_cookie(label), dpid)).copied().unwrap_or(0)
+    }
+
+    /// Puts a flow into the plan of a switch that takes part; what was there before.
+    pub(crate) fn put(
+        &mut self,
+        dpid: Dpid,
+        key: Arc<FlowKey>,
+        body: Arc<FlowBody>,
+    ) -> Option<Arc<FlowBody>> {
+        let flows = self.switches.get_mut(&dpid)?;
+        *self.counts.entry((body.cookie, dpid)).or_default() += 1;
+        let before = flows.insert(key, body);
+        before.iter().for_each(|before| self.uncount(dpid, before.cookie));
+        before
+    }
+
+    /// Takes a switch out; what it was to hold.
+    pub(crate) fn remove_switch(&mut self, dpid: Dpid) -> Flows {
+        let flows = self.switches.remove(&dpid).unwrap_or_default();
+        flows.values().for_each(|body| self.uncount(dpid, body.cookie));
+        flows
+    }
+
+    /// Takes a flow out; what it was.
+    pub(crate) fn remove(&mut self, dpid: Dpid, key: &FlowKey) -> Option<Arc<FlowBody>> {
+        let before = self.switches.get_mut(&dpid)?.remove(key)?;
+        self.uncount(dpid, before.cookie);
+        Some(before)
+    }
+
+    fn uncount(&mut self, dpid: Dpid, cookie: Cookie) {
+        let Some(n) = self.counts.get_mut(&(cookie, dpid)) else { return };
+        *n -= 1;
+        if *n > 0 {
+            return;
+        }
+        self.counts.remove(&(cookie, dpid));
+        if self.counts.range((cookie, Dpid(0))..=(cookie, Dpid(u64::MAX))).next().is_none() {
+            self.labels.remove(&cookie);
+        }
     }
 }
 
 /// The flows among `stats` that belong to the blueprint.
 pub fn owned(stats: &[FlowStats]) -> Flows {
     let owned = |flow: &&FlowStats| layout::owner(flow.cookie) == layout::Owner::Intent;
-    stats.iter().filter(owned).map(|flow| (key_of(flow), body_of(flow))).collect()
+    stats.iter().filter(owned).map(|flow| (Arc::new(key_of(flow)), Arc::new(body_of(flow)))).collect()
 }
 
 fn key_of(flow: &FlowStats) -> FlowKey {
@@ -110,14 +200,14 @@ fn body_of(flow: &FlowStats) -> FlowBody {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Add, or overwrite what has this key.
-    Put(FlowKey, FlowBody),
+    Put(Arc<FlowKey>, Arc<FlowBody>),
     /// Delete.
-    Delete(FlowKey, Cookie),
+    Delete(Arc<FlowKey>, Cookie),
 }
 
 impl Change {
     /// The flow it is about.
-    pub fn key(&self) -> &FlowKey {
+    pub fn key(&self) -> &Arc<FlowKey> {
         match self {
             Self::Put(key, _) | Self::Delete(key, _) => key,
         }
@@ -154,11 +244,22 @@ impl Change {
 /// Flows are deleted in the opposite order of [`layout::rank`], then others are put in that order: what is halfway lets
 /// a frame pass as before, or not at all, never around what it has to pass.
 pub fn diff(actual: &Flows, wanted: &Flows) -> Vec<Change> {
-    let gone = actual.iter().rev().filter(|(key, _)| !wanted.contains_key(key));
-    let put = wanted.iter().filter(|(key, body)| actual.get(key) != Some(body));
+    let gone = actual.iter().rev().filter(|(key, _)| !wanted.contains_key(*key));
+    let put = wanted.iter().filter(|(key, body)| actual.get(*key) != Some(*body));
     gone.map(|(key, body)| Change::Delete(key.clone(), body.cookie))
         .chain(put.map(|(key, body)| Change::Put(key.clone(), body.clone())))
         .collect()
+}
+
+/// As [`diff`], of these flows alone.
+pub fn diff_of(actual: &Flows, wanted: &Flows, keys: &BTreeSet<Arc<FlowKey>>) -> Vec<Change> {
+    let gone = keys.iter().rev().filter(|key| !wanted.contains_key(*key));
+    let gone = gone.filter_map(|key| Some(Change::Delete(key.clone(), actual.get(key)?.cookie)));
+    let put = keys.iter().filter_map(|key| {
+        let body = wanted.get(key)?;
+        (actual.get(key) != Some(body)).then(|| Change::Put(key.clone(), body.clone()))
+    });
+    gone.chain(put).collect()
 }
 
 #[cfg(test)]
@@ -175,7 +276,7 @@ mod tests {
                     let matches = Match::new().in_port(PortNo(port));
                     let instructions = vec![Instruction::ApplyActions(vec![Action::output(PortNo(out))])];
                     let key = FlowKey { table: TableId(table), priority: Priority(priority), matches };
-                    (key, FlowBody { cookie: Cookie(cookie), instructions })
+                    (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(cookie), instructions }))
                 };
                 flows.into_iter().map(flow).collect()
             },
@@ -190,6 +291,8 @@ mod tests {
                 change.apply(&mut changed);
             }
             prop_assert_eq!(&changed, &wanted);
+            let keys = actual.keys().chain(wanted.keys()).cloned().collect();
+            prop_assert_eq!(diff_of(&actual, &wanted, &keys), diff(&actual, &wanted));
             prop_assert_eq!(diff(&changed, &wanted), vec![]);
         }
     }
@@ -206,7 +309,7 @@ mod tests {
         ];
         let flow = |(table, priority)| {
             let key = FlowKey { table, priority, matches: Match::ANY };
-            (key, FlowBody { cookie: Cookie(0), instructions: vec![] })
+            (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(0), instructions: vec![] }))
         };
         let flows: Flows = stages.into_iter().map(flow).collect();
         let order = |changes: Vec<Change>| -> Vec<_> {

@@ -1,6 +1,7 @@
 //! When to probe which port, and when a link is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use openflow::Dpid;
 use packet::Instant;
@@ -11,6 +12,9 @@ use crate::view::{At, View};
 
 /// Probes sent in quick succession when a port comes up.
 const FAST_PROBES: u32 = 5;
+
+/// Edge ports that are probed again in a second, at most: with very many ports each has its turn more seldom.
+const EDGE_PROBES_PER_SECOND: u32 = 1000;
 
 /// The schedule of discovery.
 #[derive(Debug, Default)]
@@ -83,6 +87,8 @@ impl Discovery {
 
     pub(crate) fn due(&mut self, now: Instant, config: &Config, view: &View) -> Due {
         let mut due = Due::default();
+        let n_ports = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
+        let probe_edge = config.probe_edge.max(Duration::from_secs(1) * n_ports / EDGE_PROBES_PER_SECOND);
         while let Some((when, at)) = self.queue.first().copied().filter(|(when, _)| *when <= now) {
             self.queue.remove(&(when, at));
             let Some(probing) = self.ports.get_mut(&at) else { continue };
@@ -94,7 +100,7 @@ impl Discovery {
             let interval = match () {
                 () if probing.n_sent < FAST_PROBES || now < probing.settles => config.probe_fast,
                 () if view.is_link(at) => config.probe_link,
-                () => config.probe_edge,
+                () => probe_edge,
             };
             // Up to an eighth later, each port by its own share: probes of many ports spread in time.
             let share = layout::fnv(&[at.0.0.to_be_bytes(), u64::from(at.1.0).to_be_bytes()].concat()) % 128;
@@ -113,7 +119,7 @@ impl Discovery {
             Some(seen) => now.saturating_since(*seen) > config.link_age,
             None => false,
         };
-        view.links
+        view.links()
             .iter()
             .filter(|(from, to)| old(from) && self.is_probed(**to))
             .map(|(from, _)| *from)

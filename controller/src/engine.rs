@@ -18,11 +18,13 @@ use crate::blueprint::Blueprint;
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::effect::{CloseReason, ConnId, Counters, Effect, Event, RequestError, Token};
-use crate::intent::{Fault, Intent};
+use crate::intent::{Edit, Fault, Intent, Label, Ledger};
 use crate::lanes::Lanes;
+use crate::plan::Planner;
 use crate::switch::{Managed, Session};
-use crate::view::View;
+use crate::view::{At, View};
 
+pub(crate) use realise::{forget, take_false_links};
 pub(crate) use rivals::Claim;
 pub use status::{IntentState, IntentStatus, SwitchState};
 
@@ -33,23 +35,22 @@ const AGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Controller {
     config: Config,
-    intent: Intent,
+    ledger: Ledger,
     /// Generation of the first blueprint that held an intent as it is now.
     revisions: BTreeMap<String, u64>,
     /// Intents that changed since the last plan.
-    changed: BTreeSet<String>,
+    changed: BTreeSet<Label>,
     view: View,
-    lanes: Lanes,
-    blueprint: Blueprint,
+    planner: Planner,
     sessions: BTreeMap<ConnId, Session>,
     switches: BTreeMap<Dpid, Managed>,
     discovery: Discovery,
     counters: Counters,
     effects: VecDeque<Effect>,
     last_token: u64,
-    /// The view or the intent changed.
+    /// There is something to plan or to send.
     dirty: bool,
-    last_plan: Option<Instant>,
+    next_plan: Instant,
     next_aging: Instant,
 }
 
@@ -58,12 +59,11 @@ impl Controller {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            intent: Intent::default(),
+            ledger: Ledger::default(),
             revisions: BTreeMap::new(),
             changed: BTreeSet::new(),
             view: View::default(),
-            lanes: Lanes::default(),
-            blueprint: Blueprint::default(),
+            planner: Planner::default(),
             sessions: BTreeMap::new(),
             switches: BTreeMap::new(),
             discovery: Discovery::default(),
@@ -71,7 +71,7 @@ impl Controller {
             effects: VecDeque::new(),
             last_token: 0,
             dirty: false,
-            last_plan: None,
+            next_plan: Instant::ZERO,
             next_aging: Instant::ZERO,
         }
     }
@@ -81,19 +81,45 @@ impl Controller {
     /// # Errors
     /// Every contradiction found.
     pub fn set_intent(&mut self, now: Instant, intent: Intent) -> Result<(), Vec<Fault>> {
-        let faults = intent.faults();
+        let ledger = Ledger::new(intent);
+        let faults = ledger.faults(ledger.intent().labels());
         if !faults.is_empty() {
             return Err(faults);
         }
-        self.changed.extend(changed_labels(&self.intent, &intent));
-        self.intent = intent;
+        self.changed.extend(ledger.intent().difference(self.intent()));
+        self.ledger = ledger;
         self.plan_now(now);
         Ok(())
     }
 
+    /// Changes some intents, or none. The cost is that of what they touch.
+    ///
+    /// # Errors
+    /// Every contradiction found.
+    pub fn edit(&mut self, now: Instant, edits: Vec<Edit>) -> Result<(), Vec<Fault>> {
+        let undo = self.ledger.apply(edits);
+        let labels = || undo.iter().map(|edit| edit.label.clone());
+        let faults = self.ledger.faults(labels());
+        if !faults.is_empty() {
+            self.ledger.apply(undo);
+            return Err(faults);
+        }
+        self.changed.extend(labels());
+        self.plan_now(now);
+        Ok(())
+    }
+
+    /// What [`Controller::edit`] would object to. Nothing is changed.
+    pub fn check(&mut self, edits: Vec<Edit>) -> Vec<Fault> {
+        let undo = self.ledger.apply(edits);
+        let faults = self.ledger.faults(undo.iter().map(|edit| edit.label.clone()));
+        self.ledger.apply(undo);
+        faults
+    }
+
     /// What is wanted.
     pub fn intent(&self) -> &Intent {
-        &self.intent
+        self.ledger.intent()
     }
 
     /// What is known of the network.
@@ -103,12 +129,12 @@ impl Controller {
 
     /// Lanes and hosts as of the last plan.
     pub fn lanes(&self) -> &Lanes {
-        &self.lanes
+        self.planner.lanes()
     }
 
     /// What the switches are to hold.
     pub fn blueprint(&self) -> &Blueprint {
-        &self.blueprint
+        self.planner.blueprint()
     }
 
     /// Every switch that was heard of, and what it holds.
@@ -176,9 +202,9 @@ impl Controller {
 
     /// When `handle_timeout` is wanted next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let plan = if self.dirty { self.plan_due() } else { None };
+        let plan = self.is_dirty().then_some(self.next_plan);
         let holds = self.switches.values().filter_map(|managed| managed.hold_until).min();
-        let aging = if self.view.switches.is_empty() && self.sessions.is_empty() {
+        let aging = if self.view.switches().is_empty() && self.sessions.is_empty() {
             None
         } else {
             Some(self.next_aging)
@@ -189,6 +215,11 @@ impl Controller {
     /// What the shell is to do next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// Whether something is to be planned or sent.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty || self.view.is_changed()
     }
 
     fn send(&mut self, conn: ConnId, xid: Xid, message: Message) {
@@ -213,10 +244,11 @@ impl Controller {
         let gone: Vec<Dpid> = self.switches.iter().filter(|(_, m)| lost(m)).map(|(dpid, _)| *dpid).collect();
         for dpid in gone {
             self.switches.remove(&dpid);
-            self.view.switches.remove(&dpid);
+            let ports = self.view.switches().get(&dpid).into_iter().flat_map(|switch| switch.ports.keys());
+            let ports: Vec<At> = ports.map(|port| (dpid, *port)).collect();
+            ports.into_iter().for_each(|at| self.view.remove_hosts_at(at));
+            self.view.remove_switch(dpid);
             self.drop_links(|at| at.0 == dpid);
-            self.view.hosts.retain(|_, host| host.at.0 != dpid);
-            self.dirty = true;
             self.event(Event::SwitchRetired(dpid));
         }
     }
@@ -235,26 +267,4 @@ impl Controller {
         self.handle_disconnected(now, conn);
         self.effects.push_back(Effect::Close { conn, reason });
     }
-}
-
-/// Labels of intents that are in only one of the two, or differ.
-fn changed_labels(old: &Intent, new: &Intent) -> BTreeSet<String> {
-    fn kind<T: PartialEq>(
-        kind: &'static str,
-        old: &BTreeMap<String, T>,
-        new: &BTreeMap<String, T>,
-    ) -> impl Iterator<Item = String> {
-        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        let changed: Vec<String> = names
-            .into_iter()
-            .filter(|name| old.get(*name) != new.get(*name))
-            .map(|name| format!("{kind}/{name}"))
-            .collect();
-        changed.into_iter()
-    }
-    kind("network", &old.networks, &new.networks)
-        .chain(kind("router", &old.routers, &new.routers))
-        .chain(kind("function", &old.functions, &new.functions))
-        .chain(kind("chain", &old.chains, &new.chains))
-        .collect()
 }

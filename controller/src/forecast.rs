@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use openflow::Dpid;
 use openflow::text::Instructions;
 
 use crate::blueprint::{Change, Flows, Issue};
-use crate::engine::Controller;
+use crate::engine::{Controller, forget, take_false_links};
 use crate::intent::{Fault, Intent};
-use crate::lanes::{Lanes, resolve};
-use crate::plan::plan_resolved;
+use crate::plan::Planner;
 use crate::reach::{Pairs, Reach};
 use crate::view::{At, View};
 
@@ -80,17 +80,25 @@ impl fmt::Display for FlowChange {
     }
 }
 
-/// What an intent comes to in a view, before flows are planned. `functions` are the ports of functions until now.
-fn resolved(intent: &Intent, view: &View, functions: &BTreeSet<At>) -> (View, Lanes) {
-    let mut view = view.clone();
-    let mut lanes = resolve(intent, &view);
-    // As the engine does before it plans.
-    if !view.unsettle(functions.difference(&lanes.functions)).is_empty() {
-        lanes = resolve(intent, &view);
+/// A planner that knows nothing but this intent in this view, as far as what is planned from it, and the view as the
+/// engine would then have it. `functions` are the ports of functions until now.
+fn resolved(intent: &Intent, view: &View, functions: &BTreeMap<At, Arc<str>>) -> (View, Planner) {
+    let (mut view, mut planner) = (view.clone(), Planner::default());
+    let (mut labels, mut changes) = (intent.labels().collect(), view.everything());
+    view.take_changes();
+    let mut before: BTreeSet<At> = functions.keys().copied().collect();
+    loop {
+        let mut touched = planner.resolve(intent, &labels, &view, &changes);
+        let lost =
+            std::mem::take(&mut before).into_iter().filter(|at| !planner.lanes().functions.contains_key(at));
+        touched.released.extend(lost);
+        forget(&mut view, planner.lanes(), &touched);
+        take_false_links(&mut view, planner.lanes());
+        if !view.is_changed() {
+            return (view, planner);
+        }
+        (labels, changes) = (BTreeSet::new(), view.take_changes());
     }
-    view.take_links(|at| lanes.functions.contains(&at));
-    view.forget_strangers(&lanes);
-    (view, lanes)
 }
 
 impl Controller {
@@ -104,11 +112,12 @@ impl Controller {
             return Err(faults);
         }
         let functions = &self.lanes().functions;
-        let (view, lanes) = resolved(self.intent(), self.view(), functions);
-        let before = Reach::new(&view, &lanes);
-        let (view, lanes) = resolved(intent, self.view(), functions);
-        let after = Reach::new(&view, &lanes);
-        let blueprint = plan_resolved(&view, lanes);
+        let (view, planner) = resolved(self.intent(), self.view(), functions);
+        let before = Reach::new(&view, planner.lanes());
+        let (view, mut planner) = resolved(intent, self.view(), functions);
+        let after = Reach::new(&view, planner.lanes());
+        planner.plan(&view);
+        let blueprint = planner.blueprint();
         let changed = intent != self.intent() || !blueprint.same_as(self.blueprint());
         let nothing = Flows::new();
         let switches = self.managed().filter_map(|(dpid, managed)| {
@@ -122,7 +131,7 @@ impl Controller {
             switches: switches.collect(),
             gained: after.beyond(&before),
             lost: before.beyond(&after),
-            issues: blueprint.issues,
+            issues: blueprint.issues.iter().cloned().collect(),
         })
     }
 }
@@ -138,9 +147,9 @@ mod tests {
     #[test]
     fn changes_read_as_ovs_ofctl_reads_them() {
         let matches = Match::new().in_port(PortNo(1)).vlan(VlanId::new(10).unwrap());
-        let key = FlowKey { table: TableId(3), priority: Priority(7), matches };
+        let key = Arc::new(FlowKey { table: TableId(3), priority: Priority(7), matches });
         let instructions = vec![Instruction::ApplyActions(vec![Action::PopVlan, Action::output(PortNo(2))])];
-        let body = FlowBody { cookie: Cookie(0x1f), instructions };
+        let body = Arc::new(FlowBody { cookie: Cookie(0x1f), instructions });
         let put = FlowChange::new(Change::Put(key.clone(), body.clone()), &Flows::new());
         assert_eq!(put.verb, Verb::Add);
         let read = parse_flow_mod(FlowModCommand::Add, &put.to_string()).unwrap();

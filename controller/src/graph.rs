@@ -1,6 +1,5 @@
 //! The graph of switches: shortest paths and the broadcast tree.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use openflow::Dpid;
@@ -8,48 +7,70 @@ use packet::PortNo;
 
 use crate::view::{At, View};
 
+/// No path.
+const FAR: u32 = u32::MAX;
+
 /// Switches and the links between them. Everything is ordered, so the same view gives the same graph.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// Per switch: port, and the port at its other end.
-    edges: BTreeMap<Dpid, BTreeMap<PortNo, At>>,
+    /// Number of each switch here, in the order of their dpids.
+    idx: BTreeMap<Dpid, usize>,
+    nodes: Vec<Node>,
     /// Per destination: number of links from each switch that reaches it.
-    distances: BTreeMap<Dpid, BTreeMap<Dpid, u32>>,
+    distances: Vec<Vec<u32>>,
     /// Ports of links of the broadcast tree (a forest, if the network is in pieces).
     tree: BTreeSet<At>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Node {
+    dpid: Dpid,
+    /// Port, the switch at its other end, and the port there.
+    edges: BTreeMap<PortNo, (usize, PortNo)>,
 }
 
 impl Graph {
     /// The graph of a view. A link counts once it was seen in both directions.
     pub fn new(view: &View) -> Self {
         let mut graph = Self::default();
-        for &dpid in view.switches.keys() {
-            graph.edges.entry(dpid).or_default();
+        for (idx, &dpid) in view.switches().keys().enumerate() {
+            graph.idx.insert(dpid, idx);
+            graph.nodes.push(Node { dpid, edges: BTreeMap::new() });
         }
         for (a, b) in view.edges() {
-            if view.switches.contains_key(&a.0) && view.switches.contains_key(&b.0) {
-                graph.edges.entry(a.0).or_default().insert(a.1, b);
-                graph.edges.entry(b.0).or_default().insert(b.1, a);
+            if let (Some(&from), Some(&to)) = (graph.idx.get(&a.0), graph.idx.get(&b.0)) {
+                graph.nodes[from].edges.insert(a.1, (to, b.1));
+                graph.nodes[to].edges.insert(b.1, (from, a.1));
             }
         }
-        let switches: Vec<Dpid> = graph.edges.keys().copied().collect();
-        graph.distances = switches.iter().map(|&dpid| (dpid, graph.distances_from(dpid))).collect();
+        graph.distances = (0..graph.nodes.len()).map(|root| graph.distances_from(root)).collect();
         graph.tree = graph.spanning_tree();
         graph
     }
 
+    fn node(&self, dpid: Dpid) -> Option<&Node> {
+        self.nodes.get(*self.idx.get(&dpid)?)
+    }
+
     /// Number of links on a shortest path; none if there is no path.
     pub fn distance(&self, from: Dpid, to: Dpid) -> Option<u32> {
-        self.distances.get(&to)?.get(&from).copied()
+        let distance = self.distances.get(*self.idx.get(&to)?)?.get(*self.idx.get(&from)?)?;
+        Some(*distance).filter(|distance| *distance != FAR)
+    }
+
+    /// Every port by which `from` reaches `to` on a shortest path.
+    pub fn next_ports(&self, from: Dpid, to: Dpid) -> impl Iterator<Item = PortNo> + '_ {
+        let row = self.idx.get(&to).map(|to| &self.distances[*to]);
+        let nearer = self.distance(from, to).and_then(|distance| distance.checked_sub(1));
+        let edges = self.node(from).map(|node| node.edges.iter()).into_iter().flatten();
+        edges.filter_map(move |(port, (peer, _))| (Some(row?[*peer]) == nearer).then_some(*port))
     }
 
     /// The port by which `from` reaches `to` on a shortest path. `choice` picks among equal ones.
     pub fn next_port(&self, from: Dpid, to: Dpid, choice: u64) -> Option<PortNo> {
-        let distance = self.distance(from, to)?.checked_sub(1)?;
-        let nearer = |(_, peer): &(&PortNo, &At)| self.distance(peer.0, to) == Some(distance);
-        let n_ways = self.edges.get(&from)?.iter().filter(nearer).count() as u64;
+        let n_ways = self.next_ports(from, to).count() as u64;
         let idx = choice.checked_rem(n_ways)?;
-        self.edges.get(&from)?.iter().filter(nearer).nth(idx as usize).map(|(port, _)| *port)
+        self.next_ports(from, to).nth(idx as usize)
     }
 
     /// The switches on the way `next_port` takes, with the port each leaves by; the last switch is not among them.
@@ -68,18 +89,20 @@ impl Graph {
 
     /// The other end of a link.
     pub fn peer(&self, at: At) -> Option<At> {
-        self.edges.get(&at.0)?.get(&at.1).copied()
+        let (peer, port) = self.node(at.0)?.edges.get(&at.1)?;
+        Some((self.nodes[*peer].dpid, *port))
     }
 
     /// The piece of the network each switch is in, named by the lowest switch of it.
     pub fn pieces(&self) -> BTreeMap<Dpid, Dpid> {
-        let lowest = |distances: &BTreeMap<Dpid, u32>| distances.keys().next().copied();
-        self.distances.iter().filter_map(|(&dpid, near)| Some((dpid, lowest(near)?))).collect()
+        let lowest = |row: &Vec<u32>| row.iter().position(|distance| *distance != FAR);
+        let piece = |(node, row): (&Node, &Vec<u32>)| Some((node.dpid, self.nodes[lowest(row)?].dpid));
+        self.nodes.iter().zip(&self.distances).filter_map(piece).collect()
     }
 
     /// Ports of links of a switch.
     pub fn ports(&self, dpid: Dpid) -> impl Iterator<Item = PortNo> + '_ {
-        self.edges.get(&dpid).into_iter().flat_map(|ports| ports.keys().copied())
+        self.node(dpid).into_iter().flat_map(|node| node.edges.keys().copied())
     }
 
     /// Whether the link of this port belongs to the broadcast tree.
@@ -87,8 +110,40 @@ impl Graph {
         self.tree.contains(&at)
     }
 
+    /// Whether frames are flooded along the same links.
+    pub(crate) fn same_tree(&self, other: &Self) -> bool {
+        self.tree == other.tree && self.tree.iter().all(|at| self.peer(*at) == other.peer(*at))
+    }
+
+    /// For each destination the switches that have other ways there than in `old`; all that are here or were there.
+    pub(crate) fn detours(&self, old: &Self) -> BTreeMap<Dpid, BTreeSet<Dpid>> {
+        let all: BTreeSet<Dpid> = self.idx.keys().chain(old.idx.keys()).copied().collect();
+        let ways = |graph: &Self, from, to| -> Vec<(PortNo, Option<At>)> {
+            graph.next_ports(from, to).map(|port| (port, graph.peer((from, port)))).collect()
+        };
+        let differs = |from, to| ways(self, from, to) != ways(old, from, to);
+        let of = |to: Dpid| all.iter().copied().filter(|from| differs(*from, to)).collect();
+        all.iter()
+            .map(|to| (*to, of(*to)))
+            .filter(|(_, from): &(_, BTreeSet<Dpid>)| !from.is_empty())
+            .collect()
+    }
+
+    /// Switches whose links, or which of them belong to the broadcast tree, differ from `old`.
+    pub(crate) fn rewired(&self, old: &Self) -> BTreeSet<Dpid> {
+        let all = self.idx.keys().chain(old.idx.keys()).copied();
+        let links = |graph: &Self, dpid| -> Vec<(PortNo, Option<At>, bool)> {
+            let ports = graph.ports(dpid);
+            ports.map(|port| (port, graph.peer((dpid, port)), graph.in_tree((dpid, port)))).collect()
+        };
+        all.filter(|dpid| links(self, *dpid) != links(old, *dpid)).collect()
+    }
+
     /// The part of the broadcast tree that joins `members`: ports of its links, at both ends.
     pub fn pruned_tree(&self, members: &BTreeSet<Dpid>) -> BTreeSet<At> {
+        if members.len() < 2 {
+            return BTreeSet::new();
+        }
         let mut tree = self.tree.clone();
         let mut degree: BTreeMap<Dpid, usize> = BTreeMap::new();
         for at in &tree {
@@ -114,15 +169,16 @@ impl Graph {
         tree
     }
 
-    fn distances_from(&self, root: Dpid) -> BTreeMap<Dpid, u32> {
-        let mut distances = BTreeMap::from([(root, 0)]);
+    fn distances_from(&self, root: usize) -> Vec<u32> {
+        let mut distances = vec![FAR; self.nodes.len()];
+        distances[root] = 0;
         let mut queue = VecDeque::from([root]);
         while let Some(here) = queue.pop_front() {
-            let next = distances[&here] + 1;
-            for peer in self.edges[&here].values() {
-                if let Entry::Vacant(vacant) = distances.entry(peer.0) {
-                    vacant.insert(next);
-                    queue.push_back(peer.0);
+            let next = distances[here] + 1;
+            for &(peer, _) in self.nodes[here].edges.values() {
+                if distances[peer] == FAR {
+                    distances[peer] = next;
+                    queue.push_back(peer);
                 }
             }
         }
@@ -131,24 +187,23 @@ impl Graph {
 
     /// One tree for each piece of the network, its root the switch from which the farthest is nearest.
     fn spanning_tree(&self) -> BTreeSet<At> {
-        let mut by_eccentricity: Vec<(u32, Dpid)> = self
-            .distances
-            .iter()
-            .map(|(&dpid, distances)| (distances.values().copied().max().unwrap_or(0), dpid))
-            .collect();
+        let farthest = |row: &Vec<u32>| row.iter().copied().filter(|distance| *distance != FAR).max();
+        let by_eccentricity =
+            self.distances.iter().enumerate().map(|(idx, row)| (farthest(row).unwrap_or(0), idx));
+        let mut by_eccentricity: Vec<(u32, usize)> = by_eccentricity.collect();
         by_eccentricity.sort_unstable();
         let mut tree = BTreeSet::new();
-        let mut reached = BTreeSet::new();
+        let mut reached = vec![false; self.nodes.len()];
         for (_, root) in by_eccentricity {
-            if !reached.insert(root) {
+            if std::mem::replace(&mut reached[root], true) {
                 continue;
             }
             let mut queue = VecDeque::from([root]);
             while let Some(here) = queue.pop_front() {
-                for (&port, &peer) in &self.edges[&here] {
-                    if reached.insert(peer.0) {
-                        tree.extend([(here, port), peer]);
-                        queue.push_back(peer.0);
+                for (&port, &(peer, peer_port)) in &self.nodes[here].edges {
+                    if !std::mem::replace(&mut reached[peer], true) {
+                        tree.extend([(self.nodes[here].dpid, port), (self.nodes[peer].dpid, peer_port)]);
+                        queue.push_back(peer);
                     }
                 }
             }
@@ -166,11 +221,12 @@ mod tests {
     fn leaf_spine() -> View {
         let mut view = View::default();
         for dpid in 1..=5 {
-            view.switches.insert(Dpid(dpid), Switch::default());
+            view.put_switch(Dpid(dpid), Switch::default());
         }
         for (spine, leaf) in [(1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)] {
             let [a, b] = [(Dpid(spine), PortNo(leaf as u32)), (Dpid(leaf), PortNo(spine as u32))];
-            view.links.extend([(a, b), (b, a)]);
+            view.put_link(a, b);
+            view.put_link(b, a);
         }
         view
     }
@@ -199,7 +255,7 @@ mod tests {
     #[test]
     fn a_link_seen_in_one_direction_carries_nothing() {
         let mut view = leaf_spine();
-        view.links.remove(&(Dpid(1), PortNo(3)));
+        view.remove_link((Dpid(1), PortNo(3)));
         assert!(Graph::new(&view).peer((Dpid(3), PortNo(1))).is_none());
     }
 }

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use packet::{MacAddr, VlanId};
 
-use crate::layout;
+mod register;
+
+pub(crate) use register::Ledger;
 
 /// A port as people name it: a switch by name or dpid, a port by number or name. It need not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +105,70 @@ pub struct Intent {
     pub chains: BTreeMap<String, Chain>,
 }
 
+/// The kinds of intents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A network.
+    Network,
+    /// A router.
+    Router,
+    /// A chain function.
+    Function,
+    /// A chain.
+    Chain,
+}
+
+/// An intent by kind and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl Label {
+    /// The label of an intent.
+    pub fn new(kind: Kind, name: &str) -> Self {
+        Self { kind, name: name.into() }
+    }
+}
+
+impl fmt::Display for Label {
+    /// `network/blue`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Network => "network",
+            Kind::Router => "router",
+            Kind::Function => "function",
+            Kind::Chain => "chain",
+        };
+        write!(f, "{kind}/{}", self.name)
+    }
+}
+
+/// An intent of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declared {
+    /// A network.
+    Network(Network),
+    /// Where a router is plugged in.
+    Router(Vec<Attachment>),
+    /// A chain function.
+    Function(Function),
+    /// A chain.
+    Chain(Chain),
+}
+
+/// One intent changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Which.
+    pub label: Label,
+    /// As it is to be; `None`: gone.
+    pub to: Option<Declared>,
+}
+
 /// A contradiction within an intent, or between two.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{label}: {reason}")]
@@ -114,116 +181,46 @@ pub struct Fault {
     pub reason: String,
 }
 
-impl Fault {
-    fn new(label: String, pointer: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { label, pointer: pointer.into(), reason: reason.into() }
-    }
-}
-
 impl Intent {
+    /// All intents.
+    pub fn labels(&self) -> impl Iterator<Item = Label> + '_ {
+        fn of<'a, T>(kind: Kind, intents: &'a BTreeMap<String, T>) -> impl Iterator<Item = Label> + 'a {
+            intents.keys().map(move |name| Label::new(kind, name))
+        }
+        of(Kind::Network, &self.networks)
+            .chain(of(Kind::Router, &self.routers))
+            .chain(of(Kind::Function, &self.functions))
+            .chain(of(Kind::Chain, &self.chains))
+    }
+
+    /// The intents that are in only one of the two, or differ.
+    pub fn difference(&self, other: &Self) -> BTreeSet<Label> {
+        fn of<'a, T: PartialEq>(
+            kind: Kind,
+            these: &'a BTreeMap<String, T>,
+            those: &'a BTreeMap<String, T>,
+        ) -> impl Iterator<Item = Label> + 'a {
+            let here = these.iter().filter(|(name, intent)| those.get(*name) != Some(*intent));
+            let there = those.keys().filter(|name| !these.contains_key(*name));
+            here.map(|(name, _)| name).chain(there).map(move |name| Label::new(kind, name))
+        }
+        of(Kind::Network, &self.networks, &other.networks)
+            .chain(of(Kind::Router, &self.routers, &other.routers))
+            .chain(of(Kind::Function, &self.functions, &other.functions))
+            .chain(of(Kind::Chain, &self.chains, &other.chains))
+            .collect()
+    }
+
     /// Everything that contradicts itself or another intent. Empty: it may be planned.
     pub fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        self.check_networks(&mut faults);
-        self.check_routers(&mut faults);
-        self.check_functions(&mut faults);
-        self.check_chains(&mut faults);
-        faults
+        Ledger::new(self.clone()).faults(self.labels())
     }
 
-    fn check_networks(&self, faults: &mut Vec<Fault>) {
-        let mut vlans: BTreeMap<VlanId, &str> = BTreeMap::new();
-        let mut access: BTreeMap<&PortName, &str> = BTreeMap::new();
-        for (name, network) in &self.networks {
-            let label = || format!("network/{name}");
-            if network.vlan.get() == layout::DEFAULT_LANE {
-                let reason = format!("VLAN {} is used for ports that no network declares", network.vlan);
-                faults.push(Fault::new(label(), "/vlan", reason));
-            }
-            if let Some(other) = vlans.insert(network.vlan, name) {
-                let reason = format!("VLAN {} already belongs to network {other:?}", network.vlan);
-                faults.push(Fault::new(label(), "/vlan", reason));
-            }
-            for (idx, port) in network.access.iter().enumerate() {
-                if let Some(other) = access.insert(port, name) {
-                    let reason = format!("{port} is already an access port of network {other:?}");
-                    faults.push(Fault::new(label(), format!("/ports/{idx}"), reason));
-                }
-                if network.trunks.contains(port) {
-                    let reason = format!("{port} cannot be both an access port and a trunk of one network");
-                    faults.push(Fault::new(label(), format!("/ports/{idx}"), reason));
-                }
-            }
-            for (idx, host) in network.hosts.iter().enumerate() {
-                if !network.access.contains(&host.port) && !network.trunks.contains(&host.port) {
-                    let reason = format!("{} is not a port of the network", host.port);
-                    faults.push(Fault::new(label(), format!("/hosts/{idx}/port"), reason));
-                }
-                if !host.mac.is_unicast() {
-                    let reason = format!("{} is not the address of one host", host.mac);
-                    faults.push(Fault::new(label(), format!("/hosts/{idx}/mac"), reason));
-                }
-            }
-        }
-    }
-
-    fn check_routers(&self, faults: &mut Vec<Fault>) {
-        for (name, attachments) in &self.routers {
-            for (idx, attachment) in attachments.iter().enumerate() {
-                if let Some(network) = &attachment.network
-                    && !self.networks.contains_key(network)
-                {
-                    let reason = format!("there is no network {network:?}");
-                    let pointer = format!("/interfaces/{idx}/network");
-                    faults.push(Fault::new(format!("router/{name}"), pointer, reason));
-                }
-            }
-        }
-    }
-
-    fn check_functions(&self, faults: &mut Vec<Fault>) {
-        let mut taken: BTreeMap<&PortName, &str> = BTreeMap::new();
-        let mut declared: BTreeMap<&PortName, &str> = BTreeMap::new();
-        for (name, network) in &self.networks {
-            declared.extend(network.access.iter().chain(&network.trunks).map(|port| (port, name.as_str())));
-        }
-        for (name, function) in &self.functions {
-            for (pointer, port) in [("/in", &function.ingress), ("/out", &function.egress)] {
-                let fault = |reason| Fault::new(format!("function/{name}"), pointer, reason);
-                if let Some(network) = declared.get(port) {
-                    faults.push(fault(format!("{port} is a port of network {network:?}")));
-                }
-                if let Some(other) = taken.insert(port, name) {
-                    faults.push(fault(format!("{port} is already a port of function {other:?}")));
-                }
-            }
-        }
-    }
-
-    fn check_chains(&self, faults: &mut Vec<Fault>) {
-        let mut users: BTreeMap<&str, &str> = BTreeMap::new();
-        for (name, chain) in &self.chains {
-            let fault = |pointer: String, reason| Fault::new(format!("chain/{name}"), pointer, reason);
-            for (pointer, ports) in [("/from", &chain.from), ("/to", &chain.to)] {
-                if ports.is_empty() {
-                    faults.push(fault(pointer.to_owned(), "at least one endpoint is needed".to_owned()));
-                }
-            }
-            if let Some(port) = chain.from.intersection(&chain.to).next() {
-                faults.push(fault("/to".to_owned(), format!("{port} is at both ends")));
-            }
-            for (idx, function) in chain.functions.iter().enumerate() {
-                let pointer = format!("/functions/{idx}");
-                if !self.functions.contains_key(function) {
-                    faults.push(fault(pointer, format!("there is no function {function:?}")));
-                } else if let Some(other) = users.insert(function, name) {
-                    // Frames come back from a function as they went in: nothing tells which chain they belong to.
-                    let reason =
-                        format!("function {function:?} already serves chain {other:?}; it can serve one");
-                    faults.push(fault(pointer, reason));
-                }
-            }
-        }
+    /// With these changes.
+    pub fn edited(&self, edits: Vec<Edit>) -> Self {
+        let mut intent = self.clone();
+        edits.into_iter().for_each(|Edit { label, to }| drop(intent.set(&label, to)));
+        intent
     }
 }
 

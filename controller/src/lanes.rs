@@ -1,18 +1,28 @@
 //! Intents, resolved against what is there: which port is in which lane.
+//!
+//! [`Resolver`] keeps the result up to date. Everything is decided for one port, one host or one chain at a time, from
+//! what is said of it and nothing else, so a change is followed to what it touches and no further.
+
+mod names;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
 
+use openflow::Dpid;
 use packet::{MacAddr, VlanId};
 
-use crate::blueprint::Issue;
-use crate::intent::{Attachment, Chain, Intent, PortName};
-use crate::layout;
-use crate::view::{At, Host, Role, View};
+use crate::blueprint::{Issue, Issues};
+use crate::intent::{Chain, Intent, Kind, Label, PortName};
+use crate::view::{At, Changes, Host, HostKey, View};
+use names::{Claim, Names, claims_of};
+use places::{Case, Place};
 
 /// A lane: the ports of a network and how their frames look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
-    /// The intent it serves: `network/blue`, or `default`.
+    /// The intent it serves: `network/blue`, or nothing.
     pub label: String,
     /// Ports whose frames are as hosts write them.
     pub access: BTreeSet<At>,
@@ -20,16 +30,38 @@ pub struct Lane {
     pub trunks: BTreeSet<At>,
     /// Access ports take tagged frames, too: the tag is the hosts' own affair.
     pub transparent: bool,
+    /// Number of ports on each switch that has some.
+    pub(crate) members: BTreeMap<Dpid, usize>,
 }
 
 impl Lane {
     fn new(label: String, transparent: bool) -> Self {
-        Self { label, access: BTreeSet::new(), trunks: BTreeSet::new(), transparent }
+        let (access, trunks, members) = Default::default();
+        Self { label, access, trunks, transparent, members }
     }
 
     /// Whether hosts of this lane may be there.
     pub fn has(&self, at: At) -> bool {
         self.access.contains(&at) || self.trunks.contains(&at)
+    }
+
+    fn insert(&mut self, at: At, tagged: bool) {
+        let ports = if tagged { &mut self.trunks } else { &mut self.access };
+        if ports.insert(at) {
+            *self.members.entry(at.0).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, at: At, tagged: bool) {
+        let ports = if tagged { &mut self.trunks } else { &mut self.access };
+        if ports.remove(&at)
+            && let Some(n) = self.members.get_mut(&at.0)
+        {
+            *n -= 1;
+            if *n == 0 {
+                self.members.remove(&at.0);
+            }
+        }
     }
 
     /// Ports of hosts.
@@ -60,217 +92,410 @@ pub struct Path {
 pub struct Lanes {
     /// Lanes by number.
     pub lanes: BTreeMap<VlanId, Lane>,
-    /// Ports of functions.
-    pub functions: BTreeSet<At>,
-    /// Chains.
-    pub paths: Vec<Path>,
+    /// Ports of functions, and the function that has each.
+    pub functions: BTreeMap<At, Arc<str>>,
+    /// Chains by name.
+    pub paths: BTreeMap<String, Path>,
     /// Hosts in their lanes: declared ones, and learned ones where they may be.
-    pub hosts: BTreeMap<(VlanId, MacAddr), Host>,
+    pub hosts: BTreeMap<HostKey, Host>,
+    /// Where those are attached.
+    pub(crate) hosts_at: BTreeMap<At, BTreeSet<HostKey>>,
     /// What could not be resolved.
-    pub issues: Vec<Issue>,
+    pub issues: Issues,
 }
 
 /// Resolves `intent` in `view`.
 pub fn resolve(intent: &Intent, view: &View) -> Lanes {
-    let mut resolver =
-        Resolver { intent, view, out: Lanes::default(), default: Lane::new("default".into(), true) };
-    resolver.functions();
-    resolver.networks();
-    resolver.attachments();
-    resolver.default_lane();
-    resolver.hosts();
-    resolver.chains();
-    resolver.out
+    let mut resolver = Resolver::default();
+    resolver.update(intent, &intent.labels().collect(), view, &view.everything());
+    resolver.lanes
 }
 
-struct Resolver<'a> {
-    intent: &'a Intent,
-    view: &'a View,
-    out: Lanes,
-    default: Lane,
+/// What became different.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Lanes that came, went, or serve another intent.
+    pub lanes: BTreeSet<VlanId>,
+    /// Ports that came into a lane, left it, or are of another kind there.
+    pub ports: BTreeSet<(VlanId, At)>,
+    /// Chains that came, went or changed.
+    pub chains: BTreeSet<String>,
+    /// Their lanes, before and now.
+    pub chained: BTreeSet<VlanId>,
+    /// Hosts that came, went, moved, or were looked at because their port is another.
+    pub hosts: BTreeSet<HostKey>,
+    /// Ports that functions gave up.
+    pub released: BTreeSet<At>,
 }
 
-impl Resolver<'_> {
-    fn issue(&mut self, label: &str, reason: String) {
-        self.out.issues.push(Issue { label: label.to_owned(), reason });
+impl Touched {
+    /// And this, too.
+    pub fn add(&mut self, other: &Self) {
+        self.lanes.extend(&other.lanes);
+        self.ports.extend(&other.ports);
+        self.chains.extend(other.chains.iter().cloned());
+        self.chained.extend(&other.chained);
+        self.hosts.extend(&other.hosts);
+        self.released.extend(&other.released);
+    }
+}
+
+/// Keeps [`Lanes`] up to date.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver {
+    pub lanes: Lanes,
+    names: Names,
+    /// What is decided of each port.
+    places: BTreeMap<At, Place>,
+    networks: BTreeMap<Arc<str>, VlanId>,
+    owners: BTreeMap<VlanId, Arc<str>>,
+    /// What each intent says of ports.
+    claims: BTreeMap<Label, Vec<(Claim, Arc<PortName>)>>,
+    /// Declared hosts, by key, by name of their port and by network.
+    reserved: BTreeMap<HostKey, (Arc<PortName>, BTreeSet<IpAddr>)>,
+    reserved_at: BTreeSet<(Arc<PortName>, HostKey)>,
+    reserving: BTreeMap<Arc<str>, Vec<HostKey>>,
+    chain_issues: BTreeMap<Arc<str>, Vec<Issue>>,
+}
+
+/// What has to be looked at again.
+#[derive(Debug, Default)]
+struct Doubt {
+    ports: BTreeSet<At>,
+    chains: BTreeSet<Arc<str>>,
+    hosts: BTreeSet<HostKey>,
+}
+
+impl Doubt {
+    /// Something is said of a port, or is no longer.
+    fn claim(&mut self, claim: &Claim, at: Option<At>) {
+        self.ports.extend(at);
+        if let Claim::Chain(name) | Claim::Via(name) = claim {
+            self.chains.insert(name.clone());
+        }
+    }
+}
+
+impl Resolver {
+    /// Follows a change of the intents `labels` and of the view.
+    pub fn update(
+        &mut self,
+        intent: &Intent,
+        labels: &BTreeSet<Label>,
+        view: &View,
+        changes: &Changes,
+    ) -> Touched {
+        let (mut touched, mut doubt) = (Touched::default(), Doubt::default());
+        doubt.ports.extend(&changes.ports);
+        doubt.hosts.extend(&changes.hosts);
+        self.follow(view, changes, &mut doubt);
+        let moved = self.number(intent, labels, &mut touched);
+        // First all that goes: a host may pass from one network to another.
+        for label in labels.iter().filter(|label| label.kind == Kind::Network) {
+            self.unreserve(intent, &label.name, &mut doubt);
+        }
+        for label in labels {
+            self.declare(intent, view, label, &moved, &mut doubt);
+        }
+        if !moved.is_empty() {
+            let routers = self.claims.iter().filter(|(label, _)| label.kind == Kind::Router);
+            doubt
+                .ports
+                .extend(routers.flat_map(|(_, claims)| claims).filter_map(|(_, name)| self.names.at(name)));
+        }
+        for at in std::mem::take(&mut doubt.ports) {
+            self.place(intent, view, at, &mut touched, &mut doubt);
+        }
+        for name in doubt.chains {
+            self.chain(intent, name, &mut touched);
+        }
+        for key in doubt.hosts {
+            self.host(view, key);
+            touched.hosts.insert(key);
+        }
+        self.lanes.lanes.retain(|vlan, _| *vlan == places::default_lane() || self.owners.contains_key(vlan));
+        touched
     }
 
-    /// The port of that name, or an issue.
-    fn port(&mut self, label: &str, name: &PortName) -> Option<At> {
-        let at = self.view.find_port(name);
-        if at.is_none() {
-            self.issue(label, format!("waiting for port {name}"));
+    /// Names may stand for other ports now.
+    fn follow(&mut self, view: &View, changes: &Changes, doubt: &mut Doubt) {
+        if changes.switches.is_empty() {
+            return;
         }
-        at
+        for (name, before) in self.names.follow(view, &changes.switches, &mut self.lanes.issues) {
+            doubt.ports.extend([before, self.names.at(&name)].into_iter().flatten());
+            self.names.claims_by(&name).for_each(|claim| doubt.claim(claim, None));
+            doubt.hosts.extend(self.reserved_by(&name));
+        }
     }
 
-    /// The port of that name if hosts can be there, or an issue.
-    fn edge_port(&mut self, label: &str, name: &PortName) -> Option<At> {
-        let at = self.port(label, name)?;
-        if self.view.role(at) == Role::Link {
-            self.issue(
-                label,
-                format!("{name} is a link to another switch, so it cannot be a port of a network"),
-            );
-            return None;
+    /// Lanes come, go, and pass from one network to another. The networks whose number is another than before.
+    fn number(
+        &mut self,
+        intent: &Intent,
+        labels: &BTreeSet<Label>,
+        touched: &mut Touched,
+    ) -> BTreeSet<Arc<str>> {
+        let number = |name: &str| intent.networks.get(name).map(|network| network.vlan);
+        let networks = labels.iter().filter(|label| label.kind == Kind::Network).map(|label| &label.name);
+        let moved = networks.filter(|name| self.networks.get(*name).copied() != number(name));
+        let moved: BTreeSet<Arc<str>> = moved.cloned().collect();
+        let mut vlans: BTreeSet<VlanId> = BTreeSet::new();
+        for name in &moved {
+            if let Some(vlan) = self.networks.remove(name) {
+                self.owners.remove(&vlan);
+                vlans.insert(vlan);
+            }
         }
-        if self.out.functions.contains(&at) {
-            self.issue(
-                label,
-                format!("{name} is the port of a function, so it cannot be a port of a network"),
-            );
-            return None;
+        for name in &moved {
+            if let Some(vlan) = number(name) {
+                self.networks.insert(name.clone(), vlan);
+                self.owners.insert(vlan, name.clone());
+                vlans.insert(vlan);
+            }
         }
-        Some(at)
+        if self.lanes.lanes.is_empty() {
+            vlans.insert(places::default_lane());
+        }
+        for vlan in vlans {
+            let label = self.owners.get(&vlan).map(|name| format!("network/{name}")).unwrap_or_default();
+            let transparent = vlan == places::default_lane();
+            let lane = self.lanes.lanes.entry(vlan).or_insert_with(|| Lane::new(String::new(), transparent));
+            lane.label = label;
+            touched.lanes.insert(vlan);
+        }
+        moved
     }
 
-    fn functions(&mut self) {
-        for (name, function) in &self.intent.functions {
-            let label = format!("function/{name}");
-            for port in [&function.ingress, &function.egress] {
-                if let Some(at) = self.port(&label, port) {
-                    self.out.functions.insert(at);
+    /// Takes over what an intent says of ports and hosts.
+    fn declare(
+        &mut self,
+        intent: &Intent,
+        view: &View,
+        label: &Label,
+        moved: &BTreeSet<Arc<str>>,
+        doubt: &mut Doubt,
+    ) {
+        let before = self.claims.remove(label).unwrap_or_default();
+        let now = claims_of(intent, label);
+        for (claim, name) in only_in(&before, &now) {
+            doubt.claim(claim, self.names.at(name));
+            self.names.remove(claim, name, &mut self.lanes.issues);
+        }
+        for (claim, name) in only_in(&now, &before) {
+            self.names.add(claim.clone(), name, view, &mut self.lanes.issues);
+            doubt.claim(claim, self.names.at(name));
+        }
+        match label.kind {
+            Kind::Network => {
+                if moved.contains(&label.name) {
+                    now.iter().for_each(|(claim, name)| doubt.claim(claim, self.names.at(name)));
                 }
+                self.reserve(intent, &label.name, doubt);
+            }
+            // What is said of the port may be another.
+            Kind::Router => now.iter().for_each(|(claim, name)| doubt.claim(claim, self.names.at(name))),
+            Kind::Function => {}
+            Kind::Chain => drop(doubt.chains.insert(label.name.clone())),
+        }
+        if !now.is_empty() {
+            self.claims.insert(label.clone(), now);
+        }
+        // The ports of a function are those of its chain.
+        if label.kind == Kind::Function {
+            let users =
+                intent.chains.iter().filter(|(_, chain)| chain.functions.iter().any(|f| **f == *label.name));
+            let users: Vec<Label> = users.map(|(name, _)| Label::new(Kind::Chain, name)).collect();
+            users.iter().for_each(|chain| self.declare(intent, view, chain, moved, doubt));
+        }
+    }
+
+    /// Forgets declared hosts that a network has no longer.
+    fn unreserve(&mut self, intent: &Intent, network: &Arc<str>, doubt: &mut Doubt) {
+        let wanted = intent.networks.get(&**network);
+        let vlan = wanted.map(|network| network.vlan);
+        let macs: BTreeSet<MacAddr> =
+            wanted.into_iter().flat_map(|network| &network.hosts).map(|host| host.mac).collect();
+        let before = self.reserving.remove(network).unwrap_or_default();
+        for key in before.into_iter().filter(|key| Some(key.0) != vlan || !macs.contains(&key.1)) {
+            if let Some((name, _)) = self.reserved.remove(&key) {
+                self.reserved_at.remove(&(name, key));
+                doubt.hosts.insert(key);
             }
         }
     }
 
-    fn networks(&mut self) {
-        let mut taken = BTreeMap::new();
-        for (name, network) in &self.intent.networks {
-            let label = format!("network/{name}");
-            let mut lane = Lane::new(label.clone(), false);
-            for port in &network.access {
-                let Some(at) = self.edge_port(&label, port) else { continue };
-                // Two spellings of one port get past the check of the intents.
-                match taken.insert(at, name) {
-                    Some(other) => {
-                        self.issue(&label, format!("{port} is already an access port of network {other:?}"));
-                        taken.insert(at, other);
-                    }
-                    None => drop(lane.access.insert(at)),
-                }
-            }
-            for port in &network.trunks {
-                let at = self.edge_port(&label, port);
-                lane.trunks.extend(at.filter(|at| !lane.access.contains(at)));
-            }
-            self.out.lanes.insert(network.vlan, lane);
-        }
-    }
-
-    fn attachments(&mut self) {
-        for (router, attachments) in &self.intent.routers {
-            let label = format!("router/{router}");
-            for attachment in attachments {
-                if let Some(at) = self.edge_port(&label, &attachment.port) {
-                    self.attach(&label, attachment, at);
-                }
-            }
-        }
-    }
-
-    fn attach(&mut self, label: &str, attachment: &Attachment, at: At) {
-        let vlan = match &attachment.network {
-            Some(network) => self.intent.networks.get(network).map(|network| network.vlan),
-            None => attachment.vlan,
+    /// Takes over the declared hosts of a network.
+    fn reserve(&mut self, intent: &Intent, network: &Arc<str>, doubt: &mut Doubt) {
+        let Some(wanted) = intent.networks.get(&**network).filter(|network| !network.hosts.is_empty()) else {
+            return;
         };
-        let access_of =
-            self.out.lanes.iter().find(|(_, lane)| lane.access.contains(&at)).map(|(vlan, _)| *vlan);
-        match (vlan, attachment.vlan) {
-            // A sub-interface: the router writes the tag itself, so it must be the network's.
-            (Some(vlan), Some(tag)) if vlan != tag => {
-                let network = attachment.network.as_deref().unwrap_or_default();
-                self.issue(
-                    label,
-                    format!("network {network:?} has VLAN {vlan}, the sub-interface has {tag}"),
-                );
-            }
-            (Some(vlan), Some(_)) => match self.out.lanes.get_mut(&vlan) {
-                Some(lane) if !lane.access.contains(&at) => drop(lane.trunks.insert(at)),
-                Some(_) => {}
-                None => self.issue(label, format!("no network has VLAN {vlan}")),
-            },
-            (Some(vlan), None) if access_of.is_none_or(|lane| lane == vlan) => {
-                if let Some(lane) = self.out.lanes.get_mut(&vlan) {
-                    lane.trunks.remove(&at);
-                    lane.access.insert(at);
-                }
-            }
-            (Some(_), None) => self.issue(label, format!("{} is in another network", attachment.port)),
-            // Plain, and in no network by name: where the networks put the port, or with the undeclared ones.
-            (None, _) if access_of.is_none() => drop(self.default.access.insert(at)),
-            (None, _) => {}
-        }
-    }
-
-    /// Ports that nobody declares, once discovery is sure that no switch is behind them.
-    fn default_lane(&mut self) {
-        let links: BTreeSet<At> = self.view.links.iter().flat_map(|(from, to)| [*from, *to]).collect();
-        let declared: BTreeSet<At> = self.out.lanes.values().flat_map(Lane::ports).collect();
-        for (&dpid, switch) in &self.view.switches {
-            for (&number, port) in &switch.ports {
-                let at = (dpid, number);
-                let taken = declared.contains(&at) || self.out.functions.contains(&at) || links.contains(&at);
-                if port.settled && !taken {
-                    self.default.access.insert(at);
-                }
-            }
-        }
-        let vlan = VlanId::new(layout::DEFAULT_LANE).expect("a constant in range");
-        let lane = std::mem::replace(&mut self.default, Lane::new(String::new(), true));
-        self.out.lanes.insert(vlan, lane);
-    }
-
-    fn hosts(&mut self) {
-        for (key, host) in &self.view.hosts {
-            if self.out.lanes.get(&key.0).is_some_and(|lane| lane.has(host.at)) {
-                self.out.hosts.insert(*key, host.clone());
-            }
-        }
-        for network in self.intent.networks.values() {
-            for reservation in &network.hosts {
-                let Some(at) = self.view.find_port(&reservation.port) else { continue };
-                if self.out.lanes.get(&network.vlan).is_some_and(|lane| lane.has(at)) {
-                    let addresses = reservation.addresses.iter().copied().collect();
-                    self.out.hosts.insert((network.vlan, reservation.mac), Host { at, addresses });
-                }
-            }
-        }
-    }
-
-    fn chains(&mut self) {
-        for (name, chain) in &self.intent.chains {
-            let label = format!("chain/{name}");
-            let from: BTreeSet<At> =
-                chain.from.iter().filter_map(|port| self.edge_port(&label, port)).collect();
-            let to: BTreeSet<At> = chain.to.iter().filter_map(|port| self.edge_port(&label, port)).collect();
-            let functions = self.chain_functions(&label, chain);
-            if from.is_empty() || to.is_empty() {
+        let vlan = wanted.vlan;
+        let now: BTreeMap<MacAddr, &crate::intent::Reservation> =
+            wanted.hosts.iter().map(|host| (host.mac, host)).collect();
+        for host in now.values() {
+            let (key, addresses) = ((vlan, host.mac), host.addresses.iter().copied().collect());
+            if self.reserved.get(&key).is_some_and(|(name, had)| **name == host.port && *had == addresses) {
                 continue;
             }
-            let common = |lane: &Lane| from.iter().chain(&to).all(|&at| lane.has(at));
-            let lane = self.out.lanes.iter().find(|(_, lane)| common(lane)).map(|(vlan, _)| *vlan);
-            match lane {
-                Some(lane) => {
-                    let symmetric = chain.symmetric;
-                    self.out.paths.push(Path { label, lane, from, to, functions, symmetric });
-                }
-                None => self.issue(&label, "its ends are not in one network (yet)".to_owned()),
+            let name = Arc::new(host.port.clone());
+            if let Some((name, _)) = self.reserved.insert(key, (name.clone(), addresses)) {
+                self.reserved_at.remove(&(name, key));
             }
+            self.reserved_at.insert((name, key));
+            doubt.hosts.insert(key);
+        }
+        self.reserving.insert(network.clone(), now.keys().map(|mac| (vlan, *mac)).collect());
+    }
+
+    /// Hosts declared at a port of this name.
+    fn reserved_by(&self, name: &Arc<PortName>) -> Vec<HostKey> {
+        let lowest = VlanId::new(1).expect("a constant in range");
+        let first = (name.clone(), (lowest, MacAddr::ZERO));
+        let here = self.reserved_at.range(first..).take_while(|(other, _)| other == name);
+        here.map(|(_, key)| *key).collect()
+    }
+
+    /// Where a declared host is attached.
+    pub fn reservation(&self, key: HostKey) -> Option<Option<At>> {
+        self.reserved.get(&key).map(|(name, _)| self.names.at(name))
+    }
+
+    /// Decides what a port is for.
+    fn place(&mut self, intent: &Intent, view: &View, at: At, touched: &mut Touched, doubt: &mut Doubt) {
+        let claims = self.names.claims(at);
+        for (claim, _) in &claims {
+            doubt.claim(claim, None);
+        }
+        let case = Case { intent, networks: &self.networks, owners: &self.owners, view, at, claims };
+        let now = case.decide();
+        doubt.hosts.extend(view.hosts_at(at));
+        doubt.hosts.extend(self.lanes.hosts_at.get(&at).into_iter().flatten());
+        let spellings: Vec<Arc<PortName>> = self.names.spellings(at).cloned().collect();
+        spellings.iter().for_each(|name| doubt.hosts.extend(self.reserved_by(name)));
+        let before = self.places.remove(&at).unwrap_or_default();
+        before.issues.iter().for_each(|issue| self.lanes.issues.remove(issue));
+        now.issues.iter().for_each(|issue| self.lanes.issues.add(issue.clone()));
+        if before.function != now.function {
+            match &now.function {
+                Some(function) => drop(self.lanes.functions.insert(at, function.clone())),
+                None => {
+                    self.lanes.functions.remove(&at);
+                    touched.released.insert(at);
+                }
+            }
+        }
+        let (was, is) = (before.lanes(), now.lanes());
+        for (&vlan, &tagged) in was.iter().filter(|(vlan, tagged)| is.get(vlan) != Some(tagged)) {
+            self.lanes.lanes.entry(vlan).and_modify(|lane| lane.remove(at, tagged));
+            touched.ports.insert((vlan, at));
+        }
+        for (&vlan, &tagged) in is.iter().filter(|(vlan, tagged)| was.get(vlan) != Some(tagged)) {
+            self.lanes.lanes.entry(vlan).and_modify(|lane| lane.insert(at, tagged));
+            touched.ports.insert((vlan, at));
+        }
+        if now != Place::default() {
+            self.places.insert(at, now);
         }
     }
 
-    fn chain_functions(&mut self, label: &str, chain: &Chain) -> Option<Vec<(At, At)>> {
+    fn host(&mut self, view: &View, key: HostKey) {
+        let Some(has) = self.lanes.lanes.get(&key.0).map(|lane| |at| lane.has(at)) else {
+            return self.put_host(key, None);
+        };
+        let declared = self.reserved.get(&key).and_then(|(name, addresses)| {
+            let at = self.names.at(name).filter(|at| has(*at))?;
+            Some(Host { at, addresses: addresses.clone() })
+        });
+        let learned = || view.hosts().get(&key).filter(|host| has(host.at)).cloned();
+        let host = declared.or_else(learned);
+        self.put_host(key, host);
+    }
+
+    fn put_host(&mut self, key: HostKey, host: Option<Host>) {
+        if self.lanes.hosts.get(&key) == host.as_ref() {
+            return;
+        }
+        if let Some(before) = self.lanes.hosts.remove(&key)
+            && let Some(here) = self.lanes.hosts_at.get_mut(&before.at)
+        {
+            here.remove(&key);
+            if here.is_empty() {
+                self.lanes.hosts_at.remove(&before.at);
+            }
+        }
+        if let Some(host) = host {
+            self.lanes.hosts_at.entry(host.at).or_default().insert(key);
+            self.lanes.hosts.insert(key, host);
+        }
+    }
+
+    fn chain(&mut self, intent: &Intent, name: Arc<str>, touched: &mut Touched) {
+        let label = Label::new(Kind::Chain, &name).to_string();
+        let mut issues = Vec::new();
+        let chain = intent.chains.get(&*name);
+        let path = chain.and_then(|chain| self.path(intent, label, chain, &mut issues));
+        let before = self.chain_issues.remove(&name).unwrap_or_default();
+        before.iter().for_each(|issue| self.lanes.issues.remove(issue));
+        issues.iter().for_each(|issue| self.lanes.issues.add(issue.clone()));
+        if !issues.is_empty() {
+            self.chain_issues.insert(name.clone(), issues);
+        }
+        if self.lanes.paths.get(&*name) == path.as_ref() {
+            return;
+        }
+        let before = match path {
+            Some(path) => {
+                touched.chained.insert(path.lane);
+                self.lanes.paths.insert(name.to_string(), path)
+            }
+            None => self.lanes.paths.remove(&*name),
+        };
+        touched.chained.extend(before.map(|before| before.lane));
+        touched.chains.insert(name.to_string());
+    }
+
+    fn path(&self, intent: &Intent, label: String, chain: &Chain, issues: &mut Vec<Issue>) -> Option<Path> {
+        let ends = |names: &BTreeSet<PortName>| -> BTreeSet<At> {
+            let there = names.iter().filter_map(|name| self.names.at(name));
+            there.filter(|at| self.is_edge(*at)).collect()
+        };
+        let (from, to) = (ends(&chain.from), ends(&chain.to));
+        if from.is_empty() || to.is_empty() {
+            return None;
+        }
         let mut functions = Some(Vec::new());
         for name in &chain.functions {
-            let function = self.intent.functions.get(name)?;
-            let ports = (self.port(label, &function.ingress), self.port(label, &function.egress));
-            match (ports, &mut functions) {
-                ((Some(ingress), Some(egress)), Some(functions)) => functions.push((ingress, egress)),
+            let function = intent.functions.get(name)?;
+            let port = |port: &PortName| {
+                let at = self.names.at(port)?;
+                (self.lanes.functions.get(&at).is_some_and(|owner| **owner == **name)).then_some(at)
+            };
+            match (port(&function.ingress), port(&function.egress), &mut functions) {
+                (Some(ingress), Some(egress), Some(functions)) => functions.push((ingress, egress)),
                 _ => functions = None,
             }
         }
-        functions
+        let lanes = |at: &At| self.places.get(at).map(Place::lanes).unwrap_or_default();
+        let common = from.iter().chain(&to).map(lanes).reduce(|mut all, own| {
+            all.retain(|vlan, _| own.contains_key(vlan));
+            all
+        });
+        let Some(lane) = common.and_then(|common| common.keys().next().copied()) else {
+            let reason = "its ends are not in one network (yet)".to_owned();
+            issues.push(Issue { label, reason });
+            return None;
+        };
+        Some(Path { label, lane, from, to, functions, symmetric: chain.symmetric })
     }
+
+    /// Whether hosts can be there: neither a link nor a function.
+    fn is_edge(&self, at: At) -> bool {
+        self.places.get(&at).is_none_or(|place| !place.is_taken)
+    }
+}
+
+/// What is in `these` and not in `those`, both sorted.
+fn only_in<'a, T: Ord>(these: &'a [T], those: &'a [T]) -> impl Iterator<Item = &'a T> {
+    these.iter().filter(|one| those.binary_search(one).is_err())
 }

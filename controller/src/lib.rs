@@ -26,15 +26,17 @@ mod testnet;
 mod tests;
 mod view;
 
-pub use blueprint::{Blueprint, Change, FlowBody, FlowKey, Flows, Issue, diff, owned};
+pub use blueprint::{Blueprint, Change, FlowBody, FlowKey, Flows, Issue, Issues, diff, owned};
 pub use config::Config;
 pub use effect::{Answer, CloseReason, ConnId, Counters, Effect, Event, RequestError, Token};
 pub use engine::{Controller, IntentState, IntentStatus, SwitchState};
 pub use forecast::{FlowChange, Forecast, Verb};
 pub use graph::Graph;
-pub use intent::{Attachment, Chain, Fault, Function, Intent, Network, PortName, Reservation};
+pub use intent::{
+    Attachment, Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Network, PortName, Reservation,
+};
 pub use lanes::{Lane, Lanes, Path, resolve};
 pub use plan::plan;
 pub use reach::{Endpoint, Pairs};
 pub use siphash::Key;
-pub use view::{At, Host, Port, Role, Switch, View};
+pub use view::{At, Changes, Host, HostKey, Port, Role, Switch, View};

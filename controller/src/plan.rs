@@ -1,50 +1,110 @@
 //! From intent and view to the flows of every switch. Pure: the same input gives the same blueprint.
+//!
+//! A plan is made of parts, each of them the flows for one thing: a port in its lane, a host, a chain. Each is computed
+//! from what is resolved of that thing alone, and no two have a flow in common. [`Planner`] keeps the parts, and
+//! after a change computes again those that it touches; [`plan`] computes all of them.
 
 mod chains;
 mod edge;
 mod forward;
+mod touch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use openflow::{Action, Cookie, Dpid, Field, Instruction, Match, NO_BUFFER_LEN, Oxm, Priority, TableId};
 use packet::{PortNo, VlanId};
 
-use crate::blueprint::{Blueprint, FlowBody, FlowKey, Flows, Issue};
+use crate::blueprint::{Blueprint, FlowBody, FlowKey, Issue};
 use crate::graph::Graph;
-use crate::intent::Intent;
-use crate::lanes::{Lanes, resolve};
+use crate::intent::{Intent, Label};
+use crate::lanes::{Lanes, Resolver, Touched};
 use crate::layout;
-use crate::view::{At, View};
+use crate::view::{At, Changes, HostKey, View};
+use chains::Segments;
 
 /// Label of flows that serve every intent: discovery, links, table misses.
 const FABRIC: &str = "fabric";
 
 /// What every switch of `view` is to hold so that the network does what `intent` says. Its generation is zero.
 pub fn plan(intent: &Intent, view: &View) -> Blueprint {
-    plan_resolved(view, resolve(intent, view))
+    let mut planner = Planner::default();
+    planner.resolve(intent, &intent.labels().collect(), view, &view.everything());
+    planner.plan(view);
+    planner.blueprint
 }
 
-/// As [`plan`], for lanes resolved already.
-pub(crate) fn plan_resolved(view: &View, lanes: Lanes) -> Blueprint {
-    let mut planner =
-        Planner { view, graph: Graph::new(view), lanes, entries: BTreeSet::new(), out: Default::default() };
-    planner.refuse_small_switches();
-    planner.edge();
-    planner.forward();
-    planner.chains();
-    planner.links();
-    let Planner { lanes, mut out, .. } = planner;
-    out.issues.extend(lanes.issues);
-    out
-}
+/// Which flows of which switches a plan changed.
+pub(crate) type Changed = BTreeMap<Dpid, BTreeSet<Arc<FlowKey>>>;
 
-struct Planner<'a> {
-    view: &'a View,
+/// Keeps a blueprint up to date.
+#[derive(Debug, Default)]
+pub(crate) struct Planner {
+    resolver: Resolver,
     graph: Graph,
-    lanes: Lanes,
+    spans: BTreeMap<VlanId, Span>,
+    segments: Segments,
+    parts: BTreeMap<Part, Planned>,
+    /// How many parts have frames of a lane enter a switch by a link.
+    entries: BTreeMap<(Dpid, VlanId), usize>,
+    /// Switches with too few tables.
+    small: BTreeSet<Dpid>,
+    blueprint: Blueprint,
+    /// What was resolved anew since the last plan.
+    touched: Touched,
+    graph_is_old: bool,
+    /// Switches that came, went or changed since the last plan.
+    switches: BTreeSet<Dpid>,
+    /// Flows that changed since the last plan, and what they were.
+    before: BTreeMap<(Dpid, Arc<FlowKey>), Option<Arc<FlowBody>>>,
+}
+
+/// Where a lane is.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Span {
+    /// Switches where frames to its hosts start: those with its ports, and where a chain gives them back.
+    starts: BTreeSet<Dpid>,
+    /// The part of the broadcast tree that joins its ports.
+    tree: BTreeSet<At>,
+}
+
+/// One thing that flows are for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// What a switch always holds.
+    Switch(Dpid),
+    /// Its links.
+    Links(Dpid),
+    /// The tag of a lane, where it has no business.
+    Foreign(VlanId, Dpid),
+    /// A port in its lane.
+    Port(VlanId, At),
+    /// A host.
+    Host(HostKey),
+    /// What is flooded on a switch.
+    Flood(VlanId, Dpid),
+    /// What enters the chains of a lane.
+    Steer(VlanId),
+    /// The way through the functions of a chain.
+    Chain(String),
+}
+
+/// What a part came to.
+#[derive(Debug, Default)]
+struct Planned {
+    flows: Vec<(Dpid, Arc<FlowKey>)>,
+    entries: Vec<(Dpid, VlanId)>,
+    issues: Vec<Issue>,
+}
+
+/// A part as it is being computed.
+#[derive(Debug, Default)]
+struct Draft {
+    flows: BTreeMap<(Dpid, FlowKey), FlowBody>,
+    labels: BTreeMap<Cookie, String>,
     /// Switches that frames of a lane enter by a link.
     entries: BTreeSet<(Dpid, VlanId)>,
-    out: Blueprint,
+    issues: Vec<Issue>,
 }
 
 /// Where a flow goes and whose it is.
@@ -56,46 +116,169 @@ struct Slot<'a> {
     label: &'a str,
 }
 
-impl Planner<'_> {
+impl Draft {
     fn put(&mut self, slot: Slot<'_>, matches: Match, instructions: Vec<Instruction>) {
-        let Some(flows) = self.out.switches.get_mut(&slot.dpid) else { return };
         let cookie = layout::intent_cookie(slot.label);
         let key = FlowKey { table: slot.table, priority: slot.priority, matches };
-        flows.insert(key, FlowBody { cookie, instructions });
-        note_label(&mut self.out.labels, cookie, slot.label);
+        self.flows.insert((slot.dpid, key), FlowBody { cookie, instructions });
+        self.labels.entry(cookie).or_insert_with(|| slot.label.to_owned());
     }
 
     fn issue(&mut self, label: &str, reason: String) {
-        self.out.issues.push(Issue { label: label.to_owned(), reason });
-    }
-
-    /// Only switches with enough tables take part; the others are left alone.
-    fn refuse_small_switches(&mut self) {
-        for (&dpid, switch) in &self.view.switches {
-            if switch.n_tables >= layout::N_TABLES {
-                self.out.switches.insert(dpid, Flows::new());
-            } else {
-                let reason = format!(
-                    "{} has {} tables, {} are needed",
-                    switch.name,
-                    switch.n_tables,
-                    layout::N_TABLES
-                );
-                self.issue(FABRIC, reason);
-            }
-        }
+        self.issues.push(Issue { label: label.to_owned(), reason });
     }
 
     /// Notes that frames of `lane` enter the switch at the other end of the link.
-    fn enter(&mut self, lane: VlanId, at: At) {
-        if let Some(peer) = self.graph.peer(at) {
-            self.entries.insert((peer.0, lane));
-        }
+    fn enter(&mut self, graph: &Graph, lane: VlanId, at: At) {
+        self.entries.extend(graph.peer(at).map(|peer| (peer.0, lane)));
     }
 }
 
-fn note_label(labels: &mut BTreeMap<Cookie, String>, cookie: Cookie, label: &str) {
-    labels.entry(cookie).or_insert_with(|| label.to_owned());
+impl Planner {
+    /// What is resolved.
+    pub fn lanes(&self) -> &Lanes {
+        &self.resolver.lanes
+    }
+
+    /// What the switches are to hold.
+    pub fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+
+    /// Gives the blueprint its number.
+    pub fn set_generation(&mut self, generation: u64) {
+        self.blueprint.generation = generation;
+    }
+
+    /// Where a declared host is attached, if its port is there.
+    pub fn reservation(&self, key: HostKey) -> Option<Option<At>> {
+        self.resolver.reservation(key)
+    }
+
+    /// Follows a change, up to what is planned from it. What it touched, of which [`Planner::plan`] makes flows.
+    pub fn resolve(
+        &mut self,
+        intent: &Intent,
+        labels: &BTreeSet<Label>,
+        view: &View,
+        changes: &Changes,
+    ) -> Touched {
+        // There is one list of issues; it lies where it is added to.
+        self.resolver.lanes.issues = std::mem::take(&mut self.blueprint.issues);
+        let touched = self.resolver.update(intent, labels, view, changes);
+        self.blueprint.issues = std::mem::take(&mut self.resolver.lanes.issues);
+        self.touched.add(&touched);
+        self.switches.extend(&changes.switches);
+        self.graph_is_old |= changes.graph;
+        touched
+    }
+
+    /// Computes what was touched. The flows that are different now, and whether anything is.
+    pub fn plan(&mut self, view: &View) -> (Changed, bool) {
+        let stale = self.stale(view);
+        let drafts: Vec<(Part, Draft)> =
+            stale.into_iter().map(|part| (part.clone(), self.draft(&part, view))).collect();
+        // First all that goes: a flow may pass from one part to another.
+        drafts.iter().for_each(|(part, draft)| self.withdraw(part, draft));
+        drafts.into_iter().for_each(|(part, draft)| self.establish(part, draft));
+        let mut changed = Changed::new();
+        for ((dpid, key), before) in std::mem::take(&mut self.before) {
+            let now = self.blueprint.switches.get(&dpid).and_then(|flows| flows.get(&key));
+            if now != before.as_ref() {
+                changed.entry(dpid).or_default().insert(key);
+            }
+        }
+        let differs = self.blueprint.issues.differ() || !changed.is_empty();
+        (changed, differs)
+    }
+
+    /// Computes a part. One that is for nothing any more comes out empty.
+    fn draft(&self, part: &Part, view: &View) -> Draft {
+        let mut draft = Draft::default();
+        match part {
+            Part::Switch(dpid) => self.always(&mut draft, view, *dpid),
+            Part::Links(dpid) => self.links(&mut draft, *dpid),
+            Part::Foreign(vlan, dpid) => self.refuse_foreign(&mut draft, *vlan, *dpid),
+            Part::Port(vlan, at) => self.port(&mut draft, *vlan, *at),
+            Part::Host(key) => self.host(&mut draft, *key),
+            Part::Flood(vlan, dpid) => self.flood(&mut draft, *vlan, *dpid),
+            Part::Steer(vlan) => self.steer_all(&mut draft, *vlan),
+            Part::Chain(name) => self.chain(&mut draft, view, name),
+        }
+        draft
+    }
+
+    /// Takes back what a part came to, except the flows that it still has.
+    fn withdraw(&mut self, part: &Part, draft: &Draft) {
+        let before = self.parts.remove(part).unwrap_or_default();
+        for (dpid, key) in &before.flows {
+            if !draft.flows.contains_key(&(*dpid, FlowKey::clone(key))) {
+                self.remove(*dpid, key);
+            }
+        }
+        before.entries.iter().for_each(|(dpid, lane)| self.leave(*dpid, *lane));
+        before.issues.iter().for_each(|issue| self.blueprint.issues.remove(issue));
+    }
+
+    fn establish(&mut self, part: Part, draft: Draft) {
+        let Draft { flows, labels, entries, issues } = draft;
+        if flows.is_empty() && entries.is_empty() && issues.is_empty() {
+            return;
+        }
+        let mut planned = Planned {
+            flows: Vec::with_capacity(flows.len()),
+            entries: entries.into_iter().collect(),
+            issues,
+        };
+        for ((dpid, key), body) in flows {
+            let key = Arc::new(key);
+            planned.flows.push((dpid, key.clone()));
+            self.put(dpid, key, body, &labels);
+        }
+        planned.entries.iter().for_each(|(dpid, lane)| self.enter(*dpid, *lane));
+        planned.issues.iter().for_each(|issue| self.blueprint.issues.add(issue.clone()));
+        self.parts.insert(part, planned);
+    }
+
+    fn put(&mut self, dpid: Dpid, key: Arc<FlowKey>, body: FlowBody, labels: &BTreeMap<Cookie, String>) {
+        let Some(flows) = self.blueprint.switches.get(&dpid) else { return };
+        let before = flows.get(&key);
+        if before.is_some_and(|before| **before == body) {
+            return;
+        }
+        self.before.entry((dpid, key.clone())).or_insert_with(|| before.cloned());
+        let (cookie, body) = (body.cookie, Arc::new(body));
+        self.blueprint.put(dpid, key, body);
+        if let Some(label) = labels.get(&cookie) {
+            self.blueprint.labels.entry(cookie).or_insert_with(|| label.clone());
+        }
+    }
+
+    fn remove(&mut self, dpid: Dpid, key: &Arc<FlowKey>) {
+        if let Some(before) = self.blueprint.remove(dpid, key) {
+            self.before.entry((dpid, key.clone())).or_insert(Some(before));
+        }
+    }
+
+    /// Frames of a lane enter a switch by its links: the first to say so has a flow made for it.
+    fn enter(&mut self, dpid: Dpid, lane: VlanId) {
+        let n = self.entries.entry((dpid, lane)).or_default();
+        *n += 1;
+        if *n == 1 {
+            let (key, body) = edge::lane_entry(lane);
+            let labels = BTreeMap::from([(body.cookie, FABRIC.to_owned())]);
+            self.put(dpid, Arc::new(key), body, &labels);
+        }
+    }
+
+    fn leave(&mut self, dpid: Dpid, lane: VlanId) {
+        let Some(n) = self.entries.get_mut(&(dpid, lane)) else { return };
+        *n -= 1;
+        if *n == 0 {
+            self.entries.remove(&(dpid, lane));
+            self.remove(dpid, &Arc::new(edge::lane_entry(lane).0));
+        }
+    }
 }
 
 /// Writes the lane (and perhaps the leave to flood) into the metadata.

@@ -56,7 +56,7 @@ impl Reach {
                 }
             }
         }
-        for path in &lanes.paths {
+        for path in lanes.paths.values() {
             reach.block(path, lanes, &pieces);
         }
         reach
@@ -145,7 +145,7 @@ impl Reach {
 
 /// Its switch has tables enough, and somebody declares the port, or something may be there.
 fn takes_part(view: &View, lane: &Lane, at: At) -> bool {
-    let planned = view.switches.get(&at.0).is_some_and(|switch| switch.n_tables >= layout::N_TABLES);
+    let planned = view.switches().get(&at.0).is_some_and(|switch| switch.n_tables >= layout::N_TABLES);
     planned && (!lane.transparent || view.port(at).is_some_and(|port| port.up))
 }
 

@@ -1,6 +1,7 @@
 //! A switch as the controller manages it: what it holds, what it was told, what it confirmed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use openflow::{Dpid, FlowStats, PortDesc, Reply, SwitchDesc, Xid};
 use packet::Instant;
@@ -9,6 +10,30 @@ use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
 use crate::engine::Claim;
 use crate::view::At;
+
+/// Which flows of a switch may not be as they are wanted.
+#[derive(Debug)]
+pub(crate) enum Stale {
+    /// Any.
+    All,
+    /// These.
+    Keys(BTreeSet<Arc<FlowKey>>),
+}
+
+impl Default for Stale {
+    fn default() -> Self {
+        Self::Keys(BTreeSet::new())
+    }
+}
+
+impl Stale {
+    /// And these, too.
+    pub(crate) fn add(&mut self, more: BTreeSet<Arc<FlowKey>>) {
+        if let Self::Keys(keys) = self {
+            keys.extend(more);
+        }
+    }
+}
 
 /// What is known of a switch beside the view.
 #[derive(Debug, Default)]
@@ -21,8 +46,10 @@ pub(crate) struct Managed {
     pub hold_until: Option<Instant>,
     /// Flows of the blueprint as far as they were read, or sent since.
     pub installed: Flows,
+    /// Where `installed` may differ from what is wanted, and was not refused.
+    pub stale: Stale,
     /// Flows the switch refused, and why. They are not sent again unless they change, or to try once more.
-    pub refused: BTreeMap<FlowKey, (FlowBody, String)>,
+    pub refused: BTreeMap<Arc<FlowKey>, (Arc<FlowBody>, String)>,
     /// The next changes include what was refused.
     pub try_refused: bool,
     /// Generations sent but not confirmed, oldest first.
@@ -46,7 +73,11 @@ pub(crate) struct Managed {
 impl Managed {
     /// The changes that would lead to `wanted`.
     pub(crate) fn pending(&self, wanted: &Flows) -> Vec<Change> {
-        let mut changes = crate::blueprint::diff(&self.installed, wanted);
+        self.worth(crate::blueprint::diff(&self.installed, wanted))
+    }
+
+    /// Without what was refused already.
+    fn worth(&self, mut changes: Vec<Change>) -> Vec<Change> {
         changes.retain(|change| match change {
             Change::Put(key, body) => {
                 self.try_refused || self.refused.get(key).is_none_or(|(refused, _)| refused != body)
@@ -59,7 +90,10 @@ impl Managed {
     /// The changes that lead to `wanted`, which are sent now.
     pub(crate) fn changes(&mut self, wanted: &Flows) -> Vec<Change> {
         self.refused.retain(|key, _| wanted.contains_key(key));
-        let changes = self.pending(wanted);
+        let changes = match std::mem::take(&mut self.stale) {
+            Stale::All => self.pending(wanted),
+            Stale::Keys(keys) => self.worth(crate::blueprint::diff_of(&self.installed, wanted, &keys)),
+        };
         self.try_refused = false;
         changes
     }
@@ -71,7 +105,8 @@ impl Managed {
     }
 
     /// Takes back what was noted of a bundle that did not take effect.
-    pub(crate) fn take_back(&mut self, sent: Vec<(Change, Option<FlowBody>)>) {
+    pub(crate) fn take_back(&mut self, sent: Vec<(Change, Option<Arc<FlowBody>>)>) {
+        self.stale = Stale::All;
         for (change, before) in sent {
             let after = match &change {
                 Change::Put(_, body) => Some(body),
@@ -88,7 +123,7 @@ impl Managed {
     }
 
     /// Notes that a change was refused: the flow is not there.
-    pub(crate) fn refuse(&mut self, key: FlowKey, body: FlowBody, error: String) {
+    pub(crate) fn refuse(&mut self, key: Arc<FlowKey>, body: Arc<FlowBody>, error: String) {
         if self.installed.get(&key) == Some(&body) {
             self.installed.remove(&key);
         }
@@ -141,7 +176,7 @@ pub(crate) enum Pending {
     /// A step of a bundle that need not be answered.
     BundleStep,
     /// The end of a bundle: its changes, each with the flow that was there before.
-    Commit(Vec<(Change, Option<FlowBody>)>),
+    Commit(Vec<(Change, Option<Arc<FlowBody>>)>),
     /// The role of master.
     Role,
     /// The probes of these ports were sent before.

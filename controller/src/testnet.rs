@@ -143,6 +143,16 @@ impl Net {
             self.drain();
         }
         self.now = end;
+        self.judge();
+    }
+
+    /// What is planned change by change is what is planned from scratch.
+    pub fn judge(&self) {
+        let controller = &self.controller;
+        if !controller.is_dirty() {
+            let afresh = crate::plan(controller.intent(), controller.view());
+            assert!(afresh.same_as(controller.blueprint()), "planned from scratch it is another");
+        }
     }
 
     pub fn set_port(&mut self, at: (u64, u32), up: bool) {

@@ -2,6 +2,7 @@
 
 mod bundles;
 mod forecast;
+mod incremental;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -56,7 +57,7 @@ fn leaf_spine() -> Net {
 #[test]
 fn links_are_found_in_both_directions_and_everything_is_realised() {
     let net = leaf_spine();
-    assert_eq!(net.controller.view().links.len(), 12);
+    assert_eq!(net.controller.view().links().len(), 12);
     assert!(net.controller.is_quiet());
     assert_eq!(net.controller.counters(), Default::default());
 }
@@ -78,7 +79,7 @@ fn known_hosts_are_not_reported_again() {
     let n_mods: usize = net.switches.values().map(|s| s.n_mods).sum();
     net.say((3, 3), arp(1, 2));
     assert_eq!(net.switches.values().map(|s| s.n_mods).sum::<usize>(), n_mods);
-    let host = net.controller.view().hosts.values().next().unwrap();
+    let host = net.controller.view().hosts().values().next().unwrap();
     assert_eq!(host.addresses, BTreeSet::from(["10.0.0.1".parse().unwrap()]));
 }
 
@@ -101,12 +102,12 @@ fn a_port_that_makes_up_hosts_fills_only_its_own_share() {
     }
     net.run(SETTLE);
     assert_eq!(
-        (net.controller.view().hosts.len(), net.controller.counters().hosts_refused),
+        (net.controller.view().hosts().len(), net.controller.counters().hosts_refused),
         (1024, 1500 - 1024)
     );
     net.say((4, 3), arp(1, 2));
     net.run(SETTLE);
-    assert_eq!(net.controller.view().hosts.len(), 1025);
+    assert_eq!(net.controller.view().hosts().len(), 1025);
     assert!(net.controller.is_quiet());
 }
 
@@ -212,7 +213,7 @@ fn a_chain_is_passed_in_order_across_switches_and_back() {
         assert_eq!(net.say(at, ip(2, 1)), [to], "back from {at:?}");
     }
     let hosts: BTreeSet<_> =
-        net.controller.view().hosts.values().map(|host| (host.at.0.0, host.at.1.0)).collect();
+        net.controller.view().hosts().values().map(|host| (host.at.0.0, host.at.1.0)).collect();
     assert_eq!(hosts, [(1, 1), (2, 1)].into(), "nothing is learned at functions");
     assert_eq!(net.controller.status("chain/web").state, IntentState::Realised);
 }
@@ -228,7 +229,7 @@ fn wired() -> Net {
     net.connect_all();
     net.run(SETTLE);
     assert_eq!(
-        net.controller.view().links.len(),
+        net.controller.view().links().len(),
         6,
         "wires look like links as long as nobody says what they are"
     );
@@ -242,7 +243,7 @@ fn wired() -> Net {
 fn a_function_that_hands_through_everything_is_no_link() {
     let mut net = wired();
     net.run(Duration::from_secs(30));
-    assert_eq!(net.controller.view().links.len(), 2);
+    assert_eq!(net.controller.view().links().len(), 2);
     assert_eq!(net.say((1, 1), arp(1, 2)), [(1, 5), (2, 1), (2, 5)]);
     assert_eq!(net.say((2, 1), arp(2, 1)), [(1, 1), (1, 5), (2, 5)]);
     assert_eq!(net.say((1, 1), ip(1, 2)), [(2, 1)]);
@@ -319,7 +320,7 @@ fn a_link_that_fails_is_avoided() {
         net.set_port((3, spine), true);
         net.run(SETTLE);
     }
-    assert_eq!(net.controller.view().links.len(), 12);
+    assert_eq!(net.controller.view().links().len(), 12);
 }
 
 #[test]
@@ -327,7 +328,7 @@ fn a_link_that_goes_silent_ages() {
     let mut net = leaf_spine();
     net.links.clear();
     net.run(Duration::from_secs(15));
-    assert!(net.controller.view().links.is_empty());
+    assert!(net.controller.view().links().is_empty());
 }
 
 #[test]
@@ -460,7 +461,7 @@ fn a_dead_switch_is_given_up_after_a_while() {
     for spine in [1, 2] {
         net.disconnect(spine);
         net.run(Duration::from_secs(15));
-        assert!(!net.controller.view().switches.contains_key(&openflow::Dpid(spine)));
+        assert!(!net.controller.view().switches().contains_key(&openflow::Dpid(spine)));
         assert_eq!(net.say((3, 3), ip(1, 2)), [(5, 4)]);
         assert!(!net.visited.iter().any(|at| at.0.0 == spine));
         net.connect(spine);

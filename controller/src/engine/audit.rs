@@ -7,7 +7,7 @@ use super::Controller;
 use crate::blueprint;
 use crate::effect::{ConnId, Event};
 use crate::layout;
-use crate::switch::Purpose;
+use crate::switch::{Purpose, Stale};
 
 /// A switch that differs every time is asked less and less often, down to once in 2 to the power of this intervals.
 const MAX_BACKOFF: u32 = 6;
@@ -41,14 +41,18 @@ impl Controller {
         }
         let actual = blueprint::owned(&stats);
         // Only which flows there are: how a switch writes the actions of a flow is its own affair.
-        let missing = managed.installed.keys().filter(|key| !actual.contains_key(key)).count();
-        let n_different = missing + actual.keys().filter(|key| !managed.installed.contains_key(key)).count();
+        let missing = managed.installed.keys().filter(|key| !actual.contains_key(*key)).count();
+        let n_different = missing + actual.keys().filter(|key| !managed.installed.contains_key(*key)).count();
         managed.n_drifts = if n_different > 0 { managed.n_drifts + 1 } else { 0 };
         // What was refused gets another chance, too.
         managed.try_refused = !managed.refused.is_empty();
+        if managed.try_refused {
+            managed.stale = Stale::All;
+        }
         self.dirty |= n_different > 0 || managed.try_refused;
         if n_different > 0 {
             managed.installed = actual;
+            managed.stale = Stale::All;
             self.event(Event::Drifted(dpid, n_different));
         }
     }

@@ -35,56 +35,46 @@ impl Controller {
     fn lane_of(&self, packet_in: &PacketIn, at: At) -> Option<VlanId> {
         let metadata = packet_in.matches.exact(Field::Metadata).unwrap_or(0);
         let lane = VlanId::new((metadata as u64 & layout::LANE_MASK) as u16).ok();
-        let lane =
-            lane.or_else(|| self.lanes.lanes.iter().find(|(_, l)| l.has(at)).map(|(vlan, _)| *vlan))?;
-        self.lanes.lanes.get(&lane).filter(|l| l.has(at)).map(|_| lane)
+        let lanes = &self.lanes().lanes;
+        let lane = lane.or_else(|| lanes.iter().find(|(_, l)| l.has(at)).map(|(vlan, _)| *vlan))?;
+        lanes.get(&lane).filter(|l| l.has(at)).map(|_| lane)
     }
 
     fn learn(&mut self, lane: VlanId, at: At, mac: MacAddr, address: Option<IpAddr>) {
         if !mac.is_unicast() || mac == MacAddr::ZERO {
             return self.counters.useless_packet_ins += 1;
         }
-        if let Some(reserved) = self.reserved(lane, mac) {
+        let key = (lane, mac);
+        if let Some(Some(reserved)) = self.planner.reservation(key) {
             if reserved != at {
                 self.counters.spoofed += 1;
             }
             return;
         }
-        let known = self.view.hosts.get(&(lane, mac)).is_some_and(|host| host.at == at);
-        let full = !known && self.is_full(at);
-        match self.view.hosts.get_mut(&(lane, mac)) {
-            _ if full => self.counters.hosts_refused += 1,
-            Some(host) => {
-                let room = host.addresses.len() < MAX_ADDRESSES;
-                let new_address =
-                    address.filter(|_| room).is_some_and(|address| host.addresses.insert(address));
-                let moved = host.at != at;
-                host.at = at;
-                self.dirty |= moved || new_address;
-                if moved {
-                    self.event(Event::HostMoved(lane, mac, at));
-                }
+        let Some(host) = self.view.hosts().get(&key) else {
+            if self.is_full(at) {
+                return self.counters.hosts_refused += 1;
             }
-            None => {
-                let addresses: BTreeSet<IpAddr> = address.into_iter().collect();
-                self.view.hosts.insert((lane, mac), Host { at, addresses });
-                self.dirty = true;
-                self.event(Event::HostSeen(lane, mac, at));
-            }
+            let addresses: BTreeSet<IpAddr> = address.into_iter().collect();
+            self.view.put_host(key, Host { at, addresses });
+            return self.event(Event::HostSeen(lane, mac, at));
+        };
+        let moved = host.at != at;
+        if moved && self.is_full(at) {
+            return self.counters.hosts_refused += 1;
+        }
+        let mut host = Host { at, ..host.clone() };
+        host.addresses.extend(address.filter(|_| host.addresses.len() < MAX_ADDRESSES));
+        self.view.put_host(key, host);
+        if moved {
+            self.event(Event::HostMoved(lane, mac, at));
         }
     }
 
     /// Whether no more hosts are learned at a port.
     fn is_full(&self, at: At) -> bool {
-        let here = || self.view.hosts.values().filter(|host| host.at == at).count();
-        self.view.hosts.len() >= self.config.max_hosts || here() >= self.config.max_hosts_per_port
-    }
-
-    /// Where a declared host is attached.
-    fn reserved(&self, lane: VlanId, mac: MacAddr) -> Option<At> {
-        let network = self.intent.networks.values().find(|network| network.vlan == lane)?;
-        let reservation = network.hosts.iter().find(|host| host.mac == mac)?;
-        self.view.find_port(&reservation.port)
+        let n_here = self.view.hosts_at(at).take(self.config.max_hosts_per_port).count();
+        self.view.hosts().len() >= self.config.max_hosts || n_here >= self.config.max_hosts_per_port
     }
 
     /// A frame waited because it might belong into a chain. If its destination is known by now, it goes on its way
@@ -92,22 +82,23 @@ impl Controller {
     fn held(&mut self, now: Instant, lane: VlanId, at: At, packet_in: &PacketIn) {
         let Ok(frame) = ethernet::View::parse(&packet_in.data) else { return };
         self.learn(lane, at, frame.src(), address_of(&frame));
-        let known = self.view.hosts.contains_key(&(lane, frame.dst()));
+        let known = self.view.hosts().contains_key(&(lane, frame.dst()));
         let whole = usize::from(packet_in.total_len) <= packet_in.data.len();
-        let tagged = self.lanes.lanes.get(&lane).is_some_and(|l| l.trunks.contains(&at));
+        let tagged = self.lanes().lanes.get(&lane).is_some_and(|l| l.trunks.contains(&at));
         if !known || !whole || packet_in.buffer.is_some() {
             return self.counters.held_dropped += 1;
         }
-        if self.dirty {
+        if self.is_dirty() {
             self.plan_now(now);
         }
         let conn = self.switches.get(&at.0).and_then(|managed| managed.conn);
         let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) else {
             return;
         };
-        let barrier = session.xid(Pending::Barrier(self.blueprint.generation));
+        let generation = self.planner.blueprint().generation;
+        let barrier = session.xid(Pending::Barrier(generation));
         if let Some(managed) = self.switches.get_mut(&at.0) {
-            managed.in_flight.push_back(self.blueprint.generation);
+            managed.in_flight.push_back(generation);
         }
         self.send(conn, barrier, Message::BarrierRequest);
         // The tag of a trunk was taken off on the way in; the tables want to see it again.
@@ -132,7 +123,10 @@ impl Controller {
             let lane = key.matches.get(Field::Metadata).map(|f| f.value as u64 & layout::LANE_MASK);
             let Some(lane) = lane.and_then(|lane| VlanId::new(lane as u16).ok()) else { continue };
             let host = Host { at: (dpid, port), addresses: BTreeSet::new() };
-            self.view.hosts.entry((lane, MacAddr::from_u64(mac as u64))).or_insert(host);
+            let key = (lane, MacAddr::from_u64(mac as u64));
+            if !self.view.hosts().contains_key(&key) {
+                self.view.put_host(key, host);
+            }
         }
     }
 }

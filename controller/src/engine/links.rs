@@ -18,14 +18,14 @@ impl Controller {
             Some(managed) if !managed.discovering => managed.discovering = true,
             _ => return,
         }
-        for (&other, switch) in &self.view.switches {
+        for (&other, switch) in self.view.switches() {
             for &number in switch.ports.keys() {
                 let at = (other, number);
                 match () {
                     () if other == dpid => {
                         self.discovery.start(now, &self.config, at);
                         // A link from before is there until it has been silent for long enough.
-                        if self.view.links.contains_key(&at) {
+                        if self.view.links().contains_key(&at) {
                             self.discovery.confirm(now, at);
                         }
                     }
@@ -41,7 +41,7 @@ impl Controller {
         let due = self.discovery.due(now, &self.config, &self.view);
         for at in due.probes {
             // A function would hand the probe through and look like a link.
-            if self.lanes.functions.contains(&at) {
+            if self.lanes().functions.contains_key(&at) {
                 continue;
             }
             let Some(source) = self.view.port(at).map(|port| port.mac) else { continue };
@@ -70,11 +70,7 @@ impl Controller {
     /// The probes of these ports have been sent, and nothing came of them.
     pub(super) fn settled(&mut self, ports: Vec<At>) {
         for at in ports.into_iter().filter(|at| self.discovery.is_probed(*at)) {
-            let port = self.view.switches.get_mut(&at.0).and_then(|switch| switch.ports.get_mut(&at.1));
-            if let Some(port) = port {
-                port.settled = true;
-                self.dirty = true;
-            }
+            self.view.settle(at, true);
         }
     }
 
@@ -95,11 +91,11 @@ impl Controller {
         if self.view.port(from).is_none() || self.view.port(to).is_none() {
             return self.counters.bad_lldp += 1;
         }
-        if [from, to].iter().any(|at| self.lanes.functions.contains(at)) {
+        if [from, to].iter().any(|at| self.lanes().functions.contains_key(at)) {
             return;
         }
         self.discovery.confirm(now, from);
-        let before = self.view.links.insert(from, to);
+        let before = self.view.put_link(from, to);
         if before == Some(to) {
             return;
         }
@@ -107,10 +103,10 @@ impl Controller {
             self.event(Event::LinkDown(from, before));
         }
         // What was learned at either end came through the link.
-        self.view.hosts.retain(|_, host| host.at != from && host.at != to);
+        self.view.remove_hosts_at(from);
+        self.view.remove_hosts_at(to);
         // The other direction is known all the sooner.
         self.discovery.hurry(now, to);
-        self.dirty = true;
         self.event(Event::LinkUp(from, to));
     }
 
@@ -124,14 +120,12 @@ impl Controller {
     pub(super) fn port_down(&mut self, at: At) {
         self.discovery.stop(at);
         self.drop_links(|end| end == at);
-        self.view.hosts.retain(|_, host| host.at != at);
-        self.dirty = true;
+        self.view.remove_hosts_at(at);
     }
 
     /// Removes links with such an end.
     pub(super) fn drop_links(&mut self, gone: impl Fn(At) -> bool) {
         for (from, to) in self.view.take_links(gone) {
-            self.dirty = true;
             self.event(Event::LinkDown(from, to));
         }
     }

@@ -1,5 +1,7 @@
 //! From a change of intent or view to confirmed flows.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openflow::error::BadRequest;
@@ -11,63 +13,71 @@ use packet::Instant;
 use super::Controller;
 use crate::blueprint::{Change, FlowBody, Flows};
 use crate::effect::{ConnId, Event};
-use crate::lanes::resolve;
-use crate::plan::plan_resolved;
+use crate::lanes::{Lanes, Touched};
 use crate::switch::{Managed, Pending, Purpose, Session};
+use crate::view::{At, View};
 
 /// Most changes of a bundle: a switch must keep them until the end.
 const MAX_BUNDLED: usize = 2000;
 /// All of it or nothing, in order (OpenFlow 1.4.1 §7.3.9.4).
 pub(super) const BUNDLE_FLAGS: BundleFlags = BundleFlags(BundleFlags::ATOMIC.0 | BundleFlags::ORDERED.0);
 
-/// Time between plans for each flow of the last one: about twice what it takes to plan and compare it.
+/// Time between plans for each flow that the last one changed: about twice what it takes to plan and send it. In
+/// between there must be time for what it is planned from.
 const PLAN_INTERVAL_PER_FLOW: Duration = Duration::from_micros(12);
 
 impl Controller {
-    /// A plan costs what it is long; in between there must be time for what it is planned from.
-    pub(super) fn plan_due(&self) -> Option<Instant> {
-        let n_flows: usize = self.blueprint.switches.values().map(Flows::len).sum();
-        let n_flows = u32::try_from(n_flows).unwrap_or(u32::MAX);
-        let interval = self.config.plan_interval.max(PLAN_INTERVAL_PER_FLOW.saturating_mul(n_flows));
-        Some(self.last_plan.map_or(Instant::ZERO, |last| last + interval))
-    }
-
     pub(super) fn plan_if_due(&mut self, now: Instant) {
-        if self.dirty && self.plan_due().is_some_and(|due| now >= due) {
+        if self.is_dirty() && now >= self.next_plan {
             self.plan_now(now);
         }
     }
 
-    /// Plans, and sends every switch what it lacks.
+    /// Plans what changed, and sends every switch what it lacks.
     pub(super) fn plan_now(&mut self, now: Instant) {
-        self.last_plan = Some(now);
-        let lanes = resolve(&self.intent, &self.view);
-        let released = self.view.unsettle(self.lanes.functions.difference(&lanes.functions));
-        self.lanes = if released.is_empty() { lanes } else { resolve(&self.intent, &self.view) };
-        for at in released {
-            // What was a function's may be anything now, a wire to another port as well.
-            if self.discovery.is_probed(at) {
-                self.discovery.start(now, &self.config, at);
-            }
-        }
-        // What looked like a link before its ends were declared to be a function's.
-        let functions = self.lanes.functions.clone();
-        self.drop_links(|at| functions.contains(&at));
+        self.resolve(now);
         self.dirty = false;
-        self.view.forget_strangers(&self.lanes);
-        let mut blueprint = plan_resolved(&self.view, self.lanes.clone());
-        blueprint.generation = self.blueprint.generation;
-        if !blueprint.same_as(&self.blueprint) || !self.changed.is_empty() {
-            blueprint.generation += 1;
-            self.event(Event::Planned(blueprint.generation));
+        let (changed, differs) = self.planner.plan(&self.view);
+        let mut generation = self.blueprint().generation;
+        if differs || !self.changed.is_empty() {
+            generation += 1;
+            self.planner.set_generation(generation);
+            self.event(Event::Planned(generation));
         }
         for label in std::mem::take(&mut self.changed) {
-            self.revisions.insert(label, blueprint.generation);
+            self.revisions.insert(label.to_string(), generation);
         }
-        self.blueprint = blueprint;
+        let n_changes: usize = changed.values().map(BTreeSet::len).sum();
+        let interval = PLAN_INTERVAL_PER_FLOW.saturating_mul(u32::try_from(n_changes).unwrap_or(u32::MAX));
+        self.next_plan = now + self.config.plan_interval.max(interval);
+        for (dpid, keys) in changed {
+            if let Some(managed) = self.switches.get_mut(&dpid) {
+                managed.stale.add(keys);
+            }
+        }
         let switches: Vec<Dpid> = self.switches.keys().copied().collect();
         for dpid in switches {
             self.realise(now, dpid);
+        }
+    }
+
+    /// Follows what changed until nothing more comes of it.
+    fn resolve(&mut self, now: Instant) {
+        let mut labels = self.changed.clone();
+        while !labels.is_empty() || self.view.is_changed() {
+            let changes = self.view.take_changes();
+            let labels = std::mem::take(&mut labels);
+            let touched = self.planner.resolve(self.ledger.intent(), &labels, &self.view, &changes);
+            for at in forget(&mut self.view, self.planner.lanes(), &touched) {
+                // What was a function's may be anything now, a wire to another port as well.
+                if self.discovery.is_probed(at) {
+                    self.discovery.start(now, &self.config, at);
+                }
+            }
+            // What looked like a link before its ends were declared to be a function's.
+            for (from, to) in take_false_links(&mut self.view, self.planner.lanes()) {
+                self.event(Event::LinkDown(from, to));
+            }
         }
     }
 
@@ -89,8 +99,9 @@ impl Controller {
     /// Sends a switch what it lacks, and a barrier.
     fn realise(&mut self, now: Instant, dpid: Dpid) {
         let nothing = Flows::new();
-        let wanted = self.blueprint.switches.get(&dpid).unwrap_or(&nothing);
-        let generation = self.blueprint.generation;
+        let blueprint = self.planner.blueprint();
+        let wanted = blueprint.switches.get(&dpid).unwrap_or(&nothing);
+        let generation = blueprint.generation;
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
         let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
         let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
@@ -117,7 +128,7 @@ impl Controller {
     }
 
     /// The switch takes nothing of a bundle. What it objects to shows when the changes come one by one.
-    fn bundle_refused(&mut self, conn: ConnId, commit: Xid, sent: Vec<(Change, Option<FlowBody>)>) {
+    fn bundle_refused(&mut self, conn: ConnId, commit: Xid, sent: Vec<(Change, Option<Arc<FlowBody>>)>) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.void(commit);
         if let Some(managed) = session.dpid.and_then(|dpid| self.switches.get_mut(&dpid)) {
@@ -223,12 +234,35 @@ impl Controller {
 
     fn change_refused(&mut self, dpid: Dpid, change: Change, error: String) {
         let Change::Put(key, body) = change else { return };
-        let label = self.blueprint.label(body.cookie).unwrap_or("an earlier intent").to_owned();
+        let label = self.blueprint().label(body.cookie).unwrap_or("an earlier intent").to_owned();
         if let Some(managed) = self.switches.get_mut(&dpid) {
             managed.refuse(key, body, error.clone());
         }
         self.event(Event::Refused { dpid, label, error });
     }
+}
+
+/// Forgets what was found out about ports that functions gave up, and hosts where their lane is not (any more). Which
+/// of the ports are there.
+pub(crate) fn forget(view: &mut View, lanes: &Lanes, touched: &Touched) -> Vec<At> {
+    let released: Vec<At> = touched.released.iter().copied().filter(|at| view.settle(*at, false)).collect();
+    for key in &touched.hosts {
+        let Some(host) = view.hosts().get(key) else { continue };
+        let has = lanes.lanes.get(&key.0).is_some_and(|lane| lane.has(host.at));
+        if !has && view.port(host.at).is_some_and(|port| port.settled) {
+            view.remove_host(*key);
+        }
+    }
+    released
+}
+
+/// A function that hands everything through makes its ports look like the ends of links.
+pub(crate) fn take_false_links(view: &mut View, lanes: &Lanes) -> Vec<(At, At)> {
+    let is_function = |at: At| lanes.functions.contains_key(&at);
+    if !lanes.functions.keys().any(|at| view.is_link(*at)) {
+        return Vec::new();
+    }
+    view.take_links(is_function)
 }
 
 /// Changes that take effect together: no frame sees some of them without the others.

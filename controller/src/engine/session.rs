@@ -12,7 +12,7 @@ use super::realise::BUNDLE_FLAGS;
 use crate::blueprint;
 use crate::effect::{ConnId, Event};
 use crate::layout;
-use crate::switch::{Pending, Purpose};
+use crate::switch::{Pending, Purpose, Stale};
 use crate::view;
 
 impl Controller {
@@ -145,6 +145,7 @@ impl Controller {
         managed.lost = None;
         managed.desc = desc;
         managed.installed = blueprint::owned(&flows);
+        managed.stale = Stale::All;
         managed.refused.clear();
         managed.in_flight.clear();
         managed.n_drifts = 0;
@@ -154,8 +155,8 @@ impl Controller {
         if !known && !managed.installed.is_empty() {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
         }
-        let old = self.view.switches.insert(dpid, view::Switch { name, n_tables, ..Default::default() });
-        let old_ports = old.map(|old| old.ports).unwrap_or_default();
+        let old_ports = self.view.switches().get(&dpid).map(|old| old.ports.clone()).unwrap_or_default();
+        self.view.put_switch(dpid, view::Switch { name, n_tables, ..Default::default() });
         for port in &ports {
             let settled = old_ports.get(&port.port).is_some_and(|old| old.settled && old.up == is_up(port));
             self.set_port(now, dpid, port, settled);
@@ -178,7 +179,7 @@ impl Controller {
     fn name_for(&self, dpid: Dpid, desc: &SwitchDesc, ports: &[PortDesc]) -> String {
         let own = Some(desc.datapath.to_string()).filter(|name| !name.is_empty() && name != "None");
         let local = || ports.iter().find(|port| port.port == ports::LOCAL).map(|port| port.name.to_string());
-        let taken = |name: &str| self.view.switches.iter().any(|(other, s)| *other != dpid && s.name == name);
+        let taken = |name: &str| self.view.is_taken(name, dpid);
         let name = own.or_else(local).filter(|name| !name.is_empty() && !taken(name));
         name.unwrap_or_else(|| dpid.to_string())
     }
@@ -201,12 +202,9 @@ impl Controller {
             self.port_down(at);
         }
         match status.reason {
-            PortReason::Delete => {
-                drop(self.view.switches.get_mut(&dpid).map(|switch| switch.ports.remove(&at.1)))
-            }
+            PortReason::Delete => self.view.remove_port(at),
             _ => self.set_port(now, dpid, port, settled && is_up(port)),
         }
-        self.dirty = true;
     }
 
     /// Enters a port into the view and begins to probe it if it is new or came up. A port without link is probed like
@@ -217,10 +215,7 @@ impl Controller {
         }
         let at = (dpid, desc.port);
         let up = is_up(desc);
-        if let Some(switch) = self.view.switches.get_mut(&dpid) {
-            let port = view::Port { name: desc.name.to_string(), mac: desc.mac, up, settled };
-            switch.ports.insert(desc.port, port);
-        }
+        self.view.put_port(at, view::Port { name: desc.name.to_string(), mac: desc.mac, up, settled });
         let discovering = self.switches.get(&dpid).is_some_and(|managed| managed.discovering);
         if discovering && !self.discovery.is_probed(at) {
             self.discovery.start(now, &self.config, at);

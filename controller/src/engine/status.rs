@@ -51,7 +51,7 @@ impl Controller {
     /// How far the intent `label` (`network/blue`) is realised.
     pub fn status(&self, label: &str) -> IntentStatus {
         let generation = self.revisions.get(label).copied().unwrap_or(0);
-        let issues = self.blueprint.issues.iter().filter(|issue| issue.label == label);
+        let issues = self.blueprint().issues.of(label);
         let reasons: Vec<String> = issues.map(|issue| issue.reason.clone()).collect();
         let switches: Vec<SwitchState> =
             self.switches.keys().filter_map(|&dpid| self.switch_state(dpid, label, generation)).collect();
@@ -62,7 +62,7 @@ impl Controller {
 
     fn switch_state(&self, dpid: Dpid, label: &str, generation: u64) -> Option<SwitchState> {
         let managed = self.switches.get(&dpid)?;
-        let n_flows = self.blueprint.n_flows(dpid, label);
+        let n_flows = self.blueprint().n_flows(dpid, label);
         if n_flows == 0 {
             return None;
         }
@@ -95,7 +95,7 @@ impl Controller {
                 && managed.refused.is_empty()
                 && managed.hold_until.is_none()
                 && !self.is_slave(managed)
-                && managed.confirmed == self.blueprint.generation
+                && managed.confirmed == self.blueprint().generation
         })
     }
 
@@ -108,12 +108,12 @@ impl Controller {
     /// Whether discovery is sure what each port of a switch is for, and its lanes are planned accordingly.
     pub fn is_settled(&self, dpid: Dpid) -> bool {
         let settled = |switch: &Switch| switch.ports.values().all(|port| port.settled);
-        !self.dirty && self.view.switches.get(&dpid).is_some_and(settled)
+        !self.is_dirty() && self.view.switches().get(&dpid).is_some_and(settled)
     }
 
     /// Whether everything is realised and nothing waits to be planned or settled.
     pub fn is_quiet(&self) -> bool {
-        self.switches.keys().all(|&dpid| self.is_realised(dpid) && self.is_settled(dpid)) && !self.dirty
+        self.switches.keys().all(|&dpid| self.is_realised(dpid) && self.is_settled(dpid)) && !self.is_dirty()
     }
 
     /// The connection of a switch, while there is one.

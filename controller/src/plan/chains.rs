@@ -4,15 +4,15 @@
 //! neither the chain nor its hosts. What leaves a function enters the next segment by the port alone; what leaves
 //! the last one is back in the lane of its network. IP only: neighbours find each other by ARP without the chain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openflow::{Instruction, Match};
 use packet::{EtherType, VlanId};
 
-use super::{Planner, Slot, in_lane, output, output_tagged, punt, write_lane};
+use super::{Draft, Part, Planner, Slot, in_lane, output, output_tagged, punt, write_lane};
 use crate::lanes::Path;
 use crate::layout::{self, ADMIT, FORWARD, STEER, admit, forward, steer};
-use crate::view::At;
+use crate::view::{At, View};
 
 /// One direction of a chain.
 struct Direction<'a> {
@@ -26,61 +26,106 @@ struct Direction<'a> {
     lane: VlanId,
 }
 
-impl Planner<'_> {
-    pub(super) fn chains(&mut self) {
-        let paths = std::mem::take(&mut self.lanes.paths);
-        let mut free = FreeLanes(self.lanes.lanes.keys().copied().collect());
-        for path in &paths {
-            self.hold(path);
-            match &path.functions {
-                Some(functions) => self.chain(path, functions, &mut free),
-                None => self.refuse(path),
+/// The lanes of the segments of each chain, there and back. None: no VLAN is left for one of them.
+#[derive(Debug, Default)]
+pub(super) struct Segments(BTreeMap<String, [Option<Vec<VlanId>>; 2]>);
+
+impl Segments {
+    /// Every lane of a segment.
+    pub(super) fn all(&self) -> impl Iterator<Item = VlanId> + '_ {
+        self.0.values().flatten().flatten().flatten().copied()
+    }
+}
+
+impl Planner {
+    /// Gives the segments of all chains their lanes.
+    pub(super) fn allocate(&mut self, stale: &mut BTreeSet<Part>) {
+        let mut free = FreeLanes(self.lanes().lanes.keys().copied().collect());
+        let mut now = Segments::default();
+        for (name, path) in &self.lanes().paths {
+            let n_functions = path.functions.as_ref().map_or(0, Vec::len);
+            let mut take = |way: &str| free.take_all(&path.label, way, n_functions);
+            let there = take("there");
+            let back = if path.symmetric { take("back") } else { None };
+            now.0.insert(name.clone(), [there, back]);
+        }
+        let (all, had): (BTreeSet<VlanId>, BTreeSet<VlanId>) =
+            (now.all().collect(), self.segments.all().collect());
+        for vlan in all.symmetric_difference(&had) {
+            stale.extend(self.blueprint.switches.keys().map(|dpid| Part::Foreign(*vlan, *dpid)));
+        }
+        for (name, path) in &self.lanes().paths {
+            if self.segments.0.get(name) != now.0.get(name) {
+                stale.extend([Part::Chain(name.clone()), Part::Steer(path.lane)]);
             }
         }
-        self.lanes.paths = paths;
+        self.segments = now;
     }
 
-    fn chain(&mut self, path: &Path, functions: &[(At, At)], free: &mut FreeLanes) {
-        let label = &path.label;
-        let lane = path.lane;
-        let there = Direction { label, lane, from: &path.from, to: &path.to, functions: functions.to_vec() };
-        self.direction(&there, "there", free);
+    /// The two ways through a chain, the lanes of the segments with each. None: nothing may pass.
+    fn ways<'a>(&'a self, name: &str, path: &'a Path) -> Vec<(Direction<'a>, Option<&'a [VlanId]>)> {
+        let [there, back] = match self.segments.0.get(name) {
+            Some([there, back]) => [there.as_deref(), back.as_deref()],
+            None => [None, None],
+        };
+        let (label, lane) = (&path.label, path.lane);
+        let functions = path.functions.clone().unwrap_or_default();
+        let reversed = functions.iter().rev().map(|&(ingress, egress)| (egress, ingress)).collect();
+        let mut ways = vec![(Direction { label, lane, from: &path.from, to: &path.to, functions }, there)];
         if path.symmetric {
-            let functions = functions.iter().rev().map(|&(ingress, egress)| (egress, ingress)).collect();
-            let back = Direction { label, lane, from: &path.to, to: &path.from, functions };
-            self.direction(&back, "back", free);
+            ways.push((Direction { label, lane, from: &path.to, to: &path.from, functions: reversed }, back));
+        }
+        // A chain whose functions are not all there lets nothing pass rather than let it pass around them.
+        if path.functions.is_none() {
+            ways.iter_mut().for_each(|(_, segments)| *segments = None);
+        }
+        ways
+    }
+
+    /// What enters the chains of a lane, or waits to.
+    pub(super) fn steer_all(&self, draft: &mut Draft, vlan: VlanId) {
+        for (name, path) in self.lanes().paths.iter().filter(|(_, path)| path.lane == vlan) {
+            hold(draft, path);
+            for (direction, segments) in self.ways(name, path) {
+                let entry = segments.map(|segments| segments.first().copied().unwrap_or(vlan));
+                self.steer(draft, &direction, entry);
+            }
         }
     }
 
-    fn direction(&mut self, direction: &Direction<'_>, way: &str, free: &mut FreeLanes) {
-        let mut segments = Vec::new();
-        for idx in 0..direction.functions.len() {
-            match free.take(&format!("{}/{way}/{idx}", direction.label)) {
-                Some(segment) => segments.push(segment),
-                None => {
-                    // As with a function that is not there: nothing passes rather than pass around.
-                    self.steer(direction, None);
-                    return self.issue(direction.label, "no VLAN is left for its segments".to_owned());
-                }
+    /// The segments of a chain.
+    pub(super) fn chain(&self, draft: &mut Draft, view: &View, name: &str) {
+        let Some(path) = self.lanes().paths.get(name) else { return };
+        if path.functions.is_none() {
+            return;
+        }
+        for (direction, segments) in self.ways(name, path) {
+            match segments {
+                Some(segments) => self.direction(draft, view, &direction, segments),
+                // As with a function that is not there: nothing passes rather than pass around.
+                None => draft.issue(&path.label, "no VLAN is left for its segments".to_owned()),
             }
         }
-        self.refuse_foreign(segments.iter().copied());
-        let entry = segments.first().copied().unwrap_or(direction.lane);
-        self.steer(direction, Some(entry));
+    }
+
+    fn direction(&self, draft: &mut Draft, view: &View, direction: &Direction<'_>, segments: &[VlanId]) {
         let mut sources: BTreeSet<At> = direction.from.clone();
-        for (idx, &(ingress, egress)) in direction.functions.iter().enumerate() {
-            self.segment(direction.label, segments[idx], &sources, ingress);
+        for (idx, (&(ingress, egress), &segment)) in direction.functions.iter().zip(segments).enumerate() {
+            self.segment(draft, direction.label, segment, &sources, ingress);
+            for source in sources.iter().filter(|source| self.graph.distance(source.0, ingress.0).is_none()) {
+                let [from, to] = [source.0, ingress.0].map(|dpid| view.name(dpid));
+                draft.issue(direction.label, format!("there is no path from {from} to {to}"));
+            }
             let next = segments.get(idx + 1).copied().unwrap_or(direction.lane);
-            self.leave(direction.label, egress, next);
+            leave(draft, direction.label, egress, next);
             sources = BTreeSet::from([egress]);
         }
     }
 
     /// IP traffic to each host at the other end enters the lane `entry`, or is dropped if there is none.
-    fn steer(&mut self, direction: &Direction<'_>, entry: Option<VlanId>) {
-        let hosts = self.lanes.hosts.iter().filter(|((vlan, _), _)| *vlan == direction.lane);
-        let macs: Vec<_> =
-            hosts.filter(|(_, host)| direction.to.contains(&host.at)).map(|((_, mac), _)| *mac).collect();
+    fn steer(&self, draft: &mut Draft, direction: &Direction<'_>, entry: Option<VlanId>) {
+        let hosts = direction.to.iter().filter_map(|at| self.lanes().hosts_at.get(at)).flatten();
+        let macs: Vec<_> = hosts.filter(|(vlan, _)| *vlan == direction.lane).map(|(_, mac)| *mac).collect();
         let instructions = match entry {
             Some(lane) => vec![write_lane(lane, false), Instruction::GotoTable(FORWARD)],
             None => vec![],
@@ -90,62 +135,43 @@ impl Planner<'_> {
                 for ethertype in [EtherType::IPV4, EtherType::IPV6] {
                     let slot = Slot { dpid, table: STEER, priority: steer::CHAIN, label: direction.label };
                     let matches = in_lane(direction.lane).in_port(port).eth_dst(mac).eth_type(ethertype.0);
-                    self.put(slot, matches, instructions.clone());
+                    draft.put(slot, matches, instructions.clone());
                 }
             }
         }
     }
 
     /// Carries the lane `segment` from the switches of `sources` to the port `target`.
-    fn segment(&mut self, label: &str, segment: VlanId, sources: &BTreeSet<At>, target: At) {
+    fn segment(&self, draft: &mut Draft, label: &str, segment: VlanId, sources: &BTreeSet<At>, target: At) {
         let slot = |dpid| Slot { dpid, table: FORWARD, priority: forward::SEGMENT, label };
         let act = |actions| vec![Instruction::ApplyActions(actions)];
-        self.put(slot(target.0), in_lane(segment), act(output(target.1)));
+        draft.put(slot(target.0), in_lane(segment), act(output(target.1)));
         let choice = layout::fnv(&segment.get().to_be_bytes());
         for source in sources {
             for at in self.graph.path(source.0, target.0, choice) {
-                self.put(slot(at.0), in_lane(segment), act(output_tagged(segment, at.1)));
-                self.enter(segment, at);
-            }
-            if self.graph.distance(source.0, target.0).is_none() {
-                let [from, to] = [source.0, target.0].map(|dpid| self.view.name(dpid));
-                self.issue(label, format!("there is no path from {from} to {to}"));
+                draft.put(slot(at.0), in_lane(segment), act(output_tagged(segment, at.1)));
+                draft.enter(&self.graph, segment, at);
             }
         }
     }
+}
 
-    /// What a function gives back goes on in the lane `next`. Nothing is learned, nothing may be flooded.
-    fn leave(&mut self, label: &str, egress: At, next: VlanId) {
-        let slot = Slot { dpid: egress.0, table: ADMIT, priority: admit::PORT, label };
-        let instructions = vec![write_lane(next, false), Instruction::GotoTable(FORWARD)];
-        self.put(slot, Match::new().in_port(egress.1), instructions);
-    }
+/// What a function gives back goes on in the lane `next`. Nothing is learned, nothing may be flooded.
+fn leave(draft: &mut Draft, label: &str, egress: At, next: VlanId) {
+    let slot = Slot { dpid: egress.0, table: ADMIT, priority: admit::PORT, label };
+    let instructions = vec![write_lane(next, false), Instruction::GotoTable(FORWARD)];
+    draft.put(slot, Match::new().in_port(egress.1), instructions);
+}
 
-    /// Traffic to an address that is not known might belong into the chain: the controller is asked instead of
-    /// every port, and sends it on its way when the host is known.
-    fn hold(&mut self, path: &Path) {
-        for (dpid, port) in self.held_ports_of(path) {
-            for ethertype in [EtherType::IPV4, EtherType::IPV6] {
-                let slot = Slot { dpid, table: FORWARD, priority: forward::HOLD, label: &path.label };
-                let matches = in_lane(path.lane).in_port(port).eth_type(ethertype.0);
-                self.put(slot, matches, vec![punt()]);
-            }
-        }
-    }
-
-    fn held_ports_of(&self, path: &Path) -> Vec<At> {
-        let back = if path.symmetric { Some(&path.to) } else { None };
-        path.from.iter().chain(back.into_iter().flatten()).copied().collect()
-    }
-
-    /// A chain whose functions are not all there lets nothing pass rather than let it pass around them.
-    fn refuse(&mut self, path: &Path) {
-        let (label, lane) = (&path.label, path.lane);
-        let there = Direction { label, lane, from: &path.from, to: &path.to, functions: Vec::new() };
-        self.steer(&there, None);
-        if path.symmetric {
-            let back = Direction { from: &path.to, to: &path.from, ..there };
-            self.steer(&back, None);
+/// Traffic to an address that is not known might belong into the chain: the controller is asked instead of
+/// every port, and sends it on its way when the host is known.
+fn hold(draft: &mut Draft, path: &Path) {
+    let back = path.symmetric.then_some(&path.to);
+    for &(dpid, port) in path.from.iter().chain(back.into_iter().flatten()) {
+        for ethertype in [EtherType::IPV4, EtherType::IPV6] {
+            let slot = Slot { dpid, table: FORWARD, priority: forward::HOLD, label: &path.label };
+            let matches = in_lane(path.lane).in_port(port).eth_type(ethertype.0);
+            draft.put(slot, matches, vec![punt()]);
         }
     }
 }
@@ -154,6 +180,10 @@ impl Planner<'_> {
 struct FreeLanes(BTreeSet<VlanId>);
 
 impl FreeLanes {
+    fn take_all(&mut self, label: &str, way: &str, n: usize) -> Option<Vec<VlanId>> {
+        (0..n).map(|idx| self.take(&format!("{label}/{way}/{idx}"))).collect()
+    }
+
     fn take(&mut self, name: &str) -> Option<VlanId> {
         let lanes = layout::SEGMENT_LANES;
         let n_lanes = lanes.end() - lanes.start() + 1;

@@ -3,103 +3,88 @@
 use std::collections::BTreeSet;
 
 use openflow::{Action, Dpid, Instruction, Match};
-use packet::{MacAddr, VlanId};
+use packet::{MacAddr, PortNo, VlanId};
 
-use super::{Planner, Slot, in_lane, output, output_tagged, push};
-use crate::lanes::Lane;
+use super::{Draft, Planner, Slot, in_lane, output, output_tagged, push};
 use crate::layout::{self, FORWARD, forward};
-use crate::view::{At, Host};
+use crate::view::{At, HostKey};
 
-impl Planner<'_> {
-    pub(super) fn forward(&mut self) {
-        let lanes = std::mem::take(&mut self.lanes.lanes);
-        let hosts = std::mem::take(&mut self.lanes.hosts);
-        for (&vlan, lane) in &lanes {
-            self.flood(vlan, lane);
-            // Frames to a host start at ports of its lane, and where a chain gives them back.
-            let mut starts: BTreeSet<Dpid> = lane.ports().map(|at| at.0).collect();
-            starts.extend(self.chain_exits(vlan));
-            let all = (vlan, MacAddr([0; 6]))..=(vlan, MacAddr([0xff; 6]));
-            for (&(_, mac), host) in hosts.range(all) {
-                self.unicast(vlan, lane, (mac, host), &starts);
-            }
-        }
-        self.lanes.lanes = lanes;
-        self.lanes.hosts = hosts;
-    }
-
+impl Planner {
     /// Switches where frames leave the last function of a chain of this lane.
-    fn chain_exits(&self, vlan: VlanId) -> Vec<Dpid> {
-        let paths = self.lanes.paths.iter().filter(|path| path.lane == vlan);
+    pub(super) fn chain_exits(&self, vlan: VlanId) -> Vec<Dpid> {
+        let paths = self.lanes().paths.values().filter(|path| path.lane == vlan);
         paths.flat_map(|path| path.functions.iter().flatten()).flat_map(|(a, b)| [a.0, b.0]).collect()
     }
 
-    fn unicast(&mut self, vlan: VlanId, lane: &Lane, (mac, host): (MacAddr, &Host), starts: &BTreeSet<Dpid>) {
+    /// A host: that it may speak, and the ways to it.
+    pub(super) fn host(&self, draft: &mut Draft, key: HostKey) {
+        let (vlan, mac) = key;
+        let (Some(host), Some(lane)) = (self.lanes().hosts.get(&key), self.lanes().lanes.get(&vlan)) else {
+            return;
+        };
+        self.source(draft, key);
         let matches = in_lane(vlan).eth_dst(mac);
-        let put = |planner: &mut Self, dpid: Dpid, actions: Vec<Action>| {
+        let put = |draft: &mut Draft, dpid: Dpid, actions: Vec<Action>| {
             let slot = Slot { dpid, table: FORWARD, priority: forward::UNICAST, label: &lane.label };
-            planner.put(slot, matches.clone(), vec![Instruction::ApplyActions(actions)]);
+            draft.put(slot, matches.clone(), vec![Instruction::ApplyActions(actions)]);
         };
         let (dpid, port) = host.at;
         let tagged = lane.trunks.contains(&host.at);
-        put(self, dpid, if tagged { output_tagged(vlan, port) } else { output(port) });
+        put(draft, dpid, if tagged { output_tagged(vlan, port) } else { output(port) });
         let choice = layout::fnv(&[&mac.0[..], &vlan.get().to_be_bytes()].concat());
-        for &start in starts {
+        let mut done = BTreeSet::from([dpid]);
+        for &start in self.spans.get(&vlan).into_iter().flat_map(|span| &span.starts) {
             for at in self.graph.path(start, dpid, choice) {
-                put(self, at.0, output_tagged(vlan, at.1));
-                self.enter(vlan, at);
+                // The rest of the way is the same from here.
+                if !done.insert(at.0) {
+                    break;
+                }
+                put(draft, at.0, output_tagged(vlan, at.1));
+                draft.enter(&self.graph, vlan, at);
             }
         }
     }
 
-    /// Each switch with ports of the lane, and those of the tree between them.
-    fn flood(&mut self, vlan: VlanId, lane: &Lane) {
-        let members: BTreeSet<Dpid> = lane.ports().map(|at| at.0).collect();
-        let tree = self.graph.pruned_tree(&members);
-        for &at in &tree {
-            self.enter(vlan, at);
+    /// On a switch with ports of the lane, or on the tree between them.
+    pub(super) fn flood(&self, draft: &mut Draft, vlan: VlanId, dpid: Dpid) {
+        let (Some(lane), Some(span)) = (self.lanes().lanes.get(&vlan), self.spans.get(&vlan)) else { return };
+        let tree: Vec<At> = here(&span.tree, dpid).collect();
+        if tree.is_empty() && !lane.members.contains_key(&dpid) {
+            return;
         }
-        let held: BTreeSet<Dpid> = self.held_ports(vlan).into_iter().map(|at| at.0).collect();
-        let switches: BTreeSet<Dpid> = members.iter().copied().chain(tree.iter().map(|at| at.0)).collect();
-        for dpid in switches {
-            let actions = flood_actions(vlan, lane, &tree, dpid);
-            let bits = layout::lane(vlan) | layout::MAY_FLOOD;
-            let matches = Match::new().metadata(bits, layout::LANE_MASK | layout::MAY_FLOOD);
-            let slot = Slot { dpid, table: FORWARD, priority: forward::FLOOD, label: &lane.label };
-            let instructions = vec![Instruction::ApplyActions(actions)];
-            self.put(slot, matches.clone(), instructions.clone());
-            if held.contains(&dpid) {
-                let group = MacAddr([1, 0, 0, 0, 0, 0]);
-                let slot = Slot { priority: forward::GROUP, ..slot };
-                self.put(slot, matches.eth_dst_masked(group, group), instructions);
-            }
+        tree.iter().for_each(|at| draft.enter(&self.graph, vlan, *at));
+        // Untagged copies first, then the tag, then tagged copies. A frame never goes back where it came from: an
+        // output to the ingress port does nothing (OpenFlow 1.3.5 §4.5).
+        let output = |at: At| Action::output(at.1);
+        let mut actions: Vec<Action> = here(&lane.access, dpid).map(output).collect();
+        let tagged: Vec<Action> = here(&lane.trunks, dpid).chain(tree).map(output).collect();
+        if !tagged.is_empty() {
+            actions.extend(push(vlan));
+            actions.extend(tagged);
+        }
+        let bits = layout::lane(vlan) | layout::MAY_FLOOD;
+        let matches = Match::new().metadata(bits, layout::LANE_MASK | layout::MAY_FLOOD);
+        let slot = Slot { dpid, table: FORWARD, priority: forward::FLOOD, label: &lane.label };
+        let instructions = vec![Instruction::ApplyActions(actions)];
+        draft.put(slot, matches.clone(), instructions.clone());
+        if self.held_ports(vlan).any(|at| at.0 == dpid) {
+            let group = MacAddr([1, 0, 0, 0, 0, 0]);
+            let slot = Slot { priority: forward::GROUP, ..slot };
+            draft.put(slot, matches.eth_dst_masked(group, group), instructions);
         }
     }
 
     /// Ports of hosts whose traffic to unknown addresses must wait, because a chain begins there.
-    pub(super) fn held_ports(&self, vlan: VlanId) -> BTreeSet<At> {
-        let mut ports = BTreeSet::new();
-        for path in self.lanes.paths.iter().filter(|path| path.lane == vlan) {
-            ports.extend(&path.from);
-            if path.symmetric {
-                ports.extend(&path.to);
-            }
-        }
-        ports
+    fn held_ports(&self, vlan: VlanId) -> impl Iterator<Item = At> + '_ {
+        let paths = self.lanes().paths.values().filter(move |path| path.lane == vlan);
+        paths.flat_map(|path| {
+            let back = path.symmetric.then_some(&path.to);
+            path.from.iter().chain(back.into_iter().flatten()).copied()
+        })
     }
 }
 
-/// Untagged copies first, then the tag, then tagged copies. A frame never goes back where it came from: an output
-/// to the ingress port does nothing (OpenFlow 1.3.5 §4.5).
-fn flood_actions(vlan: VlanId, lane: &Lane, tree: &BTreeSet<At>, dpid: Dpid) -> Vec<Action> {
-    let here = |ports: &BTreeSet<At>| -> Vec<Action> {
-        ports.iter().filter(|at| at.0 == dpid).map(|at| Action::output(at.1)).collect()
-    };
-    let mut actions = here(&lane.access);
-    let tagged: Vec<Action> = here(&lane.trunks).into_iter().chain(here(tree)).collect();
-    if !tagged.is_empty() {
-        actions.extend(push(vlan));
-        actions.extend(tagged);
-    }
-    actions
+/// Those of one switch.
+fn here(ports: &BTreeSet<At>, dpid: Dpid) -> impl Iterator<Item = At> + '_ {
+    ports.range((dpid, PortNo(0))..=(dpid, PortNo(u32::MAX))).copied()
 }

@@ -21,7 +21,7 @@ fn quiet(sim: &mut Sim) {
     if !sim.run_until_quiet(Duration::from_secs(30)) {
         let core = sim.controller().core();
         let unrealised: Vec<_> =
-            core.view().switches.keys().filter(|dpid| !core.is_realised(**dpid)).collect();
+            core.view().switches().keys().filter(|dpid| !core.is_realised(**dpid)).collect();
         panic!("the network does not come to rest; not realised: {unrealised:?}");
     }
     assert_eq!(sim.n_refused(), 0, "every message is understood");

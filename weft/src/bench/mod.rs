@@ -1,6 +1,7 @@
 //! Benches that anyone can run: what they measure stands in docs/claims.md.
 
 mod churn;
+mod controller;
 mod datapath;
 mod engines;
 mod hosts;
@@ -18,6 +19,8 @@ use std::time::Duration;
 pub enum BenchCommand {
     /// Frames of a capture, from memory, through the tables of one worker; held to the oracle.
     Datapath(datapath::Args),
+    /// One more port in a network of many, from the REST call to the barrier.
+    Controller(controller::Args),
     /// TCP throughput, round trips and small UDP between two namespaces through one switch.
     Path(path::Args),
 }
@@ -29,6 +32,7 @@ pub enum BenchCommand {
 pub fn run(command: BenchCommand) -> anyhow::Result<ExitCode> {
     match command {
         BenchCommand::Datapath(args) => datapath::run(&args),
+        BenchCommand::Controller(args) => controller::run(&args),
         BenchCommand::Path(args) => path::run(&args),
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use controller::{
-    Attachment, Controller, Endpoint, Fault, FlowChange, Intent, IntentState, IntentStatus, Pairs, PortName,
-    Reservation, Verb, View,
+    Attachment, Controller, Declared, Edit, Endpoint, Fault, FlowChange, Intent, IntentState, IntentStatus,
+    Kind, Pairs, PortName, Reservation, Verb, View,
 };
 use controller_api::{
-    Dpid, EndpointRef, Forecast, Mac, Pair, PairList, PortCounters, PortRef, State, Status, SwitchForecast,
-    SwitchStatus,
+    Dpid, EndpointRef, Forecast, Label, Mac, Pair, PairList, PortCounters, PortRef, Resource, ResourceKind,
+    State, Status, SwitchForecast, SwitchStatus,
 };
 use openflow::PortStats;
 use packet::{MacAddr, VlanId};
@@ -20,21 +20,33 @@ use super::intents::Intents;
 /// # Errors
 /// A value out of range, with its pointer in the intent.
 pub fn intent_of(intents: &Intents) -> Result<Intent, Fault> {
-    let mut intent = Intent::default();
-    for (name, network) in &intents.networks {
-        intent.networks.insert(name.clone(), network_of(network)?);
-    }
-    for (name, router) in &intents.routers {
-        intent.routers.insert(name.clone(), attachments_of(router)?);
-    }
-    for (name, function) in &intents.functions {
-        let (ingress, egress) = (port_of(&function.ingress), port_of(&function.egress));
-        intent.functions.insert(name.clone(), controller::Function { ingress, egress });
-    }
-    for (name, chain) in &intents.chains {
-        intent.chains.insert(name.clone(), chain_of(chain)?);
-    }
-    Ok(intent)
+    let edits = intents.labels().map(|label| edit_of(&label, intents.get(&label).as_ref()));
+    Ok(Intent::default().edited(edits.collect::<Result<_, _>>()?))
+}
+
+/// A change of an intent as the core wants it.
+///
+/// # Errors
+/// A value out of range, with its pointer in the intent.
+pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
+    let kind = match label.kind {
+        ResourceKind::Network => Kind::Network,
+        ResourceKind::Router => Kind::Router,
+        ResourceKind::Function => Kind::Function,
+        ResourceKind::Chain => Kind::Chain,
+    };
+    let declared = |resource: &Resource| -> Result<Declared, Fault> {
+        Ok(match resource {
+            Resource::Network(network) => Declared::Network(network_of(network)?),
+            Resource::Router(router) => Declared::Router(attachments_of(router)?),
+            Resource::Function(function) => {
+                let (ingress, egress) = (port_of(&function.ingress), port_of(&function.egress));
+                Declared::Function(controller::Function { ingress, egress })
+            }
+            Resource::Chain(chain) => Declared::Chain(chain_of(chain)?),
+        })
+    };
+    Ok(Edit { label: controller::Label::new(kind, &label.name), to: to.map(declared).transpose()? })
 }
 
 fn fault(label: String, pointer: impl Into<String>, reason: impl std::fmt::Display) -> Fault {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use controller::{Fault, Intent};
+use controller::Fault;
 use controller_api::{Label, Problem, Resource, ResourceChange};
 
 use super::convert;
@@ -69,22 +69,27 @@ pub struct Declared {
 /// A write that may be carried out.
 #[derive(Debug)]
 pub struct Prepared {
-    /// What is declared afterwards.
-    pub declared: Declared,
-    /// What the core is told.
-    pub intent: Intent,
+    /// The revision it makes.
+    pub revision: u64,
     /// What changes.
     pub changes: Vec<ResourceChange>,
+    /// The same, as the core is told.
+    pub edits: Vec<controller::Edit>,
 }
 
-/// What a write leads to.
+/// What a write leads to. `check` says what contradicts something then.
 ///
 /// # Errors
 /// A condition that does not hold, a name that is none, or the first contradiction.
-pub fn prepare(now: &Declared, edit: Edit, strict: bool) -> Result<Prepared, Problem> {
+pub fn prepare(
+    now: &Declared,
+    edit: Edit,
+    strict: bool,
+    check: impl FnOnce(Vec<controller::Edit>) -> Vec<Fault>,
+) -> Result<Prepared, Problem> {
     check_store(now, &edit, strict)?;
-    let mut intents = if edit.replace { Intents::default() } else { now.intents.clone() };
     let mut places: BTreeMap<Label, String> = BTreeMap::new();
+    let mut wanted: BTreeMap<Label, Option<Resource>> = BTreeMap::new();
     for step in edit.steps {
         check_name(&step)?;
         check_condition(now, &step, strict && !edit.replace)?;
@@ -94,24 +99,31 @@ pub fn prepare(now: &Declared, edit: Edit, strict: bool) -> Result<Prepared, Pro
         if places.insert(step.label.clone(), step.pointer.clone()).is_some() {
             return Err(Problem::invalid(step.pointer, format!("{} is named twice", step.label)));
         }
-        intents.set(&step.label, step.to);
+        wanted.insert(step.label, step.to);
     }
+    if edit.replace {
+        for label in now.intents.labels() {
+            wanted.entry(label).or_default();
+        }
+    }
+    let change = |(label, after): (Label, Option<Resource>)| {
+        let before = now.intents.get(&label);
+        (before != after).then_some(ResourceChange { intent: label, before, after })
+    };
+    let changes: Vec<ResourceChange> = wanted.into_iter().filter_map(change).collect();
     let refuse = |fault: &Fault| problem_of(fault, &places);
-    let intent = convert::intent_of(&intents).map_err(|fault| refuse(&fault))?;
-    if let Some(fault) = intent.faults().first() {
+    let edits = changes.iter().map(|change| convert::edit_of(&change.intent, change.after.as_ref()));
+    let edits: Vec<controller::Edit> = edits.collect::<Result<_, _>>().map_err(|fault| refuse(&fault))?;
+    if let Some(fault) = check(edits.clone()).first() {
         return Err(refuse(fault));
     }
-    let changes = changes(&now.intents, &intents);
-    let mut declared = Declared { intents, revisions: now.revisions.clone(), revision: now.revision };
-    if !changes.is_empty() {
-        declared.note(now.revision + 1, &changes);
-    }
-    Ok(Prepared { declared, intent, changes })
+    Ok(Prepared { revision: now.revision + u64::from(!changes.is_empty()), changes, edits })
 }
 
 impl Declared {
-    /// Notes which revision changed what.
-    fn note(&mut self, revision: u64, changes: &[ResourceChange]) {
+    /// Takes over what a write changed, and notes its revision.
+    pub fn apply(&mut self, revision: u64, changes: &[ResourceChange]) {
+        self.intents.apply(changes);
         self.revision = revision;
         for change in changes {
             match change.after {
@@ -120,17 +132,6 @@ impl Declared {
             }
         }
     }
-}
-
-fn changes(before: &Intents, after: &Intents) -> Vec<ResourceChange> {
-    let mut labels: Vec<Label> = before.labels().chain(after.labels()).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    let change = |label: Label| {
-        let (before, after) = (before.get(&label), after.get(&label));
-        (before != after).then_some(ResourceChange { intent: label, before, after })
-    };
-    labels.into_iter().filter_map(change).collect()
 }
 
 /// A fault of an intent that is being written is its writer's mistake, one of another intent a conflict with it.
@@ -194,6 +195,7 @@ fn failed(why: String) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use controller::{Config, Controller, Key};
     use controller_api::Network;
 
     fn network(name: &str, vlan: u16) -> Resource {
@@ -209,15 +211,24 @@ mod tests {
         Edit { steps, replace: false, condition: Condition::Always }
     }
 
+    /// What is declared afterwards, and how many changes that took.
+    fn written(now: &Declared, edit: Edit, strict: bool) -> Result<(Declared, usize), Problem> {
+        let mut core = Controller::new(Config::new(Key(1, 2)));
+        core.set_intent(packet::Instant::ZERO, convert::intent_of(&now.intents).unwrap()).unwrap();
+        let prepared = prepare(now, edit, strict, |edits| core.check(edits))?;
+        let mut after = now.clone();
+        after.apply(prepared.revision, &prepared.changes);
+        Ok((after, prepared.changes.len()))
+    }
+
     fn status(now: &Declared, step: Step, strict: bool) -> u16 {
-        prepare(now, edit(vec![step]), strict).map_or_else(|problem| problem.status, |_| 200)
+        written(now, edit(vec![step]), strict).map_or_else(|problem| problem.status, |_| 200)
     }
 
     #[test]
     fn conditions_are_kept_and_wanted_only_where_asked() {
         let none = Declared::default();
-        let one = prepare(&none, edit(vec![put(network("blue", 10), Condition::Absent)]), true).unwrap();
-        let now = one.declared;
+        let (now, _) = written(&none, edit(vec![put(network("blue", 10), Condition::Absent)]), true).unwrap();
         assert_eq!((now.revision, now.revisions.values().copied().collect::<Vec<_>>()), (1, vec![1]));
         for (condition, strict, expected) in [
             (Condition::Always, false, 200),
@@ -250,27 +261,24 @@ mod tests {
         let none = Declared::default();
         let both =
             vec![put(network("blue", 10), Condition::Always), put(network("red", 20), Condition::Always)];
-        let now = prepare(&none, edit(both.clone()), false).unwrap();
-        assert_eq!((now.changes.len(), now.declared.revision), (2, 1));
-        let again = prepare(&now.declared, edit(both), false).unwrap();
-        assert_eq!((again.changes.len(), again.declared.revision), (0, 1));
+        let (now, n_changes) = written(&none, edit(both.clone()), false).unwrap();
+        assert_eq!((n_changes, now.revision), (2, 1));
+        let (again, n_changes) = written(&now, edit(both), false).unwrap();
+        assert_eq!((n_changes, again.revision), (0, 1));
         let clash =
             vec![put(network("green", 30), Condition::Always), put(network("grey", 20), Condition::Always)];
-        let problem = prepare(&now.declared, edit(clash), false).unwrap_err();
+        let problem = written(&now, edit(clash), false).unwrap_err();
         assert_eq!(problem.status, 409, "{problem}: red comes behind grey");
         let wrong = vec![put(network("a", 30), Condition::Always), put(network("b", 30), Condition::Always)];
-        let problem = prepare(&now.declared, edit(wrong), false).unwrap_err();
+        let problem = written(&now, edit(wrong), false).unwrap_err();
         assert_eq!((problem.status, problem.pointer.as_deref()), (422, Some("/x/vlan")));
         let all = Edit {
             steps: vec![put(network("red", 20), Condition::Always)],
             replace: true,
             condition: Condition::Always,
         };
-        let left = prepare(&now.declared, all, false).unwrap();
-        assert_eq!(
-            left.declared.intents.labels().map(|l| l.to_string()).collect::<Vec<_>>(),
-            ["network/red"]
-        );
-        assert_eq!(left.declared.revisions.len(), 1);
+        let (left, _) = written(&now, all, false).unwrap();
+        assert_eq!(left.intents.labels().map(|l| l.to_string()).collect::<Vec<_>>(), ["network/red"]);
+        assert_eq!(left.revisions.len(), 1);
     }
 }

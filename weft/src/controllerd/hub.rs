@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::clock;
 use super::connection::Outgoing;
 use super::convert;
-use super::edit::{Declared, Edit, Origin, prepare};
+use super::edit::{Declared, Edit, Origin, Prepared, prepare};
 use super::intents::Kind;
 use super::routers::{self, RouterSink, Routers};
 use super::stats::StatsSource;
@@ -250,23 +250,24 @@ impl Hub {
 
     async fn write_to_the_end(self: Arc<Self>, edit: Edit, origin: Origin) -> Result<Written, Problem> {
         let _turn = self.writing.lock().await;
-        let prepared = prepare(&self.lock().declared, edit, self.strict)?;
-        let changed: Vec<Label> = prepared.changes.iter().map(|change| change.intent.clone()).collect();
-        let revision = prepared.declared.revision;
+        let Prepared { revision, changes, edits } = self.lock().prepare(edit, self.strict)?;
+        let changed: Vec<Label> = changes.iter().map(|change| change.intent.clone()).collect();
         if changed.is_empty() {
             return Ok(Written { revision, changed });
         }
         let Origin { by, request } = origin;
-        let record = Revision { revision, at: clock::stamp(), by, request, changes: prepared.changes };
-        self.in_store(move |store| store.commit(&record)).await?;
+        let record = Revision { revision, at: clock::stamp(), by, request, changes };
+        let record = self.in_store(move |store| store.commit(&record).map(|()| record)).await?;
         self.change(|state, now| {
-            let refused = state.core.set_intent(now, prepared.intent);
+            let refused = state.core.edit(now, edits);
             refused.map_err(|_| Problem::internal("an intent was refused that had been found sound"))?;
-            state.declared = prepared.declared;
+            state.declared.apply(revision, &record.changes);
             Ok::<(), Problem>(())
         })?;
         self.revision.send_replace(revision);
-        self.push_routers();
+        if changed.iter().any(|label| label.kind == ResourceKind::Router) {
+            self.push_routers();
+        }
         Ok(Written { revision, changed })
     }
 
@@ -275,9 +276,9 @@ impl Hub {
     /// # Errors
     /// As for the write itself, as far as the store has no say.
     pub fn forecast(&self, edit: Edit) -> Result<Forecast, Problem> {
-        let state = self.lock();
-        let prepared = prepare(&state.declared, edit, self.strict)?;
-        let forecast = state.core.forecast(&prepared.intent);
+        let mut state = self.lock();
+        let prepared = state.prepare(edit, self.strict)?;
+        let forecast = state.core.forecast(&state.core.intent().edited(prepared.edits));
         let forecast =
             forecast.map_err(|_| Problem::internal("an intent was refused that had been found sound"))?;
         Ok(convert::forecast_of(&state.core, forecast))
@@ -389,6 +390,12 @@ impl Hub {
 }
 
 impl State {
+    /// What a write would lead to.
+    fn prepare(&mut self, edit: Edit, strict: bool) -> Result<Prepared, Problem> {
+        let Self { core, declared, .. } = self;
+        prepare(declared, edit, strict, |edits| core.check(edits))
+    }
+
     /// Does what the core wants done.
     fn pump(&mut self) {
         while let Some(effect) = self.core.poll_effect() {

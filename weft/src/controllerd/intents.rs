@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use controller_api::{Chain, Declaration, Function, Label, Network, Resource, ResourceKind, Router};
+use controller_api::{
+    Chain, Declaration, Function, Label, Network, Resource, ResourceChange, ResourceKind, Router,
+};
 use serde::{Deserialize, Serialize};
 
 /// Every intent by kind and name.
@@ -110,6 +112,11 @@ impl Intents {
             Some(resource) => self.put(resource),
             None => self.remove(label),
         }
+    }
+
+    /// Takes over what a write changed.
+    pub fn apply(&mut self, changes: &[ResourceChange]) {
+        changes.iter().for_each(|change| self.set(&change.intent, change.after.clone()));
     }
 
     /// The names of all.

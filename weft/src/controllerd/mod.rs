@@ -1,6 +1,6 @@
 //! The controller as a daemon: OpenFlow southbound, REST northbound.
 
-mod clock;
+pub(crate) mod clock;
 mod connection;
 mod convert;
 mod edit;

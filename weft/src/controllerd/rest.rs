@@ -86,10 +86,11 @@ fn switch_named(hub: &Hub, name: &str) -> Result<Dpid, Problem> {
         // Dpids are read in all spellings people know.
         let dpid = dpid.or_else(|| {
             let dpid = Dpid(name.parse::<controller_api::Dpid>().ok()?.0);
-            core.view().switches.contains_key(&dpid).then_some(dpid)
+            core.view().switches().contains_key(&dpid).then_some(dpid)
         });
         dpid.ok_or_else(|| {
-            let known: Vec<&str> = core.view().switches.values().map(|switch| switch.name.as_str()).collect();
+            let known: Vec<&str> =
+                core.view().switches().values().map(|switch| switch.name.as_str()).collect();
             Problem::not_found(format!("switch {name:?}; known are: {}", known.join(", ")))
         })
     })

@@ -28,10 +28,10 @@ pub async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
 
 fn own(page: &mut Page, hub: &Hub) {
     let (n_connected, n_realised, n_hosts, n_links, ignored) = hub.read(|core| {
-        let switches = &core.view().switches;
+        let switches = core.view().switches();
         let connected = switches.keys().filter(|dpid| core.connection(**dpid).is_some());
         let realised = switches.keys().filter(|dpid| core.is_realised(**dpid) && core.is_settled(**dpid));
-        let (hosts, links) = (core.lanes().hosts.len(), core.view().links.len());
+        let (hosts, links) = (core.lanes().hosts.len(), core.view().links().len());
         (connected.count(), realised.count(), hosts, links, core.counters().named())
     });
     for (name, help, n) in [

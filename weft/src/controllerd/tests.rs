@@ -128,7 +128,7 @@ async fn started(n_switches: u64) -> (ControllerHandle, Client) {
         tokio::spawn(fake_switch(handle.connector().connect(), dpid, 4));
     }
     let client = Client::new(Server::Tcp(handle.rest_addr().unwrap().to_string()));
-    let there = |hub: &Hub| hub.read(|core| core.view().switches.len() as u64 == n_switches);
+    let there = |hub: &Hub| hub.read(|core| core.view().switches().len() as u64 == n_switches);
     assert!(handle.hub().wait_until(Duration::from_secs(10), there).await);
     (handle, client)
 }

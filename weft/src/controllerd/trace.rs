@@ -54,7 +54,7 @@ impl Tracer<'_> {
         self.hub.read(|core| {
             let view = core.view();
             let ports: Vec<PortNo> =
-                view.switches.get(&at.0).map(|s| s.ports.keys().copied().collect()).unwrap_or_default();
+                view.switches().get(&at.0).map(|s| s.ports.keys().copied().collect()).unwrap_or_default();
             let walk = walk(&entries_of_stats(flows), &ports, at.1, frame);
             let steps = walk.steps.iter().map(|(table, idx)| {
                 let flow = idx.and_then(|idx| flows.get(idx));
@@ -76,7 +76,7 @@ impl Tracer<'_> {
             self.reply.drops.extend(drops);
             for (out, frame) in walk.outputs {
                 let from = (at.0, out);
-                match view.links.get(&from) {
+                match view.links().get(&from) {
                     Some(peer) => self.queue.push_back((*peer, frame)),
                     None => self.reply.delivered.push(port_ref(view, from)),
                 }

@@ -257,7 +257,7 @@ impl Sim {
             let n = sim.channels.iter().filter(|channel| channel.peer == Peer::Controller).count();
             let core = sim.controller().core();
             sim.channels.iter().all(|channel| !channel.up || connected(channel))
-                && core.view().switches.len() >= n
+                && core.view().switches().len() >= n
                 && core.is_quiet()
         })
     }

@@ -39,7 +39,7 @@ async fn switches(
     Query(paging): Query<Paging>,
 ) -> Result<Page<Switch>, Refusal> {
     let part = Part::new(&uri, paging.limit, paging.cursor.as_deref(), usize::MAX)?;
-    let dpids: Vec<Dpid> = hub.read(|core| core.view().switches.keys().copied().collect());
+    let dpids: Vec<Dpid> = hub.read(|core| core.view().switches().keys().copied().collect());
     let found = dpids.into_iter().filter_map(|dpid| Some((dpid.to_string(), describe(&hub, dpid)?)));
     Ok(part.of(found))
 }
@@ -58,7 +58,7 @@ async fn switch(State(hub): Shared, Name(name): Name) -> Answer<Switch> {
 fn describe(hub: &Hub, dpid: Dpid) -> Option<Switch> {
     let peer = hub.peer(dpid);
     hub.read(|core| {
-        let switch = core.view().switches.get(&dpid)?;
+        let switch = core.view().switches().get(&dpid)?;
         let description = core.description(dpid).map(|desc| {
             let parts = [&desc.manufacturer, &desc.hardware, &desc.software];
             let parts: Vec<String> =
@@ -104,7 +104,7 @@ async fn ports(
 
 fn ports_of(core: &controller::Controller, dpid: Dpid, stats: &[PortStats]) -> Vec<Port> {
     let view = core.view();
-    let Some(switch) = view.switches.get(&dpid) else { return Vec::new() };
+    let Some(switch) = view.switches().get(&dpid) else { return Vec::new() };
     let port = |(&number, port): (&packet::PortNo, &controller::Port)| {
         let at = (dpid, number);
         Port {
@@ -113,13 +113,13 @@ fn ports_of(core: &controller::Controller, dpid: Dpid, stats: &[PortStats]) -> V
             mac: mac_of(port.mac),
             up: port.up,
             role: match view.role(at) {
-                _ if core.lanes().functions.contains(&at) => PortRole::Function,
+                _ if core.lanes().functions.contains_key(&at) => PortRole::Function,
                 Role::Link => PortRole::Link,
                 Role::Edge => PortRole::Edge,
                 Role::Unknown => PortRole::Unknown,
             },
             spec: None,
-            peer: view.links.get(&at).map(|peer| port_ref(view, *peer)),
+            peer: view.links().get(&at).map(|peer| port_ref(view, *peer)),
             rate: None,
             queues: Vec::new(),
             counters: stats.iter().find(|stats| stats.port == number).map(counters_of),
@@ -154,7 +154,7 @@ async fn links(State(hub): Shared, uri: Uri, Query(wanted): Query<LinksOf>) -> R
     let of = wanted.switch.map(|name| switch_named(&hub, &name)).transpose()?;
     Ok(hub.read(|core| {
         let view = core.view();
-        let links = view.links.iter().filter(|(from, to)| of.is_none_or(|of| from.0 == of || to.0 == of));
+        let links = view.links().iter().filter(|(from, to)| of.is_none_or(|of| from.0 == of || to.0 == of));
         part.of(links.map(|(from, to)| {
             let link = Link { from: port_ref(view, *from), to: port_ref(view, *to) };
             (format!("{}/{:010}", from.0, from.1.0), link)

@@ -1,0 +1,286 @@
+//! Who says what of what, so that the contradictions of one intent are found without looking at all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use packet::VlanId;
+
+use super::{Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Network, PortName};
+use crate::layout;
+
+type Names = BTreeSet<Arc<str>>;
+
+/// Intents, and who says what of what in them.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    intent: Intent,
+    vlans: BTreeMap<VlanId, Names>,
+    /// Networks by access port.
+    access: BTreeMap<PortName, Names>,
+    /// Networks by port of any kind.
+    declared: BTreeMap<PortName, Names>,
+    /// Routers by network.
+    attached: BTreeMap<String, Names>,
+    /// Functions by port, and which of their two it is.
+    functions: BTreeMap<PortName, BTreeSet<(Arc<str>, usize)>>,
+    /// Chains by function, and where in the chain it is.
+    users: BTreeMap<String, BTreeSet<(Arc<str>, usize)>>,
+}
+
+impl Ledger {
+    pub fn new(intent: Intent) -> Self {
+        let mut ledger = Self { intent, ..Self::default() };
+        let labels: Vec<Label> = ledger.intent.labels().collect();
+        labels.iter().for_each(|label| ledger.note(label, true));
+        ledger
+    }
+
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// Carries out edits; what undoes them.
+    pub fn apply(&mut self, edits: Vec<Edit>) -> Vec<Edit> {
+        let mut undo = Vec::with_capacity(edits.len());
+        for Edit { label, to } in edits {
+            self.note(&label, false);
+            let before = self.intent.set(&label, to);
+            self.note(&label, true);
+            undo.push(Edit { label, to: before });
+        }
+        undo.reverse();
+        undo
+    }
+
+    /// What contradicts itself or another intent, of these and those they have to do with.
+    pub fn faults(&self, labels: impl Iterator<Item = Label>) -> Vec<Fault> {
+        let mut all = BTreeSet::new();
+        labels.for_each(|label| self.related(label, &mut all));
+        all.iter().flat_map(|label| self.faults_of(label)).collect()
+    }
+
+    /// Notes what an intent says, or forgets it.
+    fn note(&mut self, label: &Label, there: bool) {
+        let name = &label.name;
+        match label.kind {
+            Kind::Network => {
+                let Some(network) = self.intent.networks.get(&**name) else { return };
+                put(&mut self.vlans, &network.vlan, name.clone(), there);
+                for port in &network.access {
+                    put(&mut self.access, port, name.clone(), there);
+                }
+                for port in network.access.iter().chain(&network.trunks) {
+                    put(&mut self.declared, port, name.clone(), there);
+                }
+            }
+            Kind::Router => {
+                let attachments = self.intent.routers.get(&**name).into_iter().flatten();
+                for network in attachments.filter_map(|attachment| attachment.network.as_ref()) {
+                    put(&mut self.attached, network, name.clone(), there);
+                }
+            }
+            Kind::Function => {
+                let Some(function) = self.intent.functions.get(&**name) else { return };
+                put(&mut self.functions, &function.ingress, (name.clone(), 0), there);
+                put(&mut self.functions, &function.egress, (name.clone(), 1), there);
+            }
+            Kind::Chain => {
+                let Some(chain) = self.intent.chains.get(&**name) else { return };
+                for (idx, function) in chain.functions.iter().enumerate() {
+                    put(&mut self.users, function, (name.clone(), idx), there);
+                }
+            }
+        }
+    }
+
+    /// An intent, and those whose contradiction with it would show at themselves.
+    fn related(&self, label: Label, all: &mut BTreeSet<Label>) {
+        let named = |kind| move |name: &Arc<str>| Label { kind, name: name.clone() };
+        match label.kind {
+            Kind::Network => {
+                all.extend(self.attached.get(&*label.name).into_iter().flatten().map(named(Kind::Router)));
+                if let Some(network) = self.intent.networks.get(&*label.name) {
+                    let same_vlan = self.vlans.get(&network.vlan).into_iter().flatten();
+                    all.extend(same_vlan.map(named(Kind::Network)));
+                    for port in network.access.iter().chain(&network.trunks) {
+                        all.extend(self.access.get(port).into_iter().flatten().map(named(Kind::Network)));
+                        let functions = self.functions.get(port).into_iter().flatten();
+                        all.extend(functions.map(|(name, _)| named(Kind::Function)(name)));
+                    }
+                }
+            }
+            Kind::Router => {}
+            Kind::Function => {
+                let users = self.users.get(&*label.name).into_iter().flatten();
+                all.extend(users.map(|(name, _)| named(Kind::Chain)(name)));
+                if let Some(function) = self.intent.functions.get(&*label.name) {
+                    let ports = [&function.ingress, &function.egress];
+                    let others = ports.into_iter().filter_map(|port| self.functions.get(port)).flatten();
+                    all.extend(others.map(|(name, _)| named(Kind::Function)(name)));
+                }
+            }
+            Kind::Chain => {
+                let chain = self.intent.chains.get(&*label.name);
+                let functions = chain.into_iter().flat_map(|chain| &chain.functions);
+                let users = functions.filter_map(|function| self.users.get(function)).flatten();
+                all.extend(users.map(|(name, _)| named(Kind::Chain)(name)));
+            }
+        }
+        all.insert(label);
+    }
+
+    fn faults_of(&self, label: &Label) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut add = |pointer: String, reason: String| {
+            faults.push(Fault { label: label.to_string(), pointer, reason });
+        };
+        let name = &*label.name;
+        match label.kind {
+            Kind::Network => {
+                let network = self.intent.networks.get(name);
+                network.into_iter().for_each(|network| self.check_network(&label.name, network, &mut add));
+            }
+            Kind::Router => {
+                let attachments = self.intent.routers.get(name).into_iter().flatten().enumerate();
+                for (idx, attachment) in attachments {
+                    if let Some(network) = &attachment.network
+                        && !self.intent.networks.contains_key(network)
+                    {
+                        add(format!("/interfaces/{idx}/network"), format!("there is no network {network:?}"));
+                    }
+                }
+            }
+            Kind::Function => {
+                let function = self.intent.functions.get(name);
+                function
+                    .into_iter()
+                    .for_each(|function| self.check_function(&label.name, function, &mut add));
+            }
+            Kind::Chain => {
+                let chain = self.intent.chains.get(name);
+                chain.into_iter().for_each(|chain| self.check_chain(&label.name, chain, &mut add));
+            }
+        }
+        faults
+    }
+
+    fn check_network(&self, name: &Arc<str>, network: &Network, add: &mut impl FnMut(String, String)) {
+        let vlan = network.vlan;
+        if vlan.get() == layout::DEFAULT_LANE {
+            add("/vlan".to_owned(), format!("VLAN {vlan} is used for ports that no network declares"));
+        }
+        if let Some(other) = before(&self.vlans, &vlan, name) {
+            add("/vlan".to_owned(), format!("VLAN {vlan} already belongs to network {other:?}"));
+        }
+        for (idx, port) in network.access.iter().enumerate() {
+            if let Some(other) = before(&self.access, port, name) {
+                let reason = format!("{port} is already an access port of network {other:?}");
+                add(format!("/ports/{idx}"), reason);
+            }
+            if network.trunks.contains(port) {
+                let reason = format!("{port} cannot be both an access port and a trunk of one network");
+                add(format!("/ports/{idx}"), reason);
+            }
+        }
+        for (idx, host) in network.hosts.iter().enumerate() {
+            if !network.access.contains(&host.port) && !network.trunks.contains(&host.port) {
+                add(format!("/hosts/{idx}/port"), format!("{} is not a port of the network", host.port));
+            }
+            if !host.mac.is_unicast() {
+                add(format!("/hosts/{idx}/mac"), format!("{} is not the address of one host", host.mac));
+            }
+        }
+    }
+
+    fn check_function(&self, name: &Arc<str>, function: &Function, add: &mut impl FnMut(String, String)) {
+        for (nth, (pointer, port)) in
+            [("/in", &function.ingress), ("/out", &function.egress)].into_iter().enumerate()
+        {
+            if let Some(network) = self.declared.get(port).and_then(|networks| networks.last()) {
+                add(pointer.to_owned(), format!("{port} is a port of network {network:?}"));
+            }
+            if let Some((other, _)) = before(&self.functions, port, &(name.clone(), nth)) {
+                add(pointer.to_owned(), format!("{port} is already a port of function {other:?}"));
+            }
+        }
+    }
+
+    fn check_chain(&self, name: &Arc<str>, chain: &Chain, add: &mut impl FnMut(String, String)) {
+        for (pointer, ports) in [("/from", &chain.from), ("/to", &chain.to)] {
+            if ports.is_empty() {
+                add(pointer.to_owned(), "at least one endpoint is needed".to_owned());
+            }
+        }
+        if let Some(port) = chain.from.intersection(&chain.to).next() {
+            add("/to".to_owned(), format!("{port} is at both ends"));
+        }
+        for (idx, function) in chain.functions.iter().enumerate() {
+            let pointer = format!("/functions/{idx}");
+            if !self.intent.functions.contains_key(function) {
+                add(pointer, format!("there is no function {function:?}"));
+            } else if let Some((other, _)) = before(&self.users, function, &(name.clone(), idx)) {
+                // Frames come back from a function as they went in: nothing tells which chain they belong to.
+                add(
+                    pointer,
+                    format!("function {function:?} already serves chain {other:?}; it can serve one"),
+                );
+            }
+        }
+    }
+}
+
+/// Who comes right before `own` among those that say something of `key`.
+fn before<'a, K: Ord, V: Ord>(all: &'a BTreeMap<K, BTreeSet<V>>, key: &K, own: &V) -> Option<&'a V> {
+    all.get(key)?.range(..own).next_back()
+}
+
+fn put<K: Ord + Clone, V: Ord>(all: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: V, there: bool) {
+    if there {
+        all.entry(key.clone()).or_default().insert(value);
+    } else if let Some(values) = all.get_mut(key) {
+        values.remove(&value);
+        if values.is_empty() {
+            all.remove(key);
+        }
+    }
+}
+
+impl Intent {
+    /// The intent of that name.
+    pub fn get(&self, label: &Label) -> Option<Declared> {
+        let name = &*label.name;
+        match label.kind {
+            Kind::Network => self.networks.get(name).cloned().map(Declared::Network),
+            Kind::Router => self.routers.get(name).cloned().map(Declared::Router),
+            Kind::Function => self.functions.get(name).cloned().map(Declared::Function),
+            Kind::Chain => self.chains.get(name).cloned().map(Declared::Chain),
+        }
+    }
+
+    /// Puts an intent in the place of the one of its name; what was there.
+    pub(super) fn set(&mut self, label: &Label, to: Option<Declared>) -> Option<Declared> {
+        fn set<T>(all: &mut BTreeMap<String, T>, name: &str, to: Option<T>) -> Option<T> {
+            match to {
+                Some(to) => all.insert(name.to_owned(), to),
+                None => all.remove(name),
+            }
+        }
+        macro_rules! kinds {
+            ($($kind:ident, $field:ident;)*) => {
+                match (label.kind, to) {
+                    $((Kind::$kind, Some(Declared::$kind(to))) => {
+                        set(&mut self.$field, &label.name, Some(to)).map(Declared::$kind)
+                    }
+                    // What is not of its kind is nothing.
+                    (Kind::$kind, _) => set(&mut self.$field, &label.name, None).map(Declared::$kind),)*
+                }
+            };
+        }
+        kinds! {
+            Network, networks;
+            Router, routers;
+            Function, functions;
+            Chain, chains;
+        }
+    }
+}

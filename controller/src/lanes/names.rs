@@ -1,0 +1,241 @@
+//! The names of ports that intents use, and the ports they stand for. A name may come before its port.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use openflow::Dpid;
+use packet::PortNo;
+
+use crate::blueprint::{Issue, Issues};
+use crate::intent::{Intent, Kind, Label, PortName};
+use crate::view::{At, View};
+
+/// What an intent says of a port. The order decides between two that want the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// An access port of a network.
+    Access(Arc<str>),
+    /// A trunk port of a network.
+    Trunk(Arc<str>),
+    /// The n-th attachment of a router.
+    Attach(Arc<str>, usize),
+    /// A port of a function.
+    Function(Arc<str>),
+    /// An end of a chain.
+    Chain(Arc<str>),
+    /// A port of a function that a chain passes.
+    Via(Arc<str>),
+    /// A host of a network is there.
+    Host(Arc<str>),
+}
+
+impl Claim {
+    /// The intent.
+    pub fn label(&self) -> Label {
+        let (kind, name) = match self {
+            Self::Access(name) | Self::Trunk(name) | Self::Host(name) => (Kind::Network, name),
+            Self::Attach(name, _) => (Kind::Router, name),
+            Self::Function(name) => (Kind::Function, name),
+            Self::Chain(name) | Self::Via(name) => (Kind::Chain, name),
+        };
+        Label { kind, name: name.clone() }
+    }
+
+    /// Whether it is for ports of hosts only.
+    pub fn is_edge(&self) -> bool {
+        matches!(self, Self::Access(_) | Self::Trunk(_) | Self::Attach(..) | Self::Chain(_))
+    }
+
+    /// What to say while the port is not there.
+    fn waiting(&self, name: &PortName) -> Option<Issue> {
+        let issue = || Issue { label: self.label().to_string(), reason: format!("waiting for port {name}") };
+        (!matches!(self, Self::Host(_))).then(issue)
+    }
+}
+
+/// Everything an intent says of ports, in order, each once.
+pub(super) fn claims_of(intent: &Intent, label: &Label) -> Vec<(Claim, Arc<PortName>)> {
+    let name = &label.name;
+    let mut claims = Vec::new();
+    let mut add = |claim: Claim, port: &PortName| claims.push((claim, Arc::new(port.clone())));
+    match label.kind {
+        Kind::Network => {
+            let Some(network) = intent.networks.get(&**name) else { return claims };
+            network.access.iter().for_each(|port| add(Claim::Access(name.clone()), port));
+            network.trunks.iter().for_each(|port| add(Claim::Trunk(name.clone()), port));
+            network.hosts.iter().for_each(|host| add(Claim::Host(name.clone()), &host.port));
+        }
+        Kind::Router => {
+            let attachments = intent.routers.get(&**name).into_iter().flatten().enumerate();
+            attachments.for_each(|(idx, attachment)| add(Claim::Attach(name.clone(), idx), &attachment.port));
+        }
+        Kind::Function => {
+            let Some(function) = intent.functions.get(&**name) else { return claims };
+            let ports = [&function.ingress, &function.egress];
+            ports.into_iter().for_each(|port| add(Claim::Function(name.clone()), port));
+        }
+        Kind::Chain => {
+            let Some(chain) = intent.chains.get(&**name) else { return claims };
+            chain.from.iter().chain(&chain.to).for_each(|port| add(Claim::Chain(name.clone()), port));
+            let functions = chain.functions.iter().filter_map(|function| intent.functions.get(function));
+            let ports = functions.flat_map(|function| [&function.ingress, &function.egress]);
+            ports.for_each(|port| add(Claim::Via(name.clone()), port));
+        }
+    }
+    claims.sort_unstable();
+    claims.dedup();
+    claims
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    at: Option<At>,
+    claims: BTreeSet<Claim>,
+}
+
+/// Names, and what they stand for.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    ports: BTreeMap<Arc<PortName>, Named>,
+    /// The names of switches among them.
+    switches: BTreeMap<String, Option<Dpid>>,
+    spellings: BTreeMap<At, BTreeSet<Arc<PortName>>>,
+}
+
+/// A name that stands for another port than before.
+pub(super) type Moved = (Arc<PortName>, Option<At>);
+
+impl Names {
+    /// What a name stands for.
+    pub fn at(&self, name: &PortName) -> Option<At> {
+        self.ports.get(name)?.at
+    }
+
+    /// What is said of a port, by all its names, in order.
+    pub fn claims(&self, at: At) -> Vec<(&Claim, &PortName)> {
+        let spellings = self.spellings.get(&at).into_iter().flatten();
+        let named = spellings.filter_map(|name| Some((name, self.ports.get(name)?)));
+        let mut claims: Vec<_> =
+            named.flat_map(|(name, named)| named.claims.iter().map(move |claim| (claim, &**name))).collect();
+        claims.sort_unstable();
+        claims
+    }
+
+    /// The names of a port.
+    pub fn spellings(&self, at: At) -> impl Iterator<Item = &Arc<PortName>> + '_ {
+        self.spellings.get(&at).into_iter().flatten()
+    }
+
+    /// Everything that is said of a port by this name.
+    pub fn claims_by(&self, name: &PortName) -> impl Iterator<Item = &Claim> + '_ {
+        self.ports.get(name).into_iter().flat_map(|named| &named.claims)
+    }
+
+    /// Notes a claim.
+    pub fn add(&mut self, claim: Claim, name: &Arc<PortName>, view: &View, issues: &mut Issues) {
+        if !self.ports.contains_key(name) {
+            let at = view.find_port(name);
+            self.ports.insert(name.clone(), Named { at, claims: BTreeSet::new() });
+            self.switches.entry(name.switch.clone()).or_insert_with(|| view.find_switch(&name.switch));
+            self.spell(at, name);
+        }
+        let Some(named) = self.ports.get_mut(name) else { return };
+        if named.at.is_none() {
+            claim.waiting(name).into_iter().for_each(|issue| issues.add(issue));
+        }
+        named.claims.insert(claim);
+    }
+
+    /// Forgets a claim, and a name that nobody uses any more.
+    pub fn remove(&mut self, claim: &Claim, name: &Arc<PortName>, issues: &mut Issues) {
+        let Some(named) = self.ports.get_mut(name) else { return };
+        if named.at.is_none() {
+            claim.waiting(name).into_iter().for_each(|issue| issues.remove(&issue));
+        }
+        named.claims.remove(claim);
+        if !named.claims.is_empty() {
+            return;
+        }
+        let at = named.at;
+        self.ports.remove(name);
+        at.into_iter().for_each(|at| self.unspell(at, name));
+        if self.of_switch(&name.switch).next().is_none() {
+            self.switches.remove(&name.switch);
+        }
+    }
+
+    fn spell(&mut self, at: Option<At>, name: &Arc<PortName>) {
+        if let Some(at) = at {
+            self.spellings.entry(at).or_default().insert(name.clone());
+        }
+    }
+
+    fn unspell(&mut self, at: At, name: &Arc<PortName>) {
+        if let Some(names) = self.spellings.get_mut(&at) {
+            names.remove(name);
+            if names.is_empty() {
+                self.spellings.remove(&at);
+            }
+        }
+    }
+
+    fn of_switch<'a>(&'a self, switch: &'a str) -> impl Iterator<Item = &'a Arc<PortName>> + 'a {
+        let first = PortName { switch: switch.to_owned(), port: String::new() };
+        let from = (std::ops::Bound::Included(&first), std::ops::Bound::Unbounded);
+        let names: Vec<_> = self
+            .ports
+            .range::<PortName, _>(from)
+            .map(|(name, _)| name)
+            .take_while(|name| name.switch == switch)
+            .collect();
+        names.into_iter()
+    }
+
+    /// Some switches have other ports or names: which names stand for something else now, and what for before.
+    pub fn follow(&mut self, view: &View, changed: &BTreeSet<Dpid>, issues: &mut Issues) -> Vec<Moved> {
+        let mut stale = Vec::new();
+        for (switch, dpid) in &mut self.switches {
+            let now = view.find_switch(switch);
+            if now != *dpid || now.is_some_and(|dpid| changed.contains(&dpid)) {
+                *dpid = now;
+                stale.push((switch.clone(), now));
+            }
+        }
+        let mut moved = Vec::new();
+        for (switch, dpid) in stale {
+            let ports = dpid.and_then(|dpid| Some((dpid, &view.switches().get(&dpid)?.ports)));
+            let mut by_name: BTreeMap<&str, PortNo> = BTreeMap::new();
+            for (number, port) in ports.iter().flat_map(|(_, ports)| ports.iter()) {
+                by_name.entry(&port.name).or_insert(*number);
+            }
+            let find = |name: &PortName| -> Option<At> {
+                let (dpid, ports) = ports?;
+                let by_number = name.port.parse().ok().map(PortNo).filter(|port| ports.contains_key(port));
+                Some((dpid, by_number.or_else(|| by_name.get(&*name.port).copied())?))
+            };
+            let names: Vec<_> = self.of_switch(&switch).map(|name| (name.clone(), find(name))).collect();
+            for (name, now) in names {
+                let before = self.at(&name);
+                if before != now {
+                    self.move_to(&name, now, issues);
+                    moved.push((name, before));
+                }
+            }
+        }
+        moved
+    }
+
+    fn move_to(&mut self, name: &Arc<PortName>, now: Option<At>, issues: &mut Issues) {
+        let Some(named) = self.ports.get_mut(name) else { return };
+        let before = std::mem::replace(&mut named.at, now);
+        for issue in named.claims.iter().filter_map(|claim| claim.waiting(name)) {
+            match (before, now) {
+                (None, Some(_)) => issues.remove(&issue),
+                (Some(_), None) => issues.add(issue),
+                _ => {}
+            }
+        }
+        before.into_iter().for_each(|at| self.unspell(at, name));
+        self.spell(now, name);
+    }
+}

@@ -1,0 +1,154 @@
+//! Which parts of a plan a change touches.
+
+use std::collections::BTreeSet;
+
+use openflow::Dpid;
+use packet::{MacAddr, VlanId};
+
+use super::{Part, Planner, Span};
+use crate::graph::Graph;
+use crate::layout;
+use crate::view::{HostKey, View};
+
+impl Planner {
+    /// What has to be computed again.
+    pub(super) fn stale(&mut self, view: &View) -> BTreeSet<Part> {
+        let mut stale = BTreeSet::new();
+        let touched = std::mem::take(&mut self.touched);
+        let mut lanes: BTreeSet<VlanId> = touched.lanes.iter().chain(&touched.chained).copied().collect();
+        lanes.extend(touched.ports.iter().map(|(vlan, _)| *vlan));
+        self.enrol(view, &mut stale);
+        if std::mem::take(&mut self.graph_is_old) && self.rewire(view, &mut stale) {
+            lanes.extend(self.lanes().lanes.keys());
+        }
+        for vlan in &touched.lanes {
+            stale.extend(self.blueprint.switches.keys().map(|dpid| Part::Foreign(*vlan, *dpid)));
+            let ports = self.lanes().lanes.get(vlan).into_iter().flat_map(|lane| lane.ports());
+            stale.extend(ports.map(|at| Part::Port(*vlan, at)));
+        }
+        for &(vlan, at) in &touched.ports {
+            stale.extend([Part::Port(vlan, at), Part::Flood(vlan, at.0)]);
+        }
+        for key in &touched.hosts {
+            stale.insert(Part::Host(*key));
+            if self.lanes().paths.values().any(|path| path.lane == key.0) {
+                stale.insert(Part::Steer(key.0));
+            }
+        }
+        stale.extend(touched.chains.iter().cloned().map(Part::Chain));
+        if !touched.chains.is_empty() || !touched.lanes.is_empty() {
+            self.allocate(&mut stale);
+        }
+        for vlan in lanes {
+            let whole = touched.lanes.contains(&vlan) || touched.chained.contains(&vlan);
+            self.span(vlan, whole, &mut stale);
+        }
+        stale.extend(touched.chained.into_iter().map(Part::Steer));
+        stale
+    }
+
+    /// Switches come and go. Only those with enough tables take part; the others are left alone.
+    fn enrol(&mut self, view: &View, stale: &mut BTreeSet<Part>) {
+        if !self.switches.is_empty() {
+            stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+        }
+        for dpid in std::mem::take(&mut self.switches) {
+            stale.insert(Part::Switch(dpid));
+            let n_tables = view.switches().get(&dpid).map(|switch| switch.n_tables);
+            let takes_part = n_tables.is_some_and(|n| n >= layout::N_TABLES);
+            let was_small = self.small.remove(&dpid);
+            if n_tables.is_some() && !takes_part {
+                self.small.insert(dpid);
+            }
+            match (takes_part, self.blueprint.switches.contains_key(&dpid)) {
+                (true, false) => {
+                    self.blueprint.switches.insert(dpid, Default::default());
+                    let lanes = self.lanes().lanes.keys().copied().chain(self.segments.all());
+                    stale.extend(lanes.map(|vlan| Part::Foreign(vlan, dpid)));
+                    if was_small {
+                        stale.extend(self.parts.keys().cloned());
+                    }
+                }
+                (false, true) => {
+                    for (key, body) in self.blueprint.remove_switch(dpid) {
+                        self.before.entry((dpid, key)).or_insert(Some(body));
+                    }
+                    let gone =
+                        self.parts.keys().filter(|part| matches!(part, Part::Foreign(_, of) if *of == dpid));
+                    stale.extend(gone.cloned());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The links are others. Whether the broadcast tree is.
+    fn rewire(&mut self, view: &View, stale: &mut BTreeSet<Part>) -> bool {
+        let graph = Graph::new(view);
+        if graph == self.graph {
+            return false;
+        }
+        let old = std::mem::replace(&mut self.graph, graph);
+        for dpid in self.graph.rewired(&old) {
+            stale.insert(Part::Links(dpid));
+            let first = (dpid, packet::PortNo(0));
+            let through = self
+                .spans
+                .iter()
+                .filter(|(_, span)| span.tree.range(first..).next().is_some_and(|at| at.0 == dpid));
+            stale.extend(through.map(|(vlan, _)| Part::Flood(*vlan, dpid)));
+        }
+        for (to, from) in self.graph.detours(&old) {
+            let first = (to, packet::PortNo(0));
+            let here = self.lanes().hosts_at.range(first..).take_while(|(at, _)| at.0 == to);
+            for key in here.flat_map(|(_, keys)| keys) {
+                let starts = self.spans.get(&key.0).is_some_and(|span| !span.starts.is_disjoint(&from));
+                let planned = self.parts.get(&Part::Host(*key));
+                if starts
+                    || planned.is_some_and(|part| part.flows.iter().any(|(dpid, _)| from.contains(dpid)))
+                {
+                    stale.insert(Part::Host(*key));
+                }
+            }
+        }
+        stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+        !self.graph.same_tree(&old)
+    }
+
+    /// Where a lane is, once more: what is flooded differs where its tree does, and the ways to its hosts if they start
+    /// elsewhere. `whole`: all of it differs.
+    fn span(&mut self, vlan: VlanId, whole: bool, stale: &mut BTreeSet<Part>) {
+        let lane = self.lanes().lanes.get(&vlan);
+        let members: BTreeSet<Dpid> =
+            lane.into_iter().flat_map(|lane| lane.members.keys().copied()).collect();
+        let tree = self.graph.pruned_tree(&members);
+        let mut starts = members;
+        starts.extend(self.chain_exits(vlan));
+        let now = Span { starts, tree };
+        let before = self.spans.remove(&vlan).unwrap_or_default();
+        let differing = now.tree.symmetric_difference(&before.tree).map(|at| at.0);
+        stale.extend(differing.map(|dpid| Part::Flood(vlan, dpid)));
+        if whole {
+            let everywhere = [&now, &before]
+                .into_iter()
+                .flat_map(|span| span.tree.iter().map(|at| at.0).chain(span.starts.iter().copied()));
+            stale.extend(everywhere.map(|dpid| Part::Flood(vlan, dpid)));
+        }
+        if whole || now.starts != before.starts {
+            stale.extend(self.hosts_of(vlan).map(Part::Host));
+        }
+        if lane_is_there(&now) {
+            self.spans.insert(vlan, now);
+        }
+    }
+
+    /// The hosts of a lane.
+    pub(super) fn hosts_of(&self, vlan: VlanId) -> impl Iterator<Item = HostKey> + '_ {
+        let all = (vlan, MacAddr([0; 6]))..=(vlan, MacAddr([0xff; 6]));
+        self.lanes().hosts.range(all).map(|(key, _)| *key)
+    }
+}
+
+fn lane_is_there(span: &Span) -> bool {
+    !span.starts.is_empty()
+}

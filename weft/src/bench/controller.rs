@@ -1,0 +1,238 @@
+//! `weft bench controller`: what one more port costs in a network that has many, from the REST call to the barrier.
+//!
+//! Controller, REST over TCP and switches are one process; the switches keep flows and answer, and forward nothing.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use controller_api::client::{Client, Server};
+use controller_api::{Declaration, Network, PortRef, State, Stored, Written};
+use openflow::{
+    Dpid, Event, Features, FlowMod, FlowModCommand, FlowStats, Message, MultipartReply, PortDesc, PortNo,
+    Reply, Request, Session, SessionConfig, Side, SwitchCapabilities, SwitchDesc,
+};
+use packet::MacAddr;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use crate::controllerd::{ControllerHandle, ControllerSpec, clock, start};
+
+/// Ports of a network. Half of them are on one switch, half on the next.
+const PORTS_PER_NETWORK: usize = 50;
+/// Ports of a switch, at most: more do not fit into one message that describes them.
+const PORTS_PER_SWITCH: usize = 500;
+
+/// Arguments of `weft bench controller`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ports declared beforehand, one measurement each.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000, 100_000])]
+    ports: Vec<usize>,
+    /// Changes of each measurement.
+    #[arg(long, default_value_t = 200)]
+    changes: usize,
+    /// As JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    ports: usize,
+    switches: usize,
+    networks: usize,
+    flows: usize,
+    /// From the declaration of everything to the last barrier, in seconds.
+    realised: f64,
+    /// One more port or one less, in milliseconds: median, 99th percentile, worst.
+    change: [f64; 3],
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// When something is not realised in time.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    for &n_ports in &args.ports {
+        ensure!((100..=100_000).contains(&n_ports), "100 to 100,000 ports can be measured");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let outcome = runtime.block_on(measure(n_ports, args.changes))?;
+        runtime.shutdown_background();
+        let Outcome { ports, switches, networks, flows, realised, change: [median, p99, worst] } = outcome;
+        if args.json {
+            println!("{}", serde_json::to_string(&outcome)?);
+        } else {
+            println!(
+                "{ports} ports, {networks} networks, {switches} switches, {flows} flows: realised in {realised:.1} s"
+            );
+            println!(
+                "one port more or less: median {median:.2} ms, 99 % under {p99:.2} ms, worst {worst:.2} ms"
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(n_ports: usize, n_changes: usize) -> anyhow::Result<Outcome> {
+    let rest = Some("127.0.0.1:0".parse()?);
+    let handle = start(ControllerSpec { name: "bench".into(), rest, ..ControllerSpec::default() }).await?;
+    let n_networks = n_ports / PORTS_PER_NETWORK;
+    let n_switches = n_ports.div_ceil(PORTS_PER_SWITCH).max(2);
+    // Beside those that are declared, each switch has ports to add.
+    let per_switch = u32::try_from(n_ports.div_ceil(n_switches) + 2 * PORTS_PER_NETWORK)?;
+    for dpid in 1..=n_switches {
+        tokio::spawn(switch(handle.connector().connect(), dpid as u64, per_switch));
+    }
+    let mut next = vec![1; n_switches];
+    let networks: Vec<Network> = (0..n_networks).map(|idx| network(idx, &mut next)).collect();
+    let addr = handle.rest_addr().context("REST is served")?;
+    let client = Client::new(Server::Tcp(addr.to_string()));
+    let began = Instant::now();
+    let declaration = Declaration { networks: networks.clone(), ..Declaration::default() };
+    client.put::<_, Written>("/api/v1/intents", &declaration).await?;
+    quiet(&handle, n_switches).await?;
+    let realised = began.elapsed().as_secs_f64();
+    let flows = handle.hub().read(|core| core.blueprint().switches.values().map(BTreeMap::len).sum());
+
+    let mut took = Vec::with_capacity(n_changes);
+    for nth in 0..n_changes {
+        // First a port that was there, then as it was.
+        let mut network = networks[(nth / 2 * 7_919) % n_networks].clone();
+        if nth % 2 == 0 {
+            let spare = PortRef::new(network.ports[0].node.clone(), PortNo(per_switch));
+            network.ports.push(spare);
+        }
+        let path = format!("/api/v1/networks/{}?wait=realised", network.name);
+        let asked = Instant::now();
+        let stored: Stored<Network> = client.put(&path, &network).await?;
+        took.push(asked.elapsed());
+        ensure!(stored.status.state == State::Realised, "a change was not realised: {:?}", stored.status);
+    }
+    took.sort_unstable();
+    let at = |part: f64| -> f64 {
+        let idx = ((took.len() as f64 * part) as usize).min(took.len().saturating_sub(1));
+        took.get(idx).copied().unwrap_or_default().as_secs_f64() * 1e3
+    };
+    let change = [at(0.5), at(0.99), at(1.0)];
+    Ok(Outcome { ports: n_ports, switches: n_switches, networks: n_networks, flows, realised, change })
+}
+
+/// The next free ports of two neighbouring switches.
+fn network(idx: usize, next: &mut [u32]) -> Network {
+    let mut ports = Vec::with_capacity(PORTS_PER_NETWORK);
+    for nth in 0..PORTS_PER_NETWORK {
+        let switch = (idx + nth % 2) % next.len();
+        ports.push(PortRef::new(format!("s{}", switch + 1), PortNo(next[switch])));
+        next[switch] += 1;
+    }
+    let vlan = u16::try_from(idx + 1).unwrap_or(u16::MAX);
+    Network { name: format!("n{idx}"), vlan, ports, trunks: vec![], hosts: vec![] }
+}
+
+/// Waits until all switches hold what is wanted and discovery has settled.
+async fn quiet(handle: &ControllerHandle, n_switches: usize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !handle.hub().read(|core| core.view().switches().len() == n_switches && core.is_quiet()) {
+        ensure!(Instant::now() < deadline, "not all was realised within two minutes");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// A switch of so many ports that keeps flows, answers, and forwards nothing.
+async fn switch(mut pipe: DuplexStream, dpid: u64, n_ports: u32) {
+    let mut session = Session::new(clock::now(), Side::Switch, SessionConfig::default());
+    let mut flows = Flows::default();
+    let mut bytes = vec![0; 65536];
+    loop {
+        while let Some(event) = session.poll_event() {
+            let Event::Message { xid, message } = event else { continue };
+            for message in answers(dpid, n_ports, &mut flows, message) {
+                if session.send(xid, &message).is_err() {
+                    return;
+                }
+            }
+        }
+        while let Some(out) = session.poll_transmit() {
+            let n = out.len();
+            if pipe.write_all(out).await.is_err() {
+                return;
+            }
+            session.handle_transmitted(clock::now(), n);
+        }
+        match pipe.read(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => session.handle_bytes(clock::now(), &bytes[..n]),
+        }
+    }
+}
+
+type Flows = BTreeMap<::controller::FlowKey, FlowStats>;
+
+fn answers(dpid: u64, n_ports: u32, flows: &mut Flows, message: Message) -> Vec<Message> {
+    let reply = |body| vec![Message::MultipartReply(MultipartReply { more: false, body })];
+    match message {
+        Message::FeaturesRequest => vec![Message::FeaturesReply(Features {
+            dpid: Dpid(dpid),
+            n_buffers: 0,
+            n_tables: 254,
+            auxiliary_id: 0,
+            capabilities: SwitchCapabilities::NONE,
+            ports: Vec::new(),
+        })],
+        Message::BarrierRequest => vec![Message::BarrierReply],
+        Message::FlowMod(flow) => {
+            flow_mod(flows, flow);
+            vec![]
+        }
+        Message::MultipartRequest(request) => match request.body {
+            Request::Desc => reply(Reply::Desc(SwitchDesc {
+                datapath: format!("s{dpid}").into(),
+                ..SwitchDesc::default()
+            })),
+            Request::PortDesc => {
+                let mac = |n: u32| MacAddr::from_u64(0x0200_0000_0000 | dpid << 16 | u64::from(n));
+                let port = |n| PortDesc::new(PortNo(n), mac(n), format!("p{n}"));
+                reply(Reply::PortDesc((1..=n_ports).map(port).collect()))
+            }
+            Request::Flow(_) => dump(flows),
+            _ => vec![],
+        },
+        _ => vec![],
+    }
+}
+
+/// All flows, in parts that fit into messages.
+fn dump(flows: &Flows) -> Vec<Message> {
+    let all: Vec<FlowStats> = flows.values().cloned().collect();
+    let mut parts: Vec<Vec<FlowStats>> = all.chunks(200).map(<[FlowStats]>::to_vec).collect();
+    let last = parts.pop().unwrap_or_default();
+    let part = |more, part| Message::MultipartReply(MultipartReply { more, body: Reply::Flow(part) });
+    parts.into_iter().map(|flows| part(true, flows)).chain([part(false, last)]).collect()
+}
+
+fn flow_mod(flows: &mut Flows, flow: FlowMod) {
+    let FlowMod { table, priority, matches, cookie, instructions, command, .. } = flow;
+    let key = ::controller::FlowKey { table, priority, matches: matches.clone() };
+    if command == FlowModCommand::DeleteStrict {
+        flows.remove(&key);
+        return;
+    }
+    let stats = FlowStats {
+        table,
+        duration: Duration::ZERO,
+        priority,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        flags: flow.flags,
+        importance: 0,
+        cookie,
+        packets: 0,
+        bytes: 0,
+        matches,
+        instructions,
+    };
+    flows.insert(key, stats);
+}
