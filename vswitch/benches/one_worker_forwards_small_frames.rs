@@ -316,13 +316,14 @@ fn harness(frames: &[Vec<u8>]) -> f64 {
 }
 
 fn main() {
-    let all: [fn() -> Workload; 11] = [
+    let all: [fn() -> Workload; 12] = [
         || l2("l2-100", 100, 0),
         || l2("l2-10k", 10_000, 0),
         || l2("l2-200k", 100, 200_000),
         l3,
         || acl("acl-1k", 1000),
         || acl("acl-50k", 50_000),
+        || acl("acl-100k", 100_000),
         acl6,
         gateway,
         || tse("tse-base", false),

@@ -1,23 +1,30 @@
 //! The general classifier: merged tuple spaces (after TupleMerge, Daly et al., ToN 2019).
 //!
 //! Rules with the same or a wider mask share a hash table on the bits they all have; a chain of rules with the same
-//! bits stays short or a table of its own is made. A look-up costs one probe for each table, and stops where no later
-//! table can hold a better rule. Tables come from rules only: no key that is looked up can make one.
+//! bits stays short or a table of its own is made. A look-up asks a [sieve](crate::sieve) which tables may know the key,
+//! and costs one probe for each of those. Tables come from rules only: no key that is looked up can make one.
 
 use std::sync::Arc;
 
 use crate::Secret;
 use crate::rule::{Conds, Masks, Rule};
+use crate::sieve::{MAX_TABLES, Sieve};
 use crate::tags::{Hits, Tags};
 
 /// Longest chain that a rule may join in a table that is not exactly of its mask.
 const MAX_CHAIN: usize = 6;
 /// Tables below which new ones take the whole mask of their first rule.
-const N_EXACT: usize = 4;
+const N_EXACT: usize = 56;
 /// Tables that are asked at once, so that their cache misses overlap.
-const ABREAST: usize = 8;
-/// Most words of a key.
+const ABREAST: usize = 16;
+/// Changes after which it is worth to make a sieve.
+const MIN_FRESH: usize = 16;
+/// Tables of which all are asked.
+const MAX_OPEN: usize = 3;
+/// Most words of a key that conditions may look at.
 const MAX_WORDS: usize = 32;
+/// Numbers of lanes, so that loops over them have known lengths.
+const WIDTHS: [usize; 5] = [2, 4, 6, 8, MAX_WORDS];
 /// End of a chain.
 const NIL: u32 = u32::MAX;
 
@@ -46,6 +53,8 @@ pub struct Hit<'a, T> {
 struct Tuple<T> {
     secret: Secret,
     mask: Arc<Masks>,
+    /// Its rules look at nothing else.
+    is_exact: bool,
     /// At least the highest rank of its rules.
     max_rank: u64,
     heads: Tags,
@@ -57,22 +66,44 @@ struct Tuple<T> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Probe {
     hash: u32,
+    tuple: u32,
     hits: Hits,
+}
+
+/// The part of a rank that a bucket keeps of each chain, never zero.
+const fn grade(rank: u64) -> u16 {
+    let grade = (rank >> 48) as u16;
+    if grade == 0 { 1 } else { grade }
+}
+
+/// Which bits each table hashes, laid out so that one loop without surprises does it for any of them.
+#[derive(Debug, Default)]
+struct Lanes {
+    /// Words that any table looks at, each with the factor of its part of the hash; then others, up to one of [`WIDTHS`].
+    words: Vec<(u8, u64)>,
+    /// For each table its bits of each of them.
+    masks: Vec<u64>,
 }
 
 /// Any rules at all, found by the highest rank.
 #[derive(Debug)]
 pub struct Classifier<T> {
     secret: Secret,
-    /// By descending `max_rank`.
+    /// By descending `max_rank` when the sieve was made; new ones behind them.
     tuples: Vec<Tuple<T>>,
+    lanes: Lanes,
+    /// Which of the first tables to ask.
+    sieve: Sieve,
+    /// Insertions and removals after which the sieve is made again.
+    n_fresh: usize,
     len: usize,
 }
 
 impl<T> Classifier<T> {
     /// Without rules.
     pub fn new(secret: Secret) -> Self {
-        Self { secret, tuples: Vec::new(), len: 0 }
+        let (lanes, sieve) = (Lanes::default(), Sieve::open());
+        Self { secret, tuples: Vec::new(), lanes, sieve, n_fresh: MIN_FRESH, len: 0 }
     }
 
     /// How many rules there are.
@@ -85,42 +116,50 @@ impl<T> Classifier<T> {
         self.len == 0
     }
 
-    /// Hash tables a look-up may have to probe.
+    /// Hash tables there are.
     pub fn n_tables(&self) -> usize {
         self.tuples.len()
     }
 
-    /// Adds a rule, and a word that a look-up will return without touching the rule. Its rank must be new.
+    /// Adds a rule, and a word that a look-up will return without touching the rule. Its rank must be new, and it may
+    /// look at the first 32 words of a key.
     pub fn insert(&mut self, rule: Arc<Rule<T>>, leaf: u64) {
-        let mut at = self.table_for(&rule);
+        let at = self.table_for(&rule);
+        if at < MAX_TABLES {
+            self.sieve.add(at, &rule.conds);
+        }
         self.tuples[at].insert(rule, leaf);
         self.len += 1;
-        // Only the one that changed can be out of order, and only upwards.
-        while at > 0 && self.tuples[at - 1].max_rank < self.tuples[at].max_rank {
-            self.tuples.swap(at - 1, at);
-            at -= 1;
-        }
+        self.age();
     }
 
     /// The table a new rule is to join; made if need be.
     fn table_for(&mut self, rule: &Rule<T>) -> usize {
         let mask = rule.conds.masks();
+        if let Some(at) = self.tuples.iter().position(|tuple| tuple.mask == *mask) {
+            return at;
+        }
+        if self.tuples.len() < N_EXACT {
+            return self.add_table(mask.clone());
+        }
         let bits = n_bits(mask);
         let fits = |tuple: &Tuple<T>| {
-            tuple.mask == *mask
-                || n_bits(&tuple.mask) * 2 >= bits
-                    && is_within(&tuple.mask, mask)
-                    && tuple.chain_len(rule) < MAX_CHAIN
+            n_bits(&tuple.mask) * 2 >= bits
+                && is_within(&tuple.mask, mask)
+                && tuple.chain_len(rule) < MAX_CHAIN
         };
         let candidates = self.tuples.iter().enumerate().filter(|(_, tuple)| fits(tuple));
         if let Some((at, _)) = candidates.max_by_key(|(_, tuple)| n_bits(&tuple.mask)) {
             return at;
         }
         let relaxed = relax(mask);
-        let whole = self.tuples.len() < N_EXACT
-            || relaxed.is_empty()
-            || self.tuples.iter().any(|tuple| tuple.mask == relaxed);
-        self.tuples.push(Tuple::new(if whole { mask.clone() } else { relaxed }, self.secret));
+        let whole = relaxed.is_empty() || self.tuples.iter().any(|tuple| tuple.mask == relaxed);
+        self.add_table(if whole { mask.clone() } else { relaxed })
+    }
+
+    fn add_table(&mut self, mask: Arc<Masks>) -> usize {
+        self.tuples.push(Tuple::new(mask, self.secret));
+        self.lanes.lay(self.secret, &self.tuples);
         self.tuples.len() - 1
     }
 
@@ -128,67 +167,182 @@ impl<T> Classifier<T> {
     pub fn remove(&mut self, rule: &Rule<T>) -> Option<Arc<Rule<T>>> {
         let may_hold =
             |tuple: &Tuple<T>| tuple.max_rank >= rule.rank && is_within(&tuple.mask, rule.conds.masks());
-        let candidates = self.tuples.iter_mut().enumerate().filter(|(_, tuple)| may_hold(tuple));
-        let (at, removed) = { candidates }.find_map(|(at, tuple)| Some((at, tuple.remove(rule)?)))?;
-        if self.tuples[at].heads.is_empty() {
-            self.tuples.remove(at);
-        }
+        let mut candidates = self.tuples.iter_mut().filter(|tuple| may_hold(tuple));
+        let removed = candidates.find_map(|tuple| tuple.remove(rule))?;
         self.len -= 1;
+        self.age();
         Some(removed)
+    }
+
+    /// Counts a change. After as many as there are rules, and a few, the sieve lets too much pass, and the tables may be
+    /// empty or out of order: all this is made anew.
+    fn age(&mut self) {
+        if self.n_fresh > 0 {
+            self.n_fresh -= 1;
+            return;
+        }
+        self.tuples.retain(|tuple| !tuple.heads.is_empty());
+        self.tuples.sort_unstable_by_key(|tuple| core::cmp::Reverse(tuple.max_rank));
+        self.lanes.lay(self.secret, &self.tuples);
+        self.sieve = if self.tuples.len() > MAX_OPEN { self.make_sieve() } else { Sieve::open() };
+        self.n_fresh = self.len.max(MIN_FRESH);
+    }
+
+    fn make_sieve(&self) -> Sieve {
+        let sieved = self.tuples.iter().take(MAX_TABLES).enumerate();
+        let rules: Vec<(usize, &Conds)> =
+            sieved.flat_map(|(at, tuple)| tuple.iter().map(move |link| (at, &link.rule.conds))).collect();
+        Sieve::build(self.secret, &rules)
     }
 
     /// The rule of the highest rank that `key` satisfies.
     #[inline]
     pub fn lookup(&self, key: &[u64]) -> Option<Hit<'_, T>> {
+        match self.lanes.words.len() {
+            2 => self.find::<2>(key),
+            4 => self.find::<4>(key),
+            6 => self.find::<6>(key),
+            8 => self.find::<8>(key),
+            _ => self.find::<MAX_WORDS>(key),
+        }
+    }
+
+    fn find<const W: usize>(&self, key: &[u64]) -> Option<Hit<'_, T>> {
+        let best = self.find_by_hash::<W>(key)?;
+        // Only what won is compared bit by bit.
+        let best = if best.rule.matches(key) { best } else { self.find_carefully::<W>(key)? };
+        Some(Hit { rule: &best.rule, leaf: best.leaf })
+    }
+
+    /// The rule of the highest rank that `key` satisfies as far as hashes tell.
+    #[inline(always)]
+    fn find_by_hash<const W: usize>(&self, key: &[u64]) -> Option<&Link<T>> {
+        let parts = self.lanes.parts::<W>(key);
         let mut best: Option<&Link<T>> = None;
-        for tuples in self.tuples.chunks(ABREAST) {
-            if best.is_some_and(|b| b.rank > tuples[0].max_rank) {
-                break;
-            }
-            // 1. Which tables may know the key: no branch waits for memory, so all their buckets are fetched together.
+        let mut left = self.sieve.tables(key) & first(self.tuples.len());
+        while left != 0 {
+            // 1. Which tables may know the key, and how good a rule: no branch waits for memory, so all their buckets are
+            // fetched together.
             let mut probes = [Probe::default(); ABREAST];
-            let mut hits = 0u32;
-            for (n, (tuple, probe)) in tuples.iter().zip(&mut probes).enumerate() {
-                *probe = tuple.probe(key);
-                hits |= u32::from(!probe.hits.is_empty()) << n;
-            }
-            // 2. Those that do, the highest ranks first.
-            while hits != 0 {
-                let n = hits.trailing_zeros() as usize;
-                let (tuple, probe) = (&tuples[n], probes[n]);
-                hits &= hits - 1;
-                if best.is_some_and(|b| b.rank > tuple.max_rank) {
+            let mut grades = [0u32; ABREAST];
+            for (n, (probe, grade)) in probes.iter_mut().zip(&mut grades).enumerate() {
+                let at = left.trailing_zeros();
+                left &= left - 1;
+                *probe = self.probe(at as usize, &parts);
+                *grade = self.tuples[at as usize].heads.grade(probe.hits) << 8 | n as u32;
+                if left == 0 {
                     break;
                 }
-                if let Some(found) = tuple.lookup(key, probe)
-                    && best.is_none_or(|b| found.rank > b.rank)
-                {
-                    best = Some(found);
+            }
+            // 2. Those that do, the best first.
+            loop {
+                let top = grades.iter().fold(0, |top, &grade| top.max(grade));
+                if top >> 8 < best.map_or(1, |link| grade(link.rank).into()) {
+                    break;
                 }
+                let n = top as usize % ABREAST;
+                grades[n] = 0;
+                let tuple = &self.tuples[probes[n].tuple as usize];
+                best = tuple.better(best, probes[n], |link| tuple.is_exact || link.rule.matches(key));
             }
         }
-        best.map(|link| Hit { rule: &link.rule, leaf: link.leaf })
+        for (at, tuple) in self.tuples.iter().enumerate().skip(MAX_TABLES) {
+            best = tuple.better(best, self.probe(at, &parts), |link| link.rule.matches(key));
+        }
+        best
+    }
+
+    /// The rule of the highest rank that `key` satisfies, in case two things have one hash.
+    #[cold]
+    fn find_carefully<const W: usize>(&self, key: &[u64]) -> Option<&Link<T>> {
+        let parts = self.lanes.parts::<W>(key);
+        let tuples = self.tuples.iter().enumerate();
+        tuples.fold(None, |best, (at, tuple)| {
+            tuple.better(best, self.probe(at, &parts), |link| link.rule.matches(key))
+        })
+    }
+
+    #[inline(always)]
+    fn probe<const W: usize>(&self, at: usize, parts: &[(u64, u64); W]) -> Probe {
+        let hash = self.lanes.hash(at, parts);
+        Probe { hash, tuple: at as u32, hits: self.tuples[at].heads.look(hash) }
     }
 
     /// Every rule, in no order.
     pub fn iter(&self) -> impl Iterator<Item = Hit<'_, T>> {
-        let links = self.tuples.iter().flat_map(|tuple| tuple.links.iter().flatten());
+        let links = self.tuples.iter().flat_map(Tuple::iter);
         links.map(|link| Hit { rule: &link.rule, leaf: link.leaf })
+    }
+}
+
+/// Bits of the first tables, if there are `n`.
+const fn first(n: usize) -> u64 {
+    if n < MAX_TABLES { (1 << n) - 1 } else { u64::MAX }
+}
+
+/// The factor that a word has in hashes.
+fn factor(secret: Secret, word: u8) -> u64 {
+    secret.hash(&[word.into()]) | 1
+}
+
+/// What a word adds to a hash: nothing if none of its bits counts.
+#[inline(always)]
+const fn share(bits: u64, factor: u64) -> u64 {
+    let product = bits as u128 * factor as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+impl Lanes {
+    fn lay<T>(&mut self, secret: Secret, tuples: &[Tuple<T>]) {
+        let mut words: Vec<u8> =
+            tuples.iter().flat_map(|tuple| tuple.mask.iter()).map(|&(word, _)| word).collect();
+        words.sort_unstable();
+        words.dedup();
+        debug_assert!(words.len() <= MAX_WORDS, "{} words", words.len());
+        self.words = words.into_iter().map(|word| (word, factor(secret, word))).collect();
+        let width = WIDTHS.into_iter().find(|&n| n >= self.words.len()).unwrap_or(MAX_WORDS);
+        self.words.resize(width, (0, 0));
+        let mask = |tuple: &Tuple<T>, &(word, factor): &(u8, u64)| {
+            let found = tuple.mask.iter().find(|&&(w, _)| w == word && factor != 0);
+            found.map_or(0, |&(_, mask)| mask)
+        };
+        self.masks =
+            tuples.iter().flat_map(|tuple| self.words.iter().map(|lane| mask(tuple, lane))).collect();
+    }
+
+    /// The words of a key that count.
+    #[inline(always)]
+    fn parts<const W: usize>(&self, key: &[u64]) -> [(u64, u64); W] {
+        let mut parts = [(0, 0); W];
+        for (part, &(word, factor)) in parts.iter_mut().zip(&self.words) {
+            *part = (key.get(usize::from(word)).copied().unwrap_or(0), factor);
+        }
+        parts
+    }
+
+    #[inline(always)]
+    fn hash<const W: usize>(&self, table: usize, parts: &[(u64, u64); W]) -> u32 {
+        let masks = self.masks.as_chunks::<W>().0.get(table).unwrap_or(&[0; W]);
+        let mut sum = 0u64;
+        for lane in 0..W {
+            sum = sum.wrapping_add(share(parts[lane].0 & masks[lane], parts[lane].1));
+        }
+        sum as u32
     }
 }
 
 impl<T> Tuple<T> {
     fn new(mask: Arc<Masks>, secret: Secret) -> Self {
-        Self { secret, mask, max_rank: 0, heads: Tags::new(), links: Vec::new(), free: Vec::new() }
+        let (heads, links, free) = (Tags::new(), Vec::new(), Vec::new());
+        Self { secret, mask, is_exact: true, max_rank: 0, heads, links, free }
     }
 
     /// The hash of the bits of a rule that are hashed.
     fn hash_of(&self, conds: &Conds) -> u32 {
-        let mut words = [0; MAX_WORDS];
-        for (to, word) in words.iter_mut().zip(self.project(conds)) {
-            *to = word;
-        }
-        self.secret.hash(&words[..self.mask.len().min(MAX_WORDS)]) as u32
+        let shares = self.mask.iter().zip(self.project(conds));
+        let sum = shares
+            .fold(0u64, |sum, (&(word, _), bits)| sum.wrapping_add(share(bits, factor(self.secret, word))));
+        sum as u32
     }
 
     /// The bits of a rule that are hashed.
@@ -196,54 +350,51 @@ impl<T> Tuple<T> {
         self.mask.iter().map(|&(word, mask)| conds.get(word).map_or(0, |c| c.value) & mask)
     }
 
-    #[inline(always)]
-    fn probe(&self, key: &[u64]) -> Probe {
-        let part = |(word, mask): (u8, u64)| key.get(word as usize).map_or(0, |w| w & mask);
-        let hash = match *self.mask {
-            [a] => self.secret.hash(&[part(a)]),
-            [a, b] => self.secret.hash(&[part(a), part(b)]),
-            [a, b, c] => self.secret.hash(&[part(a), part(b), part(c)]),
-            [a, b, c, d] => self.secret.hash(&[part(a), part(b), part(c), part(d)]),
-            [a, b, c, d, e] => self.secret.hash(&[part(a), part(b), part(c), part(d), part(e)]),
-            _ => {
-                let mut words = [0; MAX_WORDS];
-                for (word, &m) in words.iter_mut().zip(&*self.mask) {
-                    *word = part(m);
-                }
-                self.secret.hash(&words[..self.mask.len().min(MAX_WORDS)])
-            }
-        } as u32;
-        Probe { hash, hits: self.heads.look(hash) }
-    }
-
     fn link(&self, at: u32) -> Option<&Link<T>> {
         self.links.get(at as usize)?.as_ref()
     }
 
+    /// The better of `best` and the best here that `fits`.
     #[inline(always)]
-    fn lookup(&self, key: &[u64], Probe { hash, mut hits }: Probe) -> Option<&Link<T>> {
-        // A tag may be that of another chain, of which nothing matches.
-        while let Some(head) = self.heads.next(hash, &mut hits) {
-            let mut at = head;
-            while let Some(link) = self.link(at) {
-                if link.rule.matches(key) {
-                    return Some(link);
-                }
-                at = link.next;
-            }
+    fn better<'a>(
+        &'a self,
+        best: Option<&'a Link<T>>,
+        probe: Probe,
+        fits: impl Fn(&Link<T>) -> bool,
+    ) -> Option<&'a Link<T>> {
+        let least = best.map_or(0, |link| link.rank);
+        if self.max_rank < least {
+            return best;
         }
-        None
+        let mut next = self.first(probe);
+        while let Some((_, link)) = next.filter(|(_, link)| link.rank >= least) {
+            if fits(link) {
+                return Some(link);
+            }
+            next = self.link(link.next).map(|after| (link.next, after));
+        }
+        best
     }
 
-    /// Where the chain begins that a rule belongs to.
-    fn head(&self, hash: u32, conds: &Conds) -> Option<u32> {
-        let mut hits = self.heads.look(hash);
-        let heads = core::iter::from_fn(|| self.heads.next(hash, &mut hits));
-        { heads }.find(|&head| {
-            self.link(head).is_some_and(|link| {
-                link.hash == hash && self.project(&link.rule.conds).eq(self.project(conds))
-            })
-        })
+    /// Where the chain of a hash begins.
+    #[inline(always)]
+    fn first(&self, Probe { hash, mut hits, .. }: Probe) -> Option<(u32, &Link<T>)> {
+        loop {
+            let at = self.heads.next(hash, &mut hits)?;
+            let link = self.link(at)?;
+            if link.hash == hash {
+                return Some((at, link));
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Link<T>> {
+        self.links.iter().flatten()
+    }
+
+    /// Where the chain of a hash begins.
+    fn head(&self, hash: u32) -> Option<u32> {
+        self.first(Probe { hash, tuple: 0, hits: self.heads.look(hash) }).map(|(at, _)| at)
     }
 
     fn chain(&self, head: Option<u32>) -> impl Iterator<Item = (u32, &Link<T>)> {
@@ -252,15 +403,15 @@ impl<T> Tuple<T> {
     }
 
     fn chain_len(&self, rule: &Rule<T>) -> usize {
-        let head = self.head(self.hash_of(&rule.conds), &rule.conds);
-        self.chain(head).count()
+        self.chain(self.head(self.hash_of(&rule.conds))).count()
     }
 
     /// Puts a rule into its chain, which descends by rank.
     fn insert(&mut self, rule: Arc<Rule<T>>, leaf: u64) {
         self.max_rank = self.max_rank.max(rule.rank);
-        let hash = self.hash_of(&rule.conds);
-        let head = self.head(hash, &rule.conds);
+        self.is_exact &= self.mask == *rule.conds.masks();
+        let (hash, grade) = (self.hash_of(&rule.conds), grade(rule.rank));
+        let head = self.head(hash);
         let before =
             self.chain(head).take_while(|(_, l)| l.rank > rule.rank).last().map(|(at, l)| (at, l.next));
         let next = before.map_or(head.unwrap_or(NIL), |(_, next)| next);
@@ -271,11 +422,11 @@ impl<T> Tuple<T> {
         self.links[at as usize] = Some(Link { rank: rule.rank, leaf, next, hash, rule });
         match (before, head) {
             (Some((before, _)), _) => self.join(before, at),
-            (None, Some(head)) => self.heads.replace(hash, head, at),
+            (None, Some(head)) => self.heads.replace(hash, head, (at, grade)),
             (None, None) => {
                 let links = &self.links;
                 let hash_of = |at: u32| links[at as usize].as_ref().map_or(0, |link| link.hash);
-                self.heads.insert(hash, at, hash_of);
+                self.heads.insert(hash, (at, grade), hash_of);
             }
         }
     }
@@ -289,7 +440,7 @@ impl<T> Tuple<T> {
 
     fn remove(&mut self, rule: &Rule<T>) -> Option<Arc<Rule<T>>> {
         let hash = self.hash_of(&rule.conds);
-        let head = self.head(hash, &rule.conds)?;
+        let head = self.head(hash)?;
         let mut before = None;
         let (at, _) = self.chain(Some(head)).find(|(at, link)| {
             let is_it = link.rank == rule.rank;
@@ -301,7 +452,9 @@ impl<T> Tuple<T> {
         match before {
             Some(before) => self.join(before, link.next),
             None if link.next == NIL => self.heads.remove(hash, head),
-            None => self.heads.replace(hash, head, link.next),
+            None => {
+                self.heads.replace(hash, head, (link.next, self.link(link.next).map_or(0, |l| grade(l.rank))))
+            }
         }
         Some(link.rule)
     }
@@ -366,20 +519,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn sixty_masks_need_few_tables() {
+    /// Rules over prefixes of these lengths in two words.
+    fn prefixes(lens: &[u32]) -> Classifier<u64> {
         let mut classifier = Classifier::new(Secret::from_seed(5));
-        let lens = [0, 8, 16, 24, 32];
-        for n in 0..1000u64 {
-            let word = |i: u64, len: u32| Cond {
-                word: i as u8,
-                value: Secret::from_seed(n).hash(&[i]) & (!0 << (32 - len) & 0xffff_ffff),
-                mask: !0 << (32 - len) & 0xffff_ffff,
+        for n in 0..4000u64 {
+            let word = |i: u64, len: u32| {
+                let mask = !0u64 << (32 - len) & 0xffff_ffff;
+                Cond { word: i as u8, value: Secret::from_seed(n).hash(&[i]) & mask, mask }
             };
-            let conds = [word(0, lens[n as usize % 5]), word(1, lens[n as usize / 5 % 5]), word(2, 16)];
+            let len = |of: u64| lens[of as usize % lens.len()];
+            let conds = [word(0, len(n)), word(1, len(n / lens.len() as u64)), word(2, 16)];
             let conds = conds.into_iter().filter(|c| c.mask != 0).collect();
-            classifier.insert(Arc::new(Rule { rank: n, conds, value: n }), n);
+            classifier.insert(Arc::new(Rule { rank: n << 40, conds, value: n }), n);
         }
-        assert!(classifier.n_tables() <= 16, "{} tables", classifier.n_tables());
+        classifier
+    }
+
+    #[test]
+    fn few_of_many_tables_are_asked() {
+        let classifier = prefixes(&[0, 8, 16, 19, 24, 28, 32]);
+        assert!(classifier.n_tables() <= MAX_TABLES, "{} tables", classifier.n_tables());
+        let secret = Secret::from_seed(9);
+        let asked = |n: u64| {
+            let key: Vec<u64> = (0..3).map(|word| secret.hash(&[n, word]) & 0xffff_ffff).collect();
+            (classifier.sieve.tables(&key) & first(classifier.n_tables())).count_ones()
+        };
+        let n_asked: u32 = (0..1000).map(asked).sum();
+        assert!(n_asked < 5000, "{n_asked} tables for 1000 keys");
+    }
+
+    #[test]
+    fn masks_without_end_share_tables() {
+        let all: Vec<u32> = (0..=32).collect();
+        let classifier = prefixes(&all);
+        assert!(classifier.n_tables() <= 2 * MAX_TABLES, "{} tables", classifier.n_tables());
     }
 }

@@ -10,6 +10,7 @@ mod exact;
 mod lpm;
 mod rule;
 mod secret;
+mod sieve;
 mod slab;
 mod tags;
 

@@ -1,21 +1,26 @@
-//! Values by a hash, for those who know by themselves which of a few is the right one: a cache line holds ten values
-//! with a tag of each, so what is not there is as a rule found missing with one line, and nothing else is touched.
+//! Values by a hash, for those who know by themselves which of a few is the right one: a cache line holds seven values
+//! with a tag and a grade of each, so what is not there, or not good enough, is as a rule found out with one line, and
+//! nothing else is touched.
 
 /// Values of a bucket.
-const WAYS: usize = 10;
+const WAYS: usize = 7;
 /// Where the words of tags hold one each.
 const ONES: u64 = 0x0001_0001_0001_0001;
-/// In [`Hits`]: there may be more in the next bucket.
-const SPILLED: u64 = 1 << 63;
+/// In [`Hits`] the place of the bit that says that there may be more in the next bucket.
+const SPILLED: usize = 63;
 
 /// A cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Bucket {
-    /// Of each place 16 bits of the hash; zero if it is empty. Behind them, in the upper half of the last word, how many
-    /// values passed this bucket because it was full.
-    tags: [u64; 3],
+    /// Of each place 16 bits of the hash; zero if it is empty.
+    tags: [u64; 2],
     values: [u32; WAYS],
+    grades: [u16; WAYS],
+    /// Values that went on to the next bucket because this one was full.
+    n_passed: u16,
+    /// For each of them the bit that its tag names.
+    passed: u16,
 }
 
 /// Places in a bucket that may hold a hash, and whether the next bucket may.
@@ -27,12 +32,8 @@ pub(crate) struct Hits {
     n_passed: u32,
 }
 
-impl Hits {
-    #[inline(always)]
-    pub(crate) fn is_empty(self) -> bool {
-        self.flags == 0
-    }
-}
+/// The grade of what may be several values.
+pub(crate) const ANY_GRADE: u32 = 1 << 16;
 
 /// Values by hash; several may have the same.
 #[derive(Debug)]
@@ -52,13 +53,20 @@ impl Bucket {
         *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
     }
 
-    /// Counts a value that goes on to the next bucket.
-    fn pass(&mut self) {
-        self.tags[2] += 1 << 32;
+    /// Notes a value with this tag that goes on to the next bucket.
+    fn pass(&mut self, tag: u16) {
+        self.n_passed = self.n_passed.saturating_add(1);
+        self.passed |= 1 << (tag % 16);
     }
 
     fn unpass(&mut self) {
-        self.tags[2] -= 1 << 32;
+        // Of too many to be counted none is ever forgotten.
+        if self.n_passed < u16::MAX {
+            self.n_passed -= 1;
+        }
+        if self.n_passed == 0 {
+            self.passed = 0;
+        }
     }
 
     fn find(&self, tag: u16, value: u32) -> Option<usize> {
@@ -72,9 +80,9 @@ impl Bucket {
         let low = ONES * 0x7fff;
         // The highest bit of each part of a word that is zero: no carry leaves its part.
         let zeros = |word: u64| !((((word ^ wanted) & low) + low) | (word ^ wanted) | low);
-        let [a, b, c] = self.tags;
-        let spilled = if c >> 32 != 0 { SPILLED } else { 0 };
-        zeros(a) >> 15 | zeros(b) >> 14 | (zeros(c) & 0xffff_ffff) >> 13 | spilled
+        let [a, b] = self.tags;
+        let spilled = u64::from(self.passed >> (tag % 16)) << SPILLED;
+        zeros(a) >> 15 | zeros(b) >> 14 | spilled
     }
 }
 
@@ -110,13 +118,23 @@ impl Tags {
         Hits { flags, bucket: home as u32, n_passed: 0 }
     }
 
+    /// The grade of the only value that there may be, zero for none, more than any grade for several.
+    #[inline(always)]
+    pub(crate) fn grade(&self, hits: Hits) -> u32 {
+        let at = hits.flags.trailing_zeros() as usize;
+        let bucket = self.buckets.get(hits.bucket as usize);
+        let grade = bucket.and_then(|bucket| bucket.grades.get(at / 16 + at % 16 * 4));
+        let several = hits.flags & hits.flags.wrapping_sub(1) != 0;
+        if several { ANY_GRADE } else { grade.map_or(hits.flags.min(1) as u32 * ANY_GRADE, |&g| g.into()) }
+    }
+
     /// The next value that may be of this hash.
     #[inline(always)]
     pub(crate) fn next(&self, hash: u32, hits: &mut Hits) -> Option<u32> {
         loop {
             let at = hits.flags.trailing_zeros() as usize;
             let bucket = self.buckets.get(hits.bucket as usize)?;
-            if at < 63 {
+            if at < SPILLED {
                 hits.flags &= hits.flags - 1;
                 return bucket.values.get(at / 16 + at % 16 * 4).copied();
             }
@@ -130,8 +148,8 @@ impl Tags {
         }
     }
 
-    /// Adds a value; `hash_of` tells the hash of any that was added before.
-    pub(crate) fn insert(&mut self, hash: u32, value: u32, hash_of: impl Fn(u32) -> u32) {
+    /// Adds a value and its grade; `hash_of` tells the hash of any that was added before.
+    pub(crate) fn insert(&mut self, hash: u32, value: (u32, u16), hash_of: impl Fn(u32) -> u32) {
         // Three quarters full, few buckets overflow.
         if (self.len + 1) * 4 > self.buckets.len() * WAYS * 3 {
             self.grow(hash_of);
@@ -140,16 +158,16 @@ impl Tags {
         self.len += 1;
     }
 
-    fn put(&mut self, hash: u32, value: u32) {
+    fn put(&mut self, hash: u32, (value, grade): (u32, u16)) {
         let mut at = self.home(hash);
         loop {
             let bucket = &mut self.buckets[at];
             if let Some(place) = (0..WAYS).find(|&place| bucket.tag(place) == 0) {
                 bucket.set_tag(place, tag_of(hash));
-                bucket.values[place] = value;
+                (bucket.values[place], bucket.grades[place]) = (value, grade);
                 return;
             }
-            bucket.pass();
+            bucket.pass(tag_of(hash));
             at = self.after(at);
         }
     }
@@ -161,7 +179,7 @@ impl Tags {
         for bucket in old {
             for place in (0..WAYS).filter(|&place| bucket.tag(place) != 0) {
                 let value = bucket.values[place];
-                self.put(hash_of(value), value);
+                self.put(hash_of(value), (value, bucket.grades[place]));
             }
         }
     }
@@ -179,9 +197,10 @@ impl Tags {
     }
 
     /// Puts a value in the place of another with the same hash.
-    pub(crate) fn replace(&mut self, hash: u32, old: u32, new: u32) {
+    pub(crate) fn replace(&mut self, hash: u32, old: u32, (new, grade): (u32, u16)) {
         if let Some((bucket, place)) = self.find(hash, old) {
-            self.buckets[bucket].values[place] = new;
+            let bucket = &mut self.buckets[bucket];
+            (bucket.values[place], bucket.grades[place]) = (new, grade);
         }
     }
 
@@ -217,6 +236,7 @@ mod tests {
         #[test]
         fn finds_what_is_there(ops in prop::collection::vec((0u8..4, 0u32..40, 0u32..4), 1..600)) {
             let hash = |of: u32, home: u32| (home << 30) | ((of % 5) << 20) | (of % 3);
+            let grade = |value: u32| value as u16 % 5 + 1;
             let mut hashes: Vec<u32> = Vec::new();
             let mut there: Vec<u32> = Vec::new();
             let mut tags = Tags::new();
@@ -229,17 +249,20 @@ mod tests {
                     let old = hashes[there[at] as usize];
                     hashes.push(old);
                     let new = hashes.len() as u32 - 1;
-                    tags.replace(old, there[at], new);
+                    tags.replace(old, there[at], (new, grade(new)));
                     there[at] = new;
                 } else {
                     hashes.push(hash(of, home));
                     let new = hashes.len() as u32 - 1;
-                    tags.insert(hashes[new as usize], new, |value| hashes[value as usize]);
+                    tags.insert(hashes[new as usize], (new, grade(new)), |value| hashes[value as usize]);
                     there.push(new);
                 }
             }
             for &value in &there {
-                prop_assert!(all(&tags, hashes[value as usize]).contains(&value));
+                let found = all(&tags, hashes[value as usize]);
+                prop_assert!(found.contains(&value));
+                let graded = tags.grade(tags.look(hashes[value as usize]));
+                prop_assert!(graded == ANY_GRADE || found == [value] && graded == grade(value).into());
             }
             for of in 0..15 {
                 for found in all(&tags, hash(of, 3)) {
@@ -249,7 +272,7 @@ mod tests {
             prop_assert_eq!(tags.len, there.len());
             there.iter().for_each(|&value| tags.remove(hashes[value as usize], value));
             prop_assert!(tags.is_empty());
-            prop_assert!(tags.buckets.iter().all(|bucket| bucket.tags == [0; 3]), "nothing is counted any more");
+            prop_assert!(tags.buckets.iter().all(|bucket| bucket.tags == [0; 2] && bucket.passed == 0), "nothing is counted any more");
         }
     }
 }
