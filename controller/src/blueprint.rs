@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use openflow::{
-    Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, Instruction, Match, Oxm, Priority, TableId,
+    Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, GroupId, Instruction, Match, Oxm, Priority, TableId,
 };
 
+use crate::groups::{GroupBody, Groups};
 use crate::layout;
 
 /// What makes a flow the same flow: table, priority and match (OpenFlow 1.3.5 §6.4).
@@ -117,6 +118,8 @@ pub struct Blueprint {
     pub generation: u64,
     /// Flows by switch.
     pub switches: BTreeMap<Dpid, Flows>,
+    /// Groups by switch, where there are some.
+    pub groups: BTreeMap<Dpid, Groups>,
     /// Which intent a cookie stands for.
     pub labels: BTreeMap<Cookie, String>,
     /// What cannot be planned yet.
@@ -128,7 +131,8 @@ pub struct Blueprint {
 impl Blueprint {
     /// Whether it asks the same of the switches and says the same to people.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.switches == other.switches && self.labels == other.labels && self.issues == other.issues
+        let flows = self.switches == other.switches && self.groups == other.groups;
+        flows && self.labels == other.labels && self.issues == other.issues
     }
 
     /// The intent that a flow serves.
@@ -160,6 +164,21 @@ impl Blueprint {
         let flows = self.switches.remove(&dpid).unwrap_or_default();
         flows.values().for_each(|body| self.uncount(dpid, body.cookie));
         flows
+    }
+
+    /// Puts a group into the plan of a switch, or takes it out. Whether that is different from before.
+    pub(crate) fn set_group(&mut self, dpid: Dpid, group: GroupId, body: Option<GroupBody>) -> bool {
+        let groups = self.groups.entry(dpid).or_default();
+        let differs = groups.get(&group).map(|before| &**before) != body.as_ref();
+        match body {
+            Some(body) if differs => drop(groups.insert(group, Arc::new(body))),
+            Some(_) => {}
+            None => drop(groups.remove(&group)),
+        }
+        if groups.is_empty() {
+            self.groups.remove(&dpid);
+        }
+        differs
     }
 
     /// Takes a flow out; what it was.

@@ -73,6 +73,36 @@ impl Graph {
         self.next_ports(from, to).nth(idx as usize)
     }
 
+    /// All links, each from either end.
+    pub fn links(&self) -> impl Iterator<Item = At> + '_ {
+        self.nodes.iter().flat_map(|node| node.edges.keys().map(|port| (node.dpid, *port)))
+    }
+
+    /// A shortest way to the other end of a link that does without it: the ports by which it leaves each switch.
+    pub fn around(&self, link: At) -> Option<Vec<At>> {
+        let start = *self.idx.get(&link.0)?;
+        let (goal, _) = *self.nodes[start].edges.get(&link.1)?;
+        let mut came: Vec<Option<(usize, PortNo)>> = vec![None; self.nodes.len()];
+        let mut queue = VecDeque::from([start]);
+        while let Some(here) = queue.pop_front().filter(|_| came[goal].is_none()) {
+            for (&port, &(peer, _)) in &self.nodes[here].edges {
+                if peer != start && came[peer].is_none() && (here, port) != (start, link.1) {
+                    came[peer] = Some((here, port));
+                    queue.push_back(peer);
+                }
+            }
+        }
+        let mut way = Vec::new();
+        let mut here = goal;
+        while here != start {
+            let (before, port) = came[here]?;
+            way.push((self.nodes[before].dpid, port));
+            here = before;
+        }
+        way.reverse();
+        Some(way)
+    }
+
     /// The switches on the way `next_port` takes, with the port each leaves by; the last switch is not among them.
     pub fn path(&self, from: Dpid, to: Dpid, choice: u64) -> Vec<At> {
         let mut path = Vec::new();
@@ -250,6 +280,16 @@ mod tests {
         let switches: BTreeSet<_> = pruned.iter().map(|at| at.0.0).collect();
         assert_eq!(switches, [1, 3, 4].into());
         assert!(graph.pruned_tree(&[Dpid(3)].into()).is_empty());
+    }
+
+    #[test]
+    fn a_way_around_a_link_does_without_it() {
+        let graph = Graph::new(&leaf_spine());
+        let way = graph.around((Dpid(1), PortNo(3))).unwrap();
+        assert_eq!(way, [(Dpid(1), PortNo(4)), (Dpid(4), PortNo(2)), (Dpid(2), PortNo(3))]);
+        let mut view = leaf_spine();
+        [4, 5].into_iter().for_each(|leaf| view.remove_link((Dpid(1), PortNo(leaf))));
+        assert_eq!(Graph::new(&view).around((Dpid(1), PortNo(3))), None);
     }
 
     #[test]

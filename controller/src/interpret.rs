@@ -3,7 +3,10 @@
 //! It serves traces across switches, and judges plans in tests. It knows the fields and actions that plans use and
 //! the common ones of flows added by hand; what it does not know it names in [`Walk::unknown`].
 
-use openflow::{Action, Cookie, Field, FlowStats, Instruction, Match, Oxm, Priority, TableId, oxm, ports};
+use openflow::{
+    Action, Bucket, Cookie, Field, FlowStats, GroupDesc, GroupId, GroupType, Instruction, Match, Oxm,
+    Priority, TableId, oxm, ports,
+};
 use packet::vlan::{Tag, Tci};
 use packet::{EtherType, Frame, IpProtocol, MacAddr, PortNo, arp, ethernet, icmpv4, ipv4, ipv6, tcp, udp};
 
@@ -63,9 +66,23 @@ pub struct Walk {
     pub unknown: Vec<String>,
 }
 
-/// Follows `frame` through `entries`. `flood` are the ports that FLOOD and ALL stand for.
-pub fn walk(entries: &[Entry<'_>], flood: &[PortNo], in_port: PortNo, frame: &[u8]) -> Walk {
-    let mut walker = Walker::new(flood, in_port, frame);
+/// What a switch has beside its flows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Around<'a> {
+    /// The ports that FLOOD and ALL stand for.
+    pub flood: &'a [PortNo],
+    /// Its groups.
+    pub groups: &'a [GroupDesc],
+    /// Ports that are down.
+    pub dead: &'a [PortNo],
+}
+
+/// Most groups within groups.
+const MAX_DEPTH: u8 = 4;
+
+/// Follows `frame` through `entries`. Of a select group it takes the first bucket that is alive.
+pub fn walk(entries: &[Entry<'_>], around: Around<'_>, in_port: PortNo, frame: &[u8]) -> Walk {
+    let mut walker = Walker::new(around, in_port, frame);
     let mut next = Some(TableId(0));
     while let Some(table) = next {
         walker.table = table;
@@ -85,15 +102,16 @@ pub fn walk(entries: &[Entry<'_>], flood: &[PortNo], in_port: PortNo, frame: &[u
 }
 
 /// Applies `actions` to a frame that does not go through tables, as a packet-out does.
-pub fn act(actions: &[Action], flood: &[PortNo], in_port: PortNo, frame: &[u8]) -> Walk {
-    let mut walker = Walker::new(flood, in_port, frame);
+pub fn act(actions: &[Action], around: Around<'_>, in_port: PortNo, frame: &[u8]) -> Walk {
+    let mut walker = Walker::new(around, in_port, frame);
     walker.actions(actions);
     walker.out
 }
 
 struct Walker<'a> {
     in_port: PortNo,
-    flood: &'a [PortNo],
+    around: Around<'a>,
+    depth: u8,
     metadata: u64,
     frame: Frame,
     /// The action set, in the order of execution (OpenFlow 1.3.5 §5.10).
@@ -103,9 +121,9 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn new(flood: &'a [PortNo], in_port: PortNo, frame: &[u8]) -> Self {
-        let frame = Frame::from_bytes(frame);
-        Self { in_port, flood, metadata: 0, frame, set: Vec::new(), table: TableId(0), out: Walk::default() }
+    fn new(around: Around<'a>, in_port: PortNo, frame: &[u8]) -> Self {
+        let (frame, table) = (Frame::from_bytes(frame), TableId(0));
+        Self { in_port, around, depth: 0, metadata: 0, frame, set: Vec::new(), table, out: Walk::default() }
     }
 
     fn instructions(&mut self, instructions: &[Instruction]) -> Option<TableId> {
@@ -153,9 +171,35 @@ impl<'a> Walker<'a> {
                     let _ = self.frame.push_vlan(Tag { tpid: EtherType(*tpid), tci });
                 }
                 Action::SetField(oxm) => self.set_field(oxm),
+                Action::Group(group) if self.depth < MAX_DEPTH => self.group(*group),
                 other => self.out.unknown.push(format!("{other:?}")),
             }
         }
+    }
+
+    /// §5.6: each bucket has a copy of the frame; its actions are a set.
+    fn group(&mut self, group: GroupId) {
+        let Some(desc) = self.around.groups.iter().find(|desc| desc.group == group) else {
+            return self.out.unknown.push(format!("{group:?}"));
+        };
+        let is_alive =
+            |bucket: &&Bucket| bucket.watch_port.is_none_or(|port| !self.around.dead.contains(&port));
+        let buckets: Vec<&Bucket> = match desc.group_type {
+            GroupType::All | GroupType::Indirect => desc.buckets.iter().collect(),
+            GroupType::Select | GroupType::FastFailover => {
+                desc.buckets.iter().find(is_alive).into_iter().collect()
+            }
+        };
+        let (frame, set) = (self.frame.to_vec(), std::mem::take(&mut self.set));
+        self.depth += 1;
+        for bucket in buckets {
+            bucket.actions.iter().for_each(|action| self.write(action));
+            let actions = std::mem::take(&mut self.set);
+            self.actions(&actions);
+            self.frame = Frame::from_bytes(&frame);
+        }
+        self.depth -= 1;
+        self.set = set;
     }
 
     fn set_field(&mut self, oxm: &Oxm) {
@@ -188,7 +232,7 @@ impl<'a> Walker<'a> {
             ports::CONTROLLER => self.out.punts.push((self.table, self.metadata, bytes)),
             ports::IN_PORT => self.out.outputs.push((self.in_port, bytes)),
             ports::FLOOD | ports::ALL => {
-                let others = self.flood.iter().filter(|port| **port != self.in_port);
+                let others = self.around.flood.iter().filter(|port| **port != self.in_port);
                 self.out.outputs.extend(others.map(|port| (*port, bytes.clone())));
             }
             port if ports::is_real(port) || port == ports::LOCAL => {

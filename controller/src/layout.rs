@@ -9,7 +9,7 @@
 //! A *lane* is a number of 12 bits: the VLAN id of a network, or of one segment of a chain. It is the tag on links
 //! and the low bits of the metadata inside a switch. Frames themselves are untagged between ADMIT and the output.
 
-use openflow::{Cookie, Priority, TableId};
+use openflow::{Cookie, Dpid, GroupId, Priority, TableId};
 use packet::VlanId;
 
 /// Classifies by ingress port.
@@ -33,7 +33,9 @@ pub const MAY_FLOOD: u64 = 0x1000;
 /// The lane of ports that no network declares.
 pub const DEFAULT_LANE: u16 = 4094;
 /// The lanes that segments of chains are given, as far as no network has them.
-pub const SEGMENT_LANES: std::ops::RangeInclusive<u16> = 3000..=4093;
+pub const SEGMENT_LANES: std::ops::RangeInclusive<u16> = 3000..=3899;
+/// The tags of ways around links, as far as no network has them.
+pub const BYPASSES: std::ops::RangeInclusive<u16> = 3900..=4093;
 
 /// Priorities in ADMIT.
 pub mod admit {
@@ -42,6 +44,8 @@ pub mod admit {
     pub const DISCOVERY: Priority = Priority(1000);
     /// Frames that bridges must not forward (IEEE 802.1Q §8.6.3), frames from group addresses.
     pub const REFUSE: Priority = Priority(900);
+    /// On a way around a link.
+    pub const BYPASS: Priority = Priority(600);
     /// A port of a link, or of a function.
     pub const PORT: Priority = Priority(500);
     /// A trunk port with the tag of a network.
@@ -77,6 +81,10 @@ pub mod forward {
     use super::Priority;
     /// A segment of a chain.
     pub const SEGMENT: Priority = Priority(300);
+    /// A segment of a chain, by the port that the way around its link begins with.
+    pub const SEGMENT_BACK: Priority = Priority(310);
+    /// To a known host, by the port that the way around its link begins with.
+    pub const UNICAST_BACK: Priority = Priority(210);
     /// To a known host.
     pub const UNICAST: Priority = Priority(200);
     /// Group addresses, also where unknown addresses are not flooded.
@@ -91,7 +99,7 @@ pub mod forward {
 /// a way around a chain before the chain itself is in place.
 pub fn rank(table: TableId, priority: Priority) -> u8 {
     match table {
-        FORWARD if priority == forward::UNICAST || priority == forward::FLOOD => 2,
+        FORWARD if [forward::UNICAST, forward::UNICAST_BACK, forward::FLOOD].contains(&priority) => 2,
         FORWARD => 0,
         STEER => 1,
         SOURCE => 3,
@@ -148,6 +156,24 @@ pub fn owner(cookie: Cookie) -> Owner {
         kind if kind == OWNER | KIND_RAW => Owner::Raw,
         _ => Owner::Foreign,
     }
+}
+
+/// The groups of the controller have these upper bits.
+const GROUPS: u32 = 0x7e << 24;
+const GROUP_MASK: u32 = 0xff << 24;
+
+/// Whether a group is the controller's.
+pub fn is_own_group(group: GroupId) -> bool {
+    group.0 & GROUP_MASK == GROUPS
+}
+
+/// A group with this bit is for frames that came by the port that the way around begins with.
+const GROUP_BACK: u32 = 1 << 23;
+
+/// The group that leads to a switch. Two switches may have the same.
+pub fn group_to(dpid: Dpid, back: bool) -> GroupId {
+    let number = fnv(&dpid.0.to_be_bytes()) as u32 & !GROUP_MASK & !GROUP_BACK;
+    GroupId(GROUPS | number | if back { GROUP_BACK } else { 0 })
 }
 
 /// Metadata of a lane.

@@ -11,6 +11,7 @@ mod effect;
 mod engine;
 mod forecast;
 mod graph;
+mod groups;
 mod intent;
 pub mod interpret;
 mod lanes;
@@ -32,6 +33,7 @@ pub use effect::{Answer, CloseReason, ConnId, Counters, Effect, Event, RequestEr
 pub use engine::{Controller, IntentState, IntentStatus, SwitchState};
 pub use forecast::{FlowChange, Forecast, Verb};
 pub use graph::Graph;
+pub use groups::{GroupBody, GroupChange, Groups, Support, diff_groups, owned_groups};
 pub use intent::{
     Attachment, Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Network, PortName, Reservation,
 };

@@ -8,6 +8,7 @@ mod chains;
 mod edge;
 mod forward;
 mod touch;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,11 +18,13 @@ use packet::{PortNo, VlanId};
 
 use crate::blueprint::{Blueprint, FlowBody, FlowKey, Issue};
 use crate::graph::Graph;
+use crate::groups::Support;
 use crate::intent::{Intent, Label};
 use crate::lanes::{Lanes, Resolver, Touched};
 use crate::layout;
 use crate::view::{At, Changes, HostKey, View};
 use chains::Segments;
+use ways::{Bypass, GroupUse};
 
 /// Label of flows that serve every intent: discovery, links, table misses.
 const FABRIC: &str = "fabric";
@@ -34,8 +37,14 @@ pub fn plan(intent: &Intent, view: &View) -> Blueprint {
     planner.blueprint
 }
 
-/// Which flows of which switches a plan changed.
-pub(crate) type Changed = BTreeMap<Dpid, BTreeSet<Arc<FlowKey>>>;
+/// What a plan changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// Flows by switch.
+    pub flows: BTreeMap<Dpid, BTreeSet<Arc<FlowKey>>>,
+    /// Switches with other groups.
+    pub groups: BTreeSet<Dpid>,
+}
 
 /// Keeps a blueprint up to date.
 #[derive(Debug, Default)]
@@ -49,6 +58,16 @@ pub(crate) struct Planner {
     entries: BTreeMap<(Dpid, VlanId), usize>,
     /// Switches with too few tables.
     small: BTreeSet<Dpid>,
+    /// What each switch can do with groups.
+    support: BTreeMap<Dpid, Support>,
+    /// Switches that have the number of their group for themselves.
+    own_group: BTreeSet<Dpid>,
+    /// Ways around links.
+    bypasses: BTreeMap<At, Bypass>,
+    /// How many parts need the group of one switch for another.
+    uses: BTreeMap<GroupUse, usize>,
+    /// Groups to be looked at once more.
+    stale_ways: BTreeSet<GroupUse>,
     blueprint: Blueprint,
     /// What was resolved anew since the last plan.
     touched: Touched,
@@ -87,6 +106,8 @@ enum Part {
     Steer(VlanId),
     /// The way through the functions of a chain.
     Chain(String),
+    /// The way around a link.
+    Bypass(At),
 }
 
 /// What a part came to.
@@ -94,6 +115,7 @@ enum Part {
 struct Planned {
     flows: Vec<(Dpid, Arc<FlowKey>)>,
     entries: Vec<(Dpid, VlanId)>,
+    ways: Vec<GroupUse>,
     issues: Vec<Issue>,
 }
 
@@ -104,6 +126,8 @@ struct Draft {
     labels: BTreeMap<Cookie, String>,
     /// Switches that frames of a lane enter by a link.
     entries: BTreeSet<(Dpid, VlanId)>,
+    /// Groups it needs.
+    ways: BTreeSet<GroupUse>,
     issues: Vec<Issue>,
 }
 
@@ -181,14 +205,23 @@ impl Planner {
         // First all that goes: a flow may pass from one part to another.
         drafts.iter().for_each(|(part, draft)| self.withdraw(part, draft));
         drafts.into_iter().for_each(|(part, draft)| self.establish(part, draft));
-        let mut changed = Changed::new();
+        let mut changed = Changed::default();
+        for way in std::mem::take(&mut self.stale_ways) {
+            let (from, to, back) = way;
+            let used = self.blueprint.switches.contains_key(&from) && self.uses.contains_key(&way);
+            let body = used.then(|| self.group_body(way));
+            if self.blueprint.set_group(from, layout::group_to(to, back), body) {
+                changed.groups.insert(from);
+            }
+        }
         for ((dpid, key), before) in std::mem::take(&mut self.before) {
             let now = self.blueprint.switches.get(&dpid).and_then(|flows| flows.get(&key));
             if now != before.as_ref() {
-                changed.entry(dpid).or_default().insert(key);
+                changed.flows.entry(dpid).or_default().insert(key);
             }
         }
-        let differs = self.blueprint.issues.differ() || !changed.is_empty();
+        let differs =
+            self.blueprint.issues.differ() || !changed.flows.is_empty() || !changed.groups.is_empty();
         (changed, differs)
     }
 
@@ -204,6 +237,7 @@ impl Planner {
             Part::Flood(vlan, dpid) => self.flood(&mut draft, *vlan, *dpid),
             Part::Steer(vlan) => self.steer_all(&mut draft, *vlan),
             Part::Chain(name) => self.chain(&mut draft, view, name),
+            Part::Bypass(link) => self.bypass(&mut draft, *link),
         }
         draft
     }
@@ -217,17 +251,27 @@ impl Planner {
             }
         }
         before.entries.iter().for_each(|(dpid, lane)| self.leave(*dpid, *lane));
+        for way in before.ways {
+            if let Some(n) = self.uses.get_mut(&way) {
+                *n -= 1;
+                if *n == 0 {
+                    self.uses.remove(&way);
+                    self.stale_ways.insert(way);
+                }
+            }
+        }
         before.issues.iter().for_each(|issue| self.blueprint.issues.remove(issue));
     }
 
     fn establish(&mut self, part: Part, draft: Draft) {
-        let Draft { flows, labels, entries, issues } = draft;
+        let Draft { flows, labels, entries, ways, issues } = draft;
         if flows.is_empty() && entries.is_empty() && issues.is_empty() {
             return;
         }
         let mut planned = Planned {
             flows: Vec::with_capacity(flows.len()),
             entries: entries.into_iter().collect(),
+            ways: ways.into_iter().collect(),
             issues,
         };
         for ((dpid, key), body) in flows {
@@ -236,6 +280,13 @@ impl Planner {
             self.put(dpid, key, body, &labels);
         }
         planned.entries.iter().for_each(|(dpid, lane)| self.enter(*dpid, *lane));
+        for way in &planned.ways {
+            let n = self.uses.entry(*way).or_default();
+            *n += 1;
+            if *n == 1 {
+                self.stale_ways.insert(*way);
+            }
+        }
         planned.issues.iter().for_each(|issue| self.blueprint.issues.add(issue.clone()));
         self.parts.insert(part, planned);
     }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use openflow::{Dpid, FlowStats, PortDesc, Reply, SwitchDesc, Xid};
+use openflow::{Dpid, FlowStats, GroupDesc, GroupId, PortDesc, Reply, SwitchDesc, Xid};
 use packet::Instant;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
 use crate::engine::Claim;
+use crate::groups::{GroupChange, Groups, Support, diff_groups};
 use crate::view::At;
 
 /// Which flows of a switch may not be as they are wanted.
@@ -48,6 +49,10 @@ pub(crate) struct Managed {
     pub installed: Flows,
     /// Where `installed` may differ from what is wanted, and was not refused.
     pub stale: Stale,
+    /// Its groups, as far as they were read, or sent since.
+    pub groups: Groups,
+    /// They may not be as they are wanted.
+    pub groups_stale: bool,
     /// Flows the switch refused, and why. They are not sent again unless they change, or to try once more.
     pub refused: BTreeMap<Arc<FlowKey>, (Arc<FlowBody>, String)>,
     /// The next changes include what was refused.
@@ -104,9 +109,30 @@ impl Managed {
         change.apply(&mut self.installed);
     }
 
+    /// The changes of groups that lead to `wanted`, which are sent now: before those of flows, and behind them.
+    pub(crate) fn group_changes(&mut self, wanted: &Groups) -> (Vec<GroupChange>, Vec<GroupChange>) {
+        if std::mem::take(&mut self.groups_stale) {
+            diff_groups(&self.groups, wanted)
+        } else {
+            Default::default()
+        }
+    }
+
+    /// Notes that a group is changed.
+    pub(crate) fn note_group(&mut self, change: &GroupChange) {
+        self.n_changes += 1;
+        change.apply(&mut self.groups);
+    }
+
     /// Takes back what was noted of a bundle that did not take effect.
-    pub(crate) fn take_back(&mut self, sent: Vec<(Change, Option<Arc<FlowBody>>)>) {
+    pub(crate) fn take_back(&mut self, Sent { flows: sent, groups }: Sent) {
         self.stale = Stale::All;
+        self.groups_stale = true;
+        for GroupChange { group, before, after } in groups.into_iter().rev() {
+            if self.groups.get(&group) == after.as_ref() {
+                GroupChange { group, before: after, after: before }.apply(&mut self.groups);
+            }
+        }
         for (change, before) in sent {
             let after = match &change {
                 Change::Put(_, body) => Some(body),
@@ -131,6 +157,15 @@ impl Managed {
     }
 }
 
+/// What was sent in a bundle.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// Changes of flows, each with the flow that was there before.
+    pub flows: Vec<(Change, Option<Arc<FlowBody>>)>,
+    /// Changes of groups.
+    pub groups: Vec<GroupChange>,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -144,6 +179,8 @@ pub(crate) struct Session {
     pub desc: Option<SwitchDesc>,
     pub ports: Option<Vec<PortDesc>>,
     pub flows: Option<Vec<FlowStats>>,
+    pub support: Option<Support>,
+    pub groups: Option<Vec<GroupDesc>>,
     /// There while it waits for what becomes of an older connection of the same switch.
     pub claim: Option<Claim>,
     /// The handshake is over.
@@ -175,8 +212,10 @@ pub(crate) enum Pending {
     BundleProbe,
     /// A step of a bundle that need not be answered.
     BundleStep,
-    /// The end of a bundle: its changes, each with the flow that was there before.
-    Commit(Vec<(Change, Option<Arc<FlowBody>>)>),
+    /// A change of a group.
+    Group(GroupId),
+    /// The end of a bundle.
+    Commit(Sent),
     /// The role of master.
     Role,
     /// The probes of these ports were sent before.
@@ -194,7 +233,9 @@ pub(crate) enum Purpose {
     Handshake,
     /// The shell.
     Request(Token),
-    /// The comparison of flows; the number of changes sent before.
+    /// Groups, at the handshake: a switch may have none.
+    Groups,
+    /// The comparison of flows and groups; the number of changes sent before.
     Audit(u64),
 }
 
@@ -207,6 +248,8 @@ impl Session {
             desc: None,
             ports: None,
             flows: None,
+            support: None,
+            groups: None,
             claim: None,
             ready: false,
             bundles: false,
@@ -246,7 +289,7 @@ impl Session {
         for (xid, pending) in earlier {
             match pending {
                 Pending::Change(change) => done.push(*change),
-                Pending::Mod(_) | Pending::BundleStep | Pending::Commit(_) => {}
+                Pending::Mod(_) | Pending::BundleStep | Pending::Commit(_) | Pending::Group(_) => {}
                 other => drop(self.pending.insert(xid, other)),
             }
         }
@@ -261,7 +304,8 @@ impl Session {
 
     /// A bundle was refused: its changes are not under way any more, and the barrier behind it confirms nothing.
     pub(crate) fn void(&mut self, commit: Xid) {
-        self.pending.retain(|xid, pending| *xid > commit || !matches!(pending, Pending::Change(_)));
+        let is_change = |pending: &Pending| matches!(pending, Pending::Change(_) | Pending::Group(_));
+        self.pending.retain(|xid, pending| *xid > commit || !is_change(pending));
         let mut later = self.pending.range_mut(commit..).map(|(_, pending)| pending);
         if let Some(barrier) = later.find(|pending| matches!(pending, Pending::Barrier(_))) {
             *barrier = Pending::Void;

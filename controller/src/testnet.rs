@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use openflow::{
-    BundleControl, BundleControlKind, Dpid, Features, FlowMod, FlowModCommand, FlowModFlags, FlowStats,
-    FlowStatsRequest, Match, Message, MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc, PortReason,
-    PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
+    Action, BundleControl, BundleControlKind, Dpid, Features, FlowMod, FlowModCommand, FlowModFlags,
+    FlowStats, FlowStatsRequest, GroupCapabilities, GroupDesc, GroupFeatures, GroupId, GroupMod,
+    GroupModCommand, Instruction, Match, Message, MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc,
+    PortReason, PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
 };
 use packet::{Instant, MacAddr, PortNo};
 
-use crate::interpret::{Walk, act, entries_of_stats, walk};
+use crate::interpret::{Around, Walk, act, entries_of_stats, walk};
 use crate::{At, Config, ConnId, Controller, Effect, Event, Key};
 
 /// A switch that keeps its flows in a list.
@@ -27,10 +28,16 @@ pub(crate) struct FakeSwitch {
     pub refuse: Option<openflow::TableId>,
     /// Has bundles.
     pub bundles: bool,
+    /// Has groups.
+    pub grouped: bool,
+    pub groups: Vec<GroupDesc>,
+    pub n_group_mods: usize,
+    /// Refuses to make groups, though it says it has some.
+    pub refuse_groups: bool,
     /// Number of the election of its master.
     pub master: Option<u64>,
     /// The bundle that is being built.
-    bundle: Option<Vec<(Xid, FlowMod)>>,
+    bundle: Option<Vec<(Xid, Message)>>,
     pub n_bundles: usize,
 }
 
@@ -81,6 +88,10 @@ impl Net {
             barriers_answered: usize::MAX,
             refuse: None,
             bundles: false,
+            grouped: true,
+            groups: Vec::new(),
+            n_group_mods: 0,
+            refuse_groups: false,
             master: None,
             bundle: None,
             n_bundles: 0,
@@ -246,6 +257,16 @@ impl Net {
                     switch.ports.iter().map(|(port, up)| desc((dpid, *port), *up)).collect(),
                 )),
                 Request::Flow(request) => reply(Reply::Flow(switch.select(&request))),
+                Request::GroupFeatures | Request::GroupDesc if !switch.grouped => {
+                    Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart))
+                }
+                Request::GroupFeatures => reply(Reply::GroupFeatures(GroupFeatures {
+                    types: 0b1111,
+                    capabilities: GroupCapabilities::SELECT_LIVENESS,
+                    max_groups: [1000; 4],
+                    actions: [u32::MAX; 4],
+                })),
+                Request::GroupDesc => reply(Reply::GroupDesc(switch.groups.clone())),
                 other => panic!("not expected: {other:?}"),
             },
             Message::FlowMod(flow_mod) => {
@@ -255,6 +276,10 @@ impl Net {
                     .map(|error| (xid, Message::Error(error)))
                     .into_iter()
                     .collect();
+            }
+            Message::GroupMod(group_mod) => {
+                let error = switch.group_mod(group_mod);
+                return error.map(|error| (xid, Message::Error(error))).into_iter().collect();
             }
             Message::RoleRequest(request)
                 if switch.master.is_some_and(|master| master > request.generation) =>
@@ -270,9 +295,10 @@ impl Net {
             }
             Message::BundleControl(control) => return switch.bundle_control(xid, control),
             Message::BundleAdd(add) => {
-                let Message::FlowMod(flow_mod) = *add.message else { panic!("not expected") };
-                self.mods.push((dpid, flow_mod.clone()));
-                switch.bundle.as_mut().expect("it was opened").push((add.xid, flow_mod));
+                if let Message::FlowMod(flow_mod) = &*add.message {
+                    self.mods.push((dpid, flow_mod.clone()));
+                }
+                switch.bundle.as_mut().expect("it was opened").push((add.xid, *add.message));
                 return vec![];
             }
             Message::BarrierRequest if switch.barriers_answered == 0 => return vec![],
@@ -282,10 +308,13 @@ impl Net {
             }
             Message::PacketOut(out) => {
                 let flood: Vec<PortNo> = switch.ports.keys().copied().collect();
-                for (port, frame) in act(&out.actions, &flood, out.in_port, &out.data).outputs {
+                for (port, frame) in
+                    act(&out.actions, Around { flood: &flood, ..Around::default() }, out.in_port, &out.data)
+                        .outputs
+                {
                     self.emit((dpid, port), frame);
                 }
-                if out.actions.iter().any(|a| *a == openflow::Action::output(ports::TABLE)) {
+                if out.actions.iter().any(|a| *a == Action::output(ports::TABLE)) {
                     self.frames.push_back(((dpid, out.in_port), out.data));
                 }
                 return vec![];
@@ -301,7 +330,10 @@ impl Net {
         if !switch.ports[&at.1] {
             return;
         }
-        let Walk { outputs, punts, unknown, .. } = walk(&entries_of_stats(&switch.flows), &[], at.1, frame);
+        let dead = self.dead(at.0);
+        let around = Around { groups: &switch.groups, dead: &dead, ..Around::default() };
+        let Walk { outputs, punts, unknown, .. } =
+            walk(&entries_of_stats(&switch.flows), around, at.1, frame);
         assert_eq!(unknown, Vec::<String>::new());
         for (port, frame) in outputs {
             self.emit((at.0, port), frame);
@@ -319,6 +351,19 @@ impl Net {
                 data,
             };
             self.controller.handle_message(self.now, conn, Xid(0), Message::PacketIn(packet_in));
+        }
+    }
+
+    fn dead(&self, dpid: Dpid) -> Vec<PortNo> {
+        let ports = self.switches[&dpid].ports.iter();
+        ports.filter(|(_, up)| !**up).map(|(port, _)| *port).collect()
+    }
+
+    /// A link goes, or comes back, and no switch tells.
+    pub fn cut(&mut self, at: (u64, u32), up: bool) {
+        let at = (Dpid(at.0), PortNo(at.1));
+        for end in [Some(at), self.links.get(&at).copied()].into_iter().flatten() {
+            self.switches.get_mut(&end.0).unwrap().ports.insert(end.1, up);
         }
     }
 
@@ -340,7 +385,9 @@ impl Net {
         for _ in 0..1000 {
             let Some((at, frame)) = queue.pop_front() else { return out };
             let up = |at: At| self.switches[&at.0].ports.get(&at.1).copied().unwrap_or(false);
-            let walk = walk(&entries_of_stats(&self.switches[&at.0].flows), &[], at.1, &frame);
+            let (switch, dead) = (&self.switches[&at.0], self.dead(at.0));
+            let around = Around { groups: &switch.groups, dead: &dead, ..Around::default() };
+            let walk = walk(&entries_of_stats(&switch.flows), around, at.1, &frame);
             for (port, frame) in walk.outputs.into_iter().filter(|(port, _)| up((at.0, *port))) {
                 let from = (at.0, port);
                 match self.links.get(&from) {
@@ -382,11 +429,16 @@ impl FakeSwitch {
                 vec![reply(Kind::DiscardReply)]
             }
             Kind::CommitRequest => {
-                let (before, n_mods) = (self.flows.clone(), self.n_mods);
+                let (before, n_mods) = ((self.flows.clone(), self.groups.clone()), self.n_mods);
                 self.n_bundles += 1;
-                for (of, flow_mod) in self.bundle.take().expect("it was opened") {
-                    if let Some(error) = self.flow_mod(flow_mod) {
-                        (self.flows, self.n_mods) = (before, n_mods);
+                for (of, message) in self.bundle.take().expect("it was opened") {
+                    let error = match message {
+                        Message::FlowMod(flow_mod) => self.flow_mod(flow_mod),
+                        Message::GroupMod(group_mod) => self.group_mod(group_mod),
+                        other => panic!("not expected: {other:?}"),
+                    };
+                    if let Some(error) = error {
+                        ((self.flows, self.groups), self.n_mods) = (before, n_mods);
                         let failed = openflow::Error::new(openflow::error::BundleFailed::MsgFailed);
                         return vec![(of, Message::Error(error)), (xid, Message::Error(failed))];
                     }
@@ -397,8 +449,40 @@ impl FakeSwitch {
         }
     }
 
+    /// As a switch checks it: §6.5 and §7.5.4.
+    fn group_mod(&mut self, group_mod: GroupMod) -> Option<openflow::Error> {
+        use openflow::error::GroupModFailed as Failed;
+        let GroupMod { command, group_type, group, buckets } = group_mod;
+        self.n_group_mods += 1;
+        let there = self.groups.iter().position(|desc| desc.group == group);
+        match (command, there) {
+            (GroupModCommand::Add, _) if self.refuse_groups => {
+                Some(openflow::Error::new(Failed::OutOfGroups))
+            }
+            (GroupModCommand::Add, Some(_)) => Some(openflow::Error::new(Failed::GroupExists)),
+            (GroupModCommand::Modify, None) => Some(openflow::Error::new(Failed::UnknownGroup)),
+            (GroupModCommand::Delete, there) => {
+                there.into_iter().for_each(|idx| drop(self.groups.remove(idx)));
+                // Flows that use it would go with it.
+                let uses = self.flows.iter().any(|flow| groups_in(&flow.instructions).contains(&group));
+                assert!(!uses, "a flow still leads to {group:?}");
+                None
+            }
+            (_, there) => {
+                there.into_iter().for_each(|idx| drop(self.groups.remove(idx)));
+                self.groups.push(GroupDesc { group_type, group, buckets });
+                None
+            }
+        }
+    }
+
     fn flow_mod(&mut self, flow_mod: FlowMod) -> Option<openflow::Error> {
         self.n_mods += 1;
+        for group in groups_in(&flow_mod.instructions) {
+            if !self.groups.iter().any(|desc| desc.group == group) {
+                return Some(openflow::Error::new(openflow::error::BadAction::BadOutGroup));
+            }
+        }
         let same = |flow: &FlowStats| {
             (flow.table, flow.priority, &flow.matches)
                 == (flow_mod.table, flow_mod.priority, &flow_mod.matches)
@@ -439,6 +523,15 @@ impl FakeSwitch {
         foreign.cookie = openflow::Cookie(cookie);
         self.flow_mod(foreign);
     }
+}
+
+fn groups_in(instructions: &[Instruction]) -> Vec<GroupId> {
+    let actions = instructions.iter().flat_map(|instruction| match instruction {
+        Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => &actions[..],
+        _ => &[],
+    });
+    let group = |action: &Action| if let Action::Group(group) = action { Some(*group) } else { None };
+    actions.filter_map(group).collect()
 }
 
 fn desc(at: At, up: bool) -> PortDesc {

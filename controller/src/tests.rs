@@ -3,6 +3,7 @@
 mod bundles;
 mod forecast;
 mod incremental;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

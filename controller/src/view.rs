@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use openflow::Dpid;
 use packet::{MacAddr, PortNo, VlanId};
 
+use crate::groups::Support;
 use crate::intent::PortName;
 
 /// A port of a switch.
@@ -54,6 +55,8 @@ pub struct Switch {
     pub name: String,
     /// Number of tables.
     pub n_tables: u8,
+    /// What it can do with groups.
+    pub groups: Support,
     /// Its real ports.
     pub ports: BTreeMap<PortNo, Port>,
 }
@@ -208,6 +211,15 @@ impl View {
             }
         }
         self.changes.ports.extend(old.ports.keys().map(|port| (dpid, *port)));
+    }
+
+    /// A switch can do something else with groups than was thought.
+    pub(crate) fn set_support(&mut self, dpid: Dpid, groups: Support) {
+        if let Some(switch) = self.switches.get_mut(&dpid).filter(|switch| switch.groups != groups) {
+            switch.groups = groups;
+            self.changes.switches.insert(dpid);
+            self.changes.graph = true;
+        }
     }
 
     /// Enters what is known of a port of a switch that is there.

@@ -146,3 +146,53 @@ fn the_command_line_declares_compares_and_rolls_back() {
     let wrong = ctl(&["get", "colours"]).failure();
     assert!(wrong.contains("colours"), "{wrong}");
 }
+
+/// Three switches in a ring, a host at the first and at the second; the controller is dead when the link between them is cut.
+/// Frames go around it: under one more tag, by the third.
+#[test]
+fn a_cut_link_is_healed_while_the_controller_is_dead() {
+    let sandbox = Sandbox::enter("ctl-heal");
+    let weft = Weft::new(&sandbox);
+    let hosts = ["h1", "h2", "h3"].map(|name| Namespace::new(&sandbox, name));
+    // xAB is the end at switch A of the link to switch B.
+    for (a, b) in [(1, 2), (2, 3), (3, 1)] {
+        veth_pair((None, &format!("x{a}{b}")), (None, &format!("x{b}{a}")));
+    }
+    let _switches = [(1, 2, 3), (2, 1, 3), (3, 1, 2)].map(|(n, a, b)| {
+        let name = format!("s{n}");
+        let ports =
+            [format!("1=netns:h{n}/eth0"), format!("2=afpacket:x{n}{a}"), format!("3=afpacket:x{n}{b}")];
+        let dpid = n.to_string();
+        let mut args = vec!["switch", "--name", &name, "--dpid", &dpid, "--controller", "tcp:127.0.0.1:6653"];
+        ports.iter().for_each(|port| args.extend(["--port", port]));
+        weft.spawn(&name, &args)
+    });
+    for (n, host) in (1..).zip(&hosts) {
+        wait_until(SOON, "eth0", || host.exec(&["ip", "link", "show", "eth0"]).status.success());
+        host.address("eth0", &format!("10.0.0.{n}/24"));
+    }
+    let client = Client::unix(sandbox.run_dir().join("controller.sock"));
+    let mut controller = weft.spawn("controller", &["controller"]);
+    let all_is_well = || {
+        wait_call(client.switches())
+            .is_ok_and(|all| all.len() == 3 && all.iter().all(|s| s.connected && s.realised))
+            && wait_call(client.links()).is_ok_and(|links| links.len() == 6)
+    };
+    wait_until(SOON, "the ring", all_is_well);
+    wait_until(SOON, "the first ping", || hosts[0].pings("10.0.0.2"));
+    wait_until(SOON, "both hosts", || wait_call(client.hosts()).is_ok_and(|hosts| hosts.len() >= 2));
+    wait_until(SOON, "their flows", all_is_well);
+
+    controller.signal(Signal::SIGKILL);
+    controller.wait(SOON);
+    let mut pings = hosts[0].spawn(&["busybox", "ping", "-q", "-i", "0.02", "-c", "200", "10.0.0.2"]);
+    let cut = system_tests::run(std::process::Command::new("ip").args(["link", "set", "x12", "down"]));
+    assert!(cut.status.success(), "{}", cut.stderr);
+    pings.wait(SOON);
+    let log = pings.log();
+    let received =
+        log.split(", ").find_map(|part| part.strip_suffix(" packets received")?.parse::<u32>().ok());
+    // Until the switches notice that the link is down, what takes it is lost.
+    assert!(received.is_some_and(|n| n >= 150), "{log}");
+    assert!(hosts[1].pings("10.0.0.1") && hosts[0].pings("10.0.0.2"), "in both directions");
+}

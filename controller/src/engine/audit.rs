@@ -1,11 +1,12 @@
 //! Now and then a switch is asked what it holds: flows can be lost without anybody saying so.
 
-use openflow::{Dpid, FlowStatsRequest, Reply, Request};
+use openflow::{Dpid, FlowStatsRequest, GroupDesc, Reply, Request};
 use packet::Instant;
 
 use super::Controller;
 use crate::blueprint;
 use crate::effect::{ConnId, Event};
+use crate::groups::{Support, owned_groups};
 use crate::layout;
 use crate::switch::{Purpose, Stale};
 
@@ -27,13 +28,25 @@ impl Controller {
         for (conn, n_changes) in due {
             let (cookie, cookie_mask) = layout::any_intent();
             let request = FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() };
+            let dpid = self.dpid_of(conn);
+            if dpid
+                .and_then(|dpid| self.view.switches().get(&dpid))
+                .is_some_and(|s| s.groups != Support::default())
+            {
+                self.ask(conn, Purpose::Audit(n_changes), Request::GroupDesc);
+            }
             self.ask(conn, Purpose::Audit(n_changes), Request::Flow(request));
         }
     }
 
     /// Compares what a switch holds with what it was told; whatever is missing or too much is mended by the next plan.
     pub(super) fn audited(&mut self, conn: ConnId, n_changes: u64, reply: Reply) {
-        let (Reply::Flow(stats), Some(dpid)) = (reply, self.dpid_of(conn)) else { return };
+        let Some(dpid) = self.dpid_of(conn) else { return };
+        let stats = match reply {
+            Reply::Flow(stats) => stats,
+            Reply::GroupDesc(groups) => return self.groups_audited(dpid, n_changes, &groups),
+            _ => return,
+        };
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
         // Changes that were sent meanwhile may be in the reply or not.
         if managed.n_changes != n_changes || !managed.in_flight.is_empty() {
@@ -54,6 +67,19 @@ impl Controller {
             managed.installed = actual;
             managed.stale = Stale::All;
             self.event(Event::Drifted(dpid, n_different));
+        }
+    }
+
+    fn groups_audited(&mut self, dpid: Dpid, n_changes: u64, groups: &[GroupDesc]) {
+        let Some(managed) = self.switches.get_mut(&dpid) else { return };
+        if managed.n_changes != n_changes || !managed.in_flight.is_empty() {
+            return;
+        }
+        let actual = owned_groups(groups);
+        if !actual.keys().eq(managed.groups.keys()) {
+            managed.groups = actual;
+            managed.groups_stale = true;
+            self.dirty = true;
         }
     }
 

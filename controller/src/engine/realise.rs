@@ -1,7 +1,6 @@
 //! From a change of intent or view to confirmed flows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use openflow::error::BadRequest;
@@ -11,10 +10,12 @@ use openflow::{
 use packet::Instant;
 
 use super::Controller;
-use crate::blueprint::{Change, FlowBody, Flows};
+use crate::blueprint::{Change, Flows};
 use crate::effect::{ConnId, Event};
+use crate::groups::{GroupChange, Groups, Support};
 use crate::lanes::{Lanes, Touched};
-use crate::switch::{Managed, Pending, Purpose, Session};
+use crate::layout;
+use crate::switch::{Managed, Pending, Purpose, Sent, Session};
 use crate::view::{At, View};
 
 /// Most changes of a bundle: a switch must keep them until the end.
@@ -47,13 +48,16 @@ impl Controller {
         for label in std::mem::take(&mut self.changed) {
             self.revisions.insert(label.to_string(), generation);
         }
-        let n_changes: usize = changed.values().map(BTreeSet::len).sum();
+        let n_changes: usize = changed.flows.values().map(BTreeSet::len).sum();
         let interval = PLAN_INTERVAL_PER_FLOW.saturating_mul(u32::try_from(n_changes).unwrap_or(u32::MAX));
         self.next_plan = now + self.config.plan_interval.max(interval);
-        for (dpid, keys) in changed {
+        for (dpid, keys) in changed.flows {
             if let Some(managed) = self.switches.get_mut(&dpid) {
                 managed.stale.add(keys);
             }
+        }
+        for dpid in changed.groups {
+            self.switches.entry(dpid).and_modify(|managed| managed.groups_stale = true);
         }
         let switches: Vec<Dpid> = self.switches.keys().copied().collect();
         for dpid in switches {
@@ -98,14 +102,16 @@ impl Controller {
 
     /// Sends a switch what it lacks, and a barrier.
     fn realise(&mut self, now: Instant, dpid: Dpid) {
-        let nothing = Flows::new();
+        let (nothing, no_groups) = (Flows::new(), Groups::new());
         let blueprint = self.planner.blueprint();
         let wanted = blueprint.switches.get(&dpid).unwrap_or(&nothing);
+        let groups = blueprint.groups.get(&dpid).unwrap_or(&no_groups);
         let generation = blueprint.generation;
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
         let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
         let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
-        let changes = managed.changes(wanted);
+        let (put, gone) = managed.group_changes(groups);
+        let changes = Changes { put, flows: managed.changes(wanted), gone };
         if changes.is_empty() && managed.in_flight.is_empty() {
             managed.plain = false;
             if managed.confirmed != generation {
@@ -128,7 +134,7 @@ impl Controller {
     }
 
     /// The switch takes nothing of a bundle. What it objects to shows when the changes come one by one.
-    fn bundle_refused(&mut self, conn: ConnId, commit: Xid, sent: Vec<(Change, Option<Arc<FlowBody>>)>) {
+    fn bundle_refused(&mut self, conn: ConnId, commit: Xid, sent: Sent) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.void(commit);
         if let Some(managed) = session.dpid.and_then(|dpid| self.switches.get_mut(&dpid)) {
@@ -170,7 +176,7 @@ impl Controller {
         self.discover(now, dpid);
     }
 
-    pub(super) fn error(&mut self, conn: ConnId, xid: Xid, error: &Error) {
+    pub(super) fn error(&mut self, now: Instant, conn: ConnId, xid: Xid, error: &Error) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let dpid = session.dpid;
         if error.kind == ErrorKind::from(BadRequest::IsSlave) && !session.slave {
@@ -180,6 +186,19 @@ impl Controller {
         match session.take(xid) {
             Some(Pending::Role) => self.demoted(conn),
             Some(Pending::Commit(sent)) => self.bundle_refused(conn, xid, sent),
+            // Without the group there is nothing for flows to lead to: the switch is planned for as one without groups.
+            Some(Pending::Group(group)) => {
+                if let Some(dpid) = dpid {
+                    self.view.set_support(dpid, Support::default());
+                    let label = self
+                        .blueprint()
+                        .label(layout::intent_cookie("fabric"))
+                        .unwrap_or("fabric")
+                        .to_owned();
+                    let error = format!("group {:#x}: {}", group.0, error.kind);
+                    self.event(Event::Refused { dpid, label, error });
+                }
+            }
             // Without bundles changes go one by one; what is wrong with a step shows at its end.
             Some(Pending::BundleProbe | Pending::BundleStep) => {}
             Some(Pending::Change(change)) => {
@@ -192,6 +211,7 @@ impl Controller {
                 | Pending::ModBarrier(token)
                 | Pending::Multipart(Purpose::Request(token), _),
             ) => self.refused(conn, token, error.kind.to_string()),
+            Some(Pending::Multipart(Purpose::Groups, _)) => self.handshake(now, conn, None),
             // Without an answer the handshake does not end, and its time runs out.
             Some(Pending::Multipart(..)) => self.counters.unexpected_messages += 1,
             Some(
@@ -265,36 +285,76 @@ pub(crate) fn take_false_links(view: &mut View, lanes: &Lanes) -> Vec<(At, At)> 
     view.take_links(is_function)
 }
 
+/// Changes of a switch, in order: groups that flows may need, flows, groups that none needs any more.
+struct Changes {
+    put: Vec<GroupChange>,
+    flows: Vec<Change>,
+    gone: Vec<GroupChange>,
+}
+
+impl Changes {
+    fn len(&self) -> usize {
+        self.put.len() + self.flows.len() + self.gone.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn group(managed: &mut Managed, session: &mut Session, change: &GroupChange) -> (Xid, Message) {
+    managed.note_group(change);
+    (session.xid(Pending::Group(change.group)), Message::GroupMod(change.to_mod()))
+}
+
 /// Changes that take effect together: no frame sees some of them without the others.
-fn bundled(managed: &mut Managed, session: &mut Session, changes: Vec<Change>) -> Vec<(Xid, Message)> {
+fn bundled(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Message)> {
     let bundle = session.bundle();
     let control = |kind| Message::BundleControl(BundleControl { bundle, kind, flags: BUNDLE_FLAGS });
     let open = (session.xid(Pending::BundleStep), control(BundleControlKind::OpenRequest));
-    let (mut messages, mut sent) = (vec![open], Vec::with_capacity(changes.len()));
-    for change in changes {
-        sent.push((change.clone(), managed.installed.get(change.key()).cloned()));
+    let (mut messages, mut sent) = (vec![open], Sent::default());
+    let mut mods: Vec<(Xid, Message)> =
+        changes.put.iter().map(|change| group(managed, session, change)).collect();
+    for change in changes.flows {
+        sent.flows.push((change.clone(), managed.installed.get(change.key()).cloned()));
         managed.note(&change);
-        let message = Box::new(Message::FlowMod(change.to_mod()));
-        let xid = session.xid(Pending::Change(Box::new(change)));
-        let add = BundleAdd { bundle, flags: BUNDLE_FLAGS, xid, message };
-        messages.push((xid, Message::BundleAdd(add)));
+        let message = Message::FlowMod(change.to_mod());
+        mods.push((session.xid(Pending::Change(Box::new(change))), message));
     }
+    mods.extend(changes.gone.iter().map(|change| group(managed, session, change)));
+    sent.groups.extend(changes.put.into_iter().chain(changes.gone));
+    messages.extend(mods.into_iter().map(|(xid, message)| {
+        let add = BundleAdd { bundle, flags: BUNDLE_FLAGS, xid, message: Box::new(message) };
+        (xid, Message::BundleAdd(add))
+    }));
     messages.push((session.xid(Pending::Commit(sent)), control(BundleControlKind::CommitRequest)));
     messages
 }
 
-/// What is to be gone, a barrier, what is to be there: no switch may mix the two.
-fn one_by_one(managed: &mut Managed, session: &mut Session, changes: Vec<Change>) -> Vec<(Xid, Message)> {
-    let (mut messages, mut deleting) = (Vec::with_capacity(changes.len() + 1), false);
-    for change in changes {
-        let deletes = matches!(change, Change::Delete(..));
-        if deleting && !deletes {
-            messages.push((session.xid(Pending::Between), Message::BarrierRequest));
+/// Groups to be there, what is to be gone, what is to be there, groups to be gone: no switch may mix them, so there is a
+/// barrier between each two.
+fn one_by_one(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Message)> {
+    let mut messages: Vec<_> = changes.put.iter().map(|change| group(managed, session, change)).collect();
+    let (deletions, additions): (Vec<Change>, Vec<Change>) =
+        changes.flows.into_iter().partition(|change| matches!(change, Change::Delete(..)));
+    for stage in [deletions, additions] {
+        between(session, &mut messages, stage.is_empty());
+        for change in stage {
+            managed.note(&change);
+            let message = Message::FlowMod(change.to_mod());
+            messages.push((session.xid(Pending::Change(Box::new(change))), message));
         }
-        deleting = deletes;
-        managed.note(&change);
-        let message = Message::FlowMod(change.to_mod());
-        messages.push((session.xid(Pending::Change(Box::new(change))), message));
+    }
+    between(session, &mut messages, changes.gone.is_empty());
+    for change in &changes.gone {
+        messages.push(group(managed, session, change));
     }
     messages
+}
+
+/// A barrier behind what was sent, if more comes.
+fn between(session: &mut Session, messages: &mut Vec<(Xid, Message)>, is_last: bool) {
+    if !messages.is_empty() && !is_last {
+        messages.push((session.xid(Pending::Between), Message::BarrierRequest));
+    }
 }

@@ -11,6 +11,7 @@ use super::Controller;
 use super::realise::BUNDLE_FLAGS;
 use crate::blueprint;
 use crate::effect::{ConnId, Event};
+use crate::groups::{Support, owned_groups};
 use crate::layout;
 use crate::switch::{Pending, Purpose, Stale};
 use crate::view;
@@ -21,7 +22,7 @@ impl Controller {
             Message::FeaturesReply(features) => self.features(now, conn, xid, features),
             Message::MultipartReply(reply) => self.multipart(now, conn, xid, reply),
             Message::BarrierReply => self.barrier(now, conn, xid),
-            Message::Error(error) => self.error(conn, xid, &error),
+            Message::Error(error) => self.error(now, conn, xid, &error),
             Message::PacketIn(packet_in) => match self.ready_dpid(conn) {
                 Some(dpid) => self.packet_in(now, dpid, &packet_in),
                 None => self.counters.useless_packet_ins += 1,
@@ -66,6 +67,9 @@ impl Controller {
         for body in [Request::Desc, Request::PortDesc, Request::Flow(flows)] {
             self.ask(conn, Purpose::Handshake, body);
         }
+        for body in [Request::GroupFeatures, Request::GroupDesc] {
+            self.ask(conn, Purpose::Groups, body);
+        }
     }
 
     /// Asks for the role of master, and whether there are bundles.
@@ -108,22 +112,39 @@ impl Controller {
             session.put_back(xid, Pending::Multipart(purpose, whole));
         } else if let Some(whole) = whole {
             match purpose {
-                Purpose::Handshake => self.handshake(now, conn, whole),
+                Purpose::Handshake | Purpose::Groups => self.handshake(now, conn, Some(whole)),
                 Purpose::Request(token) => self.answer(token, whole),
                 Purpose::Audit(n_changes) => self.audited(conn, n_changes, whole),
             }
         }
     }
 
-    fn handshake(&mut self, now: Instant, conn: ConnId, reply: Reply) {
+    /// An answer within the handshake. None: the switch has no groups.
+    pub(super) fn handshake(&mut self, now: Instant, conn: ConnId, reply: Option<Reply>) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match reply {
-            Reply::Desc(desc) => session.desc = Some(desc),
-            Reply::PortDesc(ports) => session.ports = Some(ports),
-            Reply::Flow(flows) => session.flows = Some(flows),
-            _ => self.counters.unexpected_messages += 1,
+            Some(Reply::Desc(desc)) => session.desc = Some(desc),
+            Some(Reply::PortDesc(ports)) => session.ports = Some(ports),
+            Some(Reply::Flow(flows)) => session.flows = Some(flows),
+            Some(Reply::GroupFeatures(features)) => {
+                session.support.get_or_insert(Support::of(&features));
+            }
+            Some(Reply::GroupDesc(groups)) => {
+                session.groups.get_or_insert(groups);
+            }
+            None => {
+                session.support = Some(Support::default());
+                session.groups = Some(Vec::new());
+            }
+            Some(_) => self.counters.unexpected_messages += 1,
         }
-        if session.desc.is_some() && session.ports.is_some() && session.flows.is_some() {
+        let groups = session.support.is_some() && session.groups.is_some();
+        if session.desc.is_some()
+            && session.ports.is_some()
+            && session.flows.is_some()
+            && groups
+            && !session.ready
+        {
             session.ready = true;
             self.switch_ready(now, conn);
         }
@@ -137,6 +158,8 @@ impl Controller {
         let desc = session.desc.take().unwrap_or_default();
         let ports = session.ports.take().unwrap_or_default();
         let flows = session.flows.take().unwrap_or_default();
+        let groups = session.support.unwrap_or_default();
+        let descriptions = session.groups.take().unwrap_or_default();
         let name = self.name_for(dpid, &desc, &ports);
 
         let known = self.switches.contains_key(&dpid);
@@ -145,7 +168,9 @@ impl Controller {
         managed.lost = None;
         managed.desc = desc;
         managed.installed = blueprint::owned(&flows);
+        managed.groups = owned_groups(&descriptions);
         managed.stale = Stale::All;
+        managed.groups_stale = true;
         managed.refused.clear();
         managed.in_flight.clear();
         managed.n_drifts = 0;
@@ -156,7 +181,7 @@ impl Controller {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
         }
         let old_ports = self.view.switches().get(&dpid).map(|old| old.ports.clone()).unwrap_or_default();
-        self.view.put_switch(dpid, view::Switch { name, n_tables, ..Default::default() });
+        self.view.put_switch(dpid, view::Switch { name, n_tables, groups, ..Default::default() });
         for port in &ports {
             let settled = old_ports.get(&port.port).is_some_and(|old| old.settled && old.up == is_up(port));
             self.set_port(now, dpid, port, settled);

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use openflow::{Instruction, Match};
 use packet::{EtherType, VlanId};
 
-use super::{Draft, Part, Planner, Slot, in_lane, output, output_tagged, punt, write_lane};
+use super::ways::Way;
+use super::{Draft, Part, Planner, Slot, in_lane, output, punt, push, write_lane};
 use crate::lanes::Path;
 use crate::layout::{self, ADMIT, FORWARD, STEER, admit, forward, steer};
 use crate::view::{At, View};
@@ -63,7 +64,7 @@ impl Planner {
     }
 
     /// The two ways through a chain, the lanes of the segments with each. None: nothing may pass.
-    fn ways<'a>(&'a self, name: &str, path: &'a Path) -> Vec<(Direction<'a>, Option<&'a [VlanId]>)> {
+    fn directions<'a>(&'a self, name: &str, path: &'a Path) -> Vec<(Direction<'a>, Option<&'a [VlanId]>)> {
         let [there, back] = match self.segments.0.get(name) {
             Some([there, back]) => [there.as_deref(), back.as_deref()],
             None => [None, None],
@@ -86,7 +87,7 @@ impl Planner {
     pub(super) fn steer_all(&self, draft: &mut Draft, vlan: VlanId) {
         for (name, path) in self.lanes().paths.iter().filter(|(_, path)| path.lane == vlan) {
             hold(draft, path);
-            for (direction, segments) in self.ways(name, path) {
+            for (direction, segments) in self.directions(name, path) {
                 let entry = segments.map(|segments| segments.first().copied().unwrap_or(vlan));
                 self.steer(draft, &direction, entry);
             }
@@ -99,7 +100,7 @@ impl Planner {
         if path.functions.is_none() {
             return;
         }
-        for (direction, segments) in self.ways(name, path) {
+        for (direction, segments) in self.directions(name, path) {
             match segments {
                 Some(segments) => self.direction(draft, view, &direction, segments),
                 // As with a function that is not there: nothing passes rather than pass around.
@@ -147,11 +148,14 @@ impl Planner {
         let act = |actions| vec![Instruction::ApplyActions(actions)];
         draft.put(slot(target.0), in_lane(segment), act(output(target.1)));
         let choice = layout::fnv(&segment.get().to_be_bytes());
-        for source in sources {
-            for at in self.graph.path(source.0, target.0, choice) {
-                draft.put(slot(at.0), in_lane(segment), act(output_tagged(segment, at.1)));
-                draft.enter(&self.graph, segment, at);
-            }
+        let starts = sources.iter().map(|source| source.0).collect();
+        for Way { here, by, action } in self.ways(draft, segment, (starts, target.0), choice) {
+            let (priority, matches) = match by {
+                Some(port) => (forward::SEGMENT_BACK, in_lane(segment).in_port(port)),
+                None => (forward::SEGMENT, in_lane(segment)),
+            };
+            let [push, set] = push(segment);
+            draft.put(Slot { priority, ..slot(here) }, matches, act(vec![push, set, action]));
         }
     }
 }

@@ -62,8 +62,9 @@ impl Planner {
     /// The tag of a lane may come by a link or a trunk only. A switch that is out of reach goes on sending it by what it
     /// still takes for its links, while they look like edge ports from here: flooding it would close a loop.
     pub(super) fn refuse_foreign(&self, draft: &mut Draft, vlan: VlanId, dpid: Dpid) {
-        let known =
-            self.lanes().lanes.contains_key(&vlan) || self.segments.all().any(|segment| segment == vlan);
+        let known = self.lanes().lanes.contains_key(&vlan)
+            || self.segments.all().any(|segment| segment == vlan)
+            || self.labels().contains(&vlan);
         if known && self.blueprint.switches.contains_key(&dpid) {
             draft.put(fabric(dpid, ADMIT, admit::FOREIGN), Match::new().vlan(vlan), vec![]);
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use openflow::{Action, Dpid, Instruction, Match};
 use packet::{MacAddr, PortNo, VlanId};
 
+use super::ways::Way;
 use super::{Draft, Planner, Slot, in_lane, output, output_tagged, push};
 use crate::layout::{self, FORWARD, forward};
 use crate::view::{At, HostKey};
@@ -23,25 +24,20 @@ impl Planner {
             return;
         };
         self.source(draft, key);
-        let matches = in_lane(vlan).eth_dst(mac);
-        let put = |draft: &mut Draft, dpid: Dpid, actions: Vec<Action>| {
-            let slot = Slot { dpid, table: FORWARD, priority: forward::UNICAST, label: &lane.label };
-            draft.put(slot, matches.clone(), vec![Instruction::ApplyActions(actions)]);
-        };
         let (dpid, port) = host.at;
-        let tagged = lane.trunks.contains(&host.at);
-        put(draft, dpid, if tagged { output_tagged(vlan, port) } else { output(port) });
+        let slot = |dpid, priority| Slot { dpid, table: FORWARD, priority, label: &lane.label };
+        let act = |actions: Vec<Action>| vec![Instruction::ApplyActions(actions)];
+        let last = if lane.trunks.contains(&host.at) { output_tagged(vlan, port) } else { output(port) };
+        draft.put(slot(dpid, forward::UNICAST), in_lane(vlan).eth_dst(mac), act(last));
         let choice = layout::fnv(&[&mac.0[..], &vlan.get().to_be_bytes()].concat());
-        let mut done = BTreeSet::from([dpid]);
-        for &start in self.spans.get(&vlan).into_iter().flat_map(|span| &span.starts) {
-            for at in self.graph.path(start, dpid, choice) {
-                // The rest of the way is the same from here.
-                if !done.insert(at.0) {
-                    break;
-                }
-                put(draft, at.0, output_tagged(vlan, at.1));
-                draft.enter(&self.graph, vlan, at);
-            }
+        let starts = self.spans.get(&vlan).into_iter().flat_map(|span| &span.starts).copied();
+        for Way { here, by, action } in self.ways(draft, vlan, (starts.collect(), dpid), choice) {
+            let (priority, matches) = match by {
+                Some(port) => (forward::UNICAST_BACK, in_lane(vlan).in_port(port).eth_dst(mac)),
+                None => (forward::UNICAST, in_lane(vlan).eth_dst(mac)),
+            };
+            let [push, set] = push(vlan);
+            draft.put(slot(here, priority), matches, act(vec![push, set, action]));
         }
     }
 

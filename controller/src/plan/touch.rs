@@ -17,9 +17,18 @@ impl Planner {
         let touched = std::mem::take(&mut self.touched);
         let mut lanes: BTreeSet<VlanId> = touched.lanes.iter().chain(&touched.chained).copied().collect();
         lanes.extend(touched.ports.iter().map(|(vlan, _)| *vlan));
+        if self.note_support(view) {
+            stale.extend(self.parts.keys().cloned());
+            self.stale_ways.extend(self.uses.keys());
+        }
         self.enrol(view, &mut stale);
-        if std::mem::take(&mut self.graph_is_old) && self.rewire(view, &mut stale) {
+        let graph_is_old = std::mem::take(&mut self.graph_is_old);
+        if graph_is_old && self.rewire(view, &mut stale) {
             lanes.extend(self.lanes().lanes.keys());
+        }
+        let labelled = |vlan: &VlanId| layout::BYPASSES.contains(&vlan.get());
+        if graph_is_old || touched.lanes.iter().any(labelled) {
+            self.lay_out(&mut stale);
         }
         for vlan in &touched.lanes {
             stale.extend(self.blueprint.switches.keys().map(|dpid| Part::Foreign(*vlan, *dpid)));
@@ -63,13 +72,16 @@ impl Planner {
             match (takes_part, self.blueprint.switches.contains_key(&dpid)) {
                 (true, false) => {
                     self.blueprint.switches.insert(dpid, Default::default());
-                    let lanes = self.lanes().lanes.keys().copied().chain(self.segments.all());
+                    let lanes =
+                        self.lanes().lanes.keys().copied().chain(self.segments.all()).chain(self.labels());
                     stale.extend(lanes.map(|vlan| Part::Foreign(vlan, dpid)));
                     if was_small {
                         stale.extend(self.parts.keys().cloned());
+                        self.stale_ways.extend(self.uses.keys());
                     }
                 }
                 (false, true) => {
+                    self.blueprint.groups.remove(&dpid);
                     for (key, body) in self.blueprint.remove_switch(dpid) {
                         self.before.entry((dpid, key)).or_insert(Some(body));
                     }
@@ -98,7 +110,11 @@ impl Planner {
                 .filter(|(_, span)| span.tree.range(first..).next().is_some_and(|at| at.0 == dpid));
             stale.extend(through.map(|(vlan, _)| Part::Flood(*vlan, dpid)));
         }
-        for (to, from) in self.graph.detours(&old) {
+        let detours = self.graph.detours(&old);
+        let differs =
+            |(from, to, _): &&(Dpid, Dpid, bool)| detours.get(to).is_some_and(|all| all.contains(from));
+        self.stale_ways.extend(self.uses.keys().filter(differs));
+        for (to, from) in detours {
             let first = (to, packet::PortNo(0));
             let here = self.lanes().hosts_at.range(first..).take_while(|(at, _)| at.0 == to);
             for key in here.flat_map(|(_, keys)| keys) {

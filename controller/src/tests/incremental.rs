@@ -28,6 +28,8 @@ enum Step {
     NoLink(At),
     Host(u16, u8, At, bool),
     NoHost(u16, u8),
+    /// No groups any more.
+    Plain(u64),
     Intend(Box<Intent>),
 }
 
@@ -123,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => at().prop_map(Step::NoLink),
         6 => (0u16..4, 0u8..6, at(), any::<bool>()).prop_map(|(v, m, at, a)| Step::Host(v, m, at, a)),
         1 => (0u16..4, 0u8..6).prop_map(|(v, m)| Step::NoHost(v, m)),
+        1 => (1..=N_SWITCHES).prop_map(Step::Plain),
         4 => intent().prop_map(|intent| Step::Intend(Box::new(intent))),
     ]
 }
@@ -134,7 +137,9 @@ fn lane(n: u16) -> VlanId {
 fn put_switch(view: &mut View, dpid: u64, name: u64, n_tables: u8) {
     let name = format!("s{}", if name <= N_SWITCHES && name > 0 { name } else { dpid });
     let ports = view.switches().get(&Dpid(dpid)).map(|switch| switch.ports.clone()).unwrap_or_default();
-    view.put_switch(Dpid(dpid), Switch { name, n_tables, ports });
+    // One of them knows no groups.
+    let groups = crate::Support { select: dpid != 2, failover: dpid != 3 && dpid != 2 };
+    view.put_switch(Dpid(dpid), Switch { name, n_tables, groups, ports });
 }
 
 fn put_port(view: &mut View, at: At, name: u32, settled: bool) {
@@ -159,6 +164,7 @@ fn happen(step: Step, intent: &mut Intent, view: &mut View) {
             view.put_host((lane(v), mac(m)), Host { at, addresses });
         }
         Step::NoHost(v, m) => view.remove_host((lane(v), mac(m))),
+        Step::Plain(dpid) => view.set_support(Dpid(dpid), crate::Support::default()),
         Step::Intend(new) => *intent = *new,
     }
 }
@@ -204,10 +210,11 @@ proptest! {
             prop_assert_eq!(planner.lanes(), &lanes, "after {:?}", round);
             let kept = planner.blueprint();
             prop_assert_eq!(&kept.switches, &afresh.switches, "after {:?}", round);
+            prop_assert_eq!(&kept.groups, &afresh.groups, "after {:?}", round);
             prop_assert_eq!(&kept.labels, &afresh.labels);
             prop_assert_eq!(&kept.issues, &afresh.issues, "after {:?}", round);
             // Whoever follows the changes has the whole.
-            for (dpid, keys) in changed {
+            for (dpid, keys) in changed.flows {
                 let flows = switches.entry(dpid).or_default();
                 for key in keys {
                     match kept.switches.get(&dpid).and_then(|flows| flows.get(&key)) {

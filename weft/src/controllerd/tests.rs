@@ -70,6 +70,10 @@ fn answer(dpid: u64, n_ports: u32, flows: &mut Vec<FlowStats>, message: Message)
                 reply(Reply::Flow(flows.iter().filter(wanted).cloned().collect()))
             }
             Request::PortStats(_) => reply(Reply::PortStats(vec![])),
+            // No groups.
+            Request::GroupFeatures | Request::GroupDesc => {
+                Some(Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart)))
+            }
             _ => None,
         },
         _ => None,

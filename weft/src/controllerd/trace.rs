@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use controller::At;
-use controller::interpret::{Walk, entries_of_stats, walk};
+use controller::interpret::{Around, Walk, entries_of_stats, walk};
 use controller_api::{Problem, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep};
-use openflow::{Dpid, Field, FlowStats, FlowStatsRequest, Match, Reply, Request};
+use openflow::{Dpid, Field, FlowStats, FlowStatsRequest, GroupDesc, Match, Reply, Request};
 use packet::{EtherType, MacAddr, PortNo, VlanId, build};
 
 use super::convert::port_ref;
@@ -25,7 +25,7 @@ pub async fn trace(hub: &Arc<Hub>, request: &TraceRequest) -> Result<TraceReply,
         start.ok_or_else(|| Problem::invalid("/port", format!("there is no port {}", request.port)))?;
     let reply =
         TraceReply { hops: vec![], delivered: vec![], punted: false, drops: vec![], text: String::new() };
-    let mut tracer = Tracer { hub, flows: HashMap::new(), reply, queue: VecDeque::from([(start, frame)]) };
+    let mut tracer = Tracer { hub, holds: HashMap::new(), reply, queue: VecDeque::from([(start, frame)]) };
     while let Some((at, frame)) = tracer.queue.pop_front() {
         if tracer.reply.hops.len() >= MAX_HOPS {
             tracer.reply.drops.push(format!("after {MAX_HOPS} hops: a loop"));
@@ -39,23 +39,25 @@ pub async fn trace(hub: &Arc<Hub>, request: &TraceRequest) -> Result<TraceReply,
 
 struct Tracer<'a> {
     hub: &'a Arc<Hub>,
-    flows: HashMap<Dpid, Vec<FlowStats>>,
+    holds: HashMap<Dpid, (Vec<FlowStats>, Vec<GroupDesc>)>,
     reply: TraceReply,
     queue: VecDeque<(At, Vec<u8>)>,
 }
 
 impl Tracer<'_> {
     async fn hop(&mut self, at: At, frame: &[u8]) -> Result<(), Problem> {
-        if !self.flows.contains_key(&at.0) {
-            let flows = flows_of(self.hub, at.0).await?;
-            self.flows.insert(at.0, flows);
+        if !self.holds.contains_key(&at.0) {
+            let holds = (flows_of(self.hub, at.0).await?, groups_of(self.hub, at.0).await?);
+            self.holds.insert(at.0, holds);
         }
-        let Some(flows) = self.flows.get(&at.0) else { return Ok(()) };
+        let Some((flows, groups)) = self.holds.get(&at.0) else { return Ok(()) };
         self.hub.read(|core| {
             let view = core.view();
-            let ports: Vec<PortNo> =
-                view.switches().get(&at.0).map(|s| s.ports.keys().copied().collect()).unwrap_or_default();
-            let walk = walk(&entries_of_stats(flows), &ports, at.1, frame);
+            let ports = || view.switches().get(&at.0).into_iter().flat_map(|switch| &switch.ports);
+            let all: Vec<PortNo> = ports().map(|(number, _)| *number).collect();
+            let dead: Vec<PortNo> = ports().filter(|(_, port)| !port.up).map(|(number, _)| *number).collect();
+            let walk =
+                walk(&entries_of_stats(flows), Around { flood: &all, groups, dead: &dead }, at.1, frame);
             let steps = walk.steps.iter().map(|(table, idx)| {
                 let flow = idx.and_then(|idx| flows.get(idx));
                 let intent = flow.and_then(|flow| core.blueprint().label(flow.cookie)).map(str::to_owned);
@@ -108,6 +110,16 @@ pub async fn flows_of(hub: &Hub, dpid: Dpid) -> Result<Vec<FlowStats>, Problem> 
     match hub.ask(dpid, Request::Flow(FlowStatsRequest::default())).await? {
         Reply::Flow(flows) => Ok(flows),
         _ => Err(Problem::internal("an answer of the wrong kind")),
+    }
+}
+
+/// Every group of a switch; one that knows no groups has none.
+async fn groups_of(hub: &Hub, dpid: Dpid) -> Result<Vec<GroupDesc>, Problem> {
+    match hub.ask(dpid, Request::GroupDesc).await {
+        Ok(Reply::GroupDesc(groups)) => Ok(groups),
+        Ok(_) => Err(Problem::internal("an answer of the wrong kind")),
+        Err(problem) if problem.status == 422 => Ok(Vec::new()),
+        Err(problem) => Err(problem),
     }
 }
 

@@ -1,0 +1,225 @@
+//! The ways from switch to switch: over all shortest paths at once, and around a link that is dead.
+//!
+//! A switch reaches another by a group of its own for it. If several links are on shortest paths, it spreads frames over
+//! those that are alive; if there is one, what cannot leave by it goes around it: under one more tag, by a way that is
+//! laid out beforehand, to the very switch at the other end. There the tag comes off, and the frame goes on as if it had
+//! come by the link. Should a frame have come by the very port that the way around begins with, it must go back there,
+//! which an output says in words of its own (OpenFlow 1.3.5 §4.5): such frames have a flow and a group to themselves.
+//! Such a way knows no detours itself, so whatever else fails, a frame never circles. Frames that are
+//! flooded do not take it: whoever gets one by a tree port that is dead would send it back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openflow::{Action, Bucket, Dpid, Field, GroupType, Instruction, Match, Oxm, ports};
+use packet::{PortNo, VlanId};
+
+use super::{Draft, FABRIC, Part, Planner, Slot};
+use crate::groups::{GroupBody, Support};
+use crate::layout::{self, ADMIT, LANE, admit};
+use crate::view::{At, View};
+
+/// A way around a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bypass {
+    /// The tag of its frames.
+    label: VlanId,
+    /// The ports by which it leaves each switch.
+    way: Vec<At>,
+    /// The ports by which it enters the next.
+    arrivals: Vec<At>,
+}
+
+/// What a switch does with frames for another.
+pub(super) struct Way {
+    /// The switch.
+    pub here: Dpid,
+    /// With those that come by this port, if it is named.
+    pub by: Option<PortNo>,
+    /// What it does with them.
+    pub action: Action,
+}
+
+/// The group of the first switch for the second; true: for frames that came by the port that the way around begins with.
+pub(super) type GroupUse = (Dpid, Dpid, bool);
+
+impl Planner {
+    fn support(&self, dpid: Dpid) -> Support {
+        self.support.get(&dpid).copied().unwrap_or_default()
+    }
+
+    /// What each switch between the first ones and `to` does with frames for `to`: an output, or a group. Where frames of
+    /// the lane enter a switch by a link on the way is noted, and which groups are needed.
+    pub(super) fn ways(
+        &self,
+        draft: &mut Draft,
+        lane: VlanId,
+        (mut open, to): (Vec<Dpid>, Dpid),
+        choice: u64,
+    ) -> Vec<Way> {
+        let (mut done, mut ways) = (BTreeSet::from([to]), Vec::new());
+        let (mut arrivals, mut grouped) = (BTreeSet::new(), Vec::new());
+        while let Some(here) = open.pop() {
+            if !done.insert(here) {
+                continue;
+            }
+            let has_group = self.support(here) != Support::default() && self.own_group.contains(&to);
+            let ports = match has_group {
+                true => self.group_ports(here, to),
+                false => self.graph.next_port(here, to, choice).into_iter().collect(),
+            };
+            let Some(&first) = ports.first() else { continue };
+            let action = if has_group {
+                draft.ways.insert((here, to, false));
+                grouped.extend((ports.len() == 1).then_some((here, first)));
+                Action::Group(layout::group_to(to, false))
+            } else {
+                Action::output(first)
+            };
+            ways.push(Way { here, by: None, action });
+            for peer in ports.iter().filter_map(|port| self.graph.peer((here, *port))) {
+                arrivals.insert(peer);
+                draft.entries.insert((peer.0, lane));
+                open.push(peer.0);
+            }
+        }
+        // Frames that come by the port that the way around begins with.
+        for (here, port) in grouped {
+            let out = self.way_around((here, port)).map(|(_, out)| out);
+            if let Some(by) = out.filter(|out| arrivals.contains(&(here, *out))) {
+                draft.ways.insert((here, to, true));
+                ways.push(Way { here, by: Some(by), action: Action::Group(layout::group_to(to, true)) });
+            }
+        }
+        ways
+    }
+
+    /// The tag of the way around a link, and the port that it begins with, where the switch can make use of it.
+    fn way_around(&self, link: At) -> Option<(VlanId, PortNo)> {
+        let bypass = self.bypasses.get(&link).filter(|_| self.support(link.0).failover)?;
+        Some((bypass.label, bypass.way.first()?.1))
+    }
+
+    /// The ports by which the group of `from` for `to` sends while all of them are alive.
+    fn group_ports(&self, from: Dpid, to: Dpid) -> Vec<PortNo> {
+        if self.support(from).select {
+            return self.graph.next_ports(from, to).collect();
+        }
+        let choice = layout::fnv(&to.0.to_be_bytes());
+        self.graph.next_port(from, to, choice).into_iter().collect()
+    }
+
+    /// The group of `from` for `to`; `back` for frames that came by the port that the way around begins with.
+    pub(super) fn group_body(&self, (from, to, back): GroupUse) -> GroupBody {
+        let ports = self.group_ports(from, to);
+        let bucket = |port: PortNo, weight| Bucket {
+            weight,
+            watch_port: Some(port),
+            watch_group: None,
+            actions: vec![Action::output(port)],
+        };
+        match ports[..] {
+            [port] if self.support(from).failover => {
+                let around = self.way_around((from, port)).map(|(label, out)| {
+                    let tag = Action::SetField(Oxm::new(Field::VlanVid, Oxm::vlan(label).value));
+                    let output = Action::output(if back { ports::IN_PORT } else { out });
+                    Bucket { actions: vec![Action::PushVlan(0x8100), tag, output], ..bucket(out, 0) }
+                });
+                let buckets = [bucket(port, 0)].into_iter().chain(around).collect();
+                GroupBody { group_type: GroupType::FastFailover, buckets }
+            }
+            _ => {
+                let buckets = ports.into_iter().map(|port| bucket(port, 1)).collect();
+                GroupBody { group_type: GroupType::Select, buckets }
+            }
+        }
+    }
+
+    /// Notes what switches can do with groups. Whether one that took part can do something else now.
+    pub(super) fn note_support(&mut self, view: &View) -> bool {
+        if self.switches.is_empty() {
+            return false;
+        }
+        let had = self.support.clone();
+        for dpid in &self.switches {
+            match view.switches().get(dpid) {
+                Some(switch) => drop(self.support.insert(*dpid, switch.groups)),
+                None => drop(self.support.remove(dpid)),
+            }
+        }
+        // Where two switches would have the same group, the first has it.
+        let mut numbers = BTreeSet::new();
+        let own = self.support.keys().copied().filter(|dpid| numbers.insert(layout::group_to(*dpid, false)));
+        let own: BTreeSet<Dpid> = own.collect();
+        let differs = had.iter().any(|(dpid, before)| {
+            let now = self.support.get(dpid);
+            now.is_some_and(|now| now != before || self.own_group.contains(dpid) != own.contains(dpid))
+        });
+        self.own_group = own;
+        differs
+    }
+
+    /// Lays out the ways around all links once more.
+    pub(super) fn lay_out(&mut self, stale: &mut BTreeSet<Part>) {
+        let lanes = &self.lanes().lanes;
+        let free: Vec<VlanId> = layout::BYPASSES
+            .filter_map(|n| VlanId::new(n).ok())
+            .filter(|vlan| !lanes.contains_key(vlan))
+            .collect();
+        // Labels by the ports they arrive at.
+        let mut taken: BTreeMap<At, BTreeSet<VlanId>> = BTreeMap::new();
+        let mut now: BTreeMap<At, Bypass> = BTreeMap::new();
+        for link in self.graph.links().filter(|link| self.support(link.0).failover) {
+            let Some(way) = self.graph.around(link) else { continue };
+            let arrivals: Vec<At> = way.iter().filter_map(|at| self.graph.peer(*at)).collect();
+            let is_free = |label: &&VlanId| {
+                arrivals.iter().all(|at| taken.get(at).is_none_or(|labels| !labels.contains(*label)))
+            };
+            let Some(&label) = free.iter().find(is_free) else { continue };
+            for at in &arrivals {
+                taken.entry(*at).or_default().insert(label);
+            }
+            now.insert(link, Bypass { label, way, arrivals });
+        }
+        let (had, have) = (labels_of(&self.bypasses), labels_of(&now));
+        for label in had.symmetric_difference(&have) {
+            stale.extend(self.blueprint.switches.keys().map(|dpid| Part::Foreign(*label, *dpid)));
+        }
+        let both: BTreeSet<At> = self.bypasses.keys().chain(now.keys()).copied().collect();
+        let differing: BTreeSet<At> =
+            both.into_iter().filter(|at| self.bypasses.get(at) != now.get(at)).collect();
+        let around: BTreeSet<Dpid> = differing.iter().map(|at| at.0).collect();
+        let ways = self.uses.keys().filter(|(from, ..)| around.contains(from));
+        let goals: BTreeSet<Dpid> = ways.clone().map(|(_, to, _)| *to).collect();
+        self.stale_ways.extend(ways);
+        // Which frames come by the port that it begins with may be others.
+        for to in goals {
+            let hosts = self.lanes().hosts_at.range((to, PortNo(0))..=(to, PortNo(u32::MAX)));
+            stale.extend(hosts.flat_map(|(_, keys)| keys).map(|key| Part::Host(*key)));
+        }
+        stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+        stale.extend(differing.into_iter().map(Part::Bypass));
+        self.bypasses = now;
+    }
+
+    /// The labels of ways around links.
+    pub(super) fn labels(&self) -> BTreeSet<VlanId> {
+        labels_of(&self.bypasses)
+    }
+
+    /// The switches along the way around a link.
+    pub(super) fn bypass(&self, draft: &mut Draft, link: At) {
+        let Some(Bypass { label, way, arrivals }) = self.bypasses.get(&link) else { return };
+        for (idx, &(dpid, port)) in arrivals.iter().enumerate() {
+            let instructions = match way.get(idx + 1) {
+                Some(next) => vec![Instruction::ApplyActions(vec![Action::output(next.1)])],
+                None => vec![Instruction::ApplyActions(vec![Action::PopVlan]), Instruction::GotoTable(LANE)],
+            };
+            let slot = Slot { dpid, table: ADMIT, priority: admit::BYPASS, label: FABRIC };
+            draft.put(slot, Match::new().in_port(port).vlan(*label), instructions);
+        }
+    }
+}
+
+fn labels_of(bypasses: &BTreeMap<At, Bypass>) -> BTreeSet<VlanId> {
+    bypasses.values().map(|bypass| bypass.label).collect()
+}
