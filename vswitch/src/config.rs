@@ -1,5 +1,7 @@
 //! What a switch is made from.
 
+use core::time::Duration;
+
 use openflow::{Dpid, Name, SwitchDesc};
 
 use crate::limit::PacketInRates;
@@ -13,6 +15,10 @@ pub enum FailMode {
     /// Every frame is forwarded by a learning switch (NORMAL) until a controller connects.
     Standalone,
 }
+
+/// A good [`gather`](SwitchConfig::gather). Open vSwitch looks at the flows its datapath has cached at most once in five
+/// milliseconds, and for as long as there are many of them.
+pub const GATHER: Duration = Duration::from_millis(20);
 
 /// What a switch is made from.
 #[derive(Clone, Debug)]
@@ -35,6 +41,10 @@ pub struct SwitchConfig {
     pub cache_entries: u32,
     /// How many packets go to the controllers, by reason; what exceeds it is dropped.
     pub packet_in_rates: PacketInRates,
+    /// While frames are forwarded, changes of flows come into force at most once in this time, unless someone waits for
+    /// them: every time costs the workers what is warm in their caches. Zero does not wait; [`GATHER`] is meant for those
+    /// who forward in earnest.
+    pub gather: Duration,
     /// Seed of the hash secrets; `None` takes a random one.
     pub seed: Option<u64>,
 }
@@ -64,6 +74,7 @@ impl Default for SwitchConfig {
             max_bundle_bytes: 512 << 20,
             cache_entries: 1 << 15,
             packet_in_rates: PacketInRates::default(),
+            gather: Duration::ZERO,
             seed: None,
         }
     }

@@ -19,7 +19,7 @@ use crate::injection::Injection;
 use crate::key::{Key, N_WORDS};
 use crate::pipeline::{Counts, Programs};
 use crate::rest::{Bed, Nap};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Change, Snapshot};
 use crate::step::{Punt, Step};
 use crate::{CacheCounters, DropReason, Drops, Order, Report};
 
@@ -330,16 +330,17 @@ impl Datapath {
     /// Finds out whether an entry of an older epoch still holds, and what does if not.
     #[inline(never)]
     fn recheck(&mut self, key: &Key, (slot, program, checked): (Slot, u32, u32)) -> u32 {
-        let snapshot = &self.snapshot;
-        let checked = snapshot.epoch_of(checked);
-        let unaffected = checked >= snapshot.tested_from
-            && snapshot.changes.iter().rev().take_while(|change| change.epoch > checked).all(|change| {
-                // Bits that actions rewrite are not known here: whatever they are, the flow might match.
-                change.flow.conds.iter().any(|c| {
-                    let word = usize::from(c.word);
-                    (key[word] ^ c.value) & c.mask & !snapshot.layout.rewritten[word] != 0
-                })
-            });
+        let (snapshot, programs) = (&self.snapshot, &self.programs);
+        let unaffected = snapshot.changes_since(checked).is_some_and(|mut changes| {
+            changes.all(|Change { came, flow, .. }| {
+                !programs.may_change(program, flow, *came)
+                    // Bits that actions rewrite are not known here: whatever they are, the flow might match.
+                    || flow.conds.iter().any(|c| {
+                        let word = usize::from(c.word);
+                        (key[word] ^ c.value) & c.mask & !snapshot.layout.rewritten[word] != 0
+                    })
+            })
+        });
         let program = if unaffected { program } else { self.walk(key) };
         self.cache.refresh(slot, self.snapshot.epoch, program);
         program

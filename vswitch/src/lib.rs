@@ -35,7 +35,7 @@ mod switch;
 mod table;
 mod trace;
 
-pub use config::{FailMode, SwitchConfig};
+pub use config::{FailMode, GATHER, SwitchConfig};
 pub use counters::{CacheCounters, DropReason, Drops, PortCounters, QueueCounters};
 pub use datapath::Datapath;
 pub use filter::Filter;

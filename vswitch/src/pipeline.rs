@@ -49,6 +49,8 @@ pub(crate) struct Program {
     pub drop: DropReason,
     /// The entries it hit.
     pub entries: Box<[Index]>,
+    /// For each entry, its rank.
+    ranks: Box<[u64]>,
     /// For each entry, the steps up to the end of its own; the action set comes behind them all.
     ends: Box<[usize]>,
     /// The tables it was looked up in: those of the entries, then the one that missed.
@@ -157,6 +159,7 @@ fn assemble(flows: &[Flow], path: &[u64], start: Resume) -> Program {
         drop: if miss.is_some() { DropReason::TableMiss } else { DropReason::Flow },
         ends: ends.into(),
         entries: flows.iter().map(|flow| flow.value.id).collect(),
+        ranks: flows.iter().map(|flow| flow.rank).collect(),
         tables: flows.iter().map(|flow| flow.value.table).chain(miss.map(|&last| last as u8)).collect(),
         path: path.into(),
         before: Box::default(),
@@ -327,6 +330,19 @@ impl Programs {
             return program;
         }
         self.learn_entry(snapshot, key, leaf)
+    }
+
+    /// Whether frames of a program would take another path because a flow came or went, if it matches them. Of a table
+    /// that they do not come to no flow concerns them, nor does one that comes below the entry that they hit, or goes
+    /// without being that entry; so none of several such flows does.
+    pub(crate) fn may_change(&self, at: u32, flow: &Flow, came: bool) -> bool {
+        let program = self.get(at);
+        if !came {
+            return program.path.contains(&flow.value.stamp);
+        }
+        let place = program.tables.iter().position(|&table| table == flow.value.table);
+        // Without an entry the table was missed.
+        place.is_some_and(|n| program.ranks.get(n).is_none_or(|&rank| flow.rank > rank))
     }
 
     /// The program for a frame that program `at` ended with, as it was read again.

@@ -164,7 +164,40 @@ impl Layout {
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub epoch: u64,
+    pub came: bool,
     pub flow: Flow,
+}
+
+/// Epochs back to which it is known at once which changes are later.
+const N_AGES: usize = 64;
+
+/// The latest changes as microflows are tested against them.
+#[derive(Debug)]
+struct Recent {
+    screen: Screen,
+    /// For each number of epochs that have passed, the changes from before.
+    n_before: [u8; N_AGES],
+}
+
+impl Recent {
+    fn new(snapshot: &Snapshot) -> Self {
+        let flows: Vec<_> = snapshot.changes.iter().map(|change| &change.flow.conds).collect();
+        // Bits that actions rewrite are not known of a frame: whatever they are, a flow might match.
+        let screen = Screen::new(&flows, &snapshot.layout.rewritten);
+        let n_before = core::array::from_fn(|age| {
+            let before = |change: &Change| change.epoch + age as u64 <= snapshot.epoch;
+            snapshot.changes.partition_point(before) as u8
+        });
+        Self { screen, n_before }
+    }
+
+    /// Whether a change of the last `age` epochs may concern a key.
+    #[inline(always)]
+    fn may_concern(&self, key: &Key, age: usize) -> bool {
+        let n_before = self.n_before.get(age).copied().unwrap_or_default();
+        let later = u64::MAX.checked_shl(n_before.into()).unwrap_or_default();
+        self.screen.suspects(key) & later != 0
+    }
 }
 
 /// Everything a worker forwards by.
@@ -182,7 +215,7 @@ pub(crate) struct Snapshot {
     /// A microflow checked in this epoch or later can be tested against `changes`.
     pub tested_from: u64,
     /// Of `changes`; made when it is first asked for.
-    screen: OnceLock<Screen>,
+    recent: OnceLock<Recent>,
 }
 
 /// The groups by number.
@@ -230,7 +263,7 @@ impl Snapshot {
             options,
             changes: Vec::new(),
             tested_from: 0,
-            screen: OnceLock::new(),
+            recent: OnceLock::new(),
         }
     }
 
@@ -243,16 +276,16 @@ impl Snapshot {
     /// Told without looking at each change: none since a microflow was checked concerns it. False: perhaps.
     #[inline(always)]
     pub(crate) fn still_holds(&self, key: &Key, checked: u32) -> bool {
-        self.epoch_of(checked) >= self.tested_from && !self.screen().may_match(key)
+        let age = (self.epoch as u32).wrapping_sub(checked) as usize;
+        let recent = self.recent.get_or_init(|| Recent::new(self));
+        self.epoch_of(checked) >= self.tested_from && !recent.may_concern(key, age)
     }
 
-    #[inline(always)]
-    fn screen(&self) -> &Screen {
-        // Bits that actions rewrite are not known of a frame: whatever they are, a flow might match.
-        self.screen.get_or_init(|| {
-            let flows: Vec<_> = self.changes.iter().map(|change| &change.flow.conds).collect();
-            Screen::new(&flows, &self.layout.rewritten)
-        })
+    /// The changes since an epoch, the latest first; none if some of them are forgotten.
+    pub(crate) fn changes_since(&self, checked: u32) -> Option<impl Iterator<Item = &Change>> {
+        let checked = self.epoch_of(checked);
+        let later = self.changes.iter().rev().take_while(move |change| change.epoch > checked);
+        (checked >= self.tested_from).then_some(later)
     }
 
     fn apply(&mut self, op: Op) {
@@ -279,6 +312,8 @@ pub(crate) struct Publisher {
     behind: Vec<Op>,
     /// Known to neither.
     pending: Vec<Op>,
+    /// Of these, those up to the last that is not of a flow.
+    n_urgent: usize,
     changes: Vec<Change>,
     tested_from: u64,
 }
@@ -290,6 +325,7 @@ impl Publisher {
             idle: Arc::new(Snapshot::new(n_tables, options)),
             behind: Vec::new(),
             pending: Vec::new(),
+            n_urgent: 0,
             changes: Vec::new(),
             tested_from: 0,
         }
@@ -301,7 +337,12 @@ impl Publisher {
     }
 
     pub(crate) fn push(&mut self, op: Op) {
+        // A layout comes with the flow that needs it.
+        let is_flow = matches!(op, Op::Insert(_) | Op::Remove(_) | Op::Layout(_));
         self.pending.push(op);
+        if !is_flow {
+            self.n_urgent = self.pending.len();
+        }
     }
 
     /// How many changes are not published.
@@ -312,11 +353,17 @@ impl Publisher {
     /// Forgets the changes beyond the first `n` that are not published.
     pub(crate) fn forget_pending(&mut self, n: usize) {
         self.pending.truncate(n);
+        self.n_urgent = self.n_urgent.min(n);
     }
 
     /// There are changes that are not published.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Among them is another than of flows.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.n_urgent > 0
     }
 
     /// Publishes what is pending if there is any and no worker holds the idle instance.
@@ -326,7 +373,15 @@ impl Publisher {
         }
         let epoch = self.live.epoch + 1;
         let idle = Arc::get_mut(&mut self.idle)?;
-        self.behind.drain(..).for_each(|op| idle.apply(op));
+        let mut caught_up = [false; 256];
+        for op in self.behind.drain(..) {
+            if let Op::Insert(flow) | Op::Remove(flow) = &op {
+                caught_up[usize::from(flow.value.table)] = true;
+            }
+            idle.apply(op);
+        }
+        let both = idle.tables.iter_mut().zip(&self.live.tables).zip(caught_up);
+        both.filter(|(_, is)| *is).for_each(|((mine, theirs), _)| mine.share(theirs));
         self.pending.iter().for_each(|op| idle.apply(op.clone()));
         note_changes(&mut self.changes, &mut self.tested_from, epoch, &self.pending);
         let is_new = |change: &&Change| change.epoch > idle.epoch;
@@ -335,9 +390,10 @@ impl Publisher {
         idle.changes.extend(new);
         idle.epoch = epoch;
         idle.tested_from = self.tested_from;
-        idle.screen = OnceLock::new();
+        idle.recent = OnceLock::new();
         core::mem::swap(&mut self.live, &mut self.idle);
         self.behind = core::mem::take(&mut self.pending);
+        self.n_urgent = 0;
         Some(self.live.clone())
     }
 }
@@ -349,7 +405,8 @@ fn note_changes(changes: &mut Vec<Change>, tested_from: &mut u64, epoch: u64, op
     let n_flows = ops.iter().filter(is_flow).count();
     for op in ops.iter().filter(is_flow).skip(n_flows.saturating_sub(MAX_CHANGES + 1)) {
         match op {
-            Op::Insert(flow) | Op::Remove(flow) => changes.push(Change { epoch, flow: flow.clone() }),
+            Op::Insert(flow) => changes.push(Change { epoch, came: true, flow: flow.clone() }),
+            Op::Remove(flow) => changes.push(Change { epoch, came: false, flow: flow.clone() }),
             // A layout of its own flushes the caches, the others are looked up each time.
             Op::Layout(_) | Op::Ports(_) | Op::Group(..) | Op::Meter(..) | Op::Options(_) => {}
         }

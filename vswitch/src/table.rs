@@ -91,6 +91,14 @@ impl Table {
         }
     }
 
+    /// Lets both have the memory of what is the same in them, where that is much: a worker that changes from one to the
+    /// other then finds it in its processor's caches.
+    pub(crate) fn share(&mut self, other: &Self) {
+        if let (Kind::Prefix(mine), Kind::Prefix(theirs)) = (&mut self.kind, &other.kind) {
+            mine.v4.share(&theirs.v4);
+        }
+    }
+
     /// Chooses a kind for more entries than are tried one by one.
     fn rebuild(&mut self, flows: Vec<Flow>) {
         if let Some(mut prefixes) = flows.iter().find_map(|flow| Prefixes::for_first(flow, self.secret)) {

@@ -11,8 +11,8 @@ use operations::{Dice, MAX_OPS, Mismatch, N_PORTS, N_WORKERS, OP_SIZE, Op, Rig, 
 use packet::Frame;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use vswitch::SwitchConfig;
 use vswitch::standalone::Standalone;
+use vswitch::{GATHER, SwitchConfig};
 
 /// What `read` makes of random bytes.
 fn of<T: core::fmt::Debug>(read: fn(&mut Dice<'_>) -> T) -> impl Strategy<Value = T> {
@@ -33,6 +33,11 @@ proptest! {
     #[test]
     fn the_fast_path_is_the_oracle(ops in prop::collection::vec(op(), 1..MAX_OPS)) {
         verdict(operations::run(ops, 64))?;
+    }
+
+    #[test]
+    fn while_changes_are_gathered_too(ops in prop::collection::vec(op(), 1..MAX_OPS)) {
+        verdict(operations::run_in(Rig::gathering(64, GATHER), ops))?;
     }
 
     #[test]

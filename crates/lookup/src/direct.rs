@@ -4,6 +4,8 @@
 //! what it would have itself is kept beside the block. So a change touches the places of its own step alone. It knows
 //! the best prefix of each place, not all prefixes: those are in the tree that it stands in front of.
 
+use crate::pages::Pages;
+
 /// Where steps begin, and the end.
 const STEPS: [u32; 6] = [0, 16, 20, 24, 28, 32];
 /// The last step.
@@ -19,7 +21,7 @@ const LEN_BITS: u32 = 5;
 /// No prefix ends here.
 const HOLE: u32 = (BLOCK - 1) >> LEN_BITS << LEN_BITS;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(align(64))]
 struct Block([u32; BLOCK_LEN]);
 
@@ -27,7 +29,7 @@ struct Block([u32; BLOCK_LEN]);
 #[derive(Clone, Debug)]
 pub(crate) struct Direct {
     /// Those of the first step, then others.
-    blocks: Vec<Block>,
+    blocks: Pages<Block>,
     /// For each of the others, what the place that leads to it would have itself.
     above: Vec<u32>,
     free: Vec<u32>,
@@ -65,7 +67,7 @@ const fn len_of(word: u32) -> u32 {
 
 impl Direct {
     pub(crate) fn new() -> Self {
-        Self { blocks: vec![Block([HOLE; BLOCK_LEN]); N_FIRST], above: Vec::new(), free: Vec::new() }
+        Self { blocks: Pages::new(Block([HOLE; BLOCK_LEN]), N_FIRST), above: Vec::new(), free: Vec::new() }
     }
 
     /// Values that it cannot hold begin here.
@@ -79,7 +81,7 @@ impl Direct {
         for step in 1..=LAST {
             let leads_on = place & BLOCK != 0;
             let block = if leads_on { place ^ BLOCK } else { 0 };
-            let next = self.blocks[block as usize].0[bits(addr, step)];
+            let next = self.blocks.at(block as usize).0[bits(addr, step)];
             place = if leads_on { next } else { place };
         }
         if place == HOLE { self.lookup_above(addr) } else { Some(place >> LEN_BITS) }
@@ -100,11 +102,11 @@ impl Direct {
 
     #[inline(always)]
     fn place(&self, at: usize) -> u32 {
-        self.blocks[at / BLOCK_LEN].0[at % BLOCK_LEN]
+        self.blocks.at(at / BLOCK_LEN).0[at % BLOCK_LEN]
     }
 
     fn place_mut(&mut self, at: usize) -> &mut u32 {
-        &mut self.blocks[at / BLOCK_LEN].0[at % BLOCK_LEN]
+        &mut self.blocks.at_mut(at / BLOCK_LEN).0[at % BLOCK_LEN]
     }
 
     /// The block that a place leads to.
@@ -157,6 +159,11 @@ impl Direct {
         }
     }
 
+    /// Lets both have the memory of what is the same.
+    pub(crate) fn share(&mut self, other: &Self) {
+        self.blocks.share(&other.blocks);
+    }
+
     fn add_block(&mut self, at: usize) -> usize {
         let block = match self.free.pop() {
             Some(block) => block as usize,
@@ -174,7 +181,7 @@ impl Direct {
     /// Takes the block of a place back if no prefix ends in it or below.
     fn prune(&mut self, at: usize) {
         if let Some(block) = self.block_at(at)
-            && self.blocks[block].0 == [HOLE; BLOCK_LEN]
+            && self.blocks.at(block).0 == [HOLE; BLOCK_LEN]
         {
             *self.place_mut(at) = self.above[block - N_FIRST];
             self.free.push(block as u32);

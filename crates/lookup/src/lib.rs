@@ -8,6 +8,7 @@ mod classifier;
 mod direct;
 mod exact;
 mod lpm;
+mod pages;
 mod rule;
 mod secret;
 mod sieve;

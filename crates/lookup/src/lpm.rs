@@ -193,6 +193,13 @@ impl<A: Address> Lpm<A> {
         if place == NONE { None } else { Some(*self.values.at(place as usize)) }
     }
 
+    /// Lets both have the memory of what is the same in them, for those that are changed alike and looked up in turn.
+    pub fn share(&mut self, other: &Self) {
+        if let (Some(mine), Some(theirs)) = (&mut self.direct, &other.direct) {
+            mine.share(theirs);
+        }
+    }
+
     /// Walks from a node at bit `at` on, not beyond bit `end`.
     #[inline(always)]
     fn go_on(&self, addr: A, mut at: u32, start: Start, end: u32) -> Start {

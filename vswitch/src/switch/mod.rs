@@ -64,6 +64,8 @@ pub struct Switch {
     secret: Secret,
     options: Options,
     publisher: Publisher,
+    /// Until when changes are gathered that nobody waits for.
+    gathers_until: Instant,
     bedside: Bedside,
     /// When something was last heard.
     now: Instant,
@@ -150,6 +152,8 @@ struct Tickets {
     done: Vec<u64>,
     /// Something was ordered that no ticket covers.
     loose: bool,
+    /// Someone waits for more than the last counts of a flow.
+    hurry: bool,
     /// The next order must bring all counts.
     flush: bool,
     /// The next order must bring the last counts of these flows.
@@ -174,6 +178,7 @@ impl Tickets {
 
     fn wait(&mut self, deferred: Deferred) {
         self.last += 1;
+        self.hurry |= !matches!(deferred, Deferred::Removed { .. });
         self.waiting.push_back((self.last, deferred));
     }
 }
@@ -196,6 +201,7 @@ impl Switch {
             secret,
             options,
             publisher,
+            gathers_until: Instant::ZERO,
             bedside: Bedside::new(shelf),
             now: Instant::ZERO,
             flows: Flows::new(n_tables, secret.next()),
@@ -366,8 +372,12 @@ impl Switch {
     /// Orders what is due: the next snapshot if there are changes and an instance is free, else a flush if someone
     /// waits. False: nothing is due.
     fn order(&mut self) -> bool {
+        if self.is_gathering() {
+            return false;
+        }
         let kind = if self.publisher.is_dirty() {
             let Some(snapshot) = self.publisher.publish() else { return false };
+            self.gathers_until = self.now + self.config.gather;
             self.bedside.shelf().put(snapshot.clone());
             self.tickets.last += 1;
             OrderKind::Adopt { snapshot, flush: self.tickets.take_flush(), sequence: self.tickets.last }
@@ -378,11 +388,21 @@ impl Switch {
         };
         self.tickets.ordered = self.tickets.last;
         self.tickets.take_flush();
-        self.tickets.loose = false;
+        (self.tickets.loose, self.tickets.hurry) = (false, false);
         self.order_those_awake(Order(kind));
         self.inject_all();
         self.complete(self.now);
         true
+    }
+
+    /// There are changes which may wait for others: nobody waits for them, and some worker is at work.
+    fn is_gathering(&self) -> bool {
+        self.now < self.gathers_until
+            && self.publisher.is_dirty()
+            && !self.publisher.is_urgent()
+            && !self.tickets.hurry
+            && self.injections.is_empty()
+            && !(0..self.tickets.done.len()).all(|worker| self.bedside.is_resting(worker))
     }
 
     /// Gives an order that workers acknowledge. Those who rest have nothing to report and will take the newest tables by
@@ -451,7 +471,13 @@ impl Switch {
             return Some(Instant::ZERO);
         }
         let flows = self.timers.peek().map(|timer| timer.at);
-        flows.into_iter().chain(self.bundles.poll_timeout()).chain(self.parts.poll_timeout()).min()
+        let gathered = self.is_gathering().then_some(self.gathers_until);
+        flows
+            .into_iter()
+            .chain(gathered)
+            .chain(self.bundles.poll_timeout())
+            .chain(self.parts.poll_timeout())
+            .min()
     }
 
     /// What is to be done, until there is nothing left. To be called after every other call.

@@ -121,7 +121,14 @@ pub fn many_flows(number: u8) -> impl Iterator<Item = Op> {
 /// # Errors
 /// With what the fast path did otherwise than the oracle.
 pub fn run(ops: impl IntoIterator<Item = Op>, cache_entries: u32) -> Result<(), Mismatch> {
-    let mut rig = Rig::new(cache_entries);
+    run_in(Rig::new(cache_entries), ops)
+}
+
+/// The same in a rig.
+///
+/// # Errors
+/// The same.
+pub fn run_in(mut rig: Rig, ops: impl IntoIterator<Item = Op>) -> Result<(), Mismatch> {
     for op in ops {
         rig.run(op)?;
     }

@@ -1,5 +1,6 @@
 //! A switch with workers beside the oracle of every epoch they may be in.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use openflow::{
@@ -79,7 +80,13 @@ fn message(op: &Op) -> Option<Message> {
 
 impl Rig {
     pub fn new(cache_entries: u32) -> Self {
+        Self::gathering(cache_entries, Duration::ZERO)
+    }
+
+    /// A rig that publishes flow mods so seldom if nobody waits for them.
+    pub fn gathering(cache_entries: u32, gather: Duration) -> Self {
         let config = SwitchConfig {
+            gather,
             seed: Some(7),
             n_workers: N_WORKERS,
             n_tables: N_TABLES,
@@ -332,11 +339,14 @@ impl Rig {
     /// Time passes, with everything carried before and after: what has expired by then is gone.
     fn pass(&mut self, millis: u64) -> Result<(), Mismatch> {
         self.settle()?;
-        self.s.advance(core::time::Duration::from_millis(millis));
+        self.s.advance(Duration::from_millis(millis));
         self.oracle.now = self.s.now;
         let gone = self.oracle.expire();
         self.note_removed(gone.into_iter());
         self.n_changes += 1;
+        if !self.s.switch.is_published() {
+            self.run(Op::Barrier)?;
+        }
         self.settle()?;
         // Nobody is in an older epoch any more; the last one may have been published before the rest had expired.
         self.epochs = BTreeMap::from([(self.s.switch.epoch(), (self.oracle.clone(), self.n_changes))]);

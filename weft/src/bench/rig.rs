@@ -79,7 +79,7 @@ impl Rig {
         // Nobody reads after the end; that is no loss.
         let sink = Box::new(move |event| drop(events.send(event)));
         let dataplane = Dataplane::start(Config { n_workers: 1, poll }, sink)?;
-        let mut config = SwitchConfig::default();
+        let mut config = SwitchConfig { gather: vswitch::GATHER, ..SwitchConfig::default() };
         config.cache_entries = cache_entries.unwrap_or(config.cache_entries);
         let mut switch = Switch::new(config);
         let engine = dataplane.add_switch(switch.datapath())?;

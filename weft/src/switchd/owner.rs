@@ -173,6 +173,7 @@ impl Owner {
         config.fail_mode = if stays_alone { FailMode::Secure } else { spec.fail_mode };
         config.packet_in_rates = spec.packet_in_rates;
         config.n_workers = plane.n_workers();
+        config.gather = vswitch::GATHER;
         let n_tables = config.n_tables;
         let mut switch = Switch::new(config);
         let (engine, events) = plane.add_switch(&spec.name, switch.datapath())?;
