@@ -21,6 +21,12 @@ const ABREAST: usize = 16;
 const MIN_FRESH: usize = 16;
 /// Tables of which all are asked.
 const MAX_OPEN: usize = 3;
+/// Rules of a crest, to begin with.
+const N_CREST: usize = 2048;
+/// Rules for each of them that make one worth its while.
+const RULES_A_CREST: usize = 16;
+/// Keys that stand for the traffic when it is tried.
+const N_TRIALS: usize = 256;
 /// Most words of a key that conditions may look at.
 const MAX_WORDS: usize = 32;
 /// Numbers of lanes, so that loops over them have known lengths.
@@ -94,16 +100,25 @@ pub struct Classifier<T> {
     lanes: Lanes,
     /// Which of the first tables to ask.
     sieve: Sieve,
+    /// The best rules once more, if most keys satisfy one of them: what is found there needs no search among the others.
+    crest: Option<Box<Crest<T>>>,
     /// Insertions and removals after which the sieve is made again.
     n_fresh: usize,
     len: usize,
+}
+
+/// All rules from some rank on.
+#[derive(Debug)]
+struct Crest<T> {
+    floor: u64,
+    rules: Classifier<T>,
 }
 
 impl<T> Classifier<T> {
     /// Without rules.
     pub fn new(secret: Secret) -> Self {
         let (lanes, sieve) = (Lanes::default(), Sieve::open());
-        Self { secret, tuples: Vec::new(), lanes, sieve, n_fresh: MIN_FRESH, len: 0 }
+        Self { secret, tuples: Vec::new(), lanes, sieve, crest: None, n_fresh: MIN_FRESH, len: 0 }
     }
 
     /// How many rules there are.
@@ -124,6 +139,12 @@ impl<T> Classifier<T> {
     /// Adds a rule, and a word that a look-up will return without touching the rule. Its rank must be new, and it may
     /// look at the first 32 words of a key.
     pub fn insert(&mut self, rule: Arc<Rule<T>>, leaf: u64) {
+        if let Some(crest) = self.crest.as_mut().filter(|crest| rule.rank >= crest.floor) {
+            crest.rules.insert(rule.clone(), leaf);
+            if crest.rules.len() > 2 * N_CREST {
+                self.crest = None;
+            }
+        }
         let at = self.table_for(&rule);
         if at < MAX_TABLES {
             self.sieve.add(at, &rule.conds);
@@ -165,6 +186,9 @@ impl<T> Classifier<T> {
 
     /// Removes the rule with the rank and conditions of `rule`.
     pub fn remove(&mut self, rule: &Rule<T>) -> Option<Arc<Rule<T>>> {
+        if let Some(crest) = self.crest.as_mut().filter(|crest| rule.rank >= crest.floor) {
+            crest.rules.remove(rule);
+        }
         let may_hold =
             |tuple: &Tuple<T>| tuple.max_rank >= rule.rank && is_within(&tuple.mask, rule.conds.masks());
         let mut candidates = self.tuples.iter_mut().filter(|tuple| may_hold(tuple));
@@ -184,8 +208,25 @@ impl<T> Classifier<T> {
         self.tuples.retain(|tuple| !tuple.heads.is_empty());
         self.tuples.sort_unstable_by_key(|tuple| core::cmp::Reverse(tuple.max_rank));
         self.lanes.lay(self.secret, &self.tuples);
-        self.sieve = if self.tuples.len() > MAX_OPEN { self.make_sieve() } else { Sieve::open() };
+        let is_open = self.tuples.len() <= MAX_OPEN;
+        self.sieve = if is_open { Sieve::open() } else { self.make_sieve() };
+        self.crest = if is_open { None } else { self.make_crest() };
         self.n_fresh = self.len.max(MIN_FRESH);
+    }
+
+    /// The best rules once more, if that is worth its while.
+    fn make_crest(&self) -> Option<Box<Crest<T>>> {
+        if self.len < N_CREST * RULES_A_CREST {
+            return None;
+        }
+        let links = || self.tuples.iter().flat_map(Tuple::iter);
+        let mut ranks: Vec<u64> = links().map(|link| link.rank).collect();
+        let (_, &mut floor, _) = ranks.select_nth_unstable_by_key(N_CREST, |rank| core::cmp::Reverse(*rank));
+        let mut rules = Self::new(self.secret);
+        links().filter(|link| link.rank >= floor).for_each(|link| rules.insert(link.rule.clone(), link.leaf));
+        let trials = links().step_by(self.len / N_TRIALS).map(|link| link.rule.conds.key());
+        let (found, missed): (Vec<_>, Vec<_>) = trials.partition(|key| rules.find(key).is_some());
+        (found.len() >= missed.len()).then(|| Box::new(Crest { floor, rules }))
     }
 
     fn make_sieve(&self) -> Sieve {
@@ -198,20 +239,26 @@ impl<T> Classifier<T> {
     /// The rule of the highest rank that `key` satisfies.
     #[inline]
     pub fn lookup(&self, key: &[u64]) -> Option<Hit<'_, T>> {
+        let best = self.crest.as_ref().and_then(|crest| crest.rules.find(key));
+        let best = best.or_else(|| self.find(key))?;
+        Some(Hit { rule: &best.rule, leaf: best.leaf })
+    }
+
+    #[inline]
+    fn find(&self, key: &[u64]) -> Option<&Link<T>> {
         match self.lanes.words.len() {
-            2 => self.find::<2>(key),
-            4 => self.find::<4>(key),
-            6 => self.find::<6>(key),
-            8 => self.find::<8>(key),
-            _ => self.find::<MAX_WORDS>(key),
+            2 => self.find_by_lanes::<2>(key),
+            4 => self.find_by_lanes::<4>(key),
+            6 => self.find_by_lanes::<6>(key),
+            8 => self.find_by_lanes::<8>(key),
+            _ => self.find_by_lanes::<MAX_WORDS>(key),
         }
     }
 
-    fn find<const W: usize>(&self, key: &[u64]) -> Option<Hit<'_, T>> {
+    fn find_by_lanes<const W: usize>(&self, key: &[u64]) -> Option<&Link<T>> {
         let best = self.find_by_hash::<W>(key)?;
         // Only what won is compared bit by bit.
-        let best = if best.rule.matches(key) { best } else { self.find_carefully::<W>(key)? };
-        Some(Hit { rule: &best.rule, leaf: best.leaf })
+        if best.rule.matches(key) { Some(best) } else { self.find_carefully::<W>(key) }
     }
 
     /// The rule of the highest rank that `key` satisfies as far as hashes tell.
@@ -546,6 +593,45 @@ mod tests {
         };
         let n_asked: u32 = (0..1000).map(asked).sum();
         assert!(n_asked < 5000, "{n_asked} tables for 1000 keys");
+    }
+
+    #[test]
+    fn the_best_rules_are_found_among_themselves() {
+        let word = |i: u8, value: u64, mask: u64| Cond { word: i, value: value & mask, mask };
+        let secret = Secret::from_seed(11);
+        // Of the best rules some look at little, so that most keys satisfy one of them.
+        let make = |n: u64| {
+            let mask = if n % 101 == 1 { 3 } else { 0xffff << (n % 16) | 0xff };
+            let conds = [word(0, secret.hash(&[n]), mask), word(1, n % 4, 3)];
+            Arc::new(Rule { rank: (70_000 - n) << 16, conds: conds.into_iter().collect(), value: n })
+        };
+        let mut classifier = Classifier::new(secret);
+        let mut rules: Vec<_> = (0..70_000).map(make).collect();
+        rules.iter().for_each(|rule| classifier.insert(rule.clone(), rule.rank));
+        assert!(classifier.crest.is_some(), "worth its while");
+        for gone in rules.drain(..30) {
+            assert_eq!(classifier.remove(&gone), Some(gone));
+        }
+        let better =
+            Arc::new(Rule { rank: u64::MAX, conds: [word(1, 2, 3)].into_iter().collect(), value: 1 });
+        classifier.insert(better.clone(), 7);
+        rules.insert(0, better);
+        let mut n_beyond = 0;
+        for n in 0..300 {
+            let key = [secret.hash(&[n, n]), n];
+            let expected = rules.iter().find(|rule| rule.matches(&key));
+            assert_eq!(classifier.lookup(&key).map(|hit| hit.rule), expected);
+            let crest = classifier.crest.as_ref().expect("still there");
+            n_beyond += usize::from(expected.is_some_and(|rule| rule.rank < crest.floor));
+        }
+        assert!(n_beyond > 0, "some keys satisfy none of the best");
+        // When it has grown too much it goes, and nothing is lost.
+        for n in 0..5000 {
+            let conds = [word(1, 1, 3), word(2, n, 0xffff)].into_iter().collect();
+            classifier.insert(Arc::new(Rule { rank: (1 << 62) + n, conds, value: n }), n);
+        }
+        assert!(classifier.crest.is_none());
+        assert_eq!(classifier.lookup(&[0, 1, 77]).map(|hit| hit.rule.value), Some(77));
     }
 
     #[test]

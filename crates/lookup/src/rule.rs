@@ -63,6 +63,16 @@ impl Conds {
         &self.masks
     }
 
+    /// A key that satisfies them; what they do not look at is zero.
+    pub fn key(&self) -> Vec<u64> {
+        let mut key = Vec::new();
+        for cond in self.iter() {
+            key.resize(usize::from(cond.word) + 1, 0);
+            key[usize::from(cond.word)] = cond.value;
+        }
+        key
+    }
+
     /// Exchanges the bits they look at for an equal list that others have, too.
     pub fn share_masks(&mut self, share: impl FnOnce(&Arc<Masks>) -> Arc<Masks>) {
         let shared = share(&self.masks);

@@ -114,7 +114,7 @@ impl Sieve {
             rules.iter().for_each(|&(table, conds)| screen.add(table, conds));
         }
         let step = (rules.len() / N_SAMPLES).max(1);
-        let keys = rules.iter().step_by(step).map(|(_, conds)| key_of(conds)).collect::<Vec<_>>();
+        let keys = rules.iter().step_by(step).map(|(_, conds)| conds.key()).collect::<Vec<_>>();
         let tables = rules.iter().fold(0, |tables, (table, _)| tables | 1 << table);
         Self { screens: choose(screens, &keys, tables) }
     }
@@ -129,16 +129,6 @@ impl Sieve {
     pub(crate) fn tables(&self, key: &[u64]) -> u64 {
         self.screens.iter().fold(u64::MAX, |tables, screen| tables & screen.pass(key))
     }
-}
-
-/// A key that a rule wants; what it does not look at is zero.
-fn key_of(conds: &Conds) -> Vec<u64> {
-    let mut key = Vec::new();
-    for cond in conds.iter() {
-        key.resize(usize::from(cond.word) + 1, 0);
-        key[usize::from(cond.word)] = cond.value;
-    }
-    key
 }
 
 /// The screens that spare more probes than they cost.
