@@ -7,7 +7,7 @@
 mod wire;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use packet::Instant;
 
@@ -26,27 +26,42 @@ const MAIN: u32 = 254;
 /// What a route is known by: VRF and prefix.
 type Key = (Option<String>, Prefix);
 
+/// What was said of a route in force.
+#[derive(Debug)]
+struct Known {
+    /// The session that named it last.
+    session: u64,
+    metric: u32,
+    /// The next hop or group it was named by.
+    way: Option<u32>,
+}
+
+/// Why there is nothing that the router could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    /// The route leads to an interface of the daemon's host, which is none of ours: nobody waits for an answer.
+    Elsewhere,
+    /// By a next hop that was not told.
+    Unknown,
+}
+
 /// The routes of one daemon. The shell brings its bytes and takes away the answers.
 #[derive(Debug, Default)]
 pub struct Fpm {
     /// What has come of a message that is not yet whole.
     rest: Vec<u8>,
-    /// Routes in force, and the session that named them last.
-    routes: BTreeMap<Key, u64>,
+    /// Routes in force.
+    routes: BTreeMap<Key, Known>,
     session: u64,
     /// When routes that the session has not named go.
     sweep_at: Option<Instant>,
     is_connected: bool,
+    /// A daemon that comes back may name these before it has told them again.
     next_hops: BTreeMap<u32, To>,
     groups: BTreeMap<u32, Vec<(u32, u16)>>,
-    answers: VecDeque<Vec<u8>>,
-}
-
-/// A route that is to be added, and the message to be answered.
-struct Addition<'a> {
-    key: Key,
-    route: RouteConfig,
-    message: &'a [u8],
+    /// Next hops and groups that lead elsewhere than when routes named them.
+    changed: BTreeSet<u32>,
+    answers: Vec<u8>,
 }
 
 impl Fpm {
@@ -54,8 +69,6 @@ impl Fpm {
     pub fn connected(&mut self, now: Instant) {
         self.rest.clear();
         self.answers.clear();
-        self.next_hops.clear();
-        self.groups.clear();
         self.session += 1;
         (self.is_connected, self.sweep_at) = (true, Some(now + QUIET));
     }
@@ -66,19 +79,20 @@ impl Fpm {
         self.session += 1;
     }
 
-    /// What it sends, in pieces of any size.
+    /// What it sends, in pieces of any size. Workers see the changes of one call together: FRR says a change as a
+    /// withdrawal and an addition, between which nothing may be missing.
     ///
     /// # Errors
     /// [`FpmError`]: this is not FPM with netlink; the connection is to be closed.
     pub fn handle_bytes(&mut self, router: &mut Router, now: Instant, bytes: &[u8]) -> Result<(), FpmError> {
         let mut all = std::mem::take(&mut self.rest);
         all.extend_from_slice(bytes);
-        let (mut at, mut pending) = (0, Vec::new());
+        let mut at = 0;
         let result = loop {
             match wire::frame(&all[at..]) {
                 Ok(Some(len)) => {
                     for message in wire::messages(&all[at + wire::HEADER_LEN..at + len]) {
-                        self.handle(router, message, &mut pending);
+                        self.handle(router, message);
                     }
                     at += len;
                 }
@@ -86,42 +100,46 @@ impl Fpm {
                 Err(error) => break Err(error),
             }
         };
-        self.add(router, &mut pending);
-        drop(pending);
         all.drain(..at);
         self.rest = all;
+        self.follow_changed(router);
+        router.publish_routes();
         if self.sweep_at.is_some() && self.is_connected {
             self.sweep_at = Some(now + QUIET);
         }
         result
     }
 
-    fn handle<'a>(&mut self, router: &mut Router, message: &'a [u8], pending: &mut Vec<Addition<'a>>) {
+    fn handle(&mut self, router: &mut Router, message: &[u8]) {
         match wire::read(message) {
             Some(Said::Route { table, to, metric, way }) => {
-                let key = (vrf(table), to);
-                match self.target(&way) {
-                    Some(target) => {
-                        let route = RouteConfig { vrf: key.0.clone(), to, target, metric };
-                        pending.push(Addition { key, route, message });
-                    }
-                    None if way == To::Elsewhere => {}
-                    None => self.answers.push_back(wire::told(message, wire::OFFLOAD_FAILED)),
+                let named = match way {
+                    To::Named(id) => Some(id),
+                    _ => None,
+                };
+                let known = Known { session: self.session, metric, way: named };
+                let is_in = match self.target(&way) {
+                    Ok(target) => self.add(router, (vrf(table), to), known, target),
+                    Err(Missing::Elsewhere) => return self.remove(router, &(vrf(table), to)),
+                    Err(Missing::Unknown) => self.lose(router, &(vrf(table), to)),
+                };
+                let flag = if is_in { wire::OFFLOADED } else { wire::OFFLOAD_FAILED };
+                wire::tell(&mut self.answers, message, flag);
+            }
+            Some(Said::NoRoute { table, to }) => self.remove(router, &(vrf(table), to)),
+            Some(Said::NextHop { id, way }) => {
+                let (way, group) = (way.unwrap_or(To::Elsewhere), self.groups.remove(&id));
+                let old = self.next_hops.insert(id, way);
+                if group.is_some() || old.is_some_and(|old| self.next_hops.get(&id) != Some(&old)) {
+                    self.changed.insert(id);
                 }
             }
-            Some(Said::NoRoute { table, to }) => {
-                // In the order they were said.
-                self.add(router, pending);
-                let key = (vrf(table), to);
-                self.remove(router, &key);
-            }
-            Some(Said::NextHop { id, way }) => {
-                self.groups.remove(&id);
-                self.next_hops.insert(id, way.unwrap_or(To::Elsewhere));
-            }
             Some(Said::Group { id, members }) => {
-                self.next_hops.remove(&id);
-                self.groups.insert(id, members);
+                let next_hop = self.next_hops.remove(&id);
+                let old = self.groups.insert(id, members);
+                if next_hop.is_some() || old.is_some_and(|old| self.groups.get(&id) != Some(&old)) {
+                    self.changed.insert(id);
+                }
             }
             Some(Said::NoNextHop { id }) => {
                 self.next_hops.remove(&id);
@@ -131,18 +149,18 @@ impl Fpm {
         }
     }
 
-    /// What the router is to do; none if the way is unknown.
-    fn target(&self, way: &To) -> Option<RouteTarget> {
+    /// What the router is to do.
+    fn target(&self, way: &To) -> Result<RouteTarget, Missing> {
         let hop = |via: &Via| NextHop { gateway: via.gateway, interface: None, weight: via.weight };
         match way {
             To::Hops(hops) => match hops.as_slice() {
-                [only] => Some(RouteTarget::Via { gateway: only.gateway, interface: None }),
-                hops => Some(RouteTarget::Group(hops.iter().map(hop).collect())),
+                [only] => Ok(RouteTarget::Via { gateway: only.gateway, interface: None }),
+                hops => Ok(RouteTarget::Group(hops.iter().map(hop).collect())),
             },
-            To::Blackhole => Some(RouteTarget::Blackhole),
-            To::Unreachable => Some(RouteTarget::Unreachable),
-            To::Prohibit => Some(RouteTarget::Prohibit),
-            To::Elsewhere => None,
+            To::Blackhole => Ok(RouteTarget::Blackhole),
+            To::Unreachable => Ok(RouteTarget::Unreachable),
+            To::Prohibit => Ok(RouteTarget::Prohibit),
+            To::Elsewhere => Err(Missing::Elsewhere),
             To::Named(id) => match self.groups.get(id) {
                 Some(members) => {
                     let gateways = members.iter().filter_map(|(id, weight)| match self.next_hops.get(id) {
@@ -152,45 +170,66 @@ impl Fpm {
                         _ => None,
                     });
                     let hops: Vec<Via> = gateways.collect();
-                    if hops.is_empty() { None } else { self.target(&To::Hops(hops)) }
+                    if hops.is_empty() { Err(Missing::Unknown) } else { self.target(&To::Hops(hops)) }
                 }
-                None => match self.next_hops.get(id)? {
-                    To::Named(_) => None,
-                    way => self.target(way),
+                None => match self.next_hops.get(id) {
+                    None | Some(To::Named(_)) => Err(Missing::Unknown),
+                    Some(way) => self.target(way),
                 },
             },
         }
     }
 
-    /// Adds routes together; if one cannot be, one after the other. Tells what became of each.
-    fn add(&mut self, router: &mut Router, pending: &mut Vec<Addition<'_>>) {
-        let additions = std::mem::take(pending);
-        let routes: Vec<RouteConfig> = additions.iter().map(|a| a.route.clone()).collect();
-        let together = routes.is_empty() || router.add_routes(&routes).is_ok();
-        for Addition { key, route, message } in additions {
-            let is_in = together || router.add_routes(&[route]).is_ok();
-            let flag = if is_in { wire::OFFLOADED } else { wire::OFFLOAD_FAILED };
-            self.answers.push_back(wire::told(message, flag));
-            match is_in {
-                true => {
-                    self.routes.insert(key, self.session);
-                }
-                // What cannot be as it is now must not stay as it was.
-                false => self.remove(router, &key),
-            }
+    /// Adds a route and tells whether it is in force now.
+    fn add(&mut self, router: &mut Router, key: Key, known: Known, target: RouteTarget) -> bool {
+        let (vrf, to) = key.clone();
+        if router.put_route(&RouteConfig { vrf, to, target, metric: known.metric }).is_err() {
+            return self.lose(router, &key);
         }
+        self.routes.insert(key, known);
+        true
+    }
+
+    /// What cannot be as it is now must not stay as it was.
+    fn lose(&mut self, router: &mut Router, key: &Key) -> bool {
+        self.remove(router, key);
+        false
     }
 
     fn remove(&mut self, router: &mut Router, key: &Key) {
         if self.routes.remove(key).is_some() {
             // A VRF that has gone has taken its routes along.
-            let _ = router.remove_routes(key.0.as_deref().unwrap_or_default(), &[key.1]);
+            let _ = router.take_route(key.0.as_deref(), key.1);
+        }
+    }
+
+    /// Takes routes along with next hops and groups that the session has changed behind their names.
+    fn follow_changed(&mut self, router: &mut Router) {
+        let mut changed = std::mem::take(&mut self.changed);
+        if changed.is_empty() {
+            return;
+        }
+        let groups = self.groups.iter();
+        let around = groups.filter(|(_, members)| members.iter().any(|(id, _)| changed.contains(id)));
+        let around: Vec<u32> = around.map(|(id, _)| *id).collect();
+        changed.extend(around);
+        let session = self.session;
+        let is_meant =
+            |known: &Known| known.session == session && known.way.is_some_and(|id| changed.contains(&id));
+        let meant = self.routes.iter().filter(|(_, known)| is_meant(known));
+        let meant: Vec<(Key, u32, Option<u32>)> =
+            meant.map(|(key, known)| (key.clone(), known.metric, known.way)).collect();
+        for (key, metric, way) in meant {
+            match way.map_or(Err(Missing::Unknown), |id| self.target(&To::Named(id))) {
+                Ok(target) => self.add(router, key, Known { session, metric, way }, target),
+                Err(_) => self.lose(router, &key),
+            };
         }
     }
 
     /// What the daemon is to be told next.
     pub fn poll_output(&mut self) -> Option<Vec<u8>> {
-        self.answers.pop_front()
+        (!self.answers.is_empty()).then(|| std::mem::take(&mut self.answers))
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -205,15 +244,11 @@ impl Fpm {
         }
         self.sweep_at = None;
         let session = self.session;
-        let stale = self.routes.iter().filter(|(_, named)| **named != session);
-        let mut by_vrf: BTreeMap<Option<String>, Vec<Prefix>> = BTreeMap::new();
+        let stale = self.routes.extract_if(.., |_, known| known.session != session);
         for ((vrf, to), _) in stale {
-            by_vrf.entry(vrf.clone()).or_default().push(*to);
+            let _ = router.take_route(vrf.as_deref(), to);
         }
-        self.routes.retain(|_, named| *named == session);
-        for (vrf, prefixes) in by_vrf {
-            let _ = router.remove_routes(vrf.as_deref().unwrap_or_default(), &prefixes);
-        }
+        router.publish_routes();
     }
 
     /// Routes in force.

@@ -172,15 +172,33 @@ impl Router {
     pub fn add_routes(&mut self, routes: &[RouteConfig]) -> Result<(), ConfigError> {
         let mut candidates = Vec::with_capacity(routes.len());
         for (index, route) in routes.iter().enumerate() {
-            let vrf = self.snapshot.vrf_named(index, route.vrf.as_deref())?;
-            let (hops, target) = self.snapshot.resolve(index, (vrf, route.to), &route.target)?;
-            let (source, metric) = (RouteSource::Protocol, route.metric);
-            candidates.push(Candidate { vrf, to: route.to, source, metric, target, hops });
+            candidates.push(self.candidate(index, route)?);
         }
         for candidate in candidates {
             self.rib.set(&mut self.twin, candidate);
         }
         self.publish_routes();
+        Ok(())
+    }
+
+    fn candidate(&self, index: usize, route: &RouteConfig) -> Result<Candidate, ConfigError> {
+        let vrf = self.snapshot.vrf_named(index, route.vrf.as_deref())?;
+        let (hops, target) = self.snapshot.resolve(index, (vrf, route.to), &route.target)?;
+        let (source, metric) = (RouteSource::Protocol, route.metric);
+        Ok(Candidate { vrf, to: route.to, source, metric, target, hops })
+    }
+
+    /// As [`add_routes`](Self::add_routes), seen by workers with the next [`publish_routes`](Self::publish_routes).
+    pub(crate) fn put_route(&mut self, route: &RouteConfig) -> Result<(), ConfigError> {
+        let candidate = self.candidate(0, route)?;
+        self.rib.set(&mut self.twin, candidate);
+        Ok(())
+    }
+
+    /// As [`remove_routes`](Self::remove_routes), seen by workers with the next [`publish_routes`](Self::publish_routes).
+    pub(crate) fn take_route(&mut self, vrf: Option<&str>, to: Prefix) -> Result<(), ConfigError> {
+        let vrf = self.snapshot.vrf_named(0, vrf)?;
+        self.rib.remove(&mut self.twin, (vrf, to), RouteSource::Protocol);
         Ok(())
     }
 
@@ -212,7 +230,7 @@ impl Router {
     }
 
     /// Publishes changed routes, unless workers still hold the instance they belong in: then once these have moved on.
-    fn publish_routes(&mut self) {
+    pub(crate) fn publish_routes(&mut self) {
         if self.twin.is_behind()
             && let Some(fib) = self.twin.publish()
         {

@@ -78,9 +78,13 @@ impl Session {
     fn say(&mut self, bytes: &[u8]) -> Vec<u32> {
         self.fpm.handle_bytes(&mut self.router, self.now, bytes).expect("FPM");
         let mut flags = Vec::new();
-        while let Some(answer) = self.fpm.poll_output() {
-            assert_eq!(usize::from(u16::from_be_bytes([answer[2], answer[3]])), answer.len());
-            flags.push(u32::from_ne_bytes(answer[28..32].try_into().expect("four bytes")));
+        while let Some(answers) = self.fpm.poll_output() {
+            let mut rest = answers.as_slice();
+            while !rest.is_empty() {
+                let (answer, next) = rest.split_at(u16::from_be_bytes([rest[2], rest[3]]).into());
+                flags.push(u32::from_ne_bytes(answer[28..32].try_into().expect("four bytes")));
+                rest = next;
+            }
         }
         flags
     }
@@ -116,6 +120,13 @@ fn x07_each_route_is_answered_with_what_became_of_it() {
         assert_eq!(s.say(&route(NEW, (254, kind), "192.0.4.0/24", &[])), [OFFLOADED], "replaced");
         assert!(s.routes()[0].ends_with(target) && s.n() == 1);
     }
+    // A change, as FRR says it: workers are never given what lies between.
+    while s.router.poll_effect().is_some() {}
+    assert_eq!(
+        s.say(&[withdrawn("192.0.4.0/24"), by_gateway("192.0.4.0/24", GATEWAY)].concat()),
+        [OFFLOADED]
+    );
+    assert_eq!((std::iter::from_fn(|| s.router.poll_effect()).count(), s.n()), (1, 1));
     assert_eq!(s.say(&withdrawn("192.0.4.0/24")), []);
     assert_eq!(s.n(), 0);
     // To an interface: none of ours.
@@ -151,6 +162,17 @@ fn x01_several_next_hops_groups_vrfs_and_ipv6() {
     assert_eq!(s.say(&[named("192.0.3.0/24", 3), named("192.0.4.0/24", 2)].concat()), [OFFLOADED; 2]);
     assert!(s.routes()[1].contains("Group") && s.routes()[2].contains("Via { gateway: 203.0.113.9"));
     assert_eq!(s.say(&named("192.0.5.0/24", 99)), [FAILED], "a next hop nobody told of");
+    s.say(&next_hop(7, &attribute(5, &3u32.to_ne_bytes())));
+    assert_eq!(s.say(&named("192.0.5.0/24", 7)), [], "an interface of FRR's host, none of ours");
+    // What is behind a number changes, and the routes that named it, or a group with it, with it.
+    s.say(&next_hop(2, &gateway("203.0.113.10")));
+    assert!(s.routes()[1].contains("203.0.113.10") && s.routes()[2].contains("Via { gateway: 203.0.113.10"));
+    s.say(&next_hop(3, &attribute(2, &member(2, 1))));
+    assert!(!s.routes()[1].contains("203.0.113.7"), "{:?}", s.routes());
+    s.say(&next_hop(2, &gateway("9.9.9.9")));
+    assert_eq!(s.n(), 1, "that leads nowhere any more");
+    s.say(&next_hop(2, &gateway("203.0.113.9")));
+    assert_eq!(s.say(&[named("192.0.3.0/24", 3), named("192.0.4.0/24", 2)].concat()), [OFFLOADED; 2]);
     // Table 7 is the VRF of that name; there is no VRF for table 8.
     let in_table = |table| route(NEW, (table, 1), "192.0.6.0/24", &[attribute(5, &[10, 2, 0, 9])]);
     assert_eq!((s.say(&in_table(7)), s.say(&in_table(8))), (vec![OFFLOADED], vec![FAILED]));

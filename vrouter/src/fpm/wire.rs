@@ -216,15 +216,14 @@ fn next_hop(body: &[u8], is_new: bool) -> Option<Said> {
     })
 }
 
-/// The message that tells FRR what became of a route: its own, with the flag.
-pub(super) fn told(message: &[u8], flag: u32) -> Vec<u8> {
+/// Adds the message that tells FRR what became of a route: its own, with the flag.
+pub(super) fn tell(answers: &mut Vec<u8>, message: &[u8], flag: u32) {
     let len = (HEADER_LEN + message.len()).min(u16::MAX.into()) as u16;
-    let mut bytes = vec![1, 1];
-    bytes.extend(len.to_be_bytes());
-    bytes.extend_from_slice(message);
-    let at = HEADER_LEN + FLAGS_AT;
-    if let (Some(flags), Some(field)) = (word32(&bytes, at), bytes.get_mut(at..at + 4)) {
+    answers.extend([1, 1]);
+    answers.extend(len.to_be_bytes());
+    let at = answers.len() + FLAGS_AT;
+    answers.extend_from_slice(message);
+    if let (Some(flags), Some(field)) = (word32(answers, at), answers.get_mut(at..at + 4)) {
         field.copy_from_slice(&(flags | flag).to_ne_bytes());
     }
-    bytes
 }
