@@ -11,8 +11,9 @@ use super::wire::{Query, Response, domain, folded};
 use crate::config::DnsConfig;
 use crate::snapshot::IfIndex;
 
-/// How long a server has to answer, and how often somebody is asked in all.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a server has to answer, and how often somebody is asked in all: who asked is told of a failure before the five
+/// seconds are over that resolvers wait (resolv.conf(5)).
+const PATIENCE: Duration = Duration::from_millis(1500);
 const N_TRIES: u8 = 3;
 /// Questions that wait for an answer, and clients that wait for the same one.
 const MAX_PENDING: usize = 2048;
