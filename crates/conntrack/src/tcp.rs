@@ -35,9 +35,11 @@ pub(crate) fn first(from: Side, flags: Flags, loose: bool) -> Option<State> {
     if flags.contains(Flags::RST) {
         return None;
     }
-    match flags.contains(Flags::SYN) && !flags.contains(Flags::ACK) {
-        true => Some(State::Opening(from)),
-        false if loose => Some(State::Pickup(from)),
-        false => None,
+    match (flags.contains(Flags::SYN), flags.contains(Flags::ACK)) {
+        (true, false) => Some(State::Opening(from)),
+        // An answer to what nobody asked is not the middle of a connection.
+        (true, true) => None,
+        (false, _) if loose => Some(State::Pickup(from)),
+        (false, _) => None,
     }
 }
