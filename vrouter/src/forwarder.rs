@@ -73,6 +73,7 @@ impl Forwarder {
         let s = self.snapshot.clone();
         let mut io = Io { now, pool, out };
         self.expire(now);
+        s.fetch(batch);
         for frame in batch.drain(..) {
             self.receive(&s, &mut io, frame);
         }

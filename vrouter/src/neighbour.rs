@@ -101,14 +101,50 @@ pub(crate) enum Due {
     Failed(Key, VecDeque<Waiting>),
 }
 
-#[derive(Debug, Default)]
+/// Neighbours that were sent to lately, found without a search.
+const N_RECENT: usize = 256;
+
+/// A neighbour that packets go to without a question until then.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    key: Key,
+    mac: MacAddr,
+    until: Instant,
+}
+
+#[derive(Debug)]
 pub(crate) struct Neighbours {
     table: BTreeMap<Key, Neighbour>,
     timers: BTreeSet<(Instant, Key)>,
     n_waiting: usize,
+    /// What the table says of some that are static or not yet stale, each at its place.
+    recent: Box<[Option<Recent>]>,
+}
+
+impl Default for Neighbours {
+    fn default() -> Self {
+        let (table, timers) = (BTreeMap::new(), BTreeSet::new());
+        Self { table, timers, n_waiting: 0, recent: vec![None; N_RECENT].into() }
+    }
+}
+
+/// The place of a neighbour among the recent ones. Whoever chooses addresses that meet there costs himself a search.
+#[inline(always)]
+fn place((interface, addr): Key) -> usize {
+    let bits = match addr {
+        IpAddr::V4(addr) => u64::from(addr.to_bits()),
+        IpAddr::V6(addr) => addr.to_bits() as u64 ^ (addr.to_bits() >> 64) as u64,
+    };
+    ((bits ^ u64::from(interface) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % N_RECENT
 }
 
 impl Neighbours {
+    fn forget_recent(&mut self, key: Key) {
+        if self.recent[place(key)].is_some_and(|recent| recent.key == key) {
+            self.recent[place(key)] = None;
+        }
+    }
+
     fn set_timer(timers: &mut BTreeSet<(Instant, Key)>, n: &mut Neighbour, key: Key, at: Option<Instant>) {
         if let Some(old) = n.timer.take() {
             timers.remove(&(old, key));
@@ -120,7 +156,15 @@ impl Neighbours {
     }
 
     /// Where a packet for `key` goes.
+    #[inline]
     pub(crate) fn lookup(&mut self, now: Instant, tuning: &Tuning, key: Key) -> Answer {
+        match self.recent[place(key)] {
+            Some(recent) if recent.key == key && now < recent.until => Answer::Send(recent.mac),
+            _ => self.search(now, tuning, key),
+        }
+    }
+
+    fn search(&mut self, now: Instant, tuning: &Tuning, key: Key) -> Answer {
         let n_known = self.table.len();
         let Some(n) = self.table.get_mut(&key) else {
             if n_known >= tuning.n_neighbours {
@@ -133,11 +177,19 @@ impl Neighbours {
             return Answer::Wait { ask: true };
         };
         match &mut n.state {
-            State::Static(mac) => Answer::Send(*mac),
+            State::Static(mac) => {
+                let (mac, until) = (*mac, Instant::from_nanos(u64::MAX));
+                self.recent[place(key)] = Some(Recent { key, mac, until });
+                Answer::Send(mac)
+            }
             State::Known { mac, confirmed, n_probes } => {
                 let mac = *mac;
-                let stale = confirmed.is_none_or(|at| now >= at + tuning.neighbour_reachable);
-                if *n_probes > 0 || !stale {
+                let until = confirmed.map(|at| at + tuning.neighbour_reachable);
+                if let Some(until) = until.filter(|until| now < *until) {
+                    self.recent[place(key)] = Some(Recent { key, mac, until });
+                    return Answer::Send(mac);
+                }
+                if *n_probes > 0 {
                     return Answer::Send(mac);
                 }
                 *n_probes = 1;
@@ -180,6 +232,7 @@ impl Neighbours {
         heard: Heard,
         create: bool,
     ) -> Option<VecDeque<Waiting>> {
+        self.forget_recent(key);
         if !self.table.contains_key(&key) {
             if !create || self.table.len() >= tuning.n_neighbours {
                 return None;
@@ -218,6 +271,7 @@ impl Neighbours {
     pub(crate) fn poll_due(&mut self, now: Instant, tuning: &Tuning) -> Option<Due> {
         loop {
             let (_, key) = *self.timers.first().filter(|(at, _)| *at <= now)?;
+            self.forget_recent(key);
             let n = self.table.get_mut(&key).expect("a timer has its neighbour");
             let retry = Some(now + tuning.neighbour_retry);
             let forget = match &mut n.state {
@@ -257,6 +311,7 @@ impl Neighbours {
             new.interfaces.iter().position(|i| i.is_same(before)).map(|at| at as IfIndex)
         };
         let mut lost = Vec::new();
+        self.recent.fill(None);
         self.timers.clear();
         self.n_waiting = 0;
         for ((index, addr), mut n) in std::mem::take(&mut self.table) {
