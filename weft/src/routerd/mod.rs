@@ -27,6 +27,10 @@ pub use convert::FieldError;
 use convert::PortName;
 use task::Owner;
 
+/// Connections that a router tracks at a time unless told otherwise, and most that it may be told.
+const N_CONNECTIONS: u32 = 65_536;
+const MAX_CONNECTIONS: i64 = 1 << 26;
+
 /// One router as a daemon, and what it shows.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -56,6 +60,9 @@ struct RunArgs {
     ports: Vec<(String, PortSpec)>,
     #[command(flatten)]
     workers: WorkerArgs,
+    /// Most connections that are tracked at a time. Some memory is taken for each at the start.
+    #[arg(long, value_name = "N", default_value_t = N_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    connections: u32,
     /// Take routes of a routing daemon there, such as FRR with dplane_fpm_nl: FPM has no passwords, so loopback is best.
     #[arg(long, value_name = "ADDRESS:PORT")]
     fpm: Option<SocketAddr>,
@@ -84,6 +91,8 @@ pub struct RouterSpec {
     pub config: Option<api::Router>,
     /// Where its unix socket `NAME.sock` is made. None: there is none.
     pub run_dir: Option<PathBuf>,
+    /// Most connections that it tracks. None: 65,536.
+    pub n_connections: Option<u32>,
 }
 
 /// A running router. Clones are handles of the same router; it stops with [`stop`](Self::stop) or the last clone.
@@ -122,7 +131,9 @@ struct PortState {
 /// A port that cannot be opened, a configuration that cannot be taken, a socket that cannot be made. Nothing is left.
 pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandle> {
     let seed = [rand::random(), rand::random()];
-    let mut router = vrouter::Router::new(vrouter::Options::new(plane.n_workers(), seed));
+    let n_connections = spec.n_connections.unwrap_or(N_CONNECTIONS);
+    let options = vrouter::Options { n_connections, ..vrouter::Options::new(plane.n_workers(), seed) };
+    let mut router = vrouter::Router::new(options);
     let (id, events) = plane.add_router(&spec.name, router.forwarders())?;
     let (owner, task) = task::spawn(spec.name.clone(), router, plane.clone(), id, events);
     let inner = Inner {
@@ -419,7 +430,13 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     let told_to_stop = signals()?;
     let plane = Plane::start_daemon(args.workers)?;
     let config = config.map(|config| api::Router { name: name.clone(), ..config });
-    let spec = RouterSpec { name: name.clone(), ports: args.ports, config, run_dir: Some(run_dir()?) };
+    let spec = RouterSpec {
+        name: name.clone(),
+        ports: args.ports,
+        config,
+        run_dir: Some(run_dir()?),
+        n_connections: Some(args.connections),
+    };
     let handle = start(spec, plane).await?;
     if let Some(address) = args.fpm {
         let listener = tokio::net::TcpListener::bind(address).await;
