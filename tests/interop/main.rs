@@ -1,8 +1,11 @@
-//! weft beside other people's software: Open vSwitch, os-ken, FAUCET, tshark.
+//! weft beside other people's software: Open vSwitch, os-ken, FAUCET, tshark, FRR, dig, nftables.
 
 mod controller;
 mod differential;
+mod dig;
 mod faucet;
+mod frr;
+mod nftables;
 mod ofctl;
 mod ofctl10;
 mod ofctl14;

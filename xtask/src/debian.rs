@@ -6,12 +6,15 @@ use crate::shell::{self, has_program};
 
 /// What the tests need beyond the Rust toolchain: package, and why.
 pub const PACKAGES: &[(&str, &str)] = &[
+    ("bind9-dnsutils", "dig asks the DNS forwarder"),
     ("busybox-static", "the VM's userland; ping and nc in the namespaces of tests"),
     ("cpio", "packs the VM's initrd"),
     ("curl", "asks the REST API as the README does"),
+    ("frr", "tells routers its routes, peer of the interop tests"),
     ("g++", "links libFuzzer"),
     ("iperf3", "measures TCP between namespaces"),
     ("iproute2", "makes the namespaces of tests"),
+    ("nftables", "Linux as a router, beside weft in the same cases"),
     ("openvswitch-switch", "peer of the interop tests"),
     ("python3-dev", "builds parts of FAUCET"),
     ("python3-venv", "holds other people's controllers"),
