@@ -440,9 +440,9 @@ impl<O: Observer> Decider<'_, O> {
         }
         let service = nat.service_of(p.zone, p.protocol, p.src);
         let whole = nat.whole_outside(out, p.src.addr);
-        let masquerade = nat.masquerade(out, p.src.addr).filter(|_| whole.is_none());
+        let hides = whole.is_none() && nat.masquerades(out, p.src.addr);
         let redirected = || nat.is_redirected(p.protocol, p.src.port);
-        if (service.is_some() || masquerade.is_some() || redirected())
+        if (service.is_some() || hides || redirected())
             && let Some(known) = self.translate_out(&p)?
         {
             self.observer.note(|| format!("connection: source {} becomes {}", p.src, known.endpoint));
@@ -454,7 +454,8 @@ impl<O: Observer> Decider<'_, O> {
             flow.packet.src.addr = outside;
             return Ok(());
         }
-        let Some((addr, sharing)) = masquerade.filter(|_| may_open) else { return Ok(()) };
+        let masquerade = (hides && may_open).then(|| nat.masquerade(out, p.src.addr)).flatten();
+        let Some((addr, sharing)) = masquerade else { return Ok(()) };
         match flow.kind {
             Kind::Ports | Kind::Request => {}
             Kind::Bare if flow.is_portless() && nat.hides_portless(out, p.src.addr) => {}

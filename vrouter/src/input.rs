@@ -96,6 +96,9 @@ pub(crate) fn check_addresses(s: &Snapshot, ip: &Ip, arrived: &Arrived) -> Resul
     if !s.may_speak(arrived.interface, ip.src, arrived.src) {
         return Err(Drop::Spoofed);
     }
+    if !s.may_be_own(ip.src) {
+        return Ok(());
+    }
     match s.route(arrived.interface, ip.src) {
         Some(Hop::Local(_) | Hop::Broadcast) => Err(Drop::MartianSource),
         _ => Ok(()),

@@ -236,9 +236,15 @@ impl NatTable {
         Some((rule.address(src)?, rule.sharing))
     }
 
+    /// Whether there is such an address; which one is chosen takes longer.
+    pub(crate) fn masquerades(&self, out: IfIndex, src: IpAddr) -> bool {
+        let rule = self.masquerades.iter().find(|m| m.out == out && m.covers(src));
+        rule.is_some_and(|rule| rule.addresses.iter().any(|a| a.is_ipv4() == src.is_ipv4()))
+    }
+
     /// Whether `dst` hides behind `arrival` and must not be reached from there by its own address.
     pub(crate) fn hides(&self, arrival: IfIndex, src: IpAddr, dst: IpAddr) -> bool {
-        self.masquerade(arrival, dst).is_some() && !self.is_exempt(src, dst) && !self.is_exempt(dst, src)
+        self.masquerades(arrival, dst) && !self.is_exempt(src, dst) && !self.is_exempt(dst, src)
     }
 
     /// The port that a port of somebody is redirected to, or this router, if it is.

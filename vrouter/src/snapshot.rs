@@ -500,6 +500,12 @@ impl Snapshot {
         self.fib.lookup(self.interface(arrival).vrf, addr, || 0)
     }
 
+    /// Whether [`route`](Self::route) could lead to this router or to all stations of a network.
+    #[inline]
+    pub(crate) fn may_be_own(&self, addr: IpAddr) -> bool {
+        self.fib.may_be_own(addr) || is_link_local(addr)
+    }
+
     /// The way out to `addr` for what this router sends itself in answer to what came by `arrival`.
     pub(crate) fn way_to(&self, arrival: IfIndex, addr: IpAddr) -> Option<(IfIndex, IpAddr)> {
         match self.route(arrival, addr)? {
@@ -510,7 +516,7 @@ impl Snapshot {
     }
 
     pub(crate) fn is_own(&self, arrival: IfIndex, addr: IpAddr) -> bool {
-        matches!(self.route(arrival, addr), Some(Hop::Local(_)))
+        self.may_be_own(addr) && matches!(self.route(arrival, addr), Some(Hop::Local(_)))
     }
 
     /// Whether the router answers for an address that is somebody else's, beyond another interface.

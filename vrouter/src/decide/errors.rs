@@ -53,7 +53,7 @@ impl<O: Observer> Decider<'_, O> {
             }
             Some(_) => Ok(()),
             None if may_open
-                && nat.masquerade(out, flow.packet.src.addr).is_some()
+                && nat.masquerades(out, flow.packet.src.addr)
                 && !nat.is_exempt(flow.packet.src.addr, flow.packet.dst.addr) =>
             {
                 Err(Drop::NatErrorUnknown.into())

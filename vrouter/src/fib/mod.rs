@@ -104,12 +104,57 @@ pub(crate) enum Change {
     Prefix(VrfId, Prefix, Option<SetId>),
 }
 
+/// Which addresses may be this router's own, or stand for all stations of a network: a filter of one hash (Bloom), so that
+/// for most addresses no look-up is needed to say that they are not. What was its own once may stay.
+#[derive(Clone, Debug)]
+struct Own {
+    bits: Box<[u64; Self::N_WORDS]>,
+    /// A whole network is.
+    all: bool,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self { bits: Box::new([0; Self::N_WORDS]), all: false }
+    }
+}
+
+impl Own {
+    const N_WORDS: usize = 128;
+
+    #[inline(always)]
+    fn place(addr: IpAddr) -> (usize, u32) {
+        let bits = match addr {
+            IpAddr::V4(addr) => u64::from(addr.to_bits()),
+            IpAddr::V6(addr) => addr.to_bits() as u64 ^ (addr.to_bits() >> 64) as u64,
+        };
+        let hash = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        ((hash / 64) as usize % Self::N_WORDS, (hash % 64) as u32)
+    }
+
+    fn insert(&mut self, prefix: &Prefix) {
+        if prefix.prefix_len() == if prefix.addr().is_ipv4() { 32 } else { 128 } {
+            let (word, bit) = Self::place(prefix.addr());
+            self.bits[word] |= 1 << bit;
+        } else {
+            self.all = true;
+        }
+    }
+
+    #[inline(always)]
+    fn may_hold(&self, addr: IpAddr) -> bool {
+        let (word, bit) = Self::place(addr);
+        self.all || self.bits[word] >> bit & 1 != 0
+    }
+}
+
 /// What workers look destinations up in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fib {
     tables: Vec<Table>,
     sets: Vec<Set>,
     alive: Arc<Alive>,
+    own: Own,
 }
 
 /// Look-ups of one packet, leaks from one VRF to the next among them.
@@ -135,6 +180,11 @@ impl Fib {
                 if self.tables.len() <= at {
                     self.tables.resize_with(at + 1, Table::default);
                 }
+                // A set has its content before a prefix leads to it.
+                let set_of = set.and_then(|set| self.sets.get(set as usize));
+                if matches!(set_of, Some(Set::One(Hop::Local(_) | Hop::Broadcast))) {
+                    self.own.insert(prefix);
+                }
                 let (table, len) = (&mut self.tables[at], prefix.prefix_len());
                 match (prefix.addr(), set) {
                     (IpAddr::V4(addr), Some(set)) => table.v4.insert(addr.to_bits(), len, *set),
@@ -144,6 +194,12 @@ impl Fib {
                 };
             }
         }
+    }
+
+    /// Whether a look-up of `addr` could end at this router or at all stations of a network.
+    #[inline(always)]
+    pub(crate) fn may_be_own(&self, addr: IpAddr) -> bool {
+        self.own.may_hold(addr)
     }
 
     /// Brings what look-ups of these addresses will need near to the processor: one after the other, each for itself,
