@@ -10,6 +10,7 @@ mod path;
 mod probes;
 mod replay;
 mod rig;
+mod router;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub enum BenchCommand {
     Controller(controller::Args),
     /// TCP throughput, round trips and small UDP between two namespaces through one switch.
     Path(path::Args),
+    /// Packets from memory through the router of one worker: forwarding with large tables, translation of many flows.
+    Router(router::Args),
 }
 
 /// Runs one bench.
@@ -34,6 +37,7 @@ pub fn run(command: BenchCommand) -> anyhow::Result<ExitCode> {
         BenchCommand::Datapath(args) => datapath::run(&args),
         BenchCommand::Controller(args) => controller::run(&args),
         BenchCommand::Path(args) => path::run(&args),
+        BenchCommand::Router(args) => router::run(&args),
     }
 }
 

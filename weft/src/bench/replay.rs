@@ -35,6 +35,16 @@ impl Frames {
         Ok(Self { bytes: bytes.into(), starts: starts.into() })
     }
 
+    /// Frames made here, of less than 4 GiB.
+    pub fn new(frames: impl Iterator<Item = Vec<u8>>) -> Self {
+        let (mut bytes, mut starts) = (Vec::new(), vec![0]);
+        for frame in frames {
+            bytes.extend(frame);
+            starts.push(bytes.len() as u32);
+        }
+        Self { bytes: bytes.into(), starts: starts.into() }
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.starts.len() - 1

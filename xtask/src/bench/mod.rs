@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports; `bench peers` and `bench stages`.
+//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports; `bench peers`, `bench router` and `bench stages`.
 
 pub mod peers;
 mod stages;
@@ -22,6 +22,8 @@ pub struct Args {
 enum Other {
     /// Weft and its rivals (Open vSwitch with DPDK, Open vSwitch on taps, Linux bridge) in turn, held to the promises.
     Peers(peers::Args),
+    /// The router: packets from memory, then beside Linux and nftables, held to what is aimed at.
+    Router(peers::router::Args),
     /// The cost of a frame stage by stage, as a table and a picture.
     Stages(stages::Args),
 }
@@ -30,6 +32,7 @@ enum Other {
 pub fn run(args: &Args) -> Result<()> {
     match &args.other {
         Some(Other::Peers(args)) => return peers::run(args),
+        Some(Other::Router(args)) => return peers::router::bench(args),
         Some(Other::Stages(args)) => return stages::run(args),
         None => {}
     }

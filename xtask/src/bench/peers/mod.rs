@@ -16,6 +16,7 @@ mod paths;
 pub mod probe;
 mod process;
 mod rival;
+pub mod router;
 mod sandbox;
 mod selection;
 mod targets;

@@ -141,7 +141,7 @@ fn ours(weft: &Path, dir: &Path) -> Result<Daemon> {
 }
 
 /// This program inside a namespace.
-fn probe(host: &str, args: &[&str]) -> Result<Command> {
+pub(super) fn probe(host: &str, args: &[&str]) -> Result<Command> {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", host]).arg(std::env::current_exe()?).arg("probe").args(args);
     Ok(command)
@@ -154,9 +154,9 @@ fn see(dir: &Path, seconds: u32) -> Result<Seen> {
     let mut echo = Daemon::start(&mut probe(HOSTS[1], &["echo", "7001"])?, &log("echo"))?;
     let through = || output(&mut probe(HOSTS[0], &["round-trips", FAR, "7001", "5"])?, 10);
     echo.until("a round trip", 20, through)?;
-    let tcp1_gbps = tcp(1, seconds)?;
-    let tcp4_gbps = tcp(4, seconds)?;
-    let udp_kpps = udp(seconds)?;
+    let tcp1_gbps = tcp(HOSTS[0], FAR, 1, seconds)?;
+    let tcp4_gbps = tcp(HOSTS[0], FAR, 4, seconds)?;
+    let udp_kpps = udp(HOSTS, FAR, seconds)?;
     let n = N_ROUND_TRIPS.to_string();
     let line = output(&mut probe(HOSTS[0], &["round-trips", FAR, "7001", &n])?, 60)?;
     let mut words = line.split_whitespace().map(str::parse::<f64>);
@@ -166,21 +166,23 @@ fn see(dir: &Path, seconds: u32) -> Result<Seen> {
     Ok(Seen { tcp1_gbps, tcp4_gbps, udp_kpps, p50_us, p99_us })
 }
 
-fn tcp(streams: u32, seconds: u32) -> Result<f64> {
+/// Gbit/s that `from` sends to the iperf3 at `far`.
+pub(super) fn tcp(from: &str, far: &str, streams: u32, seconds: u32) -> Result<f64> {
     let (streams, time) = (streams.to_string(), seconds.to_string());
-    let args = ["netns", "exec", HOSTS[0], "iperf3", "-c", FAR, "-J", "-O", "1", "-P", &streams, "-t", &time];
+    let args = ["netns", "exec", from, "iperf3", "-c", far, "-J", "-O", "1", "-P", &streams, "-t", &time];
     let text = output(Command::new("ip").args(args), seconds + 20)?;
     let report: serde_json::Value = serde_json::from_str(&text).context("iperf3 prints JSON")?;
     let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
     Ok(rate.context("iperf3 says nothing of what was received")? / 1e9)
 }
 
-fn udp(seconds: u32) -> Result<f64> {
+/// Thousands of small datagrams a second that arrive at the second host.
+pub(super) fn udp([from, to]: [&str; 2], far: &str, seconds: u32) -> Result<f64> {
     let (longer, time) = ((seconds + 2).to_string(), seconds.to_string());
-    let mut receiver = probe(HOSTS[1], &["udp-receive", "7000", &longer])?;
+    let mut receiver = probe(to, &["udp-receive", "7000", &longer])?;
     let receiver = receiver.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     std::thread::sleep(Duration::from_millis(500));
-    let sent = output(&mut probe(HOSTS[0], &["udp-send", FAR, "7000", &time])?, seconds + 20);
+    let sent = output(&mut probe(from, &["udp-send", far, "7000", &time])?, seconds + 20);
     let output = receiver.wait_with_output().context("cannot wait for a receiver")?;
     sent?;
     let text = String::from_utf8_lossy(&output.stdout);
