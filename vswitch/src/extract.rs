@@ -329,6 +329,31 @@ pub(crate) const fn min_transport_len(protocol: u8) -> Option<usize> {
 #[inline(always)]
 fn transport(head: &[u8], places: &Places, key: &mut Key) {
     let at = usize::from(places.transport_at);
+    // Which of these a frame is nobody can foretell, so no branch depends on it.
+    let is_tcp = places.protocol == 6;
+    if is_tcp | (places.protocol == 17) {
+        let n = 8 + 12 * usize::from(is_tcp);
+        if usize::from(places.transport_len) < n || head.len() < at + n {
+            return;
+        }
+        let flags = u64::from(be16(head, at + 12) & 0xfff) & u64::from(is_tcp).wrapping_neg();
+        key[key::SRC_VALID] |= Valid::TRANSPORT;
+        key[key::TRANSPORT] = be32(head, at) << 32 | flags << 16 | exthdr_of(places, key);
+        return;
+    }
+    other_transport(head, places, key);
+}
+
+/// The bits of IPV6_EXTHDR that are in the key already.
+#[inline(always)]
+fn exthdr_of(places: &Places, key: &Key) -> u64 {
+    if places.ethertype == 0x86dd { key[key::TRANSPORT] & 0xffff } else { 0 }
+}
+
+/// As [`transport`], for what is neither TCP nor UDP.
+#[inline(never)]
+fn other_transport(head: &[u8], places: &Places, key: &mut Key) {
+    let at = usize::from(places.transport_at);
     let Some(n) = min_transport_len(places.protocol) else { return };
     if usize::from(places.transport_len) < n || head.len() < at + n {
         return;
@@ -340,13 +365,11 @@ fn transport(head: &[u8], places: &Places, key: &mut Key) {
         return;
     }
     key[key::SRC_VALID] |= Valid::TRANSPORT;
-    let exthdr = if places.ethertype == 0x86dd { key[key::TRANSPORT] & 0xffff } else { 0 };
     let fields = match places.protocol {
-        6 => be32(head, at) << 32 | u64::from(be16(head, at + 12) & 0xfff) << 16,
         1 | 58 => u64::from(head[at]) << 48 | u64::from(head[at + 1]) << 32,
         _ => be32(head, at) << 32,
     };
-    key[key::TRANSPORT] = fields | exthdr;
+    key[key::TRANSPORT] = fields | exthdr_of(places, key);
     if places.protocol == 58 && matches!(head[at], 135 | 136) {
         let end = head.len().min(at + usize::from(places.transport_len));
         discovery(&head[at..end], key);
