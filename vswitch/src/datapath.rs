@@ -311,9 +311,9 @@ impl Datapath {
     /// The program of a frame: from the cache, or by a walk.
     #[inline(always)]
     fn classify<const N: usize>(&mut self, key: &Key) -> u32 {
-        let packed = self.cache.pack::<N>(key, &self.snapshot.layout);
+        let words = self.snapshot.layout.pack::<N>(key);
         let epoch = self.snapshot.epoch;
-        match self.cache.find(&packed) {
+        match self.cache.find(&words) {
             Some((_, program, checked)) if checked == epoch as u32 => {
                 self.asked.hits += 1;
                 program
@@ -321,7 +321,7 @@ impl Datapath {
             Some((slot, program, checked)) => self.recheck(key, (slot, program, checked)),
             None => {
                 let program = self.walk(key);
-                self.cache.insert(&packed, epoch, program);
+                self.cache.insert(&words, (epoch, program));
                 program
             }
         }

@@ -115,8 +115,10 @@ pub(crate) struct Part {
 /// Which bits of a key the flows look at or depend on: the key of the microflow cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Words with their bits, only those with any, packed into as few as a simple search finds.
+    /// Words with their bits, only those with any, packed into as few as a simple search finds, in the order of these.
     pub parts: Vec<Part>,
+    /// For each word they are packed into, the parts up to the end of it.
+    ends: [u8; N_WORDS],
     /// Words they are packed into.
     pub n_words: usize,
     /// Bits that some action rewrites: later tables may see others than the frame came with.
@@ -142,21 +144,27 @@ impl Layout {
             used[to] |= mask.rotate_left(rotate);
             parts.push(Part { word: word as u8, mask, rotate: rotate as u8, to: to as u8 });
         }
-        Self { parts, n_words: used.len(), rewritten, depth: key::depth(needed), generation }
+        parts.sort_by_key(|part: &Part| part.to);
+        let ends = core::array::from_fn(|to| parts.partition_point(|part| usize::from(part.to) <= to) as u8);
+        Self { parts, ends, n_words: used.len(), rewritten, depth: key::depth(needed), generation }
     }
 
     /// What the cache knows a frame by.
     #[inline(always)]
     pub(crate) fn pack<const N: usize>(&self, key: &Key) -> [u64; N] {
-        let mut packed = [0; N];
-        for part in &self.parts {
-            if let (Some(to), Some(word)) =
-                (packed.get_mut(usize::from(part.to)), key.get(usize::from(part.word)))
-            {
-                *to |= (word & part.mask).rotate_left(part.rotate.into());
-            }
+        let pick = |packed: u64, part: &Part| {
+            let word = key.get(usize::from(part.word)).map_or(0, |word| word & part.mask);
+            packed | word.rotate_left(part.rotate.into())
+        };
+        if N == 1 {
+            return [self.parts.iter().fold(0, pick); N];
         }
-        packed
+        let mut parts = self.parts.iter();
+        let mut start = 0;
+        core::array::from_fn(|to| {
+            let end = self.ends.get(to).map_or(start, |&end| usize::from(end));
+            parts.by_ref().take(end - core::mem::replace(&mut start, end)).fold(0, pick)
+        })
     }
 }
 
