@@ -207,7 +207,8 @@ pub fn owned(stats: &[FlowStats]) -> Flows {
     stats.iter().filter(owned).map(|flow| (Arc::new(key_of(flow)), Arc::new(body_of(flow)))).collect()
 }
 
-fn key_of(flow: &FlowStats) -> FlowKey {
+/// What makes a flow that a switch reports the same flow.
+pub(crate) fn key_of(flow: &FlowStats) -> FlowKey {
     FlowKey { table: flow.table, priority: flow.priority, matches: flow.matches.clone() }
 }
 

@@ -52,10 +52,10 @@ impl Controller {
         if managed.n_changes != n_changes || !managed.in_flight.is_empty() {
             return;
         }
-        let actual = blueprint::owned(&stats);
         // Only which flows there are: how a switch writes the actions of a flow is its own affair.
-        let missing = managed.installed.keys().filter(|key| !actual.contains_key(*key)).count();
-        let n_different = missing + actual.keys().filter(|key| !managed.installed.contains_key(*key)).count();
+        let owned = || stats.iter().filter(|flow| layout::owner(flow.cookie) == layout::Owner::Intent);
+        let n_same = owned().filter(|flow| managed.installed.contains_key(&blueprint::key_of(flow))).count();
+        let n_different = managed.installed.len().saturating_sub(n_same) + owned().count() - n_same;
         managed.n_drifts = if n_different > 0 { managed.n_drifts + 1 } else { 0 };
         // What was refused gets another chance, too.
         managed.try_refused = !managed.refused.is_empty();
@@ -64,7 +64,7 @@ impl Controller {
         }
         self.dirty |= n_different > 0 || managed.try_refused;
         if n_different > 0 {
-            managed.installed = actual;
+            managed.installed = blueprint::owned(&stats);
             managed.stale = Stale::All;
             self.event(Event::Drifted(dpid, n_different));
         }

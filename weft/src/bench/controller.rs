@@ -1,6 +1,7 @@
 //! `weft bench controller`: what one more port costs in a network that has many, from the REST call to the barrier.
 //!
 //! Controller, REST over TCP and switches are one process; the switches keep flows and answer, and forward nothing.
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
