@@ -14,18 +14,16 @@ use openflow::{
 };
 use packet::Instant;
 
+use super::packed::{Packed, Waiting};
 use super::{Deferred, Switch};
 use crate::ConnId;
 
 /// Bundles that one connection may have at a time.
 const MAX_BUNDLES: usize = 32;
-/// Bytes that a message in a bundle takes at least.
-const MESSAGE_SIZE: usize = size_of::<Bundled>() + size_of::<Message>() + 64;
+/// Bytes that a message in a bundle counts for beside its own.
+const MESSAGE_SIZE: usize = 256;
 /// How long a bundle waits for its next message.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The start of a message that an error reply quotes.
-pub(super) type Quote = Box<[u8]>;
 
 /// Every bundle, by connection and by the number the controller gave it.
 #[derive(Debug, Default)]
@@ -43,15 +41,8 @@ struct Bundle {
     xid: Xid,
     /// When the last message for it came.
     touched: Instant,
-    messages: Vec<Bundled>,
+    messages: Packed,
     size: usize,
-}
-
-#[derive(Debug)]
-struct Bundled {
-    xid: Xid,
-    message: Box<Message>,
-    quote: Quote,
 }
 
 impl Bundles {
@@ -104,7 +95,7 @@ impl Bundles {
         if self.all.range((key.0, 0)..=(key.0, u32::MAX)).count() >= MAX_BUNDLES {
             return Err(BundleFailed::OutOfBundles);
         }
-        let (messages, is_closed, size) = (Vec::new(), false, 0);
+        let (messages, is_closed, size) = (Packed::default(), false, 0);
         self.all.insert(key, Bundle { flags, is_closed, xid, touched: now, messages, size });
         Ok(())
     }
@@ -153,7 +144,7 @@ impl Switch {
         now: Instant,
         (conn, xid): (ConnId, Xid),
         add: BundleAdd,
-        quote: Quote,
+        quote: &[u8],
     ) -> Result<(), ErrorKind> {
         let key = (conn, add.bundle);
         if self.is_slave(conn) {
@@ -175,7 +166,7 @@ impl Switch {
         if size + more > limit {
             return Err(BundleFailed::MsgTooMany.into());
         }
-        bundle.messages.push(Bundled { xid, message: add.message, quote });
+        bundle.messages.push(xid, add.message, quote);
         bundle.size += more;
         self.bundles.size += more;
         Ok(())
@@ -183,14 +174,14 @@ impl Switch {
 
     /// Does all of a bundle or nothing. The bundle is gone either way.
     fn commit(&mut self, now: Instant, key: (ConnId, u32)) -> Result<(), ErrorKind> {
-        let Some(bundle) = self.bundles.remove(key) else { return Err(BundleFailed::BadId.into()) };
+        let Some(mut bundle) = self.bundles.remove(key) else { return Err(BundleFailed::BadId.into()) };
         let (mut injections, mut forwarded) = (Vec::new(), Vec::new());
         self.keep_journal();
-        for Bundled { xid, message, quote } in bundle.messages {
+        while let Some(Waiting { xid, message, quote }) = bundle.messages.pop() {
             if let Some(reason) = self.is_forwarded(key.0, &message) {
-                forwarded.push((xid, (*message).clone(), reason));
+                forwarded.push((xid, message.clone(), reason));
             }
-            let done = match *message {
+            let done = match message {
                 Message::FlowMod(flow_mod) => self.flow_mod(now, flow_mod),
                 Message::GroupMod(group_mod) => self.group_mod(now, group_mod),
                 Message::MeterMod(meter_mod) => self.meter_mod(now, meter_mod),

@@ -34,6 +34,7 @@ mod groups;
 mod index;
 mod meters;
 mod needs;
+mod packed;
 mod packets;
 mod parts;
 mod pattern;
@@ -46,7 +47,7 @@ mod tables;
 mod undo;
 
 use buffers::Buffers;
-use bundles::{Bundles, Quote};
+use bundles::Bundles;
 use dumps::Dumps;
 use flows::Flows;
 use needs::Needs;
@@ -269,7 +270,7 @@ impl Switch {
         if !self.conns.contains_key(&conn) {
             return;
         }
-        if let Err(kind) = self.bundle_add(now, (conn, xid), add, quote.into()) {
+        if let Err(kind) = self.bundle_add(now, (conn, xid), add, quote) {
             self.send(conn, xid, Message::Error(Error::new(kind)));
         }
     }
@@ -300,7 +301,7 @@ impl Switch {
             Message::SetAsync(change) => self.set_async(conn, &change),
             Message::MeterMod(meter_mod) => return self.meter_mod(now, meter_mod),
             Message::BundleControl(control) => return self.bundle_control(now, (conn, xid), control),
-            Message::BundleAdd(add) => return self.bundle_add(now, (conn, xid), add, Quote::default()),
+            Message::BundleAdd(add) => return self.bundle_add(now, (conn, xid), add, &[]),
             Message::Experimenter { experimenter: ONF, .. } => return Err(BadRequest::BadExpType.into()),
             Message::Experimenter { .. } => return Err(BadRequest::BadExperimenter.into()),
             _ => return Err(BadRequest::BadType.into()),
