@@ -115,7 +115,7 @@ impl View {
         self.hosts_at.get(&at).into_iter().flatten().copied()
     }
 
-    /// Whether something changed since [`View::take_changes`].
+    /// Whether something changed since `take_changes`.
     pub fn is_changed(&self) -> bool {
         !self.changes.is_empty()
     }
