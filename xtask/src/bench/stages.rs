@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 /// What is measured, and whether with the cache.
-const ROWS: [(Case, bool); 7] = [
+const ROWS: [(Case, bool); 10] = [
     (Case::L2Few, true),
     (Case::L2Many, true),
     (Case::L3, true),
@@ -33,6 +33,9 @@ const ROWS: [(Case, bool); 7] = [
     (Case::Acl, false),
     (Case::Gateway, true),
     (Case::Tse, true),
+    (Case::Established, true),
+    (Case::NewFlows, true),
+    (Case::Collisions, true),
 ];
 
 /// Budgets that VPP publishes for its nodes from input to output, in cycles a frame.
