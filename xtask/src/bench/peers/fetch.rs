@@ -54,10 +54,11 @@ impl Dpdk {
         std::fs::create_dir_all(archives.join("partial")).context("cannot make a folder for packages")?;
         let cache = format!("Dir::Cache::archives={}", archives.display());
         let options = ["install", "--yes", "--quiet", "--download-only", "--no-install-recommends", "-o"];
-        let apt =
-            || shell::run(&mut shell::command("apt-get", &[&options[..], &[&cache], &PACKAGES].concat()));
+        // In silence: the figures alone go to the standard output.
+        let words = [&options[..], &[&cache], &PACKAGES].concat();
+        let apt = || shell::run_quietly(&mut shell::command("apt-get", &words));
         if apt().is_err() {
-            shell::run(&mut shell::command("apt-get", &["update", "--quiet"]))?;
+            shell::run_quietly(&mut shell::command("apt-get", &["update", "--quiet"]))?;
             apt().context("this comparison needs the packages of Debian 12 (bookworm)")?;
         }
         for archive in std::fs::read_dir(&archives).context("cannot list packages")? {
