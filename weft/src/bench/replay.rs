@@ -95,8 +95,9 @@ impl Control {
         self.start(ONCE)
     }
 
-    /// Replays the frames again and again, until told to stop.
+    /// Replays the frames again and again, until told to stop; what leaves is not collected.
     pub fn start_again_and_again(&self) -> anyhow::Result<()> {
+        self.next.store(0, Ordering::Relaxed);
         self.start(AGAIN_AND_AGAIN)
     }
 
