@@ -1,6 +1,6 @@
 //! What `cargo metadata` says, as far as the rules need it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -93,4 +93,16 @@ impl Metadata {
         let used = |package: &&Package| self.resolve.nodes.iter().any(|node| node.id == package.id);
         self.packages.iter().filter(used).filter(|package| package.source.is_some())
     }
+}
+
+/// The binary to measure: the one that was given, or a release build made now.
+///
+/// # Errors
+/// When there is none at that path, or the build fails.
+pub fn weft(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(weft) = given {
+        return weft.canonicalize().with_context(|| format!("no {}", weft.display()));
+    }
+    shell::run(&mut shell::cargo(&["build", "--release", "--package", "weft"]))?;
+    Ok(Metadata::load()?.target_directory.join("release/weft"))
 }

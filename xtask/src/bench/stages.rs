@@ -7,8 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::peers::measured::{Case, Workload, machine, output, write_workload};
-use crate::metadata::Metadata;
-use crate::shell;
+use crate::metadata;
 
 /// What is drawn, and where.
 #[derive(Debug, Clone, clap::Args)]
@@ -78,13 +77,7 @@ struct Row {
 /// # Errors
 /// When the bench fails or the picture cannot be written.
 pub fn run(args: &Args) -> Result<()> {
-    let weft = match &args.weft {
-        Some(weft) => weft.clone(),
-        None => {
-            shell::run(&mut shell::cargo(&["build", "--release", "--package", "weft"]))?;
-            Metadata::load()?.target_directory.join("release/weft")
-        }
-    };
+    let weft = metadata::weft(args.weft.as_deref())?;
     let dir = std::env::temp_dir().join(format!("weft-stages-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let rows = measure(&weft, &dir, args.seconds);

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::metadata::Metadata;
-use crate::{debian, shell};
+use crate::{debian, metadata};
 use datapath::Plan;
 use fetch::Dpdk;
 use figures::Figure;
@@ -88,13 +88,7 @@ fn run_outside(args: &Args) -> Result<()> {
     if selection::needs_dpdk(&args.only) {
         Dpdk::fetch(&rivals)?;
     }
-    let weft = match &args.weft {
-        Some(weft) => weft.canonicalize().with_context(|| format!("no {}", weft.display()))?,
-        None => {
-            shell::run(&mut shell::cargo(&["build", "--release", "--package", "weft"]))?;
-            Metadata::load()?.target_directory.join("release/weft")
-        }
-    };
+    let weft = metadata::weft(args.weft.as_deref())?;
     let dir = sandbox::Temporary::new()?;
     let mut words = vec!["bench".to_owned(), "peers".to_owned(), format!("--seed={}", args.seed)];
     words.extend([format!("--inside={}", dir.0.display()), format!("--weft={}", weft.display())]);

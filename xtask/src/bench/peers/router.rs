@@ -12,8 +12,7 @@ use super::measured::machine;
 use super::paths::{probe, tcp, udp};
 use super::process::{Daemon, output, run};
 use super::sandbox;
-use crate::metadata::Metadata;
-use crate::{debian, shell};
+use crate::{debian, metadata};
 
 const PACKAGES: [&str; 4] = ["iperf3", "iproute2", "nftables", "util-linux"];
 
@@ -51,13 +50,7 @@ pub fn bench(args: &Args) -> Result<()> {
     }
     ensure!(debian::is_root(), "namespaces and devices need root: run this as root");
     debian::install(&PACKAGES)?;
-    let weft = match &args.weft {
-        Some(weft) => weft.canonicalize().with_context(|| format!("no {}", weft.display()))?,
-        None => {
-            shell::run(&mut shell::cargo(&["build", "--release", "--package", "weft"]))?;
-            Metadata::load()?.target_directory.join("release/weft")
-        }
-    };
+    let weft = metadata::weft(args.weft.as_deref())?;
     let dir = sandbox::Temporary::new()?;
     let mut words = vec!["bench".to_owned(), "router".to_owned(), format!("--inside={}", dir.0.display())];
     words.push(format!("--weft={}", weft.display()));
