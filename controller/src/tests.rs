@@ -40,6 +40,14 @@ fn network(vlan: u16, access: &[&str], trunks: &[&str]) -> Network {
 
 /// Two spines (1, 2), three leaves (3, 4, 5) with two hosts each at ports 3 and 4.
 fn leaf_spine() -> Net {
+    let mut net = fabric();
+    net.connect_all();
+    net.run(SETTLE);
+    net
+}
+
+/// The same, before anything is connected.
+fn fabric() -> Net {
     let mut net = Net::new();
     for spine in 1..=2 {
         net.switch(spine, 3);
@@ -50,8 +58,6 @@ fn leaf_spine() -> Net {
             net.link((leaf, spine as u32), (spine, leaf as u32 - 2));
         }
     }
-    net.connect_all();
-    net.run(SETTLE);
     net
 }
 

@@ -8,16 +8,7 @@ use super::*;
 
 /// The fabric of `leaf_spine`, everybody known.
 fn known(grouped: bool) -> Net {
-    let mut net = Net::new();
-    for spine in 1..=2 {
-        net.switch(spine, 3);
-    }
-    for leaf in 3..=5 {
-        net.switch(leaf, 4);
-        for spine in 1..=2 {
-            net.link((leaf, spine as u32), (spine, leaf as u32 - 2));
-        }
-    }
+    let mut net = fabric();
     net.switches.values_mut().for_each(|switch| switch.grouped = grouped);
     net.connect_all();
     net.run(SETTLE);
