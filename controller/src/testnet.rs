@@ -6,8 +6,9 @@ use std::time::Duration;
 use openflow::{
     Action, BundleControl, BundleControlKind, Dpid, Features, FlowMod, FlowModCommand, FlowModFlags,
     FlowStats, FlowStatsRequest, GroupCapabilities, GroupDesc, GroupFeatures, GroupId, GroupMod,
-    GroupModCommand, Instruction, Match, Message, MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc,
-    PortReason, PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
+    GroupModCommand, Instruction, Match, Message, MultipartReply, Oxm, PacketIn, PacketInReason, PacketOut,
+    PortDesc, PortReason, PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc,
+    Xid, ports,
 };
 use packet::{Instant, MacAddr, PortNo};
 
@@ -237,7 +238,6 @@ impl Net {
 
     fn message(&mut self, dpid: Dpid, xid: Xid, message: Message) -> Vec<(Xid, Message)> {
         let switch = self.switches.get_mut(&dpid).unwrap();
-        let reply = |body| Message::MultipartReply(MultipartReply { more: false, body });
         let answer = match message {
             Message::FeaturesRequest => Message::FeaturesReply(Features {
                 dpid,
@@ -248,27 +248,7 @@ impl Net {
                 ports: Vec::new(),
             }),
             Message::EchoRequest(data) => Message::EchoReply(data),
-            Message::MultipartRequest(request) => match request.body {
-                Request::Desc => reply(Reply::Desc(SwitchDesc {
-                    datapath: format!("s{}", dpid.0).into(),
-                    ..Default::default()
-                })),
-                Request::PortDesc => reply(Reply::PortDesc(
-                    switch.ports.iter().map(|(port, up)| desc((dpid, *port), *up)).collect(),
-                )),
-                Request::Flow(request) => reply(Reply::Flow(switch.select(&request))),
-                Request::GroupFeatures | Request::GroupDesc if !switch.grouped => {
-                    Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart))
-                }
-                Request::GroupFeatures => reply(Reply::GroupFeatures(GroupFeatures {
-                    types: 0b1111,
-                    capabilities: GroupCapabilities::SELECT_LIVENESS,
-                    max_groups: [1000; 4],
-                    actions: [u32::MAX; 4],
-                })),
-                Request::GroupDesc => reply(Reply::GroupDesc(switch.groups.clone())),
-                other => panic!("not expected: {other:?}"),
-            },
+            Message::MultipartRequest(request) => switch.multipart(dpid, &request.body),
             Message::FlowMod(flow_mod) => {
                 self.mods.push((dpid, flow_mod.clone()));
                 return switch
@@ -307,21 +287,23 @@ impl Net {
                 Message::BarrierReply
             }
             Message::PacketOut(out) => {
-                let flood: Vec<PortNo> = switch.ports.keys().copied().collect();
-                for (port, frame) in
-                    act(&out.actions, Around { flood: &flood, ..Around::default() }, out.in_port, &out.data)
-                        .outputs
-                {
-                    self.emit((dpid, port), frame);
-                }
-                if out.actions.iter().any(|a| *a == Action::output(ports::TABLE)) {
-                    self.frames.push_back(((dpid, out.in_port), out.data));
-                }
+                self.packet_out(dpid, out);
                 return vec![];
             }
             _ => return vec![],
         };
         vec![(xid, answer)]
+    }
+
+    fn packet_out(&mut self, dpid: Dpid, out: PacketOut) {
+        let flood: Vec<PortNo> = self.switches[&dpid].ports.keys().copied().collect();
+        let around = Around { flood: &flood, ..Around::default() };
+        for (port, frame) in act(&out.actions, around, out.in_port, &out.data).outputs {
+            self.emit((dpid, port), frame);
+        }
+        if out.actions.iter().any(|a| *a == Action::output(ports::TABLE)) {
+            self.frames.push_back(((dpid, out.in_port), out.data));
+        }
     }
 
     fn frame(&mut self, at: At, frame: &[u8]) {
@@ -410,6 +392,30 @@ impl Net {
 }
 
 impl FakeSwitch {
+    fn multipart(&self, dpid: Dpid, request: &Request) -> Message {
+        let body = match request {
+            Request::Desc => {
+                Reply::Desc(SwitchDesc { datapath: format!("s{}", dpid.0).into(), ..Default::default() })
+            }
+            Request::PortDesc => {
+                Reply::PortDesc(self.ports.iter().map(|(port, up)| desc((dpid, *port), *up)).collect())
+            }
+            Request::Flow(request) => Reply::Flow(self.select(request)),
+            Request::GroupFeatures | Request::GroupDesc if !self.grouped => {
+                return Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart));
+            }
+            Request::GroupFeatures => Reply::GroupFeatures(GroupFeatures {
+                types: 0b1111,
+                capabilities: GroupCapabilities::SELECT_LIVENESS,
+                max_groups: [1000; 4],
+                actions: [u32::MAX; 4],
+            }),
+            Request::GroupDesc => Reply::GroupDesc(self.groups.clone()),
+            other => panic!("not expected: {other:?}"),
+        };
+        Message::MultipartReply(MultipartReply { more: false, body })
+    }
+
     fn select(&self, request: &FlowStatsRequest) -> Vec<FlowStats> {
         let wanted =
             |flow: &&FlowStats| flow.cookie.0 & request.cookie_mask == request.cookie.0 & request.cookie_mask;
