@@ -1,8 +1,8 @@
 //! Ports without a device: one that replays frames from memory, others that count or collect what they are sent.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, ensure};
@@ -61,6 +61,9 @@ impl Frames {
     }
 }
 
+/// Most times of batches that are kept.
+const MAX_TIMES: usize = 1 << 22;
+
 const IDLE: u8 = 0;
 const ONCE: u8 = 1;
 const AGAIN_AND_AGAIN: u8 = 2;
@@ -75,6 +78,9 @@ pub struct Control {
     event: EventFd,
     /// What was sent in a single pass, in order for each port.
     sent: Mutex<Vec<(PortNo, Vec<u8>)>>,
+    /// Ticks from one batch to the next are noted.
+    timed: AtomicBool,
+    times: Mutex<Vec<u64>>,
 }
 
 impl Control {
@@ -85,7 +91,8 @@ impl Control {
     pub fn new() -> anyhow::Result<Arc<Self>> {
         let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let (mode, next) = (AtomicU8::new(IDLE), AtomicUsize::new(0));
-        Ok(Arc::new(Self { mode, next, event, sent: Mutex::default() }))
+        let (timed, times) = (AtomicBool::new(false), Mutex::default());
+        Ok(Arc::new(Self { mode, next, event, sent: Mutex::default(), timed, times }))
     }
 
     /// Replays every frame once and collects what leaves.
@@ -124,6 +131,25 @@ impl Control {
         core::mem::take(&mut *self.sent())
     }
 
+    /// Notes from now on how long the worker takes from one batch to the next.
+    pub fn start_timing(&self) {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.timed.store(true, Ordering::Release);
+    }
+
+    /// Notes no more; what was noted, in ticks of the time-stamp counter.
+    pub fn stop_timing(&self) -> Vec<u64> {
+        self.timed.store(false, Ordering::Release);
+        core::mem::take(&mut *self.times.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, ticks: u64) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        if times.len() < MAX_TIMES {
+            times.push(ticks);
+        }
+    }
+
     fn sent(&self) -> MutexGuard<'_, Vec<(PortNo, Vec<u8>)>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,14 +161,22 @@ pub struct MemoryPort {
     control: Arc<Control>,
     /// What it replays; nothing at most ports.
     frames: Option<Frames>,
+    /// A descriptor of its own for the control's event: epoll(7) takes none twice.
+    event: OwnedFd,
     next: usize,
+    /// When the last batch was taken while times were noted.
+    taken_at: Option<u64>,
     counters: PortCounters,
     info: PortInfo,
 }
 
 impl MemoryPort {
     /// A port that sends and, with `frames`, receives.
-    pub fn new(number: PortNo, control: Arc<Control>, frames: Option<Frames>) -> Self {
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn new(number: PortNo, control: Arc<Control>, frames: Option<Frames>) -> anyhow::Result<Self> {
+        let event = control.event.as_fd().try_clone_to_owned()?;
         let info = PortInfo {
             name: format!("bench{number}"),
             spec: "mem:".to_owned(),
@@ -151,7 +185,8 @@ impl MemoryPort {
             offload: Offload::ALL,
             note: None,
         };
-        Self { number, control, frames, next: 0, counters: PortCounters::default(), info }
+        let counters = PortCounters::default();
+        Ok(Self { number, control, frames, event, next: 0, taken_at: None, counters, info })
     }
 }
 
@@ -164,6 +199,14 @@ impl Port for MemoryPort {
             ONCE => self.control.next.load(Ordering::Relaxed),
             _ => self.next,
         };
+        if self.control.timed.load(Ordering::Relaxed) {
+            let now = netio::clock::ticks();
+            if let Some(before) = self.taken_at.replace(now) {
+                self.control.note(now.saturating_sub(before));
+            }
+        } else {
+            self.taken_at = None;
+        }
         // A pass ends with its last frame; without an end, the first one follows in the same batch.
         let n = if mode == ONCE { max.min(frames.len() - next) } else { max };
         for _ in 0..n {
@@ -196,7 +239,7 @@ impl Port for MemoryPort {
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.frames.as_ref().map(|_| self.control.event.as_fd())
+        self.frames.as_ref().map(|_| self.event.as_fd())
     }
 
     fn info(&self) -> &PortInfo {

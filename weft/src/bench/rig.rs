@@ -90,7 +90,7 @@ impl Rig {
             let mac = MacAddr::from_u64(0x0200_0000_0000 | u64::from(port.0));
             rig.switch.add_port(clock.now(), PortDesc::new(port, mac, format!("p{port}")));
             let frames = (port == IN).then(|| frames.clone());
-            let memory = MemoryPort::new(port, rig.control.clone(), frames);
+            let memory = MemoryPort::new(port, rig.control.clone(), frames)?;
             rig.dataplane.add_port(engine, port, vec![Box::new(memory)])?;
         }
         rig.switch.handle_connected(clock.now(), CONN);

@@ -92,7 +92,7 @@ impl Rig {
         if self.dataplane.port_counters(self.engine).iter().any(|(known, _)| *known == port) {
             self.dataplane.remove_port(self.engine, port)?;
         }
-        let memory = MemoryPort::new(port, self.control.clone(), frames);
+        let memory = MemoryPort::new(port, self.control.clone(), frames)?;
         self.dataplane.add_port(self.engine, port, vec![Box::new(memory)])?;
         self.settle()
     }
@@ -187,6 +187,7 @@ impl Rig {
         std::thread::sleep(time);
         let after = self.now()?;
         self.carry();
+        ensure!(after.frames > before.frames, "no packet was taken in {} s", time.as_secs_f64());
         Ok(Sample {
             frames: after.frames - before.frames,
             wall: after.at.saturating_since(before.at),
@@ -194,6 +195,22 @@ impl Rig {
             ticks: after.ticks - before.ticks,
             allocations: after.allocations - before.allocations,
         })
+    }
+
+    /// The time from one batch to the next that 99 of 100 stay below, while frames are replayed and `meanwhile` is done.
+    pub fn batch_p99(
+        &mut self,
+        meanwhile: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Duration> {
+        let (from, ticks) = (self.clock.now(), netio::clock::ticks());
+        self.control.start_timing();
+        let done = meanwhile(self);
+        let mut times = self.control.stop_timing();
+        done?;
+        let (time, ticks) = (self.clock.now().saturating_since(from), netio::clock::ticks() - ticks);
+        ensure!(times.len() >= 1000, "{} batches are too few to tell", times.len());
+        times.sort_unstable();
+        Ok(time.mul_f64(times[times.len() * 99 / 100] as f64 / ticks.max(1) as f64))
     }
 
     fn now(&self) -> anyhow::Result<Moment> {
@@ -213,6 +230,11 @@ impl Rig {
         std::thread::sleep(Duration::from_millis(1200));
         self.settle()?;
         Ok(self.router.counters())
+    }
+
+    /// Firewall rules that have decided about a packet.
+    pub fn rules_that_decided(&self) -> usize {
+        self.router.firewall().iter().filter(|rule| rule.rule.is_some() && rule.n_packets > 0).count()
     }
 
     /// Connections that there are.

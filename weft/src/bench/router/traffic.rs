@@ -4,7 +4,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::{IpProtocol, MacAddr, PortNo, build};
 use vrouter::{
-    InterfaceConfig, NatRule, NeighbourConfig, Prefix, RouteConfig, RouteTarget, RouterConfig, Sharing,
+    FirewallAction, FirewallRule, InterfaceConfig, NatRule, NeighbourConfig, Prefix, RouteConfig,
+    RouteTarget, RouterConfig, Sharing,
 };
 
 use super::super::replay::Frames;
@@ -101,6 +102,47 @@ pub fn nat_config() -> RouterConfig {
     config
 }
 
+/// The endpoints that the n-th rule of [`firewall_config`] speaks of: a network of 256 inside addresses, and a port.
+fn of_rule(n: usize) -> (u32, u16) {
+    (0x0a00_0000 + ((n as u32 / 100) << 8), 1000 + (n % 100) as u16)
+}
+
+/// As [`config`], with a way outside and so many rules, each of which denies something else.
+pub fn firewall_config(n_rules: usize) -> RouterConfig {
+    let mut config = config();
+    let target = RouteTarget::Via { gateway: gateway(0, false), interface: None };
+    config.routes.push(RouteConfig { vrf: None, to: Prefix::ANY_V4, target, metric: 0 });
+    let rule = |n: usize| {
+        let (net, port) = of_rule(n);
+        FirewallRule {
+            source: Prefix::new(Ipv4Addr::from_bits(net).into(), 24).ok(),
+            protocol: Some(IpProtocol::UDP.0),
+            destination_ports: Some((port, port)),
+            ..FirewallRule::new(FirewallAction::Drop)
+        }
+    };
+    config.firewall = (0..n_rules).map(rule).collect();
+    config
+}
+
+/// `n` packets for the rules of [`firewall_config`], in an order that looks random; every rule has some if there are
+/// enough.
+pub fn to_rules(n_rules: usize, n: usize) -> Frames {
+    let mut random = Random::new();
+    let frames = (0..n).map(|turn| {
+        let which = if turn < n_rules { turn } else { random.below(n_rules) };
+        let ((net, port), noise) = (of_rule(which), random.next());
+        let src = Ipv4Addr::from_bits(net | (noise >> 56) as u32);
+        let dst = Ipv4Addr::from_bits(0x2d00_0000 | (noise >> 24) as u32 & 0x00ff_ffff);
+        build::ethernet(mac(0x2000), mac(IN.0)).ipv4(src, dst).udp(
+            20_000 + noise as u16 % 999,
+            port,
+            &[0; 18],
+        )
+    });
+    Frames::new(frames)
+}
+
 /// `n` prefixes that do not overlap, none of them one of [`config`]'s.
 pub fn prefixes(n: usize, v6: bool) -> Vec<Prefix> {
     let mut found = Vec::with_capacity(n);
@@ -144,7 +186,8 @@ pub fn to_prefixes(prefixes: &[Prefix], n: usize) -> (Frames, Vec<u32>) {
             IpAddr::V6(addr) => {
                 let host = u128::from(host) << 64 | u128::from(random.next());
                 let dst = Ipv6Addr::from_bits(addr.to_bits() | host >> prefix.prefix_len());
-                let src = Ipv6Addr::from_bits(0x2001_0db8_fffe_0000_0000_0000_0000_0000 | host & 0xffff);
+                // None of these is the router's own, ::1, or the anycast address of its subnet, ::.
+                let src = Ipv6Addr::from_bits(0x2001_0db8_fffe_0000_0000_0000_0001_0000 | host & 0xffff);
                 link.ipv6(src, dst).udp(4000, 5000, &[])
             }
         }
@@ -220,4 +263,36 @@ pub fn fpm(prefixes: &[Prefix], shift: u32) -> Vec<u8> {
         bytes.extend(body);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A router drops what comes with an address of its own (RFC 1812 §5.3.7), the anycast address of its subnet among
+    /// them (RFC 4291 §2.6.1): such packets would say nothing about forwarding.
+    #[test]
+    fn no_packet_comes_from_the_router_itself() {
+        let own: Vec<Prefix> = config()
+            .interfaces
+            .iter()
+            .flat_map(|interface| &interface.addresses)
+            .flat_map(|(own, len)| {
+                let host = if own.is_ipv4() { 32 } else { 128 };
+                let net = Prefix::new(*own, *len).expect("a length");
+                [*own, net.addr()].map(|addr| Prefix::new(addr, host).expect("a length"))
+            })
+            .collect();
+        for v6 in [false, true] {
+            let (frames, chosen) = to_prefixes(&prefixes(1000, v6), 1 << 18);
+            assert_eq!(frames.len(), chosen.len());
+            for frame in frames.iter() {
+                let src: IpAddr = match v6 {
+                    false => <[u8; 4]>::try_from(&frame[26..30]).expect("four bytes").into(),
+                    true => <[u8; 16]>::try_from(&frame[22..38]).expect("sixteen bytes").into(),
+                };
+                assert!(!own.iter().any(|own| own.contains(src)), "a packet from {src}");
+            }
+        }
+    }
 }
