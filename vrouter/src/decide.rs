@@ -14,6 +14,7 @@ use packet::Instant;
 
 use crate::fib::VrfId;
 use crate::flow::{Flow, Ip, Kind};
+use crate::foresee::Foreseen;
 use crate::input::is_link_local;
 use crate::rewrite::Rewrite;
 use crate::shards::Shards;
@@ -109,6 +110,8 @@ pub(crate) struct Input {
     pub ports: [u16; 2],
     /// None where nothing is tracked.
     pub flow: Option<Flow>,
+    /// Where its destination leads, if that was looked up for the whole batch.
+    pub foreseen: Foreseen,
 }
 
 impl<O: Observer> Decider<'_, O> {
@@ -192,7 +195,10 @@ impl<O: Observer> Decider<'_, O> {
             true => self.snapshot.route(input.interface, dst),
             false => {
                 let hash = || self.snapshot.flow_hash((input.ip.src, dst), input.ip.protocol, input.ports);
-                self.snapshot.fib.lookup(vrf, dst, hash)
+                match input.foreseen.set(vrf, dst) {
+                    Some(set) => self.snapshot.fib.lookup_from(set, dst, hash),
+                    None => self.snapshot.fib.lookup(vrf, dst, hash),
+                }
             }
         };
         match hop {

@@ -11,6 +11,7 @@ use packet::{
 use crate::decide::{Decider, Decision, Input, Refused, Silent};
 use crate::discovery::{Adverts, is_discovery};
 use crate::flow::{Flow, Ip};
+use crate::foresee::{Foreseen, foresee};
 use crate::fragment::Sorted;
 use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, strip};
 use crate::limiter::Limiter;
@@ -73,9 +74,9 @@ impl Forwarder {
         let s = self.snapshot.clone();
         let mut io = Io { now, pool, out };
         self.expire(now);
-        s.fetch(batch);
-        for frame in batch.drain(..) {
-            self.receive(&s, &mut io, frame);
+        let foreseen = foresee(&s, &self.shards, batch);
+        for (at, frame) in batch.drain(..).enumerate() {
+            self.receive(&s, &mut io, frame, foreseen.get(at).copied().unwrap_or_default());
         }
     }
 
@@ -213,7 +214,7 @@ impl Forwarder {
 
     // ---- arrival -------------------------------------------------------------------------------------------------
 
-    fn receive(&mut self, s: &Snapshot, io: &mut Io<'_>, mut frame: Frame) {
+    fn receive(&mut self, s: &Snapshot, io: &mut Io<'_>, mut frame: Frame, foreseen: Foreseen) {
         self.counters.received += 1;
         if frame.meta.hops >= MAX_HOPS {
             return self.drop(io, frame, Drop::HopLimit);
@@ -230,7 +231,7 @@ impl Forwarder {
                 let v6 = arrived.ethertype == EtherType::IPV6;
                 let read = strip(&mut frame, arrived.network_at).and_then(|()| read_ip(&mut frame, v6));
                 match read {
-                    Ok(ip) => self.ip(s, io, frame, ip, &arrived),
+                    Ok(ip) => self.ip(s, io, (frame, foreseen), ip, &arrived),
                     Err(why) => self.drop(io, frame, why),
                 }
             }
@@ -303,7 +304,14 @@ impl Forwarder {
 
     // ---- packets -------------------------------------------------------------------------------------------------
 
-    fn ip(&mut self, s: &Snapshot, io: &mut Io<'_>, frame: Frame, ip: Ip, arrived: &Arrived) {
+    fn ip(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        (frame, foreseen): (Frame, Foreseen),
+        ip: Ip,
+        arrived: &Arrived,
+    ) {
         let interface = arrived.interface;
         if is_discovery(&frame, &ip) {
             return match self.discovery(s, io, &frame, (&ip, arrived)) {
@@ -322,7 +330,7 @@ impl Forwarder {
         }
         let tracked = !s.nat.is_empty() || !s.firewall.is_empty();
         if !tracked && !s.is_own(interface, ip.dst) {
-            return self.packet(s, io, frame, &ip, (None, interface));
+            return self.packet(s, io, (frame, foreseen), &ip, (None, interface));
         }
         let flow = if ip.is_later_fragment() { Ok(None) } else { Flow::of(&frame, &ip).map(Some) };
         let flow = match flow {
@@ -330,16 +338,17 @@ impl Forwarder {
             Err(why) => return self.drop(io, frame, why),
         };
         if !ip.is_fragment() {
-            return self.packet(s, io, frame, &ip, (flow, interface));
+            return self.packet(s, io, (frame, foreseen), &ip, (flow, interface));
         }
         let mut taken = Some(frame);
         let sorted = self.shards.of_fragment(&ip).sort(io.now, &ip, flow, &mut taken, interface);
         match (sorted, taken) {
             (Ok(Sorted::Pass(flow, held)), Some(frame)) => {
-                self.packet(s, io, frame, &ip, (Some(flow), interface));
+                self.packet(s, io, (frame, foreseen), &ip, (Some(flow), interface));
                 for one in held {
                     let flow = flow.later(&one.ip);
-                    self.packet(s, io, one.frame, &one.ip, (Some(flow), one.interface));
+                    let unforeseen = (one.frame, Foreseen::default());
+                    self.packet(s, io, unforeseen, &one.ip, (Some(flow), one.interface));
                 }
             }
             (Err(why), Some(frame)) => self.drop(io, frame, why),
@@ -352,12 +361,12 @@ impl Forwarder {
         &mut self,
         s: &Snapshot,
         io: &mut Io<'_>,
-        frame: Frame,
+        (frame, foreseen): (Frame, Foreseen),
         ip: &Ip,
         (flow, interface): (Option<Flow>, IfIndex),
     ) {
         let ports = ip.ports(frame.head());
-        let input = Input { interface, ip: *ip, longest: longest(&frame, ip), ports, flow };
+        let input = Input { interface, ip: *ip, longest: longest(&frame, ip), ports, flow, foreseen };
         let observer = &mut Silent;
         let mut decider = Decider { snapshot: s, shards: &self.shards, now: io.now, observer, log: None };
         let decision = decider.decide(&input);

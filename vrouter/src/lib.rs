@@ -13,6 +13,7 @@ mod dns;
 mod fib;
 mod firewall;
 mod flow;
+mod foresee;
 mod forwarder;
 mod fpm;
 mod fragment;

@@ -8,7 +8,7 @@ use conntrack::{Connection, Endpoint, Sharing};
 use packet::IpProtocol;
 
 use crate::config::{ConfigError, NatRule, Transport};
-use crate::fib::VrfId;
+use crate::fib::{Own, VrfId};
 use crate::snapshot::{Base, IfIndex};
 use crate::{BindingInfo, Prefix};
 
@@ -91,6 +91,8 @@ pub(crate) struct NatTable {
     outsides: BTreeMap<(VrfId, IpAddr), IfIndex>,
     /// Of them, those of pools that no interface has.
     pooled: BTreeMap<(VrfId, IpAddr), IfIndex>,
+    /// Addresses that may be among them: most are not.
+    maybe_outside: Own,
     /// Ports that no inside endpoint gets.
     kept: Vec<(VrfId, IpAddr, RangeInclusive<u16>)>,
 }
@@ -103,6 +105,7 @@ impl NatTable {
         }
         Ok(table)
     }
+        table.outsides.keys().for_each(|(_, addr)| table.maybe_outside.insert_addr(*addr));
 
     fn add(&mut self, base: &Base, index: usize, rule: &NatRule) -> Result<(), ConfigError> {
         let bad = |reason: String| ConfigError::BadNat { index, reason };
@@ -229,6 +232,9 @@ impl NatTable {
     }
 
     /// Whether packets between these are left alone.
+        if !self.maybe_outside.may_hold(addr) {
+            return None;
+        }
     pub(crate) fn is_exempt(&self, src: IpAddr, dst: IpAddr) -> bool {
         self.exempt.iter().any(|(s, d)| s.contains(src) && d.contains(dst))
     }

@@ -20,7 +20,7 @@ struct One {
 
 #[derive(Debug)]
 pub(crate) struct Shards {
-    seed: [u64; 2],
+    pub seed: [u64; 2],
     shards: Vec<One>,
     pub quotas: Arc<Quotas>,
 }
@@ -66,11 +66,15 @@ impl Shards {
 
     /// The shard of an inside endpoint. Without ports the two sides have nothing but the first shard in common.
     pub(crate) fn of_inside(&self, zone: u16, inside: Endpoint) -> MutexGuard<'_, Tracker> {
-        if inside.port == 0 {
-            return self.of_port(0);
+        self.tracker(self.index_of_inside(zone, inside) as usize)
+            .expect("the index is below the number of shards")
+    }
+
+    pub(crate) fn index_of_inside(&self, zone: u16, inside: Endpoint) -> u32 {
+        match inside.port {
+            0 => Shard::of_port(0, self.shards.len() as u32),
+            _ => Tracker::shard_of_inside(self.seed, zone, inside, self.shards.len() as u32),
         }
-        let index = Tracker::shard_of_inside(self.seed, zone, inside, self.shards.len() as u32);
-        self.tracker(index as usize).expect("the index is below the number of shards")
     }
 
     /// The shard of an outside port that is not set aside by the configuration.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lookup::Secret;
-use packet::{Frame, Instant, IpProtocol, MacAddr, PortNo, VlanId, nd};
+use packet::{Instant, IpProtocol, MacAddr, PortNo, VlanId, nd};
 
 use crate::config::{ConfigError, RouteTarget, RouterConfig, Tuning};
 use crate::fib::{Candidate, Fib, VrfId};
@@ -26,9 +26,6 @@ pub(crate) type IfIndex = u16;
 pub(crate) type Vlans = (Option<VlanId>, Option<VlanId>);
 /// Addresses with their networks.
 type Owned = Vec<(IpAddr, Prefix)>;
-
-/// Packets of a batch whose look-ups overlap.
-const MAX_FETCHED: usize = 64;
 
 /// What a worker forwards by: the configuration, and the FIB, which changes more often.
 #[derive(Clone, Debug, Default)]
@@ -457,35 +454,6 @@ fn is_domain(name: &str) -> bool {
 impl Snapshot {
     pub(crate) fn new(base: Base, fib: Arc<Fib>) -> Self {
         Self { base: Arc::new(base), fib }
-    }
-
-    /// Brings near what the destinations of untagged packets will need. What is in them is only guessed at here.
-    pub(crate) fn fetch(&self, batch: &[Frame]) {
-        let Some(first) = batch.first() else { return };
-        let port = first.meta.in_port;
-        let Some(interface) = self.interface_at(port, (None, None)) else { return };
-        let vrf = self.interface(interface).vrf;
-        let (mut v4, mut n_v4) = ([0; MAX_FETCHED], 0);
-        let (mut v6, mut n_v6) = ([0; MAX_FETCHED], 0);
-        for frame in batch.iter().filter(|frame| frame.meta.in_port == port).take(MAX_FETCHED) {
-            match frame.head() {
-                [_, _, _, _, _, _, _, _, _, _, _, _, 8, 0, packet @ ..] => {
-                    if let Some(dst) = packet.get(16..20).and_then(|dst| dst.first_chunk()) {
-                        v4[n_v4] = u32::from_be_bytes(*dst);
-                        n_v4 += 1;
-                    }
-                }
-                [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, packet @ ..] => {
-                    if let Some(dst) = packet.get(24..40).and_then(|dst| dst.first_chunk()) {
-                        v6[n_v6] = u128::from_be_bytes(*dst);
-                        n_v6 += 1;
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.fib.fetch_v4(vrf, &v4[..n_v4]);
-        self.fib.fetch_v6(vrf, &v6[..n_v6]);
     }
 
     /// Where `addr` leads for what came by `arrival`.

@@ -55,6 +55,13 @@ impl Index {
         None
     }
 
+    /// Reads both buckets of `hash`, so that they are near when it is looked for.
+    #[inline(always)]
+    pub(crate) fn touch(&self, hash: u64) -> u16 {
+        let ([first, second], _) = self.places(hash);
+        self.buckets[first].tags[0] ^ self.buckets[second].tags[0]
+    }
+
     /// Adds a value that is not there yet, into the emptier of its two buckets.
     pub(crate) fn insert(&mut self, hash: u64, value: u32) -> Result<(), Full> {
         let (places, tag) = self.places(hash);

@@ -141,6 +141,32 @@ impl Tracker {
     }
 
     /// The connection of a packet that comes from the inside, untouched: for errors about it and for traces.
+    /// What the connection of a packet from the inside is found by, in every tracker made with `seed`.
+    #[inline]
+    pub fn hash_out(seed: [u64; 2], of: (u16, IpProtocol), src: Endpoint, dst: Endpoint) -> u64 {
+        pair_hash(Key::new(seed), OUT, of, src, dst)
+    }
+
+    /// What the connection of a packet from the outside is found by, in every tracker made with `seed`.
+    #[inline]
+    pub fn hash_in(seed: [u64; 2], of: (u16, IpProtocol), src: Endpoint, dst: Endpoint) -> u64 {
+        pair_hash(Key::new(seed), 0, of, dst, src)
+    }
+
+    /// Brings near to the processor what look-ups by these hashes from these sides will need: one after the other, each
+    /// would wait for memory twice and more; here all wait together.
+    pub fn fetch(&self, wanted: impl Iterator<Item = (Side, u64)> + Clone) {
+        let index = |side: Side| if side == Side::Inside { &self.by_inside } else { &self.by_outside };
+        let touched = wanted.clone().fold(0, |all, (side, hash)| all ^ index(side).touch(hash));
+        let found = wanted.filter_map(|(side, hash)| index(side).find(hash, |_| true));
+        let records = found.fold(0, |all, idx| {
+            let c = self.connections.get(idx);
+            // Its first and last bytes are in different lines.
+            all ^ u64::from(c.inside.port) ^ c.n_bytes[1] ^ c.deadline.as_nanos()
+        });
+        core::hint::black_box(u64::from(touched) ^ records);
+    }
+
     pub fn peek_out(&self, now: Instant, packet: &Packet) -> Option<&Connection> {
         self.find_out(packet).map(|idx| self.connections.get(idx)).filter(|c| c.deadline > now)
     }

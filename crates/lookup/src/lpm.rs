@@ -16,6 +16,8 @@ const STRIDE: u32 = 6;
 const START_BITS: u32 = 2 * STRIDE;
 /// Prefixes from which on look-ups go through arrays. They are given up again at half as many.
 const MIN_FOR_ARRAYS: usize = 256;
+/// Addresses that are looked up together.
+const AT_ONCE: usize = 64;
 /// No node, no value.
 const NONE: u32 = u32::MAX;
 
@@ -188,6 +190,45 @@ impl<A: Address> Lpm<A> {
         self.value_at(start.best)
     }
 
+    /// The values of several addresses, each in the place of its address; those beyond the shorter of both are left alone.
+    /// All take one step before any takes the next, so that they wait for memory together and not one after the other.
+    pub fn lookup_each(&self, addrs: impl Iterator<Item = A>, found: &mut [Option<u32>]) {
+        let mut addrs = addrs;
+        for found in found.chunks_mut(AT_ONCE) {
+            let (mut some, mut n) = ([A::ZERO; AT_ONCE], 0);
+            for (place, addr) in some[..found.len()].iter_mut().zip(&mut addrs) {
+                (*place, n) = (addr, n + 1);
+            }
+            let (some, found) = (&some[..n], &mut found[..n]);
+            match &self.direct {
+                // Its steps do not depend on what they find: the processor overlaps them by itself.
+                Some(_) => some.iter().zip(found).for_each(|(addr, value)| *value = self.lookup(*addr)),
+                None => self.walk_together(some, found),
+            }
+        }
+    }
+
+    fn walk_together(&self, addrs: &[A], found: &mut [Option<u32>]) {
+        let mut places = [Start { node: NONE, best: NONE }; AT_ONCE];
+        for (place, addr) in places.iter_mut().zip(addrs) {
+            *place = self.starts.get(addr.twelve()).copied().unwrap_or(Start { node: 0, best: NONE });
+        }
+        let first = if self.starts.is_empty() { 0 } else { START_BITS };
+        for at in (first..=A::BITS).step_by(STRIDE as usize) {
+            let mut goes_on = false;
+            for (place, addr) in places.iter_mut().zip(addrs).filter(|(place, _)| place.node != NONE) {
+                *place = self.step(*addr, at, *place);
+                goes_on |= place.node != NONE;
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        for (place, value) in places.iter().zip(found) {
+            *value = self.value_at(place.best);
+        }
+    }
+
     #[inline(always)]
     fn value_at(&self, place: u32) -> Option<u32> {
         if place == NONE { None } else { Some(*self.values.at(place as usize)) }
@@ -203,17 +244,24 @@ impl<A: Address> Lpm<A> {
     /// Walks from a node at bit `at` on, not beyond bit `end`.
     #[inline(always)]
     fn go_on(&self, addr: A, mut at: u32, start: Start, end: u32) -> Start {
-        let Start { mut node, mut best } = start;
-        while node != NONE && at <= end {
-            let (here, bits) = (self.nodes.at(node as usize), addr.six(at));
-            let found = here.prefixes & ANCESTORS[bits];
-            if found != 0 {
-                best = here.value(63 - found.leading_zeros() as usize).unwrap_or(NONE);
-            }
-            node = here.child(bits).unwrap_or(NONE);
+        let mut place = start;
+        while place.node != NONE && at <= end {
+            place = self.step(addr, at, place);
             at += STRIDE;
         }
-        Start { node, best }
+        place
+    }
+
+    /// One step from a node that is there.
+    #[inline(always)]
+    fn step(&self, addr: A, at: u32, Start { node, best }: Start) -> Start {
+        let (here, bits) = (self.nodes.at(node as usize), addr.six(at));
+        let found = here.prefixes & ANCESTORS[bits];
+        let better = match found {
+            0 => best,
+            found => here.value(63 - found.leading_zeros() as usize).unwrap_or(NONE),
+        };
+        Start { node: here.child(bits).unwrap_or(NONE), best: better }
     }
 
     /// Brings the arrays up to date with a prefix that came with this value, or went.
@@ -430,12 +478,32 @@ mod tests {
                 }
                 prop_assert_eq!(lpm.lookup(addr), naive(&model, u128::from(addr) << 96));
                 if n % 64 == 0 || n + 1 == n_ops {
-                    for probe in probes.iter().map(|probe| probe & BITS | probe & 1 << (n % 32)) {
+                    let probes: Vec<u32> =
+                        probes.iter().map(|probe| probe & BITS | probe & 1 << (n % 32)).collect();
+                    let mut together = vec![None; probes.len()];
+                    lpm.lookup_each(probes.iter().copied(), &mut together);
+                    for (probe, together) in probes.into_iter().zip(together) {
                         prop_assert_eq!(lpm.lookup(probe), naive(&model, u128::from(probe) << 96));
+                        prop_assert_eq!(together, lpm.lookup(probe));
                     }
                 }
             }
         }
+    }
+
+    /// So many that the first steps are looked up in an array.
+    #[test]
+    fn many_of_ipv6_are_found_together() {
+        let mut lpm = Lpm::<u128>::new();
+        let addr = |n: u32| u128::from(n.wrapping_mul(0x9e37_79b9)) << 96 | u128::from(n) << 60;
+        for n in 0..1000 {
+            lpm.insert(addr(n), [0, 7, 32, 44, 48, 64, 128][n as usize % 7], n);
+        }
+        let probes: Vec<u128> = (0..1500).map(|n| addr(n) ^ u128::from(n % 3)).collect();
+        let mut together = vec![None; probes.len()];
+        lpm.lookup_each(probes.iter().copied(), &mut together);
+        let alone: Vec<Option<u32>> = probes.iter().map(|addr| lpm.lookup(*addr)).collect();
+        assert_eq!(together, alone);
     }
 
     proptest! {
@@ -456,8 +524,12 @@ mod tests {
                 }
                 prop_assert_eq!(lpm.len(), model.len());
             }
-            for addr in probes.into_iter().chain(seen.iter().map(|(a, _)| *a)) {
+            let probes: Vec<u128> = probes.into_iter().chain(seen.iter().map(|(a, _)| *a)).collect();
+            let mut together = vec![Some(7); probes.len()];
+            lpm.lookup_each(probes.iter().copied(), &mut together);
+            for (addr, together) in probes.into_iter().zip(together) {
                 prop_assert_eq!(lpm.lookup(addr), naive(&model, addr));
+                prop_assert_eq!(together, lpm.lookup(addr));
             }
             for (addr, len) in seen {
                 prop_assert_eq!(lpm.get(addr, len), model.get(&(cut(addr, len), len)).copied());

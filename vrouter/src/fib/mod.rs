@@ -8,7 +8,7 @@ mod group;
 mod rib;
 mod twin;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -107,7 +107,7 @@ pub(crate) enum Change {
 /// Which addresses may be this router's own, or stand for all stations of a network: a filter of one hash (Bloom), so that
 /// for most addresses no look-up is needed to say that they are not. What was its own once may stay.
 #[derive(Clone, Debug)]
-struct Own {
+pub(crate) struct Own {
     bits: Box<[u64; Self::N_WORDS]>,
     /// A whole network is.
     all: bool,
@@ -132,17 +132,21 @@ impl Own {
         ((hash / 64) as usize % Self::N_WORDS, (hash % 64) as u32)
     }
 
-    fn insert(&mut self, prefix: &Prefix) {
+    pub(crate) fn insert(&mut self, prefix: &Prefix) {
         if prefix.prefix_len() == if prefix.addr().is_ipv4() { 32 } else { 128 } {
-            let (word, bit) = Self::place(prefix.addr());
-            self.bits[word] |= 1 << bit;
+            self.insert_addr(prefix.addr());
         } else {
             self.all = true;
         }
     }
 
+    pub(crate) fn insert_addr(&mut self, addr: IpAddr) {
+        let (word, bit) = Self::place(addr);
+        self.bits[word] |= 1 << bit;
+    }
+
     #[inline(always)]
-    fn may_hold(&self, addr: IpAddr) -> bool {
+    pub(crate) fn may_hold(&self, addr: IpAddr) -> bool {
         let (word, bit) = Self::place(addr);
         self.all || self.bits[word] >> bit & 1 != 0
     }
@@ -202,38 +206,55 @@ impl Fib {
         self.own.may_hold(addr)
     }
 
-    /// Brings what look-ups of these addresses will need near to the processor: one after the other, each for itself,
-    /// would wait for memory as often as there are steps; here the waits of all overlap.
-    pub(crate) fn fetch_v4(&self, vrf: VrfId, addrs: &[u32]) {
-        let Some(table) = self.tables.get(usize::from(vrf)) else { return };
-        let found = addrs.iter().fold(0, |found, addr| found ^ table.v4.lookup(*addr).unwrap_or(0));
-        core::hint::black_box(found);
+    /// The sets that addresses lead to from `vrf`, each in the place of its address. One after the other, each look-up for
+    /// itself would wait for memory as often as it has steps; here the waits of all overlap.
+    pub(crate) fn sets_v4(&self, vrf: VrfId, addrs: &[Ipv4Addr], found: &mut [Option<SetId>]) {
+        match self.tables.get(usize::from(vrf)) {
+            Some(table) => table.v4.lookup_each(addrs.iter().map(|addr| addr.to_bits()), found),
+            None => found.fill(None),
+        }
     }
 
     /// The same for IPv6.
-    pub(crate) fn fetch_v6(&self, vrf: VrfId, addrs: &[u128]) {
-        let Some(table) = self.tables.get(usize::from(vrf)) else { return };
-        let found = addrs.iter().fold(0, |found, addr| found ^ table.v6.lookup(*addr).unwrap_or(0));
-        core::hint::black_box(found);
+    pub(crate) fn sets_v6(&self, vrf: VrfId, addrs: &[Ipv6Addr], found: &mut [Option<SetId>]) {
+        match self.tables.get(usize::from(vrf)) {
+            Some(table) => table.v6.lookup_each(addrs.iter().map(|addr| addr.to_bits()), found),
+            None => found.fill(None),
+        }
+    }
+
+    #[inline]
+    fn set_id(&self, vrf: VrfId, addr: IpAddr) -> Option<SetId> {
+        let table = self.tables.get(usize::from(vrf))?;
+        match addr {
+            IpAddr::V4(addr) => table.v4.lookup(addr.to_bits()),
+            IpAddr::V6(addr) => table.v6.lookup(addr.to_bits()),
+        }
     }
 
     #[inline]
     fn set(&self, vrf: VrfId, addr: IpAddr) -> Option<&Set> {
-        let table = self.tables.get(usize::from(vrf))?;
-        let set = match addr {
-            IpAddr::V4(addr) => table.v4.lookup(addr.to_bits()),
-            IpAddr::V6(addr) => table.v6.lookup(addr.to_bits()),
-        };
-        self.sets.get(set? as usize)
+        self.sets.get(self.set_id(vrf, addr)? as usize)
     }
 
     /// Where `addr` leads from `vrf`; `hash` tells flows apart where several next hops share them.
     #[inline]
     pub(crate) fn lookup(&self, vrf: VrfId, addr: IpAddr, hash: impl Fn() -> u64) -> Option<Hop> {
-        let mut vrf = vrf;
+        self.lookup_from(self.set_id(vrf, addr), addr, hash)
+    }
+
+    /// The same where the set that `addr` leads to has been found already.
+    #[inline]
+    pub(crate) fn lookup_from(
+        &self,
+        set: Option<SetId>,
+        addr: IpAddr,
+        hash: impl Fn() -> u64,
+    ) -> Option<Hop> {
+        let mut set = set;
         for _ in 0..MAX_LEAKS {
-            match self.set(vrf, addr)? {
-                Set::One(Hop::Table(next)) => vrf = *next,
+            match self.sets.get(set? as usize)? {
+                Set::One(Hop::Table(next)) => set = self.set_id(*next, addr),
                 Set::One(hop) => return Some(*hop),
                 Set::Group(group) => return Some(group.select(hash(), &self.alive)),
             }
