@@ -50,6 +50,6 @@ pub use message::{Effect, Order, Report, RouterEvent};
 pub use prefix::{Prefix, PrefixError};
 pub use router::{Options, Router};
 pub use show::{
-    BindingInfo, ConnectionInfo, LeaseInfo, LeaseState, NeighbourInfo, NeighbourState, RouteInfo,
+    BindingInfo, ConnectionInfo, KeptLease, LeaseInfo, LeaseState, NeighbourInfo, NeighbourState, RouteInfo,
     RouteSource, RuleInfo, Trace,
 };

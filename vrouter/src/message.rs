@@ -9,7 +9,7 @@ use crate::fib::Fib;
 use crate::neighbour::Heard;
 use crate::service::{Punt, Say};
 use crate::snapshot::Snapshot;
-use crate::{Counters, FirewallAction, NeighbourState};
+use crate::{Counters, FirewallAction, KeptLease, NeighbourState};
 
 /// From the owner to a worker.
 #[derive(Clone, Debug)]
@@ -106,6 +106,8 @@ pub enum Effect {
         /// The order.
         order: Order,
     },
+    /// Write down what has become of a lease, before the orders that follow tell its client.
+    Lease(KeptLease),
     /// Tell people.
     Event(RouterEvent),
 }

@@ -14,9 +14,9 @@ use crate::message::{OrderKind, ReportKind};
 use crate::neighbour::Waiting;
 use crate::output::{Io, ask};
 use crate::snapshot::{Base, IfIndex, Snapshot};
-use crate::{Drop, Effect, LeaseInfo, Order, Prefix, Router, dhcp, dns};
+use crate::{Drop, Effect, KeptLease, LeaseInfo, Order, Prefix, Router, dhcp, dns};
 
-/// Packets a second for the services, of each worker, and at once.
+/// Packets of one interface for the services, of each worker, a second and at once.
 const PUNT_RATE: u32 = 20_000;
 const PUNT_BURST: u32 = 512;
 
@@ -352,6 +352,8 @@ impl Router {
 
     fn order_says(&mut self, worker: usize, says: Vec<Say>) {
         let generation = self.snapshot.generation;
+        // RFC 2131 §2.1: bindings are kept before clients are told of them.
+        self.effects.extend(self.services.dhcp.take_changed().into_iter().map(Effect::Lease));
         for say in says {
             let order = Order(OrderKind::Say { generation, say });
             self.effects.push_back(Effect::Order { worker: Some(worker), order });
@@ -361,5 +363,11 @@ impl Router {
     /// DHCPv4 leases that run, and addresses left alone because others have them.
     pub fn leases(&self, now: Instant) -> Vec<LeaseInfo> {
         self.services.dhcp.leases(now)
+    }
+
+    /// Takes over leases of an earlier run, once the configuration is in force; those of networks that are not served are
+    /// left out.
+    pub fn restore_leases(&mut self, leases: impl IntoIterator<Item = KeptLease>) {
+        self.services.dhcp.restore(leases);
     }
 }

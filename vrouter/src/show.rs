@@ -166,6 +166,25 @@ pub struct LeaseInfo {
     pub expires_in: Duration,
 }
 
+/// What a lease must be written down as, so that it outlives the router: [`Effect::Lease`](crate::Effect::Lease) tells of
+/// each change, [`Router::restore_leases`](crate::Router::restore_leases) takes them in again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptLease {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// What the client is known by (RFC 2131 §2): its identifier option, or hardware type and address. Empty: nobody has
+    /// it any more.
+    pub client: Vec<u8>,
+    /// The client's station.
+    pub mac: MacAddr,
+    /// The name it gave.
+    pub name: Option<String>,
+    /// Bound or declined.
+    pub state: LeaseState,
+    /// When it ends.
+    pub until: Instant,
+}
+
 /// What would happen to a frame, step by step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {

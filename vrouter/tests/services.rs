@@ -264,6 +264,38 @@ fn d01_requests_that_are_refused_and_those_that_are_ignored() {
     });
 }
 
+/// What is written down of leases, given to another router, makes it answer as the first one would.
+#[test]
+fn d01_leases_outlive_the_router() {
+    each(&serving(), |net| {
+        let (mine, others) = (obtain(net, 50), obtain(net, 51));
+        let gone = obtain(net, 52);
+        let release = Dhcp { client: gone, ..Dhcp::new(RELEASE, 52) }.with(54, &LAN_IP.octets());
+        assert_eq!(net.send(LAN, &release.broadcast()), []);
+        let before = net.router.leases(net.now);
+        assert_eq!(before.len(), 2);
+        // The last word on each address counts; it comes before the client is told.
+        let mut kept = net.leases.clone();
+        kept.reverse();
+        kept.sort_by_key(|lease| lease.address);
+        kept.dedup_by_key(|lease| lease.address);
+        let mut next = Net::new(serving(), 1);
+        next.router.restore_leases(kept);
+        assert_eq!(next.router.leases(net.now), before);
+        let reboot = |net: &mut Net, mac: u8, addr: Ipv4Addr| {
+            ask(net, &Dhcp::new(REQUEST, mac).with(50, &addr.octets())).1.kind()
+        };
+        assert_eq!(reboot(&mut next, 50, mine), ACK_, "RFC 2131 §4.3.2: it is known");
+        assert_eq!(reboot(&mut next, 50, others), NAK, "that is another's");
+        assert_eq!(obtain(&mut next, 51), others);
+        assert_eq!(obtain(&mut next, 52), gone, "what was released is still remembered");
+        // Networks that are not served any more are left out.
+        let mut bare = Net::new(plain(), 1);
+        bare.router.restore_leases(net.leases.clone());
+        assert_eq!(bare.router.leases(net.now), []);
+    });
+}
+
 #[test]
 fn d01_leases_outlive_another_configuration() {
     each(&serving(), |net| {

@@ -79,6 +79,8 @@ impl RouterNode {
                 quiet = false;
                 match effect {
                     Effect::Event(event) => self.events.push(event),
+                    // A simulation ends with its leases.
+                    Effect::Lease(_) => {}
                     Effect::Order { worker, order } => {
                         for (i, forwarder) in self.workers.iter_mut().enumerate() {
                             if worker.is_none_or(|w| w == i) {

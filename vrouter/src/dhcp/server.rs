@@ -9,7 +9,7 @@ use packet::{Instant, MacAddr};
 use super::wire::{Kind, Message, option};
 use crate::config::DhcpPool;
 use crate::snapshot::IfIndex;
-use crate::{LeaseInfo, LeaseState, Prefix};
+use crate::{KeptLease, LeaseInfo, LeaseState, Prefix};
 
 /// How long an offer is kept for the client to take it.
 const OFFER_TIME: Duration = Duration::from_secs(30);
@@ -95,6 +95,8 @@ pub(crate) struct Server {
     probes: Vec<Probe>,
     /// Where the search for a new address goes on, by pool.
     next: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    /// Addresses whose lease has changed since this was last asked for.
+    changed: Vec<Ipv4Addr>,
 }
 
 impl Server {
@@ -104,12 +106,39 @@ impl Server {
         self.probes.clear();
         let pools = &self.pools;
         self.leases.retain(|addr, _| pools.iter().any(|pool| pool.contains(*addr)));
+        self.find_clients();
+    }
+
+    fn find_clients(&mut self) {
+        let pools = &self.pools;
         self.by_client.clear();
         for (addr, lease) in self.leases.iter().filter(|(_, lease)| lease.state != LeaseState::Declined) {
             if let Some(pool) = pools.iter().find(|pool| pool.contains(*addr)) {
                 self.by_client.insert((pool.interface, lease.client.clone()), *addr);
             }
         }
+    }
+
+    /// Leases that have changed since this was last asked for, those among them that have ended.
+    pub(crate) fn take_changed(&mut self) -> Vec<KeptLease> {
+        let changed = std::mem::take(&mut self.changed);
+        let kept = |address: Ipv4Addr| {
+            let lease = self.leases.get(&address).filter(|lease| lease.state != LeaseState::Offered)?;
+            let Lease { client, mac, name, state, until } = lease.clone();
+            Some(KeptLease { address, client, mac, name, state, until })
+        };
+        changed.into_iter().filter_map(kept).collect()
+    }
+
+    /// Takes over what was kept of earlier leases, as far as networks are still served. What is known here already goes
+    /// before.
+    pub(crate) fn restore(&mut self, kept: impl IntoIterator<Item = KeptLease>) {
+        for KeptLease { address, client, mac, name, state, until } in kept {
+            if self.pools.iter().any(|pool| pool.contains(address)) {
+                self.leases.entry(address).or_insert(Lease { client, mac, name, state, until });
+            }
+        }
+        self.find_clients();
     }
 
     fn pool_of(&self, arrival: Arrival, message: &Message) -> Option<usize> {
@@ -146,6 +175,7 @@ impl Server {
                     && let Some(lease) = self.leases.get_mut(&message.client)
                 {
                     lease.until = now;
+                    self.changed.push(message.client);
                 }
                 Outcome::Nothing
             }
@@ -173,6 +203,7 @@ impl Server {
             lease.state = LeaseState::Declined;
             lease.until = now + DECLINED_TIME;
             let client = std::mem::take(&mut lease.client);
+            self.changed.push(addr);
             self.by_client.retain(|(_, id), known| *known != addr || *id != client);
         }
     }
@@ -248,6 +279,7 @@ impl Server {
             self.by_client.remove(&(interface, old.client.clone()));
         }
         let before = self.by_client.insert((interface, client.clone()), addr).filter(|b| *b != addr);
+        self.changed.extend(before);
         if let Some(left) = before.and_then(|before| self.leases.get_mut(&before)) {
             // Over, but still there: what was never leased is only looked for behind what was.
             (left.until, left.client) = (now, Vec::new());
@@ -257,6 +289,7 @@ impl Server {
             state == LeaseState::Offered && old.state == LeaseState::Bound && old.until > until
         });
         if kept.is_none() {
+            self.changed.push(addr);
             self.leases.insert(addr, Lease { client, mac: message.mac, name, state, until });
         }
     }

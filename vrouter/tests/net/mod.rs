@@ -11,7 +11,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use packet::tcp::Flags;
 use packet::{Frame, Instant, IpProtocol, MacAddr, Outputs, Pool, PortNo, VlanId, arp, build, ipv4, tcp};
 use vrouter::{
-    Drop, Effect, Forwarder, InterfaceConfig, NatRule, Options, RouteConfig, RouteTarget, Router,
+    Drop, Effect, Forwarder, InterfaceConfig, KeptLease, NatRule, Options, RouteConfig, RouteTarget, Router,
     RouterConfig, RouterEvent, Sharing, Transport,
 };
 
@@ -181,6 +181,8 @@ pub struct Net {
     /// Hosts that answer ARP: port, VLAN, MAC.
     pub hosts: BTreeMap<Ipv4Addr, (u32, Option<u16>, MacAddr)>,
     pub events: Vec<RouterEvent>,
+    /// What a store of leases would have been given.
+    pub leases: Vec<KeptLease>,
     seen_drops: BTreeMap<Drop, u64>,
     /// ARP the router sent, all of it.
     pub arps: Vec<(u32, arp::Packet)>,
@@ -214,6 +216,7 @@ impl Net {
             turn: 0,
             hosts,
             events: Vec::new(),
+            leases: Vec::new(),
             seen_drops: BTreeMap::new(),
             arps: Vec::new(),
             hosts6: v6::hosts(),
@@ -245,6 +248,7 @@ impl Net {
                         }
                     }
                     Effect::Event(event) => self.events.push(event),
+                    Effect::Lease(lease) => self.leases.push(lease),
                 }
             }
             for (i, f) in self.forwarders.iter_mut().enumerate() {

@@ -2,6 +2,7 @@
 
 mod convert;
 mod fpm;
+mod leases;
 mod rest;
 mod show;
 mod task;
@@ -66,6 +67,9 @@ struct RunArgs {
     /// Take routes of a routing daemon there, such as FRR with dplane_fpm_nl: FPM has no passwords, so loopback is best.
     #[arg(long, value_name = "ADDRESS:PORT")]
     fpm: Option<SocketAddr>,
+    /// Keep DHCP leases in this file: after a restart they are as they were.
+    #[arg(long, value_name = "FILE")]
+    leases: Option<PathBuf>,
     /// Serve /metrics for Prometheus there, over HTTP; it is on the unix socket in any case.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -93,6 +97,8 @@ pub struct RouterSpec {
     pub run_dir: Option<PathBuf>,
     /// Most connections that it tracks. None: 65,536.
     pub n_connections: Option<u32>,
+    /// Where DHCP leases are kept. None: in memory alone.
+    pub leases: Option<PathBuf>,
 }
 
 /// A running router. Clones are handles of the same router; it stops with [`stop`](Self::stop) or the last clone.
@@ -135,7 +141,16 @@ pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandl
     let options = vrouter::Options { n_connections, ..vrouter::Options::new(plane.n_workers(), seed) };
     let mut router = vrouter::Router::new(options);
     let (id, events) = plane.add_router(&spec.name, router.forwarders())?;
-    let (owner, task) = task::spawn(spec.name.clone(), router, plane.clone(), id, events);
+    let now = leases::Now { router: plane.clock().now(), wall: std::time::SystemTime::now() };
+    let opened = spec.leases.as_deref().map(|path| leases::Journal::open(path, now)).transpose();
+    let (journal, kept) = match opened {
+        Ok(opened) => opened.unzip(),
+        Err(error) => {
+            plane.remove_engine(id).await?;
+            return Err(error);
+        }
+    };
+    let (owner, task) = task::spawn(spec.name.clone(), (router, journal), plane.clone(), id, events);
     let inner = Inner {
         name: spec.name.clone(),
         id,
@@ -146,7 +161,7 @@ pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandl
         task,
     };
     let handle = RouterHandle(Arc::new(inner));
-    match handle.set_up(spec).await {
+    match handle.set_up(spec, kept.unwrap_or_default()).await {
         Ok(()) => Ok(handle),
         Err(error) => {
             handle.stop().await;
@@ -156,7 +171,7 @@ pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandl
 }
 
 impl RouterHandle {
-    async fn set_up(&self, spec: RouterSpec) -> anyhow::Result<()> {
+    async fn set_up(&self, spec: RouterSpec, kept: Vec<vrouter::KeptLease>) -> anyhow::Result<()> {
         let mut numbers = Vec::new();
         for (name, port) in spec.ports {
             numbers.push(self.prepare_port(&name, port).await?);
@@ -165,7 +180,7 @@ impl RouterHandle {
             self.set_config(config).await?;
         }
         // Not before the workers have been given the configuration: they would drop what comes.
-        self.0.owner.ask(|_, _| ()).await?;
+        self.0.owner.ask(|router, _| router.restore_leases(kept)).await?;
         for number in numbers {
             self.0.plane.start_port(self.0.id, number).await?;
         }
@@ -436,6 +451,7 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
         config,
         run_dir: Some(run_dir()?),
         n_connections: Some(args.connections),
+        leases: args.leases,
     };
     let handle = start(spec, plane).await?;
     if let Some(address) = args.fpm {

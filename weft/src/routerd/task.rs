@@ -8,8 +8,9 @@ use anyhow::Context;
 use dataplane::{Clock, EngineId, Event};
 use packet::{Instant, PortNo};
 use tokio::sync::{mpsc, oneshot};
-use vrouter::{Effect, Router, RouterEvent};
+use vrouter::{Effect, KeptLease, Router, RouterEvent};
 
+use super::leases::{Journal, Now};
 use crate::plane::{Events, Plane};
 
 type Question = Box<dyn FnOnce(&mut Router, Instant) + Send>;
@@ -51,20 +52,21 @@ impl Owner {
 /// Starts the task of a router whose halves are in the plane.
 pub fn spawn(
     name: String,
-    router: Router,
+    (router, journal): (Router, Option<Journal>),
     plane: Plane,
     id: EngineId,
     events: Events,
 ) -> (Owner, tokio::task::JoinHandle<()>) {
     let (questions, asked) = mpsc::unbounded_channel();
     let links = Links::default();
-    let task = Task { name, router, clock: plane.clock(), plane, id, links: links.clone() };
+    let task = Task { name, router, journal, clock: plane.clock(), plane, id, links: links.clone() };
     (Owner { questions, links }, tokio::spawn(task.run(events, asked)))
 }
 
 struct Task {
     name: String,
     router: Router,
+    journal: Option<Journal>,
     plane: Plane,
     clock: Clock,
     id: EngineId,
@@ -114,10 +116,19 @@ impl Task {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(port, up);
     }
 
+    /// A lease that cannot be written down is granted all the same: hosts without addresses would be worse.
+    fn keep_lease(&mut self, lease: &KeptLease) {
+        let now = Now { router: self.clock.now(), wall: std::time::SystemTime::now() };
+        if let Some(Err(error)) = self.journal.as_mut().map(|journal| journal.put(lease, now)) {
+            tracing::warn!(router = self.name, error = format!("{error:#}"), "a lease is not kept");
+        }
+    }
+
     fn carry_out(&mut self) {
         while let Some(effect) = self.router.poll_effect() {
             match effect {
                 Effect::Order { worker, order } => self.plane.order_router(self.id, worker, order),
+                Effect::Lease(lease) => self.keep_lease(&lease),
                 Effect::Event(RouterEvent::DuplicateAddress { interface, address, mac }) => {
                     tracing::warn!(router = self.name, interface, %address, %mac, "someone else uses this address");
                 }
