@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use conntrack::{Filtering, Limits, Sharing, Timers};
-use packet::{MacAddr, PortNo, VlanId};
+use packet::{MacAddr, PortNo, VlanId, nd};
 
 use crate::Prefix;
 
@@ -145,6 +145,19 @@ pub struct AdvertConfig {
     pub dns: Vec<Ipv6Addr>,
     /// Domains that names are looked up in.
     pub search: Vec<String>,
+    /// Destinations that this router is to be used for, whoever is the default router (RFC 4191); at most 17.
+    pub routes: Vec<AdvertRoute>,
+}
+
+/// A route that an interface tells hosts of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertRoute {
+    /// Destinations, of IPv6.
+    pub to: Prefix,
+    /// Compared with routes of other routers.
+    pub preference: nd::Preference,
+    /// For how long it may be used without being heard of again.
+    pub lifetime: Duration,
 }
 
 impl Default for AdvertConfig {
@@ -156,6 +169,7 @@ impl Default for AdvertConfig {
             other: false,
             dns: Vec::new(),
             search: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
@@ -506,6 +520,14 @@ pub enum ConfigError {
         gateway: IpAddr,
         /// The destination.
         to: Prefix,
+    },
+    /// A time that no connection can have.
+    #[error("tracking.{field}: {reason}")]
+    BadTimer {
+        /// Which.
+        field: &'static str,
+        /// Why.
+        reason: &'static str,
     },
     /// A translation rule cannot work.
     #[error("nat[{index}]: {reason}")]

@@ -447,8 +447,8 @@ impl<O: Observer> Decider<'_, O> {
         let service = nat.service_of(p.zone, p.protocol, p.src);
         let whole = nat.whole_outside(out, p.src.addr);
         let hides = whole.is_none() && nat.masquerades(out, p.src.addr);
-        let redirected = || nat.is_redirected(p.protocol, p.src.port);
-        if (service.is_some() || hides || redirected())
+        let answers = || nat.is_redirected(p.protocol, p.src.port) || nat.answers(p.zone, p.protocol, p.src);
+        if (service.is_some() || hides || answers())
             && let Some(known) = self.translate_out(&p)?
         {
             self.observer.note(|| format!("connection: source {} becomes {}", p.src, known.endpoint));

@@ -13,7 +13,7 @@ use crate::message::{Learned, ReportKind};
 use crate::neighbour::Heard;
 use crate::output::{ALL_NODES, Io, advertise, advertise_for, link, send_frame};
 use crate::snapshot::{IfIndex, Interface, Snapshot};
-use crate::{AdvertConfig, RouterEvent};
+use crate::{AdvertConfig, AdvertRoute, RouterEvent};
 
 /// RFC 4861 §10: the first advertisements come in shorter intervals.
 const INITIAL_INTERVAL: Duration = Duration::from_secs(16);
@@ -267,10 +267,18 @@ fn router_advert(interface: &Interface, advert: &AdvertConfig, last: bool) -> nd
         prefixes: nets.map(prefix).collect(),
         // RFC 8106 §5.1: three times the interval.
         dns_lifetime: if last { 0 } else { seconds(advert.interval).saturating_mul(3) },
+        routes: advert.routes.iter().filter_map(|route| told(route, last)).collect(),
         dns: advert.dns.clone(),
         search: advert.search.clone(),
         ..nd::RouterAdvert::default()
     }
+}
+
+/// A route as hosts are told of it; with the last advertisement it ends (RFC 4191 §4).
+fn told(route: &AdvertRoute, last: bool) -> Option<nd::Route> {
+    let IpAddr::V6(prefix) = route.to.addr() else { return None };
+    let lifetime = if last { 0 } else { u32::try_from(route.lifetime.as_secs()).unwrap_or(u32::MAX) };
+    Some(nd::Route { len: route.to.prefix_len(), preference: route.preference, lifetime, prefix })
 }
 
 /// Whether a packet belongs to neighbour discovery. The frame begins with the IP header.

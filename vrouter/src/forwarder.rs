@@ -14,7 +14,7 @@ use crate::flow::{Flow, Ip};
 use crate::foresee::{Foreseen, foresee};
 use crate::fragment::Sorted;
 use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, strip};
-use crate::limiter::Limiter;
+use crate::limiter::{Gate, Limiter};
 use crate::local::LateSyns;
 use crate::message::{Learned, OrderKind, ReportKind};
 use crate::mss;
@@ -31,6 +31,10 @@ const EXPIRE_BUDGET: usize = 256;
 /// Decisions of logged rules that each worker tells of, a second and at once.
 const LOG_RATE: u32 = 100;
 
+/// Messages of ARP and neighbour discovery that each worker reads, of one interface, a second and at once.
+const NEIGHBOUR_RATE: u32 = 20_000;
+const NEIGHBOUR_BURST: u32 = 4096;
+
 /// The worker half of a router.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -41,7 +45,8 @@ pub struct Forwarder {
     limiter: Limiter,
     event_limiter: Limiter,
     log_limiter: Limiter,
-    pub(crate) punt_limiter: Limiter,
+    /// By interface.
+    gates: Vec<Gate>,
     pub(crate) counters: Counters,
     reported: Counters,
     reports: VecDeque<Report>,
@@ -59,7 +64,7 @@ impl Forwarder {
             limiter: Limiter::new(),
             event_limiter: Limiter::new(),
             log_limiter: Limiter::new(),
-            punt_limiter: Limiter::new(),
+            gates: Vec::new(),
             counters: Counters::default(),
             reported: Counters::default(),
             reports: VecDeque::new(),
@@ -193,6 +198,7 @@ impl Forwarder {
 
     fn adopt(&mut self, io: &mut Io<'_>, new: Snapshot) {
         let old = std::mem::replace(&mut self.snapshot, new.clone());
+        self.gates.resize_with(new.interfaces.len(), Gate::new);
         self.report(ReportKind::Adopted);
         for waiting in self.neighbours.adopt(&old, &new) {
             self.drop(io, waiting.frame, Drop::NeighbourUnreachable);
@@ -236,7 +242,10 @@ impl Forwarder {
                 }
             }
             EtherType::ARP => {
-                let result = self.arp(s, io, &frame, &arrived);
+                let result = match self.admits_neighbours(io, arrived.interface) {
+                    true => self.arp(s, io, &frame, &arrived),
+                    false => Err(Drop::ServiceLimit),
+                };
                 match result {
                     Ok(()) => io.pool.free(frame),
                     Err(why) => self.drop(io, frame, why),
@@ -244,6 +253,18 @@ impl Forwarder {
             }
             _ => self.drop(io, frame, Drop::UnknownEthertype),
         }
+    }
+
+    /// Whether one more message of ARP or neighbour discovery is read.
+    fn admits_neighbours(&mut self, io: &Io<'_>, interface: IfIndex) -> bool {
+        let gate = self.gates.get_mut(usize::from(interface));
+        gate.is_some_and(|gate| gate.neighbours.admit(io.now, NEIGHBOUR_RATE, NEIGHBOUR_BURST))
+    }
+
+    /// Whether one more packet goes to a service.
+    pub(crate) fn admits_service(&mut self, now: Instant, interface: IfIndex, rate: u32, burst: u32) -> bool {
+        let gate = self.gates.get_mut(usize::from(interface));
+        gate.is_some_and(|gate| gate.services.admit(now, rate, burst))
     }
 
     fn arp(&mut self, s: &Snapshot, io: &mut Io<'_>, frame: &Frame, arrived: &Arrived) -> Result<(), Drop> {
@@ -314,6 +335,9 @@ impl Forwarder {
     ) {
         let interface = arrived.interface;
         if is_discovery(&frame, &ip) {
+            if !self.admits_neighbours(io, interface) {
+                return self.drop(io, frame, Drop::ServiceLimit);
+            }
             return match self.discovery(s, io, &frame, (&ip, arrived)) {
                 Ok(()) => io.pool.free(frame),
                 Err(why) => self.drop(io, frame, why),

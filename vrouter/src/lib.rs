@@ -39,9 +39,9 @@ mod trace;
 pub use conntrack::{Filtering, Limits, Sharing, Timers};
 
 pub use config::{
-    AdvertConfig, ConfigError, DhcpHost, DhcpPool, DhcpRelay, DnsConfig, FirewallAction, FirewallRule,
-    GroupConfig, InterfaceConfig, LiveFlows, NatRule, NeighbourConfig, NextHop, Police, PolicyRoute,
-    RouteConfig, RouteTarget, RouterConfig, RuleLimit, SourceCheck, Transport, Tuning,
+    AdvertConfig, AdvertRoute, ConfigError, DhcpHost, DhcpPool, DhcpRelay, DnsConfig, FirewallAction,
+    FirewallRule, GroupConfig, InterfaceConfig, LiveFlows, NatRule, NeighbourConfig, NextHop, Police,
+    PolicyRoute, RouteConfig, RouteTarget, RouterConfig, RuleLimit, SourceCheck, Transport, Tuning,
 };
 pub use counters::{Counters, Drop};
 pub use forwarder::Forwarder;

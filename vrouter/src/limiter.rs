@@ -32,6 +32,22 @@ impl Limiter {
     }
 }
 
+/// What one worker does for itself and its services on behalf of one interface's hosts, so that those of other interfaces
+/// are served whatever it is flooded with.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// Packets for services.
+    pub services: Limiter,
+    /// ARP and neighbour discovery.
+    pub neighbours: Limiter,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self { services: Limiter::new(), neighbours: Limiter::new() }
+    }
+}
+
 /// Bytes of one interface, over all workers.
 #[derive(Debug)]
 pub(crate) struct Policer {

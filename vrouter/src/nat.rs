@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 use core::ops::RangeInclusive;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conntrack::{Connection, Endpoint, Sharing};
 use packet::IpProtocol;
@@ -85,14 +85,16 @@ pub(crate) struct NatTable {
     redirects: BTreeMap<(IfIndex, u8, u16), Option<u16>>,
     /// Inside service to the interface and outside endpoint it has there.
     served: BTreeMap<Service, (IfIndex, Endpoint)>,
+    /// Inside services that have one for connections from outside alone.
+    answering: BTreeSet<Service>,
     one_to_one: Vec<OneToOne>,
     exempt: Vec<(Prefix, Prefix)>,
     /// Addresses that inside endpoints may hide behind, and their interfaces.
     outsides: BTreeMap<(VrfId, IpAddr), IfIndex>,
-    /// Of them, those of pools that no interface has.
-    pooled: BTreeMap<(VrfId, IpAddr), IfIndex>,
     /// Addresses that may be among them: most are not.
     maybe_outside: Own,
+    /// Of them, those of pools that no interface has.
+    pooled: BTreeMap<(VrfId, IpAddr), IfIndex>,
     /// Ports that no inside endpoint gets.
     kept: Vec<(VrfId, IpAddr, RangeInclusive<u16>)>,
 }
@@ -103,9 +105,9 @@ impl NatTable {
         for (index, rule) in rules.iter().enumerate() {
             table.add(base, index, rule)?;
         }
+        table.outsides.keys().for_each(|(_, addr)| table.maybe_outside.insert_addr(*addr));
         Ok(table)
     }
-        table.outsides.keys().for_each(|(_, addr)| table.maybe_outside.insert_addr(*addr));
 
     fn add(&mut self, base: &Base, index: usize, rule: &NatRule) -> Result<(), ConfigError> {
         let bad = |reason: String| ConfigError::BadNat { index, reason };
@@ -214,7 +216,9 @@ impl NatTable {
             if self.forwards.insert((interface.vrf, protocol.0, outside), to).is_some() {
                 return Err(bad(format!("port {port} of {own} is forwarded twice")));
             }
-            if !inbound_only {
+            if inbound_only {
+                self.answering.insert((inside_vrf, protocol.0, inside));
+            } else {
                 self.served.entry((inside_vrf, protocol.0, inside)).or_insert((input, outside));
             }
             self.outsides.insert((interface.vrf, own), input);
@@ -228,13 +232,13 @@ impl NatTable {
 
     /// The interface whose outside address this is.
     pub(crate) fn outside(&self, vrf: VrfId, addr: IpAddr) -> Option<IfIndex> {
+        if !self.maybe_outside.may_hold(addr) {
+            return None;
+        }
         self.outsides.get(&(vrf, addr)).copied()
     }
 
     /// Whether packets between these are left alone.
-        if !self.maybe_outside.may_hold(addr) {
-            return None;
-        }
     pub(crate) fn is_exempt(&self, src: IpAddr, dst: IpAddr) -> bool {
         self.exempt.iter().any(|(s, d)| s.contains(src) && d.contains(dst))
     }
@@ -289,6 +293,12 @@ impl NatTable {
         inside: Endpoint,
     ) -> Option<(IfIndex, Endpoint)> {
         self.served.get(&(vrf, protocol.0, inside)).copied()
+    }
+
+    /// Whether what comes from there may belong to a connection that was forwarded there, though it begins none by that
+    /// name itself.
+    pub(crate) fn answers(&self, vrf: VrfId, protocol: IpProtocol, inside: Endpoint) -> bool {
+        self.answering.contains(&(vrf, protocol.0, inside))
     }
 
     /// The inside address that an outside one stands for.

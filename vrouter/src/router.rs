@@ -129,13 +129,13 @@ impl Router {
 
     /// Counts who has how many connections, from now on or for the first time.
     fn set_limits(&self, limits: Limits) {
-        let mut sources = Vec::new();
+        let mut begun = Vec::new();
         self.each_tracker(|tracker, from| {
             let (found, next) = tracker.connections(from, 256);
-            sources.extend(found.iter().map(Connection::source));
+            begun.extend(found.iter().map(Connection::begun));
             next
         });
-        self.shards.quotas.set_limits(limits, sources.into_iter());
+        self.shards.quotas.set_limits(limits, begun.into_iter());
     }
 
     /// Reads all trackers piece by piece, so that workers are not held up: `read` is given a place and says where to go

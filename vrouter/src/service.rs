@@ -180,7 +180,7 @@ impl Forwarder {
         if !is_udp || !s.listening.wants(interface, ip, (src_port, dst_port)) {
             return Some(frame);
         }
-        if !self.punt_limiter.admit(io.now, PUNT_RATE, PUNT_BURST) {
+        if !self.admits_service(io.now, interface, PUNT_RATE, PUNT_BURST) {
             self.drop(io, frame, Drop::ServiceLimit);
             return None;
         }

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 use core::ops::Deref;
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::limiter::Policer;
 use crate::nat::NatTable;
 use crate::policy::Policy;
 use crate::service::{Listening, Plan};
-use crate::{AdvertConfig, InterfaceConfig, NextHop, Prefix, RouteSource, SourceCheck};
+use crate::{AdvertConfig, InterfaceConfig, NextHop, Prefix, RouteSource, SourceCheck, Timers};
 
 pub(crate) use crate::fib::Hop;
 
@@ -123,6 +124,7 @@ impl Base {
         before: &Self,
         secret: Secret,
     ) -> Result<(Self, Vec<Candidate>, Plan), ConfigError> {
+        check_timers(&config.tuning.timers)?;
         let (tuning, secret) = (config.tuning.clone(), Some(secret));
         // VRFs keep their numbers, which connections and routes know them by.
         let mut vrfs = before.vrfs.clone();
@@ -442,7 +444,34 @@ fn check_advert(index: usize, config: &InterfaceConfig, speaks_v6: bool) -> Resu
         }
         () if advert.dns.len() > 8 || advert.search.len() > 8 => bad("more than 8 name servers or domains"),
         () if advert.search.iter().any(|name| !is_domain(name)) => bad("a search domain is no domain name"),
+        // RFC 4191 §4.
+        () if advert.routes.len() > 17 => bad("more than 17 routes"),
+        () if advert.routes.iter().any(|route| route.to.addr().is_ipv4()) => bad("a route is not of IPv6"),
         () => Ok(()),
+    }
+}
+
+/// No connection may end before its next packet can come, nor stay for good.
+fn check_timers(timers: &Timers) -> Result<(), ConfigError> {
+    let all = [
+        ("udp", timers.udp),
+        ("tcp_transitory", timers.tcp_transitory),
+        ("tcp_established", timers.tcp_established),
+        ("icmp", timers.icmp),
+        ("other", timers.other),
+        // Zero: a port may go to another inside endpoint at once.
+        ("port_hold", timers.port_hold.max(Duration::from_secs(1))),
+    ];
+    let possible = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
+    match all.into_iter().find(|(_, time)| !possible.contains(time)) {
+        Some((field, _)) => {
+            let reason = match field {
+                "port_hold" => "0 s to 30 days (2592000 s) are possible",
+                _ => "1 s to 30 days (2592000 s) are possible",
+            };
+            Err(ConfigError::BadTimer { field, reason })
+        }
+        None => Ok(()),
     }
 }
 

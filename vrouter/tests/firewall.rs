@@ -151,6 +151,73 @@ fn f02_n97_connections_that_new_rules_would_not_let_begin_end() {
     });
 }
 
+/// Where a packet leaves, and by which ends; none for what is dropped.
+type Fate = Option<(u32, (Ipv4Addr, u16), (Ipv4Addr, u16))>;
+
+/// What becomes of each of these packets.
+fn fates(net: &mut Net) -> Vec<Fate> {
+    let ping = ping(A, R, 9);
+    let told = packet::icmpv4::Message::TimeExceeded { code: 0 };
+    let mut fates = Vec::new();
+    let mut send = |net: &mut Net, port: u32, frame: &[u8]| {
+        let sent = net.send(port, frame).into_iter().find(|s| s.icmp.is_none_or(|i| i.0 == 8 || i.0 == 11));
+        // Outside ports are random.
+        let seen =
+            |(addr, port): (Ipv4Addr, u16)| (addr, if addr == WAN_IP && port != 8080 { 0 } else { port });
+        fates.push(sent.as_ref().map(|s| (s.port, seen(s.ends().0), seen(s.ends().1))));
+        sent
+    };
+    let out = send(net, LAN, &udp((A, 5000), (R, 53), b"x")).expect("allowed out");
+    send(net, WAN, &udp((R, 53), (WAN_IP, out.src_port), b"x"));
+    let about = udp((WAN_IP, out.src_port), (R, 53), b"x");
+    let error = link(GATEWAY).icmpv4_error(GATEWAY, &told, packet_of(&about)).expect("an error");
+    send(net, WAN, &error);
+    send(net, LAN, &udp((A, 5000), (R, 54), b"x"));
+    send(net, LAN, &udp((B, 5000), (R, 53), b"x"));
+    send(net, LAN, &ping);
+    send(net, WAN, &segment((R, 1000), (WAN_IP, 8080), SYN, b""));
+    send(net, LAN, &segment((A, 80), (R, 1000), SYN_ACK, b""));
+    send(net, WAN, &segment((R2, 1000), (WAN_IP, 8080), SYN, b""));
+    send(net, WAN, &udp((R, 1000), (WAN_IP, 5353), b"x"));
+    fates
+}
+
+#[test]
+fn n20_translation_and_rules_do_the_same_in_whatever_order_they_come() {
+    let rules = vec![
+        FirewallRule {
+            source: Some(prefix("10.1.0.2/32")),
+            destination_ports: Some((53, 53)),
+            ..rule(Allow)
+        },
+        FirewallRule {
+            source: Some(prefix("198.51.100.7/32")),
+            destination: Some(prefix("10.1.0.2/32")),
+            destination_ports: Some((80, 80)),
+            ..rule(Allow)
+        },
+    ];
+    let (mut translated, mut guarded, mut both) = (nat(), plain(), nat());
+    for config in [&mut guarded, &mut both] {
+        (config.firewall, config.firewall_default) = (rules.clone(), Deny);
+    }
+    let mut reversed = both.clone();
+    reversed.nat.reverse();
+    reversed.firewall.reverse();
+    translated.live_flows = LiveFlows::Recheck;
+    for n_workers in [1, 2, 4] {
+        let mut all = Vec::new();
+        for steps in [vec![&both], vec![&reversed], vec![&translated, &both], vec![&guarded, &both]] {
+            let mut net = Net::new(steps[0].clone(), n_workers);
+            steps[1..].iter().for_each(|config| drop(net.configure((*config).clone())));
+            all.push(fates(&mut net));
+        }
+        let passed: Vec<bool> = all[0].iter().map(Option::is_some).collect();
+        assert_eq!(passed, [true, true, true, false, false, false, true, true, false, false]);
+        assert!(all.iter().all(|fates| *fates == all[0]), "{all:#?}");
+    }
+}
+
 #[test]
 fn f06_tenants_with_equal_addresses_never_meet() {
     const N: u16 = 300;
@@ -235,6 +302,79 @@ fn f10_a_flood_of_syns_and_one_of_ports_harm_no_established_connection() {
     }
 }
 
+/// F10, N37: the outside has ports for a tenth of the table, the attack opens ten times the table: half-open TCP from
+/// outside and inside, and UDP that takes every port there is.
+#[test]
+fn f10_ten_times_the_table_costs_established_flows_no_packet() {
+    const SIZE: u32 = 1024;
+    const N_FLOWS: u16 = 50;
+    for n_workers in [1, 2, 4] {
+        let mut config = nat();
+        let ports = (1, u16::MAX - 128 * n_workers as u16);
+        config.nat.push(vrouter::NatRule::Reserve { interface: "wan".into(), address: WAN_IP.into(), ports });
+        let mut net = Net::sized(config, n_workers, SIZE);
+        let flows: Vec<(u16, u16)> = (0..N_FLOWS)
+            .filter_map(|n| {
+                // Ports are few for each worker: some hosts get none, which is no matter here.
+                let sent = net.send(LAN, &segment((A, 6000 + n), (R, 80), SYN, b""));
+                let out = sent.into_iter().find(|s| s.port == WAN)?;
+                net.one(WAN, &segment((R, 80), (WAN_IP, out.src_port), SYN_ACK, b""));
+                net.one(LAN, &segment((A, 6000 + n), (R, 80), ACK, b""));
+                Some((6000 + n, out.src_port))
+            })
+            .collect();
+        assert!(flows.len() > 40, "{}", flows.len());
+        net.drops();
+        let (mut n_sent, mut n_arrived) = (0, 0);
+        for n in 0..10 * SIZE {
+            let from = Ipv4Addr::from_bits(0x2d00_0000 + n);
+            net.send(WAN, &link(R).ipv4(from, WAN_IP).tcp(&tcp_header(1000, 8080, SYN), b""));
+            net.send(LAN, &segment((B, 1024 + n as u16), (R2, 80), SYN, b""));
+            net.send(LAN, &udp((B, 1024 + n as u16), (R2, 53), b"x"));
+            let (inside, outside) = flows[n as usize % flows.len()];
+            let there = net.send(LAN, &segment((A, inside), (R, 80), ACK, b"x"));
+            let back = net.send(WAN, &segment((R, 80), (WAN_IP, outside), ACK, b"x"));
+            n_sent += 2;
+            n_arrived += usize::from(there.iter().any(|s| s.ends() == ((WAN_IP, outside), (R, 80))))
+                + usize::from(back.iter().any(|s| s.ends() == ((R, 80), (A, inside))));
+        }
+        assert_eq!((n_sent, n_arrived), (20 * SIZE as usize, 20 * SIZE as usize));
+        let drops = net.drops();
+        let counted = |why| drops.iter().any(|(reason, n)| *reason == why && *n > 1000);
+        assert!(counted(Drop::NatPortsExhausted), "{drops:?}");
+        assert!(net.router.connections(net.now).len() <= SIZE as usize);
+    }
+}
+
+#[test]
+fn f10_what_one_source_leaves_half_open_is_limited() {
+    let mut config = nat();
+    config.tuning.limits = Limits { embryonic_per_source: 5, ..Limits::default() };
+    each(&config, |net| {
+        let begins =
+            |net: &mut Net, port: u16| net.one(LAN, &segment((A, port), (R, 80), SYN, b"")).port == WAN;
+        let outs: Vec<u16> =
+            (0..5).map(|n| net.one(LAN, &segment((A, 6000 + n), (R, 80), SYN, b"")).src_port).collect();
+        assert!(!begins(net, 7000), "five are half open");
+        assert_eq!(net.drops(), [(Drop::ConnectionLimit, 1)]);
+        assert_eq!(
+            net.one(LAN, &segment((B, 6000), (R, 80), SYN, b"")).port,
+            WAN,
+            "others are not concerned"
+        );
+        // An answer makes room; then one that is never answered does, when its time is over.
+        net.one(WAN, &segment((R, 80), (WAN_IP, outs[0]), SYN_ACK, b""));
+        assert!(begins(net, 7001) && !begins(net, 7002));
+        net.secs(250);
+        assert!((0..5).all(|n| begins(net, 7100 + n)) && !begins(net, 7105));
+        // Those that were there when the limit came count, too.
+        let unlimited = RouterConfig { tuning: nat().tuning, ..config.clone() };
+        net.configure(unlimited);
+        net.configure(config.clone());
+        assert!(!begins(net, 7200));
+    });
+}
+
 #[test]
 fn f10_a_flood_of_fragments_harms_no_whole_packet() {
     each(&nat(), |net| {
@@ -279,6 +419,49 @@ fn f12_only_known_stations_speak() {
         assert_eq!(net.one(WAN, &udp((R, 53), (A, 5), b"x")).dst_mac, mac(2));
         // On other interfaces nothing is asked.
         assert_eq!(net.one(LAN, &udp((C, 5), (R, 53), b"x")).port, WAN);
+    });
+}
+
+/// F12: what only routers and servers may say is not taken from hosts, and never carried to other links.
+#[test]
+fn f12_hosts_are_not_believed_to_be_routers_or_servers() {
+    let mut config = plain();
+    config.interfaces[0].addresses.push((v6::LAN6.into(), 64));
+    config.interfaces[2].addresses.push((v6::WAN6.into(), 64));
+    config.dhcp_relays = vec![vrouter::DhcpRelay { interface: "lan".into(), servers: vec![R] }];
+    each(&config, |net| {
+        let routes = net.router.fib();
+        net.sent6.clear();
+        let all: std::net::Ipv6Addr = "ff02::1".parse().expect("all nodes");
+        let prefix = packet::nd::Prefix {
+            len: 64,
+            on_link: true,
+            autonomous: true,
+            valid_lifetime: 3600,
+            preferred_lifetime: 3600,
+            prefix: "2001:db8:bad::".parse().expect("an address"),
+        };
+        let advert = packet::nd::RouterAdvert {
+            router_lifetime: 1800,
+            prefixes: vec![prefix],
+            ..packet::nd::RouterAdvert::default()
+        };
+        let advert = packet::build::ethernet(mac(2), packet::nd::multicast_mac(all))
+            .ipv6(packet::nd::link_local(mac(2)), all)
+            .nd(&packet::nd::Message::RouterAdvert(advert));
+        net.none(LAN, &advert, Drop::NdIgnored);
+        assert!(net.sent6.is_empty(), "nor carried on: {:?}", net.sent6);
+        assert_eq!(net.router.fib(), routes, "nor believed");
+        // An offer of a server that is none: to everybody, and to a client beyond.
+        let mut offer = vec![2, 1, 6, 0, 0, 0, 0, 7];
+        offer.resize(236, 0);
+        offer.extend([99, 130, 83, 99, 53, 1, 2, 255]);
+        let to_all = packet::build::ethernet(mac(2), packet::MacAddr::BROADCAST)
+            .ipv4(A, Ipv4Addr::BROADCAST)
+            .udp(67, 68, &offer);
+        net.none(LAN, &to_all, Drop::Multicast);
+        let to_relay = udp((A, 67), (LAN_IP, 67), &offer);
+        assert!(net.send(LAN, &to_relay).is_empty(), "the relay asked another");
     });
 }
 

@@ -584,3 +584,62 @@ fn d07_floods_for_the_router_itself_are_bounded() {
     net.wait(Duration::from_millis(10));
     assert_eq!(asks(&mut net, 5000, &query(7, "www.example.org")).port, WAN, "it goes on");
 }
+
+#[test]
+fn d07_floods_of_arp_and_discovery_leave_other_interfaces_alone() {
+    let mut config = plain();
+    config.interfaces[0].addresses.push((net::v6::LAN6.into(), 64));
+    let mut net = Net::new(config, 1);
+    let arp = |port: u32, station: u8, from: Ipv4Addr, to: Ipv4Addr| {
+        let ask = packet::arp::Packet::request(mac(station), from, to);
+        (port, packet::Frame::from_bytes(&build::ethernet(mac(station), MacAddr::BROADCAST).arp(&ask)))
+    };
+    let answered = |net: &mut Net, (port, frame): (u32, packet::Frame)| net.raw(port, frame).len();
+    let flood: usize = (0..6000).map(|_| answered(&mut net, arp(LAN, 2, A, LAN_IP))).sum();
+    assert_eq!(flood, 4096);
+    // Discovery is of the same kind.
+    let (own, host) = (net::v6::LAN6, "2001:db8:0:1::9".parse::<std::net::Ipv6Addr>().expect("an address"));
+    let ask = packet::nd::Message::NeighbourSolicit { target: own, source: Some(mac(9)) };
+    let ask = build::ethernet(mac(9), packet::nd::multicast_mac(packet::nd::solicited_node(own)))
+        .ipv6(host, packet::nd::solicited_node(own))
+        .nd(&ask);
+    let ask = || (LAN, packet::Frame::from_bytes(&ask));
+    assert_eq!(answered(&mut net, ask()), 0);
+    assert_eq!(net.drops(), [(Drop::ServiceLimit, 1905)]);
+    assert_eq!(answered(&mut net, arp(WAN, 5, GATEWAY, WAN_IP)), 1, "another interface");
+    net.wait(Duration::from_millis(1));
+    assert_eq!(answered(&mut net, arp(LAN, 2, A, LAN_IP)) + answered(&mut net, ask()), 2, "it goes on");
+}
+
+#[test]
+fn d06_metadata_and_time_are_served_by_who_has_them() {
+    let metadata = Ipv4Addr::new(169, 254, 169, 254);
+    let forward = |protocol, port, to: (Ipv4Addr, u16)| vrouter::NatRule::PortForward {
+        input: "lan".into(),
+        protocol,
+        port,
+        to: (to.0.into(), to.1),
+        inbound_only: true,
+        vrf: None,
+    };
+    let mut config = nat();
+    config.interfaces[0].addresses.push((metadata.into(), 32));
+    config.nat.push(forward(vrouter::Transport::Tcp, 80, (C, 8775)));
+    config.nat.push(forward(vrouter::Transport::Udp, 123, (C, 123)));
+    let mut pool = DhcpPool::new("lan", (ip("10.1.0.100"), ip("10.1.0.199")));
+    pool.ntp = vec![LAN_IP];
+    config.dhcp = vec![pool];
+    for n_workers in [1, 2, 4] {
+        let mut net = Net::new(config.clone(), n_workers);
+        // The server sees who asks, as it must to tell instances apart.
+        for (host, port) in [(A, 40_000), (B, 40_000)] {
+            let asked = net.one(LAN, &segment((host, port), (metadata, 80), SYN, b""));
+            assert_eq!((asked.ends(), asked.vlan), (((host, port), (C, 8775)), Some(20)));
+            let answer = net.one(LAN, &segment((C, 8775), (host, port), SYN_ACK, b""));
+            assert_eq!((answer.ends(), answer.vlan), (((metadata, 80), (host, port)), None));
+        }
+        let asked = net.one(LAN, &udp((A, 123), (LAN_IP, 123), &[0x23; 48]));
+        assert_eq!(asked.ends().1, (C, 123));
+        assert_eq!(net.one(LAN, &udp((C, 123), (A, 123), &[0x24; 48])).ends().0, (LAN_IP, 123));
+    }
+}

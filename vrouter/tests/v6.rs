@@ -9,8 +9,8 @@ use net::v6::*;
 use net::*;
 use packet::{IpProtocol, MacAddr, build, icmpv6, nd};
 use vrouter::{
-    AdvertConfig, ConfigError, Drop, FirewallAction, FirewallRule, NatRule, NeighbourState, RouteConfig,
-    RouteTarget, RouterEvent, Sharing, SourceCheck,
+    AdvertConfig, AdvertRoute, ConfigError, Drop, FirewallAction, FirewallRule, NatRule, NeighbourState,
+    RouteConfig, RouteTarget, RouterEvent, Sharing, SourceCheck,
 };
 
 const LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xf1]);
@@ -261,6 +261,14 @@ fn d04_router_advertisements() {
     let search = vec!["lab.example".to_owned()];
     config.interfaces[0].advert =
         Some(AdvertConfig { dns: dns.clone(), search: search.clone(), ..AdvertConfig::default() });
+    let advert = config.interfaces[0].advert.as_mut().expect("just set");
+    let route = |to: &str, preference, secs| AdvertRoute {
+        to: to.parse().expect("a prefix"),
+        preference,
+        lifetime: Duration::from_secs(secs),
+    };
+    advert.routes =
+        vec![route("2001:db8:5::/48", nd::Preference::High, 900), route("::/0", nd::Preference::Low, 300)];
     let mut net = Net::new(config.clone(), 2);
     let from = net.sent6.len();
     net.wait(Duration::from_millis(10));
@@ -280,6 +288,12 @@ fn d04_router_advertisements() {
     let prefix = first.prefixes[0];
     assert_eq!((prefix.prefix, prefix.len, prefix.on_link, prefix.autonomous), (v6(1, 0), 64, true, true));
     assert_eq!((first.dns, first.search, first.dns_lifetime), (dns, search, 1800));
+    // RFC 4191 §2.3: where to use this router for, whoever is the default one.
+    let told: Vec<_> = first.routes.iter().map(|r| (r.prefix, r.len, r.preference, r.lifetime)).collect();
+    let site = "2001:db8:5::".parse().expect("an address");
+    let expected =
+        [(site, 48, nd::Preference::High, 900), (Ipv6Addr::UNSPECIFIED, 0, nd::Preference::Low, 300)];
+    assert_eq!(told, expected);
     // Asked, it answers, but no more often than every three seconds (RFC 4861 §6.2.6).
     let from = net.sent6.len();
     let group = "ff02::2".parse::<Ipv6Addr>().expect("all routers");
@@ -299,7 +313,9 @@ fn d04_router_advertisements() {
     let from = net.sent6.len();
     config.interfaces[0].advert = None;
     net.configure(config.clone());
-    assert_eq!(adverts(&net, from).iter().map(|a| a.router_lifetime).collect::<Vec<_>>(), [0]);
+    let last = adverts(&net, from);
+    assert_eq!(last.iter().map(|a| a.router_lifetime).collect::<Vec<_>>(), [0]);
+    assert!(last[0].routes.len() == 2 && last[0].routes.iter().all(|route| route.lifetime == 0));
     config.interfaces[1].advert = Some(AdvertConfig::default());
     let refused = net.router.set_config(net.now, config);
     assert!(matches!(refused, Err(ConfigError::BadAdvert { index: 1, .. })), "{refused:?}");

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::routing::{
     AddressGroup, Advert, Exemption, FirewallAction, FirewallRule, Limits, LiveFlows, NextHop, OneToOne,
-    Police, PolicyRoute, ReservedPorts, Sharing, SourceCheck, StaticNeighbour,
+    Police, PolicyRoute, ReservedPorts, Sharing, SourceCheck, StaticNeighbour, Tracking,
 };
 use crate::service::{DhcpPool, DhcpRelay, Dns};
 use crate::text::{Cidr, Endpoint, Mac, PortRef};
@@ -72,6 +72,9 @@ pub struct Router {
     /// How many connections may be begun, where they are tracked: with translation or firewall rules.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// How connections are tracked.
+    #[serde(default, skip_serializing_if = "Tracking::is_usual")]
+    pub tracking: Tracking,
     /// Stations that are known without asking.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbours: Vec<StaticNeighbour>,

@@ -32,8 +32,9 @@ pub use revision::{
 };
 pub use router::{Binding, Connection, Neighbour, Route};
 pub use routing::{
-    AddressGroup, Advert, Exemption, FirewallAction, FirewallRule, Limits, LiveFlows, NextHop, OneToOne,
-    Police, PolicyRoute, ReservedPorts, RuleLimit, Sharing, SourceCheck, StaticNeighbour,
+    AddressGroup, Advert, AdvertRoute, Exemption, Filtering, FirewallAction, FirewallRule, Limits, LiveFlows,
+    NextHop, OneToOne, Police, PolicyRoute, Preference, ReservedPorts, RuleLimit, Sharing, SourceCheck,
+    StaticNeighbour, Tracking,
 };
 pub use service::{DhcpHost, DhcpPool, DhcpRelay, DhcpRoute, Dns, DnsZone, Lease, RuleCount};
 pub use stats::{CacheStats, Channel, DropCount, DropPlace, StageStats, Stats, TableStats, WorkerStats};

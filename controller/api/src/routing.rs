@@ -73,6 +73,42 @@ pub struct Advert {
     /// Domains that names are looked up in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
+    /// Destinations that this router is to be used for, whoever is the default router (RFC 4191).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<AdvertRoute>,
+}
+
+/// A route that router advertisements tell hosts of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdvertRoute {
+    /// Destinations, of IPv6.
+    pub to: Cidr,
+    /// How it compares with routes of other routers.
+    #[serde(default, skip_serializing_if = "Preference::is_medium")]
+    pub preference: Preference,
+    /// Seconds for which hosts may use it without hearing of it again; absent: 1800.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u32>,
+}
+
+/// How a router compares with others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Preference {
+    /// Used where there is no other.
+    Low,
+    /// Neither.
+    #[default]
+    Medium,
+    /// Used before others.
+    High,
+}
+
+impl Preference {
+    fn is_medium(&self) -> bool {
+        *self == Self::Medium
+    }
 }
 
 /// An outside address that stands for an inside one, for every protocol and port.
@@ -145,6 +181,11 @@ pub struct Limits {
     #[schemars(range(min = 1))]
     #[schema(minimum = 1)]
     pub rate_per_source: Option<u32>,
+    /// By one address, as long as the other end has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub embryonic_per_source: Option<u32>,
     /// In one VRF.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -156,6 +197,71 @@ impl Limits {
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// How connections are tracked, where they are: with translation or firewall rules. Times are seconds without a packet,
+/// from 1 to 2,592,000 (30 days).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tracking {
+    /// UDP; absent: 300 (RFC 4787 REQ-5 asks for at least 120).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    pub udp: Option<u32>,
+    /// TCP while it opens, closes or was reset; absent: 240 (RFC 5382 REQ-5 asks for at least that).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    pub tcp_transitory: Option<u32>,
+    /// TCP when established; absent: 7440 (RFC 5382 REQ-5 asks for at least that).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    pub tcp_established: Option<u32>,
+    /// ICMP queries; absent: 60 (RFC 5508 REQ-2 asks for at least that).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    pub icmp: Option<u32>,
+    /// Other protocols; absent: 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    pub other: Option<u32>,
+    /// How long an outside port of UDP that became free waits for another host, 0 for not at all; absent: 120
+    /// (RFC 6888 REQ-8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 2_592_000))]
+    #[schema(maximum = 2_592_000)]
+    pub port_hold: Option<u32>,
+    /// Whether a TCP connection may begin with something else than a SYN; absent: yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_loose: Option<bool>,
+    /// Whether TCP segments must lie in the windows that both ends have shown; absent: yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_window: Option<bool>,
+    /// Who may send from outside to a port that a host of the inside has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtering: Option<Filtering>,
+}
+
+impl Tracking {
+    pub(crate) fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Who may send to a port of the outside that a host of the inside has (RFC 4787 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filtering {
+    /// Anybody.
+    EndpointIndependent,
+    /// Addresses that the host has sent to. So it is where nothing is said.
+    AddressDependent,
+    /// Addresses and ports that the host has sent to.
+    AddressAndPortDependent,
 }
 
 /// A route for packets that match, but never for those to the router itself. The first that matches and leads somewhere

@@ -21,7 +21,7 @@ mod tracker;
 mod window;
 
 pub use config::{Config, Filtering, Shard, Timers};
-pub use limits::{Limits, Quotas};
+pub use limits::{Begun, Limits, Quotas};
 pub use record::{Binding, Connection, Endpoint, Side, State};
 pub use tracker::{Mapping, OutOfWindow, Packet, Refusal, Sharing, Tracker, Translation};
 pub use window::Segment;

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use packet::{Instant, IpProtocol};
 
+use crate::limits::Begun;
 use crate::slab::Record;
 use crate::window::Half;
 
@@ -120,6 +121,8 @@ pub struct Connection {
     pub(crate) permit: u32,
     /// Was established once.
     pub(crate) assured: bool,
+    /// Both ends have spoken.
+    pub(crate) answered: bool,
     pub(crate) live: bool,
     pub(crate) dynamic: bool,
     pub(crate) halves: [Half; 2],
@@ -132,12 +135,13 @@ impl Connection {
         self.dynamic
     }
 
-    /// Who began it.
-    pub const fn source(&self) -> (u16, IpAddr) {
-        match self.origin {
+    /// Who began it, and whether he still waits for an answer.
+    pub const fn begun(&self) -> Begun {
+        let (zone, source) = match self.origin {
             Side::Inside => (self.zone, self.inside.addr),
             Side::Outside => (self.outside_zone, self.remote.addr),
-        }
+        };
+        Begun { zone, source, is_embryonic: !self.answered }
     }
 }
 

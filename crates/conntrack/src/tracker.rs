@@ -11,6 +11,7 @@ use packet::{Instant, IpProtocol};
 
 use crate::hash::{Key, Random};
 use crate::index::Index;
+use crate::limits::Begun;
 use crate::links::{NONE, Queue, Wheel};
 use crate::ports::Ports;
 use crate::record::{Binding, Connection, Endpoint, Permit, Side, State};
@@ -140,7 +141,6 @@ impl Tracker {
         })
     }
 
-    /// The connection of a packet that comes from the inside, untouched: for errors about it and for traces.
     /// What the connection of a packet from the inside is found by, in every tracker made with `seed`.
     #[inline]
     pub fn hash_out(seed: [u64; 2], of: (u16, IpProtocol), src: Endpoint, dst: Endpoint) -> u64 {
@@ -167,6 +167,7 @@ impl Tracker {
         core::hint::black_box(u64::from(touched) ^ records);
     }
 
+    /// The connection of a packet that comes from the inside, untouched: for errors about it and for traces.
     pub fn peek_out(&self, now: Instant, packet: &Packet) -> Option<&Connection> {
         self.find_out(packet).map(|idx| self.connections.get(idx)).filter(|c| c.deadline > now)
     }
@@ -336,6 +337,11 @@ impl Tracker {
         }
         let c = self.connections.get_mut(idx);
         c.assured |= c.state == State::Established;
+        if !c.answered && !c.state.is_transitory() {
+            c.answered = true;
+            let Begun { zone, source, .. } = c.begun();
+            self.quotas.answered(zone, source);
+        }
         let side = from as usize;
         c.n_packets[side] = c.n_packets[side].wrapping_add(packet.n_packets);
         c.n_bytes[side] += u64::from(packet.len);
@@ -384,17 +390,18 @@ impl Tracker {
             binding: NONE,
             permit: NONE,
             assured: false,
+            answered: false,
             live: true,
             dynamic,
             halves: [Half::default(); 2],
         };
-        let (source_zone, source) = record.source();
-        if !self.quotas.admit(now, source_zone, source) {
+        let begun = record.begun();
+        if !self.quotas.admit(now, begun.zone, begun.source) {
             return Err(Refusal::Limit);
         }
         let result = self.index_connection(record);
         let Ok(idx) = result else {
-            self.quotas.release(now, source_zone, source);
+            self.quotas.release(now, begun);
             return result.map(|_| ());
         };
         if let (true, Some(flags), Some(segment)) = (self.config.tcp_window, packet.tcp, &packet.segment) {
@@ -428,8 +435,7 @@ impl Tracker {
 
     fn remove(&mut self, now: Instant, idx: u32) {
         let c = *self.connections.get(idx);
-        let (source_zone, source) = c.source();
-        self.quotas.release(now, source_zone, source);
+        self.quotas.release(now, c.begun());
         self.by_inside.remove(self.hash(OUT, c.zone, c.protocol, c.inside, c.remote), idx);
         self.by_outside.remove(self.hash(0, c.outside_zone, c.protocol, c.outside, c.remote), idx);
         self.wheel.cancel(idx);

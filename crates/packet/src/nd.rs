@@ -34,6 +34,71 @@ pub struct Prefix {
     pub prefix: Ipv6Addr,
 }
 
+/// How a route compares with those of other routers (RFC 4191 §2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preference {
+    /// Used where there is no other.
+    Low,
+    /// Neither.
+    #[default]
+    Medium,
+    /// Used before others.
+    High,
+}
+
+impl Preference {
+    /// Two bits; the reserved value stands for medium (RFC 4191 §2.2).
+    const fn of(bits: u8) -> Self {
+        match bits & 3 {
+            1 => Self::High,
+            3 => Self::Low,
+            _ => Self::Medium,
+        }
+    }
+
+    const fn bits(self) -> u8 {
+        match self {
+            Self::Low => 3,
+            Self::Medium => 0,
+            Self::High => 1,
+        }
+    }
+}
+
+/// A route information option (RFC 4191 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Leading bits of `prefix` that count, 128 at most.
+    pub len: u8,
+    /// Compared with routes of other routers.
+    pub preference: Preference,
+    /// Seconds; all ones is for ever, zero ends it.
+    pub lifetime: u32,
+    /// Destinations.
+    pub prefix: Ipv6Addr,
+}
+
+impl Route {
+    /// Bytes of its prefix that are written: the fewest that hold it, in units of eight.
+    const fn prefix_bytes(&self) -> usize {
+        (self.len as usize).div_ceil(64) * 8
+    }
+
+    /// From what follows the length of its option.
+    fn read(data: &[u8]) -> Option<Self> {
+        let (header, rest) = data.split_first_chunk::<6>()?;
+        let mut prefix = [0; 16];
+        prefix[..rest.len().min(16)].copy_from_slice(&rest[..rest.len().min(16)]);
+        let route = Self {
+            len: header[0],
+            preference: Preference::of(header[1] >> 3),
+            lifetime: be32(header, 2),
+            prefix: Ipv6Addr::from(prefix),
+        };
+        (route.len <= 128 && route.prefix_bytes() <= rest.len()).then_some(route)
+    }
+}
+
 /// One option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NdOption<'a> {
@@ -45,6 +110,8 @@ pub enum NdOption<'a> {
     Prefix(Prefix),
     /// Type 5: MTU of the link in bytes.
     Mtu(u32),
+    /// Type 24.
+    Route(Route),
     /// Any other: type and what follows the length.
     Other(u8, &'a [u8]),
 }
@@ -105,6 +172,7 @@ fn known(kind: u8, data: &[u8]) -> NdOption<'_> {
             })
         }
         (5, 6) => NdOption::Mtu(u32::from_be_bytes([data[2], data[3], data[4], data[5]])),
+        (24, 6..=22) => Route::read(data).map_or(NdOption::Other(kind, data), NdOption::Route),
         _ => NdOption::Other(kind, data),
     }
 }
@@ -130,6 +198,8 @@ pub struct RouterAdvert {
     pub mtu: Option<u32>,
     /// Prefixes of the link.
     pub prefixes: Vec<Prefix>,
+    /// Routes beside the default one (RFC 4191).
+    pub routes: Vec<Route>,
     /// Seconds for which `dns` and `search` may be used; all ones is for ever.
     pub dns_lifetime: u32,
     /// Name servers (RFC 8106 §5.1).
@@ -230,6 +300,7 @@ impl Message {
             source: found.source,
             mtu: found.mtu,
             prefixes: found.prefixes,
+            routes: found.routes,
             dns_lifetime: found.dns_lifetime,
             dns: found.dns,
             search: found.search,
@@ -245,7 +316,8 @@ impl Message {
                 let mtu = if advert.mtu.is_some() { 8 } else { 0 };
                 let dns = if advert.dns.is_empty() { 0 } else { 8 + 16 * advert.dns.len() };
                 let search = if advert.search.is_empty() { 0 } else { 8 + advert.search_bytes().len() };
-                16 + mac(&advert.source) + mtu + 32 * advert.prefixes.len() + dns + search
+                let routes: usize = advert.routes.iter().map(|route| 8 + route.prefix_bytes()).sum();
+                16 + mac(&advert.source) + mtu + 32 * advert.prefixes.len() + routes + dns + search
             }
             Self::NeighbourSolicit { source, .. } => 24 + mac(source),
             Self::NeighbourAdvert { mac: target, .. } => 24 + mac(target),
@@ -288,6 +360,7 @@ struct Found {
     target: Option<MacAddr>,
     mtu: Option<u32>,
     prefixes: Vec<Prefix>,
+    routes: Vec<Route>,
     dns_lifetime: u32,
     dns: Vec<Ipv6Addr>,
     search: Vec<String>,
@@ -323,6 +396,7 @@ impl Found {
                 NdOption::Target(mac) => found.target = Some(mac),
                 NdOption::Prefix(prefix) => found.prefixes.push(prefix),
                 NdOption::Mtu(mtu) => found.mtu = Some(mtu),
+                NdOption::Route(route) => found.routes.push(route),
                 // RFC 8106 §5: two bytes reserved, a lifetime, then addresses or names.
                 NdOption::Other(kind @ (25 | 31), data) if data.len() >= 6 => {
                     found.dns_lifetime = u32::from_be_bytes([data[2], data[3], data[4], data[5]]);
@@ -375,6 +449,12 @@ impl Writer<'_> {
             self.put(&prefix.preferred_lifetime.to_be_bytes());
             self.put(&[0; 4]);
             self.put(&prefix.prefix.octets());
+        }
+        for route in &advert.routes {
+            let n_bytes = route.prefix_bytes();
+            self.put(&[24, 1 + (n_bytes / 8) as u8, route.len, route.preference.bits() << 3]);
+            self.put(&route.lifetime.to_be_bytes());
+            self.put(&route.prefix.octets()[..n_bytes]);
         }
         let lifetime = advert.dns_lifetime.to_be_bytes();
         if !advert.dns.is_empty() {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use controller_api as api;
 use controller_api::RouteType;
-use packet::{MacAddr, PortNo, VlanId};
+use packet::{MacAddr, PortNo, VlanId, nd};
 use vrouter::{
-    AdvertConfig, FirewallAction, FirewallRule, GroupConfig, InterfaceConfig, Limits, LiveFlows, NatRule,
-    NeighbourConfig, NeighbourState, NextHop, Police, PolicyRoute, Prefix, RouteConfig, RouteSource,
-    RouteTarget, RouterConfig, RuleLimit, Sharing, SourceCheck, Transport,
+    AdvertConfig, AdvertRoute, Filtering, FirewallAction, FirewallRule, GroupConfig, InterfaceConfig, Limits,
+    LiveFlows, NatRule, NeighbourConfig, NeighbourState, NextHop, Police, PolicyRoute, Prefix, RouteConfig,
+    RouteSource, RouteTarget, RouterConfig, RuleLimit, Sharing, SourceCheck, Transport, Tuning,
 };
 
 mod services;
@@ -104,8 +104,10 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
     config.tuning.limits = Limits {
         per_source: router.limits.per_source.unwrap_or(0),
         rate_per_source: router.limits.rate_per_source.unwrap_or(0),
+        embryonic_per_source: router.limits.embryonic_per_source.unwrap_or(0),
         per_zone: router.limits.per_vrf.unwrap_or(0),
     };
+    fill_tracking(&mut config.tuning, &router.tracking);
     config.groups = router.groups.iter().map(group).collect();
     config.firewall_default = router.firewall_default.map_or(FirewallAction::Allow, action);
     config.live_flows = match router.live_flows {
@@ -183,6 +185,38 @@ fn interface(
     })
 }
 
+fn fill_tracking(tuning: &mut Tuning, from: &api::Tracking) {
+    let set = |time: &mut Duration, given: Option<u32>| {
+        *time = given.map_or(*time, |secs| Duration::from_secs(secs.into()));
+    };
+    let timers = &mut tuning.timers;
+    set(&mut timers.udp, from.udp);
+    set(&mut timers.tcp_transitory, from.tcp_transitory);
+    set(&mut timers.tcp_established, from.tcp_established);
+    set(&mut timers.icmp, from.icmp);
+    set(&mut timers.other, from.other);
+    set(&mut timers.port_hold, from.port_hold);
+    tuning.tcp_loose = from.tcp_loose.unwrap_or(tuning.tcp_loose);
+    tuning.tcp_window = from.tcp_window.unwrap_or(tuning.tcp_window);
+    tuning.filtering = from.filtering.map_or(tuning.filtering, |filtering| match filtering {
+        api::Filtering::EndpointIndependent => Filtering::EndpointIndependent,
+        api::Filtering::AddressDependent => Filtering::AddressDependent,
+        api::Filtering::AddressAndPortDependent => Filtering::AddressAndPortDependent,
+    });
+}
+
+fn advert_route(from: &api::AdvertRoute) -> AdvertRoute {
+    AdvertRoute {
+        to: prefix(from.to.0),
+        preference: match from.preference {
+            api::Preference::Low => nd::Preference::Low,
+            api::Preference::Medium => nd::Preference::Medium,
+            api::Preference::High => nd::Preference::High,
+        },
+        lifetime: Duration::from_secs(from.lifetime.unwrap_or(1800).into()),
+    }
+}
+
 fn advert(from: &api::Advert) -> AdvertConfig {
     let default = AdvertConfig::default();
     let seconds = |given: Option<u32>, otherwise| given.map_or(otherwise, |s| Duration::from_secs(s.into()));
@@ -193,6 +227,7 @@ fn advert(from: &api::Advert) -> AdvertConfig {
         other: from.other,
         dns: from.dns.clone(),
         search: from.search.clone(),
+        routes: from.routes.iter().map(advert_route).collect(),
     }
 }
 
@@ -542,7 +577,7 @@ interfaces:
     vrf: red
     addresses: [10.1.0.1/24, '2001:db8:0:1::1/64']
     source_check: strict
-    advert: {interval: 30, dns: ['2001:db8:0:1::1'], search: [lab.example]}
+    advert: {interval: 30, dns: ['2001:db8:0:1::1'], search: [lab.example], routes: [{to: '2001:db8::/32', preference: high}]}
   - {name: lan.20, port: lan, vlan: 100, inner_vlan: 20, address: 10.2.0.1/24}
   - {name: wan, address: 203.0.113.1/24}
 routes:
@@ -554,7 +589,8 @@ nat:
   masquerade: [{out: wan, pool: [203.0.113.20, 203.0.113.21], ports: overload}]
   reserve: [{interface: wan, address: 203.0.113.1, ports: 5000-6000}]
 policy_routes: [{in: lan, protocol: udp, ports: '53', to_vrf: ''}]
-limits: {per_source: 1000}
+limits: {per_source: 1000, embryonic_per_source: 50}
+tracking: {udp: 30, tcp_established: 86400, port_hold: 0, tcp_loose: false, filtering: address-and-port-dependent}
 firewall:
   - {in: lan, protocol: tcp, ports: 8000-8080, from: 10.1.0.0/24, action: allow}
   - {out: wan, action: reject}
@@ -569,6 +605,20 @@ firewall:
         assert_eq!(config.interfaces[1].inner_vlan.map(VlanId::get), Some(20));
         assert_eq!((config.nat.len(), config.firewall[0].destination_ports), (4, Some((8000, 8080))));
         assert_eq!((config.policy_routes.len(), config.tuning.limits.per_source), (1, 1000));
+        assert_eq!(
+            (advert.routes[0].preference, config.tuning.limits.embryonic_per_source),
+            (nd::Preference::High, 50)
+        );
+        let (tuning, usual) = (&config.tuning, Tuning::default());
+        let secs = Duration::from_secs;
+        let expected = vrouter::Timers {
+            udp: secs(30),
+            tcp_established: secs(86_400),
+            port_hold: secs(0),
+            ..usual.timers
+        };
+        assert_eq!((tuning.timers, tuning.filtering), (expected, Filtering::AddressAndPortDependent));
+        assert_eq!((tuning.tcp_loose, tuning.tcp_window), (false, true));
         let mut router = vrouter::Router::new(vrouter::Options::new(1, [1, 2]));
         router.set_config(packet::Instant::ZERO, config).expect("taken");
         let shown: Vec<api::Route> = router.fib().iter().map(shown_route).collect();
@@ -610,6 +660,12 @@ firewall:
             wrong("via: 203.0.113.2", "via: 8.8.8.8")
                 .0
                 .starts_with("routes[0].via: 8.8.8.8 is in no network")
+        );
+        let (text, pointer) = wrong("nat:", "tracking: {icmp: 0}\nnat:");
+        assert_eq!(text, "tracking.icmp: 1 s to 30 days (2592000 s) are possible");
+        assert_eq!(pointer, "/tracking/icmp");
+        assert!(
+            wrong("nat:", "tracking: {port_hold: 2592001}\nnat:").0.starts_with("tracking.port_hold: 0 s to")
         );
         assert_eq!(wrong("{out: wan", "{out: wam").1, "/nat/masquerade/0/out");
         assert_eq!(wrong("{in: wan", "{in: wam").1, "/nat/port_forwards/0/in");

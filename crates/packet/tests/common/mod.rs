@@ -63,6 +63,17 @@ pub fn tcp_header() -> impl Strategy<Value = tcp::Header> {
     )
 }
 
+/// A route whose prefix has no bits beyond those that are written.
+fn nd_route() -> impl Strategy<Value = nd::Route> {
+    let preference =
+        prop_oneof![Just(nd::Preference::Low), Just(nd::Preference::Medium), Just(nd::Preference::High)];
+    (0u8..=128, preference, any::<u32>(), v6()).prop_map(|(len, preference, lifetime, addr)| {
+        let n_bits = u32::from(len).div_ceil(64) * 64;
+        let kept = u128::MAX.checked_shl(128 - n_bits).unwrap_or(0);
+        nd::Route { len, preference, lifetime, prefix: Ipv6Addr::from_bits(addr.to_bits() & kept) }
+    })
+}
+
 pub fn nd_message() -> impl Strategy<Value = nd::Message> {
     let prefix =
         (0u8..=128, any::<[bool; 2]>(), any::<[u32; 2]>(), v6()).prop_map(|(len, flags, times, prefix)| {
@@ -83,24 +94,31 @@ pub fn nd_message() -> impl Strategy<Value = nd::Message> {
         prop::option::of(mac()),
         prop::option::of(any::<u32>()),
         prop::collection::vec(prefix, 0..4),
-        (prop::collection::vec(v6(), 0..3), prop::collection::vec("[a-z]{1,9}(\\.[a-z]{1,5}){0,2}", 0..3)),
+        (
+            prop::collection::vec(v6(), 0..3),
+            prop::collection::vec("[a-z]{1,9}(\\.[a-z]{1,5}){0,2}", 0..3),
+            prop::collection::vec(nd_route(), 0..3),
+        ),
     )
-        .prop_map(|(hop_limit, [managed, other], times, source, mtu, prefixes, (dns, search))| {
-            nd::Message::RouterAdvert(nd::RouterAdvert {
-                hop_limit,
-                managed,
-                other,
-                router_lifetime: times.0,
-                reachable_time: times.1,
-                retrans_timer: times.2,
-                source,
-                mtu,
-                prefixes,
-                dns_lifetime: if dns.is_empty() && search.is_empty() { 0 } else { times.1 },
-                dns,
-                search,
-            })
-        });
+        .prop_map(
+            |(hop_limit, [managed, other], times, source, mtu, prefixes, (dns, search, routes))| {
+                nd::Message::RouterAdvert(nd::RouterAdvert {
+                    hop_limit,
+                    managed,
+                    other,
+                    router_lifetime: times.0,
+                    reachable_time: times.1,
+                    retrans_timer: times.2,
+                    source,
+                    mtu,
+                    prefixes,
+                    routes,
+                    dns_lifetime: if dns.is_empty() && search.is_empty() { 0 } else { times.1 },
+                    dns,
+                    search,
+                })
+            },
+        );
     let target = || v6().prop_filter("a group is no target", |a| !a.is_multicast());
     prop_oneof![
         prop::option::of(mac()).prop_map(|source| nd::Message::RouterSolicit { source }),
