@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use conntrack::{Endpoint, Packet, Segment};
-use packet::checksum::{Sum, pseudo_v6};
+use packet::checksum::{Sum, pseudo_v4, pseudo_v6};
 use packet::{Frame, IpProtocol, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 
 use crate::Drop;
@@ -235,16 +235,21 @@ impl Quoted {
     }
 }
 
-/// The ICMP checksum of a whole packet is right, or a port has found so. The frame begins with the IP header.
+/// The checksum of a whole packet of ICMP or TCP is right, a port has found so, or it is still to be made. The frame
+/// begins with the IP header.
 pub(crate) fn checksum_holds(frame: &Frame, ip: &Ip) -> bool {
     let bytes = frame.head().get(ip.header_len..).unwrap_or(&[]);
     let start = match (ip.src, ip.dst) {
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             pseudo_v6(src, dst, ip.protocol, (ip.total_len - ip.header_len) as u32)
         }
+        (IpAddr::V4(src), IpAddr::V4(dst)) if ip.protocol == IpProtocol::TCP => {
+            pseudo_v4(src, dst, ip.protocol, (ip.total_len - ip.header_len) as u16)
+        }
         _ => Sum::new(),
     };
-    frame.meta.csum_valid || start.bytes(bytes).bytes(frame.tail()).finish() == 0
+    let partial = frame.meta.csum.is_some() && ip.protocol == IpProtocol::TCP;
+    partial || frame.meta.csum_valid || start.bytes(bytes).bytes(frame.tail()).finish() == 0
 }
 
 /// The numbers of a whole segment.

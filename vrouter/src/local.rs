@@ -52,6 +52,16 @@ impl Forwarder {
         flow: Option<&Flow>,
     ) {
         let Some(flow) = flow else { return self.drop(io, frame, Drop::NoListener) };
+        if self.unused.holds(ip.dst) {
+            return self.drop(io, frame, Drop::DuplicateAddress);
+        }
+        let frame = match ip.protocol {
+            IpProtocol::TCP => match self.punt(s, io, (frame, arrival), ip) {
+                Some(frame) => frame,
+                None => return,
+            },
+            _ => frame,
+        };
         let outside = s.nat.outside(s.interface(arrival).vrf, ip.dst).is_some();
         match (ip.protocol, flow.kind) {
             (_, Kind::Request) if ip.is_icmp() => self.echo(s, io, (frame, arrival), ip),

@@ -4,11 +4,11 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use conntrack::Endpoint;
 use lookup::Secret;
-use packet::{Frame, Instant, IpProtocol, MacAddr, build, ethernet, udp};
+use packet::{Frame, Instant, IpProtocol, MacAddr, build, ethernet, tcp, udp};
 
 use crate::config::{ConfigError, RouterConfig};
 use crate::fib::{Hop, VrfId};
-use crate::flow::Ip;
+use crate::flow::{Ip, checksum_holds};
 use crate::forwarder::Forwarder;
 use crate::message::{OrderKind, ReportKind};
 use crate::neighbour::Waiting;
@@ -48,6 +48,8 @@ pub(crate) enum Say {
     Answer { interface: IfIndex, packet: Vec<u8> },
     /// UDP from an address of the router.
     Question { dst: IpAddr, ports: (u16, u16), payload: Vec<u8> },
+    /// TCP from an address of the router.
+    Segment { dst: IpAddr, ports: (u16, u16), segment: dns::Segment },
     /// Who has the address?
     Ask { interface: IfIndex, addr: Ipv4Addr },
 }
@@ -58,6 +60,7 @@ pub(crate) struct Services {
     dhcp: dhcp::Server,
     relays: Vec<dhcp::Relay>,
     pub dns: dns::Forwarder,
+    streams: dns::Streams,
 }
 
 /// A configuration of services made ready.
@@ -140,8 +143,17 @@ impl Listening {
         match dst_port {
             dhcp::SERVER_PORT => ip.src.is_ipv4() && (self.relays || self.dhcp.contains(&interface)),
             dns::PORT => self.dns.contains(&interface),
-            port => src_port == dns::PORT && dns::PORTS.contains(&port) && !self.dns.is_empty(),
+            port => self.is_answer(src_port, port),
         }
+    }
+
+    /// The same for TCP.
+    fn wants_stream(&self, interface: IfIndex, (src_port, dst_port): (u16, u16)) -> bool {
+        dst_port == dns::PORT && self.dns.contains(&interface) || self.is_answer(src_port, dst_port)
+    }
+
+    fn is_answer(&self, src_port: u16, dst_port: u16) -> bool {
+        src_port == dns::PORT && dns::PORTS.contains(&dst_port) && !self.dns.is_empty()
     }
 }
 
@@ -152,7 +164,8 @@ impl Base {
         let owns = self.interfaces.iter().filter(|i| asking && i.vrf == 0).flat_map(|i| &i.addresses);
         let ports = |(own, _): &(IpAddr, Prefix)| {
             let own = *own;
-            dns::PORTS.map(move |port| (0, IpProtocol::UDP, Endpoint::new(own, port)))
+            let protocols = [IpProtocol::UDP, IpProtocol::TCP];
+            dns::PORTS.flat_map(move |port| protocols.map(|p| (0, p, Endpoint::new(own, port))))
         };
         owns.flat_map(ports).collect()
     }
@@ -176,9 +189,17 @@ impl Forwarder {
         ip: &Ip,
     ) -> Option<Frame> {
         let [src_port, dst_port] = ip.ports(frame.head());
-        let is_udp = ip.protocol == IpProtocol::UDP && !ip.is_fragment();
-        if !is_udp || !s.listening.wants(interface, ip, (src_port, dst_port)) {
+        let is_wanted = match ip.protocol {
+            IpProtocol::UDP => s.listening.wants(interface, ip, (src_port, dst_port)),
+            IpProtocol::TCP => s.listening.wants_stream(interface, (src_port, dst_port)),
+            _ => false,
+        };
+        if !is_wanted || ip.is_fragment() {
             return Some(frame);
+        }
+        if ip.protocol == IpProtocol::TCP && !checksum_holds(&frame, ip) {
+            self.drop(io, frame, Drop::BadTransport);
+            return None;
         }
         if !self.admits_service(io.now, interface, PUNT_RATE, PUNT_BURST) {
             self.drop(io, frame, Drop::ServiceLimit);
@@ -208,20 +229,34 @@ impl Forwarder {
                 (dst.and_then(|dst| s.way_to(interface, dst)), packet)
             }
             Say::Question { dst, ports: (src_port, dst_port), payload } => {
-                let way = match s.fib.lookup(0, dst, || 0) {
-                    Some(Hop::Connected(interface)) => Some((interface, dst)),
-                    Some(Hop::Gateway(interface, via)) => Some((interface, via)),
-                    _ => None,
-                };
-                let own = way.and_then(|(interface, _)| s.interface(interface).address_for(dst));
-                let Some(own) = own else { return };
-                (way, udp_packet((own, src_port), (dst, dst_port), &payload))
+                let Some((own, way)) = way_of_ours(s, dst) else { return };
+                (Some(way), udp_packet((own, src_port), (dst, dst_port), &payload))
+            }
+            Say::Segment { dst, ports, segment } => {
+                let Some((own, way)) = way_of_ours(s, dst) else { return };
+                (Some(way), tcp_packet(own, dst, ports, &segment))
             }
         };
         if let (Some(key), Some(frame)) = (key, io.pool.frame_from(&packet)) {
             self.send(s, io, key, Waiting { frame, undo: None, arrival: None });
         }
     }
+}
+
+/// The way to `dst` from the VRF without a name, and the address that is spoken from.
+fn way_of_ours(s: &Snapshot, dst: IpAddr) -> Option<(IpAddr, (IfIndex, IpAddr))> {
+    let way = match s.fib.lookup(0, dst, || 0)? {
+        Hop::Connected(interface) => (interface, dst),
+        Hop::Gateway(interface, via) => (interface, via),
+        _ => return None,
+    };
+    Some((s.interface(way.0).address_for(dst)?, way))
+}
+
+/// A TCP packet from its IP header on.
+fn tcp_packet(src: IpAddr, dst: IpAddr, ports: (u16, u16), segment: &dns::Segment) -> Vec<u8> {
+    let link = build::ethernet(MacAddr::ZERO, MacAddr::ZERO);
+    link.ip(src, dst).tcp(&segment.header(ports), &segment.data).split_off(ethernet::HEADER_LEN)
 }
 
 /// A UDP packet from its IP header on.
@@ -234,34 +269,93 @@ fn udp_packet(src: (IpAddr, u16), dst: (IpAddr, u16), payload: &[u8]) -> Vec<u8>
 
 impl Services {
     pub(crate) fn new(secret: Secret) -> Self {
-        Self { dhcp: dhcp::Server::default(), relays: Vec::new(), dns: dns::Forwarder::new(secret) }
+        let (dns, streams) = (dns::Forwarder::new(secret), dns::Streams::new(secret));
+        Self { dhcp: dhcp::Server::default(), relays: Vec::new(), dns, streams }
     }
 
     pub(crate) fn configure(&mut self, plan: Plan, config: &RouterConfig) {
         self.dhcp.configure(plan.pools);
         self.relays = plan.relays;
         self.dns.configure(&config.dns);
+        self.streams.clear();
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.dhcp.poll_timeout().into_iter().chain(self.dns.poll_timeout()).min()
+        let dns = self.dns.poll_timeout().into_iter().chain(self.streams.poll_timeout());
+        self.dhcp.poll_timeout().into_iter().chain(dns).min()
     }
 
     /// A packet for a service.
     fn handle(&mut self, now: Instant, punt: &Punt) -> Vec<Say> {
         let Ok(ip) = Ip::parse(&punt.packet, punt.packet.len()) else { return Vec::new() };
         let bytes = punt.packet.get(ip.header_len..).unwrap_or(&[]);
+        if ip.protocol == IpProtocol::TCP {
+            return self.handle_stream(now, punt.interface, &ip, bytes);
+        }
         let Ok(udp) = udp::View::parse(bytes) else { return Vec::new() };
         let (src_port, dst_port, payload) = (udp.src_port(), udp.dst_port(), udp.payload());
         match dst_port {
             dhcp::SERVER_PORT => self.handle_dhcp(now, punt.interface, &ip, payload),
             dns::PORT => {
-                let client =
-                    dns::Client { interface: punt.interface, from: (ip.src, src_port), asked: ip.dst };
-                self.dns.ask(now, client, payload).into_iter().map(say_dns).collect()
+                let (interface, from, asked) = (punt.interface, (ip.src, src_port), ip.dst);
+                let client = dns::Client { interface, from, asked, stream: false };
+                let sends = self.dns.ask(now, client, payload);
+                self.say_dns(now, sends)
             }
-            port => self.dns.answered(now, ip.src, port, payload).into_iter().map(say_dns).collect(),
+            port => {
+                let sends = self.dns.answered(now, ip.src, port, payload);
+                self.say_dns(now, sends)
+            }
         }
+    }
+
+    fn handle_stream(&mut self, now: Instant, interface: IfIndex, ip: &Ip, bytes: &[u8]) -> Vec<Say> {
+        let Ok(view) = tcp::View::parse(bytes) else { return Vec::new() };
+        let segment = dns::Segment::read(&view);
+        if view.dst_port() != dns::PORT {
+            let sends = self.dns.handle_segment(now, ip.src, view.dst_port(), &segment);
+            return self.say_dns(now, sends);
+        }
+        let client = dns::Client { interface, from: (ip.src, view.src_port()), asked: ip.dst, stream: true };
+        let (said, questions) = self.streams.handle(now, client, &segment);
+        let mut says: Vec<Say> = said.iter().map(|segment| say_segment(client, segment)).collect();
+        for question in questions {
+            let sends = self.dns.ask(now, client, &question);
+            says.extend(self.say_dns(now, sends));
+        }
+        says
+    }
+
+    fn say_dns(&mut self, now: Instant, sends: Vec<dns::Send>) -> Vec<Say> {
+        let mut says = Vec::new();
+        for send in sends {
+            match send {
+                dns::Send::Answer { client, payload } if client.stream => {
+                    let said = self.streams.send(now, client, &payload);
+                    says.extend(said.iter().map(|segment| say_segment(client, segment)));
+                }
+                dns::Send::Answer { client, payload } => {
+                    let packet = udp_packet((client.asked, dns::PORT), client.from, &payload);
+                    says.push(Say::Answer { interface: client.interface, packet });
+                }
+                dns::Send::Question { server, port, payload } => {
+                    says.push(Say::Question { dst: server, ports: (port, dns::PORT), payload });
+                }
+                dns::Send::Segment { server, port, segment } => {
+                    says.push(Say::Segment { dst: server, ports: (port, dns::PORT), segment });
+                }
+            }
+        }
+        says
+    }
+
+    /// Timers of the DNS forwarder.
+    fn dns_timeout(&mut self, now: Instant) -> Vec<Say> {
+        let said = self.streams.handle_timeout(now);
+        let mut says: Vec<Say> = said.iter().map(|(client, segment)| say_segment(*client, segment)).collect();
+        let sends = self.dns.handle_timeout(now);
+        says.extend(self.say_dns(now, sends));
+        says
     }
 
     fn handle_dhcp(&mut self, now: Instant, interface: IfIndex, ip: &Ip, payload: &[u8]) -> Vec<Say> {
@@ -291,16 +385,9 @@ impl Services {
     }
 }
 
-fn say_dns(send: dns::Send) -> Say {
-    match send {
-        dns::Send::Answer { client, payload } => {
-            let packet = udp_packet((client.asked, dns::PORT), client.from, &payload);
-            Say::Answer { interface: client.interface, packet }
-        }
-        dns::Send::Question { server, port, payload } => {
-            Say::Question { dst: server, ports: (port, dns::PORT), payload }
-        }
-    }
+fn say_segment(client: dns::Client, segment: &dns::Segment) -> Say {
+    let packet = tcp_packet(client.asked, client.from.0, (dns::PORT, client.from.1), segment);
+    Say::Answer { interface: client.interface, packet }
 }
 
 fn say_dhcp(outcome: dhcp::Outcome) -> Option<Say> {
@@ -346,7 +433,7 @@ impl Router {
             heard.mac
         });
         let mut says: Vec<Say> = outcomes.into_iter().filter_map(say_dhcp).collect();
-        says.extend(self.services.dns.handle_timeout(now).into_iter().map(say_dns));
+        says.extend(self.services.dns_timeout(now));
         self.order_says(0, says);
     }
 

@@ -574,6 +574,154 @@ fn d05_the_cache_is_bounded_and_long_answers_are_cut_for_who_takes_512_bytes() {
     });
 }
 
+/// One end of a connection of TCP, as a host has it that hears everything.
+struct Talk {
+    port: u32,
+    here: (Ipv4Addr, u16),
+    there: (Ipv4Addr, u16),
+    next: u32,
+    expected: u32,
+    heard: Vec<u8>,
+}
+
+impl Talk {
+    fn say(&mut self, net: &mut Net, flags: packet::tcp::Flags, data: &[u8]) -> Vec<Sent> {
+        let header = packet::tcp::Header {
+            seq: self.next,
+            ack: self.expected,
+            window: 65_535,
+            ..tcp_header(self.here.1, self.there.1, flags)
+        };
+        let counts = [SYN, packet::tcp::Flags::FIN].iter().filter(|f| flags.contains(**f)).count();
+        self.next = self.next.wrapping_add((data.len() + counts) as u32);
+        let sent = net.send(self.port, &link(self.here.0).ipv4(self.here.0, self.there.0).tcp(&header, data));
+        self.hear(&sent);
+        sent
+    }
+
+    /// Takes in what is for this end, in the order it comes.
+    fn hear(&mut self, sent: &[Sent]) {
+        for sent in sent.iter().filter(|s| s.protocol == 6 && s.ends() == (self.there, self.here)) {
+            let view = packet::ipv4::View::parse(&sent.bytes).expect("a packet");
+            let view = packet::tcp::View::parse(view.payload()).expect("a segment");
+            let counts = [SYN, packet::tcp::Flags::FIN].iter().filter(|f| view.flags().contains(**f)).count();
+            if view.flags().contains(SYN) {
+                self.expected = view.seq();
+            }
+            if view.seq() == self.expected {
+                self.expected = self.expected.wrapping_add((view.payload().len() + counts) as u32);
+                self.heard.extend_from_slice(view.payload());
+            }
+        }
+    }
+
+    /// A client that has connected to the router.
+    fn with_router(net: &mut Net, from: (Ipv4Addr, u16)) -> Self {
+        let mut talk =
+            Self { port: LAN, here: from, there: (LAN_IP, 53), next: 77, expected: 0, heard: Vec::new() };
+        assert_eq!(talk.say(net, SYN, b"").len(), 1, "SYN and ACK");
+        assert_eq!(talk.say(net, ACK, b""), []);
+        talk
+    }
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u16).to_be_bytes()[..], message].concat()
+}
+
+/// An answer of 200 addresses.
+fn long_answer(question: &[u8]) -> Vec<u8> {
+    let mut long = question.to_vec();
+    (long[2], long[3], long[7]) = (0x81, 0x80, 200);
+    (0..200).for_each(|_| long.extend(&answer(question, 60)[question.len()..]));
+    long
+}
+
+#[test]
+fn d05_clients_may_ask_by_tcp() {
+    each(&names(), |net| {
+        let question = query(7, "www.example.org");
+        let mut client = Talk::with_router(net, (A, 40_000));
+        // In two pieces, and a second question behind the first.
+        let whole = framed(&question);
+        let (first, rest) = whole.split_at(9);
+        assert_eq!(client.say(net, ACK, first).len(), 1, "acknowledged");
+        let mut sent = client.say(net, ACK, &[rest, &framed(&query(9, "mail.example.org"))].concat());
+        sent.retain(|s| s.dst_port == 53);
+        assert_eq!(sent.iter().map(|s| (s.dst, s.protocol)).collect::<Vec<_>>(), [(R, UDP), (R, UDP)]);
+        let heard = answers(net, &sent[0], &long_answer(&question));
+        assert!(heard.iter().all(|s| s.payload.len() <= 1220) && heard.len() > 2);
+        client.hear(&heard);
+        assert_eq!(client.heard, framed(&long_answer(&question)), "whole, though 512 bytes are all by UDP");
+        // What gets lost is said again.
+        let lost = answers(net, &sent[1], &answer(&query(9, "mail.example.org"), 60));
+        assert_eq!(lost.len(), 1);
+        client.say(net, ACK, b"");
+        client.heard.clear();
+        let again = net.wait(Duration::from_millis(1100));
+        client.hear(&again);
+        assert_eq!(client.heard, framed(&answer(&query(9, "mail.example.org"), 60)));
+        // It ends when the client has said all, and when it says nothing for ten seconds.
+        let fin = packet::tcp::Flags::FIN.with(ACK);
+        let expected = client.expected;
+        client.say(net, fin, b"");
+        assert_eq!(client.expected, expected.wrapping_add(1));
+        client.say(net, ACK, b"");
+        let mut idle = Talk::with_router(net, (B, 40_000));
+        let expected = idle.expected;
+        let ended = net.secs(11);
+        idle.hear(&ended);
+        assert_eq!(idle.expected, expected.wrapping_add(1));
+        // Without a connection there is a reset; elsewhere nobody listens.
+        let reset = net.one(LAN, &segment((A, 9), (LAN_IP, 53), ACK, b"x"));
+        let flags = packet::ipv4::View::parse(&reset.bytes).expect("a packet").payload()[13];
+        assert_eq!(flags & 4, 4);
+        net.none(WAN, &segment((R, 9), (WAN_IP, 53), SYN, b""), Drop::NoListener);
+    });
+}
+
+#[test]
+fn d05_answers_that_are_cut_are_asked_for_by_tcp() {
+    each(&names(), |net| {
+        let question = query(7, "long.example.org");
+        let asked = asks(net, 7000, &question);
+        let mut cut = question.clone();
+        (cut[2], cut[3]) = (0x83, 0x80);
+        let sent = answers(net, &asked, &cut);
+        let [syn] = &sent[..] else { panic!("one SYN: {sent:?}") };
+        assert_eq!((syn.protocol, syn.src, syn.dst, syn.dst_port, syn.port), (6, WAN_IP, R, 53, WAN));
+        let there = (syn.src, syn.src_port);
+        let mut server = Talk { port: WAN, here: (R, 53), there, next: 900, expected: 0, heard: Vec::new() };
+        server.hear(&sent);
+        server.say(net, SYN_ACK, b"");
+        let mut wanted = question.clone();
+        wanted[..2].copy_from_slice(&asked.payload[..2]);
+        assert_eq!(server.heard, framed(&wanted));
+        let mut whole = long_answer(&question);
+        whole[..2].copy_from_slice(&asked.payload[..2]);
+        let mut sent = Vec::new();
+        for piece in framed(&whole).chunks(1000) {
+            sent.extend(server.say(net, ACK, piece));
+        }
+        let told = sent.iter().find(|s| s.protocol == UDP).expect("the client is told");
+        assert_eq!((told.dst, told.payload[2] & 2), (A, 2), "that it must ask by TCP itself");
+        // It does, and is answered from the cache.
+        let mut client = Talk::with_router(net, (A, 40_000));
+        let sent = client.say(net, ACK, &framed(&question));
+        assert!(sent.iter().all(|s| s.port == LAN));
+        assert_eq!(client.heard, framed(&long_answer(&question)));
+        // A server that speaks no TCP: who asked by UDP has what there is.
+        let question = query(7, "cut.example.org");
+        let asked = asks(net, 7001, &question);
+        let mut cut = question.clone();
+        (cut[2], cut[3]) = (0x83, 0x80);
+        answers(net, &asked, &cut);
+        let sent = net.secs(10);
+        let told = sent.iter().find(|s| s.dst == A && s.protocol == UDP).expect("told in the end");
+        assert_eq!((told.payload[2] & 2, told.payload[3] & 15), (2, 0));
+    });
+}
+
 #[test]
 fn d07_floods_for_the_router_itself_are_bounded() {
     let mut net = Net::new(names(), 1);

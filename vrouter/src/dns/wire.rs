@@ -36,6 +36,8 @@ pub(crate) struct Response {
     pub ttl: Option<u32>,
     /// Where the TTLs are.
     pub ttls_at: Vec<usize>,
+    /// It was cut: the whole is to be had by TCP (RFC 7766 §5).
+    pub is_cut: bool,
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
@@ -216,7 +218,8 @@ impl Response {
             _ => None,
         };
         let question = bytes.get(HEADER_LEN..end)?.to_vec();
-        Some(Self { id: word(bytes, 0)?, question, ttl: ttl.filter(|ttl| *ttl > 0), ttls_at })
+        let (id, is_cut) = (word(bytes, 0)?, flags & TRUNCATED != 0);
+        Some(Self { id, question, ttl: ttl.filter(|ttl| *ttl > 0), ttls_at, is_cut })
     }
 }
 
