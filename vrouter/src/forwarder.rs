@@ -19,7 +19,7 @@ use crate::local::LateSyns;
 use crate::message::{Learned, OrderKind, ReportKind};
 use crate::mss;
 use crate::neighbour::{Answer, Due, Heard, Neighbours, Waiting};
-use crate::output::{Io, announce, ask, emit, link, longest, send_frame};
+use crate::output::{Io, announce, ask, emit, emit_sized, link, longest, send_frame};
 use crate::shards::Shards;
 use crate::snapshot::{IfIndex, Snapshot};
 use crate::tell::Tell;
@@ -402,19 +402,27 @@ impl Forwarder {
         match decision {
             Ok(Decision::Forward { interface: out, next, rewrite }) => {
                 let mut frame = frame;
-                let undo = match &flow {
-                    Some(flow) if !rewrite.is_none() => {
-                        rewrite.apply(&mut frame, flow);
-                        Some((rewrite.inverse(flow), *flow))
-                    }
-                    _ => None,
-                };
+                let rewritten = flow.filter(|_| !rewrite.is_none());
+                if let Some(flow) = &rewritten {
+                    rewrite.apply(&mut frame, flow);
+                }
                 set_ttl(&mut frame, ip.ttl - 1);
                 if let Some(mtu) = s.clamp(interface, out) {
                     mss::clamp(&mut frame, ip, mtu);
                 }
                 self.counters.forwarded += 1;
-                self.send(s, io, (out, next), Waiting { frame, undo, arrival: Some(interface) });
+                match self.neighbours.lookup(io.now, &s.tuning, (out, next)) {
+                    Answer::Send(mac) => {
+                        let size = (ip.src.is_ipv6(), input.longest);
+                        let sent = emit_sized(io, s.interface(out), mac, frame, size);
+                        self.count_sent(io, sent);
+                    }
+                    answer => {
+                        let undo = rewritten.map(|flow| (rewrite.inverse(&flow), flow));
+                        let waiting = Waiting { frame, undo, arrival: Some(interface) };
+                        self.send_by(s, io, (out, next), answer, waiting);
+                    }
+                }
             }
             Ok(Decision::Local) => {
                 self.counters.local += 1;
@@ -466,6 +474,19 @@ impl Forwarder {
     /// Tells who sent a packet that had been made ready to leave.
     fn tell_waiting(&mut self, s: &Snapshot, io: &mut Io<'_>, packet: &mut Waiting, tell: Tell) {
         // The interface it came by may have gone meanwhile.
+        let answer = self.neighbours.lookup(io.now, &s.tuning, key);
+        self.send_by(s, io, key, answer, packet);
+    }
+
+    /// The same with what is known of the neighbour.
+    fn send_by(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        key: (IfIndex, IpAddr),
+        answer: Answer,
+        packet: Waiting,
+    ) {
         let arrival = packet.arrival.filter(|i| usize::from(*i) < s.interfaces.len());
         if let Some(arrival) = arrival {
             if let Some((undo, flow)) = &packet.undo {
@@ -483,7 +504,12 @@ impl Forwarder {
         mac: MacAddr,
         packet: Waiting,
     ) {
-        match emit(io, s.interface(interface), mac, packet.frame) {
+        let sent = emit(io, s.interface(interface), mac, packet.frame);
+        self.count_sent(io, sent);
+    }
+
+    fn count_sent(&mut self, io: &mut Io<'_>, sent: Result<u64, (Frame, Drop)>) {
+        match sent {
             Ok(n_made) => self.counters.fragments_made += n_made,
             Err((frame, why)) => self.drop(io, frame, why),
         }

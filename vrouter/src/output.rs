@@ -37,6 +37,16 @@ pub(crate) fn longest(frame: &Frame, ip: &Ip) -> usize {
 fn push_link(frame: &mut Frame, interface: &Interface, dst: MacAddr) -> Result<usize, Drop> {
     let v6 = frame.head().first().is_some_and(|b| b >> 4 == 6);
     let ethertype = if v6 { EtherType::IPV6 } else { EtherType::IPV4 };
+    if interface.vlans == (None, None) {
+        let bytes = frame.push_front(ethernet::HEADER_LEN).map_err(|_| Drop::NoHeadroom)?;
+        bytes[..6].copy_from_slice(&dst.0);
+        bytes[6..12].copy_from_slice(&interface.mac.0);
+        bytes[12..ethernet::HEADER_LEN].copy_from_slice(&ethertype.0.to_be_bytes());
+        if let Some(csum) = &mut frame.meta.csum {
+            csum.start += ethernet::HEADER_LEN as u16;
+        }
+        return Ok(ethernet::HEADER_LEN);
+    }
     let mut header = ethernet::Header { dst, src: interface.mac, tags: Default::default(), ethertype };
     for tag in tags(interface) {
         header.tags.push(tag);
@@ -56,14 +66,28 @@ pub(crate) fn emit(
     io: &mut Io<'_>,
     interface: &Interface,
     dst: MacAddr,
+    frame: Frame,
+) -> Result<u64, (Frame, Drop)> {
+    match Ip::parse(frame.head(), frame.len()) {
+        Ok(ip) => {
+            let size = (ip.src.is_ipv6(), longest(&frame, &ip));
+            emit_sized(io, interface, dst, frame, size)
+        }
+        Err(why) => Err((frame, why)),
+    }
+}
+
+/// The same where it is known whether the packet is of IPv6, and how long the longest is that it is on the wire.
+pub(crate) fn emit_sized(
+    io: &mut Io<'_>,
+    interface: &Interface,
+    dst: MacAddr,
     mut frame: Frame,
+    (is_v6, longest): (bool, usize),
 ) -> Result<u64, (Frame, Drop)> {
     let Some(port) = interface.port else { return Err((frame, Drop::NoRoute)) };
-    let (ip, too_long) = match Ip::parse(frame.head(), frame.len()) {
-        Ok(ip) => (ip, longest(&frame, &ip) > usize::from(interface.mtu)),
-        Err(why) => return Err((frame, why)),
-    };
-    if too_long && ip.src.is_ipv6() {
+    let too_long = longest > usize::from(interface.mtu);
+    if too_long && is_v6 {
         // RFC 8200 §5: only its source may cut it.
         return Err((frame, Drop::TooBig));
     }
