@@ -31,7 +31,7 @@ drops! {
     BadArp = "bad-arp",
     /// ARP that asks for or tells about somebody else.
     ArpIgnored = "arp-ignored",
-    /// Someone else claims an address of this router.
+    /// Someone else claims an address of this router, or it is still being asked whether somebody has it.
     DuplicateAddress = "duplicate-address",
     /// IPv4 header cut short or lying about its lengths.
     BadIpv4 = "bad-ipv4",

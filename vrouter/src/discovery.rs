@@ -6,6 +6,7 @@ use core::time::Duration;
 use packet::{Frame, Instant, MacAddr, icmpv6, nd};
 
 use crate::Drop;
+use crate::duplicate::Unused;
 use crate::flow::{Ip, checksum_holds};
 use crate::forwarder::Forwarder;
 use crate::input::Arrived;
@@ -52,11 +53,14 @@ impl Adverts {
     }
 
     /// Starts over for another configuration.
-    fn adopt(&mut self, now: Instant, new: &Snapshot) {
+    fn adopt(&mut self, now: Instant, new: &Snapshot, unused: &Unused) {
         let advertising = (0..).zip(&new.interfaces).filter(|(_, i)| i.advert.is_some());
-        self.schedules = advertising
-            .map(|(interface, _)| Schedule { interface, due: now, last: None, n_sent: 0 })
-            .collect();
+        let schedule = |(interface, i): (IfIndex, &Interface)| {
+            // Not before its link-local address may be used.
+            let due = i.link_local.and_then(|own| unused.tentative_until((interface, own))).unwrap_or(now);
+            Schedule { interface, due, last: None, n_sent: 0 }
+        };
+        self.schedules = advertising.map(schedule).collect();
     }
 }
 
@@ -87,6 +91,9 @@ impl Forwarder {
                     return Err(Drop::BadNd);
                 }
                 let mac = mac.filter(|mac| mac.is_unicast()).ok_or(Drop::NdIgnored)?;
+                if self.meets_a_probe(s, io, (arrived.interface, target), mac) {
+                    return Err(Drop::DuplicateAddress);
+                }
                 self.check_owner(s, io, arrived, target, mac)?;
                 if !s.may_speak(arrived.interface, target.into(), mac) {
                     return Err(Drop::Spoofed);
@@ -128,6 +135,14 @@ impl Forwarder {
         }
         let ours = interface.has(target.into());
         let mac = source.unwrap_or(arrived.src);
+        if !self.unused.allows(arrived.interface, target.into()) {
+            // RFC 4862 §5.4.3: who probes for it, too, is not to have it either; who asks where it is gets no answer.
+            let other = probes && mac != interface.mac;
+            return match other && self.meets_a_probe(s, io, (arrived.interface, target), mac) {
+                true => Err(Drop::DuplicateAddress),
+                false => Err(Drop::NdIgnored),
+            };
+        }
         if !probes && (!interface.is_on_link(src.into()) || !mac.is_unicast()) {
             return Err(Drop::BadNd);
         }
@@ -199,7 +214,7 @@ impl Forwarder {
                 send_advert(io, interface, true);
             }
         }
-        self.adverts.adopt(io.now, new);
+        self.adverts.adopt(io.now, new, &self.unused);
     }
 
     /// Somebody asked for a router.
@@ -217,7 +232,10 @@ impl Forwarder {
             let schedule = self.adverts.schedules[at];
             let interface = s.interface(schedule.interface);
             let Some(advert) = interface.advert.as_ref().filter(|_| schedule.due <= io.now) else { continue };
-            send_advert(io, interface, false);
+            let may_speak = |own: Ipv6Addr| self.unused.allows(schedule.interface, own.into());
+            if interface.link_local.is_some_and(may_speak) {
+                send_advert(io, interface, false);
+            }
             let longest = match schedule.n_sent < N_INITIAL {
                 true => advert.interval.min(INITIAL_INTERVAL),
                 false => advert.interval,

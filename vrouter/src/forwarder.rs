@@ -10,6 +10,7 @@ use packet::{
 
 use crate::decide::{Decider, Decision, Input, Refused, Silent};
 use crate::discovery::{Adverts, is_discovery};
+use crate::duplicate::Unused;
 use crate::flow::{Flow, Ip};
 use crate::foresee::{Foreseen, foresee};
 use crate::fragment::Sorted;
@@ -52,6 +53,7 @@ pub struct Forwarder {
     reports: VecDeque<Report>,
     pub(crate) late_syns: LateSyns,
     pub(crate) adverts: Adverts,
+    pub(crate) unused: Unused,
 }
 
 impl Forwarder {
@@ -70,6 +72,7 @@ impl Forwarder {
             reports: VecDeque::new(),
             late_syns: LateSyns::default(),
             adverts: Adverts::default(),
+            unused: Unused::default(),
         }
     }
 
@@ -99,6 +102,11 @@ impl Forwarder {
             OrderKind::RouterSolicited { generation, interface } => {
                 if generation == self.snapshot.generation {
                     self.router_solicited(&io, interface);
+                }
+            }
+            OrderKind::Refused { generation, interface, address } => {
+                if generation == self.snapshot.generation {
+                    self.unused.refuse((interface, address));
                 }
             }
             OrderKind::Say { generation, say } => {
@@ -138,6 +146,7 @@ impl Forwarder {
             self.neighbours.poll_timeout(),
             self.late_syns.poll_timeout(),
             self.adverts.poll_timeout(),
+            self.unused.poll_timeout(),
             connections,
             fragments,
         ];
@@ -149,9 +158,10 @@ impl Forwarder {
         let s = self.snapshot.clone();
         let mut io = Io { now, pool, out };
         self.expire(now);
+        self.end_probes(&s, &mut io);
         while let Some(due) = self.neighbours.poll_due(now, &s.tuning) {
             match due {
-                Due::Ask((interface, addr), known) => ask(&mut io, s.interface(interface), addr, known),
+                Due::Ask(key, known) => self.ask(&s, &mut io, key, known),
                 Due::Failed((interface, addr), queue) => {
                     self.report_neighbour(&s, interface, addr, NeighbourState::Unreachable);
                     for waiting in queue {
@@ -194,6 +204,25 @@ impl Forwarder {
         io.pool.free(frame);
     }
 
+    /// One worker speaks for all of them where once is enough.
+    pub(crate) fn is_first(&self) -> bool {
+        self.worker == 0
+    }
+
+    /// Asks for a neighbour, unless it would be asked by an address that may not be used.
+    pub(crate) fn ask(
+        &self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        (interface, addr): (IfIndex, IpAddr),
+        known: Option<MacAddr>,
+    ) {
+        let own = s.interface(interface).address_for(addr);
+        if own.is_none_or(|own| self.unused.allows(interface, own)) {
+            ask(io, s.interface(interface), addr, known);
+        }
+    }
+
     // ---- configuration -------------------------------------------------------------------------------------------
 
     fn adopt(&mut self, io: &mut Io<'_>, new: Snapshot) {
@@ -203,18 +232,19 @@ impl Forwarder {
         for waiting in self.neighbours.adopt(&old, &new) {
             self.drop(io, waiting.frame, Drop::NeighbourUnreachable);
         }
-        if self.worker != 0 {
+        self.unused.adopt(io.now, &old, &new);
+        if !self.is_first() {
             return;
         }
         self.adopt_adverts(io, &old, &new);
-        for interface in &new.interfaces {
+        for (at, interface) in (0..).zip(&new.interfaces) {
             let known = old.interfaces.iter().find(|i| i.is_same(interface));
-            let owns = interface.addresses.iter().map(|(own, _)| *own);
-            for own in owns.chain(interface.link_local.map(IpAddr::V6)) {
-                if !known.is_some_and(|i| i.has(own)) {
-                    announce(io, interface, own);
+            for (own, _) in interface.addresses.iter().filter(|(own, _)| own.is_ipv4()) {
+                if !known.is_some_and(|i| i.has(*own)) {
+                    announce(io, interface, *own);
                 }
             }
+            self.probe_for(io, (at, interface));
         }
     }
 
@@ -444,16 +474,29 @@ impl Forwarder {
 
     /// Sends a packet to a neighbour, or lets it wait until the neighbour is known.
     pub(crate) fn send(&mut self, s: &Snapshot, io: &mut Io<'_>, key: (IfIndex, IpAddr), packet: Waiting) {
+        let answer = self.neighbours.lookup(io.now, &s.tuning, key);
+        self.send_by(s, io, key, answer, packet);
+    }
+
+    /// The same with what is known of the neighbour.
+    fn send_by(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        key: (IfIndex, IpAddr),
+        answer: Answer,
+        packet: Waiting,
+    ) {
         let (interface, addr) = key;
-        match self.neighbours.lookup(io.now, &s.tuning, key) {
+        match answer {
             Answer::Send(mac) => self.emit(s, io, interface, mac, packet),
             Answer::SendAndProbe(mac) => {
-                ask(io, s.interface(interface), addr, Some(mac));
+                self.ask(s, io, key, Some(mac));
                 self.emit(s, io, interface, mac, packet);
             }
             Answer::Wait { ask: first } => {
                 if first {
-                    ask(io, s.interface(interface), addr, None);
+                    self.ask(s, io, key, None);
                     self.report_neighbour(s, interface, addr, NeighbourState::Pending);
                 }
                 if let Some(displaced) = self.neighbours.push(&s.tuning, key, packet) {
@@ -474,19 +517,6 @@ impl Forwarder {
     /// Tells who sent a packet that had been made ready to leave.
     fn tell_waiting(&mut self, s: &Snapshot, io: &mut Io<'_>, packet: &mut Waiting, tell: Tell) {
         // The interface it came by may have gone meanwhile.
-        let answer = self.neighbours.lookup(io.now, &s.tuning, key);
-        self.send_by(s, io, key, answer, packet);
-    }
-
-    /// The same with what is known of the neighbour.
-    fn send_by(
-        &mut self,
-        s: &Snapshot,
-        io: &mut Io<'_>,
-        key: (IfIndex, IpAddr),
-        answer: Answer,
-        packet: Waiting,
-    ) {
         let arrival = packet.arrival.filter(|i| usize::from(*i) < s.interfaces.len());
         if let Some(arrival) = arrival {
             if let Some((undo, flow)) = &packet.undo {
@@ -551,6 +581,9 @@ impl Forwarder {
         let global =
             s.interface(interface).address_for(to).filter(|own| !is_link_local(*own) || is_link_local(to));
         let own = global.or_else(any).or_else(|| s.interface(interface).address_for(next))?;
+        if self.unused.holds(own) {
+            return None;
+        }
         let bytes = tell.frame(build::ethernet(MacAddr::ZERO, MacAddr::ZERO), own, offending)?;
         if !self.limiter.admit(io.now, s.tuning.icmp_rate, s.tuning.icmp_burst) {
             return None;

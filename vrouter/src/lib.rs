@@ -10,6 +10,7 @@ mod decide;
 mod dhcp;
 mod discovery;
 mod dns;
+mod duplicate;
 mod fib;
 mod firewall;
 mod flow;

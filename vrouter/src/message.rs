@@ -1,6 +1,6 @@
 //! What owner and workers say to each other. The shell carries these and looks at none but [`RouterEvent`].
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use packet::MacAddr;
@@ -23,6 +23,8 @@ pub(crate) enum OrderKind {
     Routes { generation: u64, fib: Arc<Fib> },
     /// Another worker heard from a neighbour.
     Learned(Learned),
+    /// Another worker heard that someone else has an address of ours that was probed for.
+    Refused { generation: u64, interface: u16, address: Ipv6Addr },
     /// Send this for a service.
     Say { generation: u64, say: Say },
     /// A host asked for a router; for the worker that advertises.
@@ -51,6 +53,8 @@ pub(crate) enum ReportKind {
     Neighbour { generation: u64, interface: u16, address: IpAddr, state: NeighbourState },
     /// A host asked for a router (RFC 4861 §6.2.6).
     RouterSolicited { generation: u64, interface: u16 },
+    /// Someone else has an address that was probed for (RFC 4862 §5.4.5).
+    Refused { generation: u64, interface: u16, address: Ipv6Addr },
     /// A packet for a service.
     Service(Box<Punt>),
     /// The last snapshot or FIB was taken, the one before it given back.

@@ -215,22 +215,23 @@ pub(crate) fn ask(io: &mut Io<'_>, interface: &Interface, target: IpAddr, known:
 }
 
 /// Says that an address is ours, so that neighbours replace what they remember of it, and whoever else has it speaks up
-/// (RFC 5227 §2.3; RFC 4861 §7.2.6, RFC 4862 §5.4.2).
+/// (RFC 5227 §2.3; RFC 4861 §7.2.6).
 pub(crate) fn announce(io: &mut Io<'_>, interface: &Interface, own: IpAddr) {
     match own {
         IpAddr::V4(own) => {
             let announcement = arp::Packet::request(interface.mac, own, own);
             send_frame(io, interface, &link(interface, MacAddr::BROADCAST).arp(&announcement));
         }
-        IpAddr::V6(own) => {
-            let group = nd::solicited_node(own);
-            let probe = nd::Message::NeighbourSolicit { target: own, source: None };
-            let probe =
-                link(interface, nd::multicast_mac(group)).ipv6(Ipv6Addr::UNSPECIFIED, group).nd(&probe);
-            send_frame(io, interface, &probe);
-            advertise(io, interface, own, None);
-        }
+        IpAddr::V6(own) => advertise(io, interface, own, None),
     }
+}
+
+/// Asks whether anybody has an address that is to be ours (RFC 4862 §5.4.2).
+pub(crate) fn probe(io: &mut Io<'_>, interface: &Interface, own: Ipv6Addr) {
+    let group = nd::solicited_node(own);
+    let probe = nd::Message::NeighbourSolicit { target: own, source: None };
+    let probe = link(interface, nd::multicast_mac(group)).ipv6(Ipv6Addr::UNSPECIFIED, group).nd(&probe);
+    send_frame(io, interface, &probe);
 }
 
 /// Says where `own` is: to who asked, or to all nodes.

@@ -280,6 +280,12 @@ impl Router {
                 let order = Order(OrderKind::RouterSolicited { generation, interface });
                 self.effects.push_back(Effect::Order { worker: Some(0), order });
             }
+            ReportKind::Refused { generation, interface, address } => {
+                for other in (0..self.n_workers).filter(|w| *w != worker) {
+                    let order = Order(OrderKind::Refused { generation, interface, address });
+                    self.effects.push_back(Effect::Order { worker: Some(other), order });
+                }
+            }
             ReportKind::Adopted => self.publish_routes(),
             ReportKind::Service(punt) => self.serve(now, worker, &punt),
             ReportKind::Counters(counters) => {

@@ -2,7 +2,7 @@
 
 mod net;
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use net::v6::*;
@@ -204,6 +204,77 @@ fn r14_false_discovery_is_dropped() {
     net.none6(LAN, &to_router(mac(9), group).ipv6(Ipv6Addr::UNSPECIFIED, group).nd(&ask), Drop::BadNd);
 }
 
+/// RFC 4862 §5.4: asked for first, and not used while somebody may answer, nor when somebody has.
+#[test]
+fn r14_an_address_is_not_used_before_it_was_probed_for() {
+    let probe = |target: Ipv6Addr| nd::Message::NeighbourSolicit { target, source: None };
+    let claims = |target: Ipv6Addr| {
+        let (router, solicited, overrides, mac) = (false, false, true, Some(net::mac(9)));
+        let claim = nd::Message::NeighbourAdvert { router, solicited, overrides, target, mac };
+        let all: Ipv6Addr = "ff02::1".parse().expect("all nodes");
+        to_router(net::mac(9), all).ipv6(target, all).nd(&claim)
+    };
+    let also_probes = |target: Ipv6Addr| {
+        let group = nd::solicited_node(target);
+        to_router(mac(9), group).ipv6(Ipv6Addr::UNSPECIFIED, group).nd(&probe(target))
+    };
+    let ask = |target: Ipv6Addr| {
+        let ask = nd::Message::NeighbourSolicit { target, source: Some(mac(9)) };
+        let group = nd::solicited_node(target);
+        to_router(mac(9), group).ipv6(v6(1, 9), group).nd(&ask)
+    };
+    for n_workers in [1, 2, 4] {
+        for other in [None, Some(claims(LAN6)), Some(also_probes(LAN6))] {
+            let mut net = Net::new(plain(), n_workers);
+            let from = net.sent6.len();
+            net.begin(dual());
+            let said = net.nd_since(from);
+            let probed: Vec<Ipv6Addr> = said
+                .iter()
+                .map(|(_, message)| match message {
+                    nd::Message::NeighbourSolicit { target, source: None } => *target,
+                    other => panic!("{other:?} while addresses are probed for"),
+                })
+                .collect();
+            assert!(
+                [LAN6, WAN6, nd::link_local(LAN_MAC)].iter().all(|own| probed.contains(own)),
+                "{probed:?}"
+            );
+            net.none6(LAN, &ask(LAN6), Drop::NdIgnored);
+            net.none6(LAN, &link6(A6).ipv6(A6, LAN6).echo_request(7, 1, b"x"), Drop::DuplicateAddress);
+            let is_ours = other.is_none();
+            if let Some(other) = other {
+                net.none6(LAN, &other, Drop::DuplicateAddress);
+                let told = |e: &&RouterEvent| matches!(e, RouterEvent::DuplicateAddress { address, .. } if *address == IpAddr::V6(LAN6));
+                assert_eq!(net.events.iter().filter(told).count(), 1);
+            }
+            let from = net.sent6.len();
+            net.secs(2);
+            let advertised = |own: Ipv6Addr, said: &[(u32, nd::Message)]| {
+                let is = |m: &nd::Message| matches!(m, nd::Message::NeighbourAdvert { target, .. } if *target == own);
+                said.iter().any(|(_, message)| is(message))
+            };
+            let said = net.nd_since(from);
+            assert_eq!((advertised(LAN6, &said), advertised(WAN6, &said)), (is_ours, true));
+            // Whichever worker is asked.
+            for _ in 0..n_workers {
+                let from = net.sent6.len();
+                net.send6(LAN, &ask(LAN6));
+                assert_eq!(advertised(LAN6, &net.nd_since(from)), is_ours);
+                let pong = net.send6(LAN, &link6(A6).ipv6(A6, LAN6).echo_request(7, 1, b"x"));
+                assert_eq!(pong.len(), usize::from(is_ours));
+            }
+            // What is known to be somebody else's stays so with another configuration; what was probed for is used at once.
+            let mut config = dual();
+            config.routes.push(via6("2001:db8:500::/40", B6));
+            net.begin(config);
+            let from = net.sent6.len();
+            net.send6(LAN, &ask(LAN6));
+            assert_eq!(advertised(LAN6, &net.nd_since(from)), is_ours);
+        }
+    }
+}
+
 #[test]
 fn r14_duplicate_addresses_are_defended_and_told() {
     let mut net = Net::new(dual(), 1);
@@ -270,7 +341,6 @@ fn d04_router_advertisements() {
     advert.routes =
         vec![route("2001:db8:5::/48", nd::Preference::High, 900), route("::/0", nd::Preference::Low, 300)];
     let mut net = Net::new(config.clone(), 2);
-    let from = net.sent6.len();
     net.wait(Duration::from_millis(10));
     let adverts = |net: &Net, from: usize| -> Vec<nd::RouterAdvert> {
         let sent = net.sent6[from..].iter().filter(|p| p.port == LAN);
@@ -283,7 +353,7 @@ fn d04_router_advertisements() {
         })
         .collect()
     };
-    let first = adverts(&net, from).remove(0);
+    let first = adverts(&net, 0).remove(0);
     assert_eq!((first.router_lifetime, first.source, first.mtu), (1800, Some(LAN_MAC), Some(1500)));
     let prefix = first.prefixes[0];
     assert_eq!((prefix.prefix, prefix.len, prefix.on_link, prefix.autonomous), (v6(1, 0), 64, true, true));

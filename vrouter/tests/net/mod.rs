@@ -228,6 +228,20 @@ impl Net {
 
     pub fn configure(&mut self, config: RouterConfig) -> Vec<Sent> {
         self.router.set_config(self.now, config).expect("a right configuration");
+        let speaks_v6 = config_speaks_v6(self.router.config());
+        let mut out = Outputs::new();
+        self.carry(&mut out);
+        let mut sent = self.settle(out);
+        if speaks_v6 {
+            // Its addresses are probed for (RFC 4862 §5.4).
+            sent.extend(self.secs(1));
+        }
+        sent
+    }
+
+    /// As [`configure`](Self::configure), before anything that takes time has happened.
+    pub fn begin(&mut self, config: RouterConfig) -> Vec<Sent> {
+        self.router.set_config(self.now, config).expect("a right configuration");
         let mut out = Outputs::new();
         self.carry(&mut out);
         self.settle(out)
@@ -398,6 +412,10 @@ impl Net {
     pub fn expect_drops_ignored(&mut self) {
         self.drops();
     }
+}
+
+fn config_speaks_v6(config: &RouterConfig) -> bool {
+    config.interfaces.iter().any(|i| i.addresses.iter().any(|(addr, _)| addr.is_ipv6()))
 }
 
 fn is_arp(bytes: &[u8]) -> bool {
