@@ -41,6 +41,11 @@ pub trait Engine: Send {
         watch.lap(Stage::Forward, n);
     }
 
+    /// Frames of the last batch that belong to no flow it knew, if it can tell: they cost several times what others do.
+    fn n_unknown(&self) -> usize {
+        0
+    }
+
     /// Processes one frame by itself and tells what became of it, if the engine can.
     fn follow(
         &mut self,
@@ -85,6 +90,10 @@ impl Engine for vswitch::Datapath {
         watch: &mut StageWatch<'_>,
     ) {
         self.process_timed(now, batch, pool, out, &mut |stage, n| watch.lap(stage.into(), n));
+    }
+
+    fn n_unknown(&self) -> usize {
+        self.n_unknown()
     }
 
     fn follow(

@@ -39,6 +39,9 @@ impl Unsure {
         if self.words.len() < n_words * n {
             self.words.resize(n_words * n, 0);
         }
+    }
+
+    fn clear(&mut self) {
         self.missed.clear();
         self.stale.clear();
     }
@@ -80,6 +83,12 @@ impl Datapath {
         self.process_stages(now, batch, (pool, out), lap);
     }
 
+    /// Frames of the last batch whose microflow was not in the cache, so that the tables were walked for them. None where
+    /// the tables are asked for every frame.
+    pub fn n_unknown(&self) -> usize {
+        self.scratch.unsure.missed.len()
+    }
+
     fn process_stages(
         &mut self,
         now: Instant,
@@ -91,6 +100,7 @@ impl Datapath {
         let n = batch.len();
         self.make_room(now, n);
         let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.unsure.clear();
         // A loop for each depth, so that reading little costs little.
         match self.snapshot.layout.depth {
             Depth::Link => self.read_all(batch, Depth::Link, &mut scratch),

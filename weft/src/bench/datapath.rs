@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::churn::Churn;
 use super::judge::Judge;
 use super::replay::Frames;
-use super::rig::{Rig, Sample};
+use super::rig::{Rig, Sample, Setup};
 
 /// Arguments of `weft bench datapath`.
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,10 @@ pub struct Args {
     /// During the second measurement change the flows: one flow mod in so many milliseconds.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     flow_mod_every: Option<u32>,
+    /// During both measurements the frames of this capture come in by another port as fast as the worker takes them.
+    /// What is reported is about port 1 alone; processor time is that of both.
+    #[arg(long, value_name = "PCAP")]
+    flood: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -112,10 +116,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     netio::alloc::count_allocations();
     let frames = Frames::load(&args.pcap)?;
     let flows = read_flows(&args.flows)?;
-    let ports = ports_of(&flows);
-    let cache_entries = if args.no_cache { Some(0) } else { None };
+    let mut ports = ports_of(&flows);
+    let mut setup = Setup { cache_entries: args.no_cache.then_some(0), spin: args.spin, ..Setup::default() };
+    if let Some(path) = &args.flood {
+        let free = (1..).map(PortNo).find(|port| !ports.contains(port)).context("no port is free")?;
+        ports.push(free);
+        setup.flood = Some((free, Frames::load(path)?));
+    }
     let judge = Judge::new(&flows, &ports, &frames)?;
-    let start = || Rig::start(&flows, &ports, &frames, (cache_entries, args.spin));
+    let start = || Rig::start(&flows, &ports, &frames, &setup);
 
     let mut rig = start()?;
     let mut compared = judge.compare(&mut rig).context("before the measurement")?;

@@ -30,6 +30,19 @@ pub struct Rig {
     clock: Clock,
     inbox: Receiver<Event>,
     control: Arc<Control>,
+    /// Of the port that floods.
+    flood: Arc<Control>,
+}
+
+/// How a rig differs from a switch of today.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Entries of the cache; none for as many as a switch has.
+    pub cache_entries: Option<u32>,
+    /// The worker looks for frames all the time.
+    pub spin: bool,
+    /// What another port brings again and again while frames are replayed.
+    pub flood: Option<(PortNo, Frames)>,
 }
 
 /// What happened in a stretch of time.
@@ -72,25 +85,29 @@ impl Rig {
         flows: &[FlowMod],
         ports: &[PortNo],
         frames: &Frames,
-        (cache_entries, spin): (Option<u32>, bool),
+        setup: &Setup,
     ) -> anyhow::Result<Self> {
         let (events, inbox) = channel();
-        let poll = if spin { Poll::Always } else { Poll::Adaptive };
+        let poll = if setup.spin { Poll::Always } else { Poll::Adaptive };
         // Nobody reads after the end; that is no loss.
         let sink = Box::new(move |event| drop(events.send(event)));
         let dataplane = Dataplane::start(Config { n_workers: 1, poll }, sink)?;
         let mut config = SwitchConfig { gather: vswitch::GATHER, ..SwitchConfig::default() };
-        config.cache_entries = cache_entries.unwrap_or(config.cache_entries);
+        config.cache_entries = setup.cache_entries.unwrap_or(config.cache_entries);
         let mut switch = Switch::new(config);
         let engine = dataplane.add_switch(switch.datapath())?;
-        let control = Control::new()?;
+        let (control, flood) = (Control::new()?, Control::new()?);
         let clock = dataplane.clock();
-        let mut rig = Self { switch, dataplane, engine, clock, inbox, control };
+        let mut rig = Self { switch, dataplane, engine, clock, inbox, control, flood };
         for &port in ports {
             let mac = MacAddr::from_u64(0x0200_0000_0000 | u64::from(port.0));
             rig.switch.add_port(clock.now(), PortDesc::new(port, mac, format!("p{port}")));
-            let frames = (port == IN).then(|| frames.clone());
-            let memory = MemoryPort::new(port, rig.control.clone(), frames)?;
+            let memory = match &setup.flood {
+                Some((at, flood)) if *at == port => {
+                    MemoryPort::new(port, rig.flood.clone(), Some(flood.clone()))?
+                }
+                _ => MemoryPort::new(port, rig.control.clone(), (port == IN).then(|| frames.clone()))?,
+            };
             rig.dataplane.add_port(engine, port, vec![Box::new(memory)])?;
         }
         rig.switch.handle_connected(clock.now(), CONN);
@@ -144,8 +161,10 @@ impl Rig {
     /// Replays again and again from now on, or stops doing so.
     pub fn replay(&mut self, on: bool) -> anyhow::Result<()> {
         if on {
+            self.flood.start_again_and_again()?;
             return self.control.start_again_and_again();
         }
+        self.flood.stop();
         self.control.stop();
         self.settle()
     }

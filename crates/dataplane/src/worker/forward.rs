@@ -2,6 +2,7 @@
 
 use packet::{Frame, MAX_BATCH, MAX_HOPS, PortNo};
 
+use super::turns::is_costly;
 use super::{N_LINK_PASSES, N_RECEIVE_PASSES, Worker};
 use crate::table::Target;
 use crate::{Drop, EngineId, Stage, StageWatch};
@@ -15,7 +16,9 @@ impl Worker {
     pub(super) fn receive_ready(&mut self) {
         for _ in 0..N_RECEIVE_PASSES {
             let mut ready = std::mem::take(&mut self.ready);
-            ready.retain(|&token| self.receive(token));
+            let n_costly = ready.iter().filter(|token| self.ports.is_costly(**token)).count();
+            let sits_out = self.turns.begin(n_costly > 0 && n_costly < ready.len());
+            ready.retain(|&token| (sits_out && self.ports.is_costly(token)) || self.receive(token));
             self.ready = ready;
             self.take_rings();
             if self.ready.is_empty() {
@@ -32,8 +35,9 @@ impl Worker {
         let Some(queue) = slot.queues.get_mut(queue) else { return false };
         let started = self.timing.ticks();
         let received = queue.receive(&mut self.pool, &mut self.batch, MAX_BATCH);
-        let is_full = self.batch.len() == MAX_BATCH;
-        if !self.batch.is_empty() {
+        let n = self.batch.len();
+        if n > 0 {
+            let begun = self.turns.counts().then(netio::clock::ticks);
             self.now = self.setup.clock.now();
             let mut most_hops = 0;
             for frame in &mut self.batch {
@@ -46,15 +50,26 @@ impl Worker {
             if most_hops > MAX_HOPS {
                 self.drop_travelled();
             }
-            self.note_stage(engine, Stage::Rx, self.batch.len(), started);
+            self.note_stage(engine, Stage::Rx, n, started);
             self.process(engine);
             self.flush();
+            self.note_turn(token, (engine, n), begun);
         }
         if let Err(error) = received {
             self.fail_port(key, error);
             return false;
         }
-        is_full
+        n == MAX_BATCH
+    }
+
+    /// A batch of `n` frames from a queue is done with.
+    fn note_turn(&mut self, token: u64, (engine, n): (EngineId, usize), begun: Option<u64>) {
+        let Some(Some(slot)) = self.engines.get(engine.0 as usize) else { return };
+        let costly = is_costly(n, slot.engine.n_unknown());
+        if let Some(begun) = begun {
+            self.turns.note(costly, netio::clock::ticks().saturating_sub(begun));
+        }
+        self.ports.set_costly(token, costly);
     }
 
     /// Counts a stage that began at `started`, in a round that is timed.

@@ -8,6 +8,7 @@ mod forward;
 mod patience;
 mod ports;
 mod shape;
+mod turns;
 mod wake;
 mod watch;
 
@@ -144,6 +145,7 @@ pub(crate) struct Worker {
     idle_due: Option<Instant>,
     last_idle: Instant,
     patience: patience::Patience,
+    turns: turns::Turns,
     stopping: bool,
 }
 
@@ -167,6 +169,7 @@ impl Worker {
             idle_due: None,
             last_idle: now,
             patience: patience::Patience::default(),
+            turns: turns::Turns::default(),
             stopping: false,
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct PortSlot {
     pub queues: Vec<Box<dyn Port>>,
     /// Frames are received from it.
     started: bool,
+    /// Its last batch was full of flows that its engine did not know.
+    pub costly: bool,
     /// To be sent by the first queue at the end of the round.
     pub tx: Vec<Frame>,
     failed: Arc<AtomicBool>,
@@ -45,6 +47,8 @@ pub(super) struct Ports {
     by_key: HashMap<PortKey, usize>,
     /// Slots with frames in `tx`.
     pub dirty: Vec<usize>,
+    /// Slots that are costly.
+    n_costly: usize,
 }
 
 /// Queues of a port one worker may have at most; more than any device has.
@@ -58,6 +62,26 @@ impl Ports {
     pub fn by_token(&mut self, token: u64) -> Option<(&mut PortSlot, usize)> {
         let slot = self.slots.get_mut((token / N_QUEUES) as usize)?.as_mut()?;
         Some((slot, (token % N_QUEUES) as usize))
+    }
+
+    /// The port that an epoll token names brings flows that its engine does not know.
+    pub fn is_costly(&self, token: u64) -> bool {
+        self.n_costly > 0
+            && self
+                .slots
+                .get((token / N_QUEUES) as usize)
+                .is_some_and(|slot| slot.as_ref().is_some_and(|s| s.costly))
+    }
+
+    /// Notes whether it does.
+    #[inline]
+    pub fn set_costly(&mut self, token: u64, costly: bool) {
+        if let Some((slot, _)) = self.by_token(token)
+            && slot.costly != costly
+        {
+            slot.costly = costly;
+            self.n_costly = if costly { self.n_costly + 1 } else { self.n_costly - 1 };
+        }
     }
 
     pub fn get(&mut self, slot: usize) -> Option<&mut PortSlot> {
@@ -97,7 +121,9 @@ impl Ports {
     fn remove(&mut self, key: PortKey) -> Option<PortSlot> {
         let at = self.by_key.remove(&key)?;
         self.dirty.retain(|slot| *slot != at);
-        self.slots[at].take()
+        let slot = self.slots[at].take()?;
+        self.n_costly -= usize::from(slot.costly);
+        Some(slot)
     }
 }
 
@@ -120,6 +146,7 @@ impl Worker {
             key,
             queues,
             started: false,
+            costly: false,
             tx: Vec::new(),
             failed,
             past: PortCounters::default(),

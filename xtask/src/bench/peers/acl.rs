@@ -149,42 +149,41 @@ pub fn tse(made: &mut Workload, random: &mut Random, attack: bool) {
     made.forwarded = 0.9;
 }
 
-/// What comes beside the established flows, frame by frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flood {
-    /// Nothing.
-    None,
-    /// A flow that was never there.
-    New,
-    /// A flow whose fields cancel out in a sum or exclusive or, and differ in high bits alone.
-    Colliding,
+const N_FLOOD: u32 = 100_000;
+
+/// 1,000 flows over 1,000 rules.
+pub fn established(made: &mut Workload, random: &mut Random) {
+    made.frames = install(made, random, 1_000).iter().map(|rule| rule.frame(random)).collect();
 }
 
-/// 1,000 established flows over 1,000 rules, alternating with a flood.
-pub fn flood(made: &mut Workload, random: &mut Random, flood: Flood) {
-    let rules = install(made, random, 1_000);
-    let established: Vec<Vec<u8>> = rules.iter().map(|rule| rule.frame(random)).collect();
-    if flood == Flood::None {
-        made.frames = established;
-        return;
+/// The same, alternating with flows that were never there.
+pub fn mixed(made: &mut Workload, random: &mut Random) {
+    established(made, random);
+    let established = std::mem::take(&mut made.frames);
+    for (n, again) in (0..N_FLOOD).zip(established.iter().cycle()) {
+        made.frames.push(frame(&unknown(random, n)));
+        made.frames.push(again.clone());
     }
-    let mut again = established.iter().cycle();
-    for n in 0..100_000u32 {
-        let other = match flood {
-            Flood::Colliding => {
-                let address = (n >> 8) << 16;
-                let port = ((n & 0xff) << 8) as u16;
-                FrameSpec { ip: Ip::V4(address, address), ports: (port, port), ..PLAIN }
-            }
-            _ => {
-                let ports = (random.bits(16) as u16, random.bits(16) as u16);
-                let ip = Ip::V4(random.bits(32), random.bits(32));
-                FrameSpec { ip, tcp: random.percent(50), ports, ..PLAIN }
-            }
-        };
-        made.frames.push(frame(&other));
-        made.frames.extend(again.next().cloned());
-    }
+}
+
+/// Frames made by number, over 1,000 rules.
+pub fn flood(made: &mut Workload, random: &mut Random, make: fn(&mut Random, u32) -> FrameSpec) {
+    install(made, random, 1_000);
+    made.frames = (0..N_FLOOD).map(|n| frame(&make(random, n))).collect();
+}
+
+/// A flow that was never there.
+pub fn unknown(random: &mut Random, _: u32) -> FrameSpec {
+    let ports = (random.bits(16) as u16, random.bits(16) as u16);
+    let ip = Ip::V4(random.bits(32), random.bits(32));
+    FrameSpec { ip, tcp: random.percent(50), ports, ..PLAIN }
+}
+
+/// A flow whose fields cancel out in a sum or exclusive or, and differ in high bits alone.
+pub fn colliding(n: u32) -> FrameSpec {
+    let address = (n >> 8) << 16;
+    let port = ((n & 0xff) << 8) as u16;
+    FrameSpec { ip: Ip::V4(address, address), ports: (port, port), ..PLAIN }
 }
 
 /// A flow for tests of what a switch holds: `n`-th of many that differ.

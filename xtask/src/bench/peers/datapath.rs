@@ -124,7 +124,7 @@ fn figures(case: Case, least: f64, seen: &Seen) -> Vec<Figure> {
 pub fn beside_ourselves(
     plan: &Plan,
     what: &str,
-    (one, other): ((Case, Manner), (Case, Manner)),
+    (one, other): ((Case, Manner<'_>), (Case, Manner<'_>)),
     least: f64,
 ) -> Result<Figure> {
     let (a, b) = (write(plan, one.0)?, write(plan, other.0)?);
@@ -145,7 +145,11 @@ pub fn beside_ourselves(
     })
 }
 
-fn write(plan: &Plan, case: Case) -> Result<Files> {
+/// Makes a workload, unless it is there.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(plan: &Plan, case: Case) -> Result<Files> {
     let existing = |extension: &str| plan.dir.join(format!("{}.{extension}", case.name()));
     let made = workload::make(case, plan.seed);
     if existing("pcap").exists() {

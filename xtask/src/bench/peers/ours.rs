@@ -29,20 +29,22 @@ pub struct Datapath {
 
 /// How the bench runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub enum Manner<'a> {
     /// As the switch does.
     Usual,
     /// Every frame is looked up in the tables.
     NoCache,
     /// A flow mod a millisecond meanwhile.
     FlowMods,
+    /// Another port brings the frames of this capture meanwhile, as fast as it can.
+    Flooded(&'a Path),
 }
 
 /// Measures a workload.
 ///
 /// # Errors
 /// When fast path and oracle differ, or the bench fails otherwise.
-pub fn datapath(weft: &Path, files: &Files, manner: Manner, times: Times) -> Result<Datapath> {
+pub fn datapath(weft: &Path, files: &Files, manner: Manner<'_>, times: Times) -> Result<Datapath> {
     let mut command = Command::new(weft);
     command.args(["bench", "datapath", "--json", "--warm", "1", "--seconds"]);
     command.arg(times.steady.as_secs_f64().to_string());
@@ -51,6 +53,7 @@ pub fn datapath(weft: &Path, files: &Files, manner: Manner, times: Times) -> Res
         Manner::Usual => {}
         Manner::NoCache => drop(command.arg("--no-cache")),
         Manner::FlowMods => drop(command.args(["--flow-mod-every", "1"])),
+        Manner::Flooded(capture) => drop(command.arg("--flood").arg(capture)),
     }
     let text = output(&mut command, 600)?;
     let seen: Datapath = serde_json::from_str(&text).context("weft bench datapath prints JSON")?;

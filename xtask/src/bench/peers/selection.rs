@@ -101,7 +101,7 @@ impl Part {
     }
 }
 
-fn usual(case: Case) -> (Case, Manner) {
+fn usual(case: Case) -> (Case, Manner<'static>) {
     (case, Manner::Usual)
 }
 
@@ -111,11 +111,13 @@ fn own_base(plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 fn attacks(plan: &Plan) -> Result<Vec<Figure>> {
-    let both = |case| (usual(case), usual(Case::Established));
-    Ok(vec![
-        beside_ourselves(plan, "flood of new flows", both(Case::NewFlows), targets::UNDER_FLOOD)?,
-        beside_ourselves(plan, "colliding flows", both(Case::Collisions), targets::UNDER_FLOOD)?,
-    ])
+    let attacks = [("flood of new flows", Case::Unknown), ("flood of colliding flows", Case::Colliding)];
+    let one = |(name, flood): (&str, Case)| {
+        let flood = datapath::write(plan, flood)?.capture;
+        let both = ((Case::Established, Manner::Flooded(&flood)), usual(Case::Established));
+        beside_ourselves(plan, name, both, targets::UNDER_FLOOD)
+    };
+    attacks.map(one).into_iter().collect()
 }
 
 fn flow_mods(plan: &Plan) -> Result<Vec<Figure>> {

@@ -23,7 +23,7 @@ pub const STEADY: &[(Case, f64)] = &[
 pub const COLD: f64 = 0.9;
 /// Under an attack on caches of masks, of our own rate without.
 pub const UNDER_ATTACK: f64 = 0.9;
-/// With a flood of new or colliding flows, of our own rate without.
+/// With a flood of new or colliding flows by another port, of our own rate without.
 pub const UNDER_FLOOD: f64 = 0.8;
 /// 100,000 rules beside 1,000, without the cache.
 pub const MANY_RULES: f64 = 0.667;

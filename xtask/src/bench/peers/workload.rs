@@ -41,10 +41,12 @@ pub enum Case {
     Vlans,
     /// Half of the frames are flows never seen before.
     NewFlows,
-    /// What the next two are compared with: 1,000 established flows over the five-tuple rules.
+    /// 1,000 established flows over the five-tuple rules, which the next two are to disturb.
     Established,
-    /// The established flows, and as many frames again whose fields cancel out in a hash without a secret.
-    Collisions,
+    /// Flows never seen before, alone.
+    Unknown,
+    /// Frames whose fields cancel out in a hash without a secret.
+    Colliding,
 }
 
 impl Case {
@@ -66,7 +68,8 @@ impl Case {
             Self::Vlans => "vlans-4k",
             Self::NewFlows => "new-flows",
             Self::Established => "established",
-            Self::Collisions => "collisions",
+            Self::Unknown => "unknown",
+            Self::Colliding => "colliding",
         }
     }
 }
@@ -129,12 +132,13 @@ pub fn make(case: Case, seed: u64) -> Workload {
         Case::Ipv6 => acl::ipv6(&mut made, &mut random),
         Case::TseBase => acl::tse(&mut made, &mut random, false),
         Case::Tse => acl::tse(&mut made, &mut random, true),
-        Case::NewFlows => acl::flood(&mut made, &mut random, acl::Flood::New),
-        Case::Established => acl::flood(&mut made, &mut random, acl::Flood::None),
-        Case::Collisions => acl::flood(&mut made, &mut random, acl::Flood::Colliding),
+        Case::NewFlows => acl::mixed(&mut made, &mut random),
+        Case::Established => acl::established(&mut made, &mut random),
+        Case::Unknown => acl::flood(&mut made, &mut random, acl::unknown),
+        Case::Colliding => acl::flood(&mut made, &mut random, |_, n| acl::colliding(n)),
     }
     // The order of the attack is part of it.
-    if !matches!(case, Case::Tse | Case::NewFlows | Case::Collisions) {
+    if !matches!(case, Case::Tse | Case::NewFlows) {
         random.shuffle(&mut made.frames);
     }
     made
