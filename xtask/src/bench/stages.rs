@@ -34,7 +34,7 @@ const ROWS: [(Case, bool); 10] = [
     (Case::Tse, true),
     (Case::Established, true),
     (Case::NewFlows, true),
-    (Case::Collisions, true),
+    (Case::Colliding, true),
 ];
 
 /// Budgets that VPP publishes for its nodes from input to output, in cycles a frame.
