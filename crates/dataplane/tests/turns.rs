@@ -114,7 +114,7 @@ impl Engine for Sink {
 }
 
 #[test]
-fn a_port_that_floods_has_a_fifth_of_the_time_while_another_waits_and_all_of_it_alone() {
+fn a_port_that_floods_has_a_tenth_of_the_time_while_another_waits_and_all_of_it_alone() {
     let bench = Bench::new(1);
     let sink = Sink::default();
     let engine = bench.plane.add_engine(vec![Box::new(sink.clone())]).expect("added");
@@ -127,8 +127,8 @@ fn a_port_that_floods_has_a_fifth_of_the_time_while_another_waits_and_all_of_it_
     let before = (known(), unknown());
     until("the flood has many turns", || unknown() >= before.1 + 500);
     let ratio = (known() - before.0) as f64 / (unknown() - before.1) as f64;
-    // Four times the time, at a fifth of the cost: 20, but a batch lasts longer when another process takes this core.
-    assert!(ratio > 5.0, "{ratio} batches of known flows to one of unknown ones");
+    // Nine times the time, at a fifth of the cost: 45, but a batch lasts longer when another process takes this core.
+    assert!(ratio > 9.0, "{ratio} batches of known flows to one of unknown ones");
 
     taps[0].close();
     until("the worker saw it", || {
