@@ -10,6 +10,8 @@ use crate::snapshot::Flow;
 
 /// Entries that are tried one by one.
 const MAX_LINEAR: usize = 4;
+/// Keys whose prefixes are looked up together.
+const N_AT_ONCE: usize = 32;
 /// Entries that are no prefixes for each that is one, above which the table is a general one.
 const MAX_MISFITS: usize = 4;
 
@@ -53,6 +55,14 @@ impl Table {
         match &self.kind {
             Kind::Prefix(prefixes) => prefixes.leaf(key),
             Kind::Linear(_) | Kind::General(_) => self.lookup(key).map_or(Leaf::default(), |(_, leaf)| leaf),
+        }
+    }
+
+    /// The leaves of many keys, each told with its place.
+    pub(crate) fn leaves(&self, keys: &[Key], mut tell: impl FnMut(usize, Leaf)) {
+        match &self.kind {
+            Kind::Prefix(prefixes) if prefixes.misfits.is_empty() => prefixes.leaves(keys, tell),
+            _ => keys.iter().enumerate().for_each(|(at, key)| tell(at, self.leaf(key))),
         }
     }
 
@@ -249,10 +259,30 @@ impl Prefixes {
         }
     }
 
+    /// Those of many keys, where there are no misfits.
+    fn leaves(&self, keys: &[Key], mut tell: impl FnMut(usize, Leaf)) {
+        let Address::V4 { shift } = self.address else {
+            return keys.iter().enumerate().for_each(|(at, key)| tell(at, self.leaf(key)));
+        };
+        let mut found = [None; N_AT_ONCE];
+        for (n, keys) in keys.chunks(N_AT_ONCE).enumerate() {
+            self.v4.lookup_each(keys.iter().map(|key| (key[key::IPV4] >> shift) as u32), &mut found);
+            for (at, (key, found)) in keys.iter().zip(found).enumerate() {
+                let leaf = found.filter(|_| self.has_fixed(key)).and_then(|at| self.leaves.get(at as usize));
+                tell(n * N_AT_ONCE + at, leaf.copied().unwrap_or_default());
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn has_fixed(&self, key: &Key) -> bool {
+        self.fixed.iter().all(|c| (key[usize::from(c.word)] ^ c.value) & c.mask == 0)
+    }
+
     /// Which entry has the longest prefix.
     #[inline(always)]
     fn find(&self, key: &Key) -> Option<usize> {
-        if !self.fixed.iter().all(|c| (key[usize::from(c.word)] ^ c.value) & c.mask == 0) {
+        if !self.has_fixed(key) {
             return None;
         }
         let found = match self.address {

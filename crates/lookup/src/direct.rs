@@ -77,14 +77,26 @@ impl Direct {
     /// be a branch that nobody can predict, and look-ups one after the other could not overlap.
     #[inline(always)]
     pub(crate) fn lookup(&self, addr: u32) -> Option<u32> {
-        let mut place = self.place(bits(addr, 0));
+        let [found] = self.lookup_each([addr]);
+        found
+    }
+
+    /// The same of several, step by step for all of them: so their loads overlap.
+    #[inline(always)]
+    pub(crate) fn lookup_each<const N: usize>(&self, addrs: [u32; N]) -> [Option<u32>; N] {
+        let mut places = addrs.map(|addr| self.place(bits(addr, 0)));
         for step in 1..=LAST {
-            let leads_on = place & BLOCK != 0;
-            let block = if leads_on { place ^ BLOCK } else { 0 };
-            let next = self.blocks.at(block as usize).0[bits(addr, step)];
-            place = if leads_on { next } else { place };
+            for (place, addr) in places.iter_mut().zip(addrs) {
+                let leads_on = *place & BLOCK != 0;
+                let block = if leads_on { *place ^ BLOCK } else { 0 };
+                let next = self.blocks.at(block as usize).0[bits(addr, step)];
+                *place = if leads_on { next } else { *place };
+            }
         }
-        if place == HOLE { self.lookup_above(addr) } else { Some(place >> LEN_BITS) }
+        core::array::from_fn(|at| match places[at] {
+            HOLE => self.lookup_above(addrs[at]),
+            place => Some(place >> LEN_BITS),
+        })
     }
 
     /// The same where the last step found no prefix: what the steps before it passed by.

@@ -199,11 +199,17 @@ impl<A: Address> Lpm<A> {
             for (place, addr) in some[..found.len()].iter_mut().zip(&mut addrs) {
                 (*place, n) = (addr, n + 1);
             }
-            let (some, found) = (&some[..n], &mut found[..n]);
+            let found = &mut found[..n];
             match &self.direct {
-                // Its steps do not depend on what they find: the processor overlaps them by itself.
-                Some(_) => some.iter().zip(found).for_each(|(addr, value)| *value = self.lookup(*addr)),
-                None => self.walk_together(some, found),
+                Some(direct) => {
+                    let (eights, rest) = some[..n].as_chunks::<8>();
+                    let (found, last) = found.split_at_mut(n - rest.len());
+                    for (addrs, found) in eights.iter().zip(found.as_chunks_mut::<8>().0) {
+                        *found = direct.lookup_each(addrs.map(|addr| addr.as_u32().unwrap_or_default()));
+                    }
+                    rest.iter().zip(last).for_each(|(addr, found)| *found = self.lookup(*addr));
+                }
+                None => self.walk_together(&some[..n], found),
             }
         }
     }
@@ -554,9 +560,13 @@ mod tests {
                     prop_assert_eq!(lpm.lookup(probe), naive(&model, u128::from(probe) << 96));
                 }
             }
-            for (_, addr, _, noise) in ops {
-                let addr = u32::from(addr) << 16 | noise & 0xffff;
+            let probes: Vec<u32> =
+                ops.iter().map(|&(_, addr, _, noise)| u32::from(addr) << 16 | noise & 0xffff).collect();
+            let mut together = vec![Some(7); probes.len()];
+            lpm.lookup_each(probes.iter().copied(), &mut together);
+            for (addr, together) in probes.into_iter().zip(together) {
                 prop_assert_eq!(lpm.lookup(addr), naive(&model, u128::from(addr) << 96));
+                prop_assert_eq!(together, lpm.lookup(addr));
             }
         }
 

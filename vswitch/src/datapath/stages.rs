@@ -198,9 +198,7 @@ impl Datapath {
     /// By the tables alone.
     fn ask_tables(&mut self, keys: &[Key], visits: &mut [Visit]) {
         let Self { snapshot, programs, .. } = self;
-        for (key, visit) in keys.iter().zip(&mut *visits) {
-            visit.leaf = if visit.dropped.is_none() { first_leaf(snapshot, key) } else { Leaf::default() };
-        }
+        snapshot.tables[0].leaves(keys, |at, leaf| visits[at].leaf = leaf);
         for (key, visit) in keys.iter().zip(visits) {
             if visit.dropped.is_none() {
                 visit.program = programs.program_of(visit.leaf, snapshot, key);
