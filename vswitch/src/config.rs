@@ -16,9 +16,9 @@ pub enum FailMode {
     Standalone,
 }
 
-/// A good [`gather`](SwitchConfig::gather). Open vSwitch looks at the flows its datapath has cached at most once in five
-/// milliseconds, and for as long as there are many of them.
-pub const GATHER: Duration = Duration::from_millis(20);
+/// A good [`gather`](SwitchConfig::gather): short for whoever waits for a flow mod without a barrier, long enough that workers test what they
+/// have cached twenty times a second at most.
+pub const GATHER: Duration = Duration::from_millis(50);
 
 /// What a switch is made from.
 #[derive(Clone, Debug)]
