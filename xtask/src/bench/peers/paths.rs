@@ -173,7 +173,8 @@ pub(super) fn tcp(from: &str, far: &str, streams: u32, seconds: u32) -> Result<f
     let text = output(Command::new("ip").args(args), seconds + 20)?;
     let report: serde_json::Value = serde_json::from_str(&text).context("iperf3 prints JSON")?;
     let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
-    Ok(rate.context("iperf3 says nothing of what was received")? / 1e9)
+    let says = || format!("iperf3 between namespaces: {}", report["error"].as_str().unwrap_or("no rate"));
+    Ok(rate.with_context(says)? / 1e9)
 }
 
 /// Thousands of small datagrams a second that arrive at the second host.
