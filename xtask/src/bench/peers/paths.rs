@@ -149,11 +149,13 @@ pub(super) fn probe(host: &str, args: &[&str]) -> Result<Command> {
 
 fn see(dir: &Path, seconds: u32) -> Result<Seen> {
     let log = |name: &str| dir.join(format!("{name}.log"));
-    let _iperf =
+    let mut iperf =
         Daemon::start(Command::new("ip").args(["netns", "exec", HOSTS[1], "iperf3", "-s"]), &log("iperf"))?;
     let mut echo = Daemon::start(&mut probe(HOSTS[1], &["echo", "7001"])?, &log("echo"))?;
     let through = || output(&mut probe(HOSTS[0], &["round-trips", FAR, "7001", "5"])?, 10);
     echo.until("a round trip", 20, through)?;
+    let one = ["netns", "exec", HOSTS[0], "iperf3", "-c", FAR, "-n", "1"];
+    iperf.until("iperf3 that listens", 20, || output(Command::new("ip").args(one), 10))?;
     let tcp1_gbps = tcp(HOSTS[0], FAR, 1, seconds)?;
     let tcp4_gbps = tcp(HOSTS[0], FAR, 4, seconds)?;
     let udp_kpps = udp(HOSTS, FAR, seconds)?;
