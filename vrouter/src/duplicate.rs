@@ -10,7 +10,7 @@ use packet::{Instant, MacAddr};
 use crate::RouterEvent;
 use crate::forwarder::Forwarder;
 use crate::message::ReportKind;
-use crate::output::{Io, advertise, probe};
+use crate::output::{Io, advertise, ask, probe};
 use crate::snapshot::{IfIndex, Interface, Snapshot};
 
 /// How long nobody must answer (RFC 4861 §10, RetransTimer).
@@ -132,5 +132,19 @@ impl Forwarder {
             self.report_event(io.now, RouterEvent::DuplicateAddress { interface, address, mac });
         }
         true
+    }
+
+    /// Asks for a neighbour, unless it would be asked by an address that may not be used.
+    pub(crate) fn ask(
+        &self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        (interface, addr): (IfIndex, IpAddr),
+        known: Option<MacAddr>,
+    ) {
+        let own = s.interface(interface).address_for(addr);
+        if own.is_none_or(|own| self.unused.allows(interface, own)) {
+            ask(io, s.interface(interface), addr, known);
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::local::LateSyns;
 use crate::message::{Learned, OrderKind, ReportKind};
 use crate::mss;
 use crate::neighbour::{Answer, Due, Heard, Neighbours, Waiting};
-use crate::output::{Io, announce, ask, emit, emit_sized, link, longest, send_frame};
+use crate::output::{Io, announce, emit, emit_sized, link, longest, send_frame};
 use crate::shards::Shards;
 use crate::snapshot::{IfIndex, Snapshot};
 use crate::tell::Tell;
@@ -207,20 +207,6 @@ impl Forwarder {
     /// One worker speaks for all of them where once is enough.
     pub(crate) fn is_first(&self) -> bool {
         self.worker == 0
-    }
-
-    /// Asks for a neighbour, unless it would be asked by an address that may not be used.
-    pub(crate) fn ask(
-        &self,
-        s: &Snapshot,
-        io: &mut Io<'_>,
-        (interface, addr): (IfIndex, IpAddr),
-        known: Option<MacAddr>,
-    ) {
-        let own = s.interface(interface).address_for(addr);
-        if own.is_none_or(|own| self.unused.allows(interface, own)) {
-            ask(io, s.interface(interface), addr, known);
-        }
     }
 
     // ---- configuration -------------------------------------------------------------------------------------------
