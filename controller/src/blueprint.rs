@@ -59,6 +59,15 @@ pub struct Issue {
     pub label: String,
     /// Why, for people.
     pub reason: String,
+    /// Waiting does not help.
+    pub refused: bool,
+}
+
+impl Issue {
+    /// Something is missing, and may come.
+    pub fn new(label: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { label: label.into(), reason: reason.into(), refused: false }
+    }
 }
 
 /// Issues, each with the number of places it was found at.
@@ -106,7 +115,7 @@ impl Issues {
 
     /// Those of an intent.
     pub fn of<'a>(&'a self, label: &'a str) -> impl Iterator<Item = &'a Issue> {
-        let first = Issue { label: label.to_owned(), reason: String::new() };
+        let first = Issue::new(label, "");
         self.found.range(first..).map(|(issue, _)| issue).take_while(move |issue| issue.label == label)
     }
 }

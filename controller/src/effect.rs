@@ -123,13 +123,15 @@ pub struct Counters {
     pub bad_lldp: u64,
     /// Frames held for a chain whose destination never became known.
     pub held_dropped: u64,
+    /// Answers to what policies reject that were too many.
+    pub rejections_left_out: u64,
     /// Messages that were not expected.
     pub unexpected_messages: u64,
 }
 
 impl Counters {
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 7] {
+    pub fn named(&self) -> [(&'static str, u64); 8] {
         [
             ("useless_packet_ins", self.useless_packet_ins),
             ("spoofed", self.spoofed),
@@ -137,6 +139,7 @@ impl Counters {
             ("foreign_lldp", self.foreign_lldp),
             ("bad_lldp", self.bad_lldp),
             ("held_dropped", self.held_dropped),
+            ("rejections_left_out", self.rejections_left_out),
             ("unexpected_messages", self.unexpected_messages),
         ]
     }

@@ -4,6 +4,7 @@ mod audit;
 mod hosts;
 mod links;
 mod realise;
+mod reject;
 mod requests;
 mod rivals;
 mod session;
@@ -25,6 +26,7 @@ use crate::switch::{Managed, Session};
 use crate::view::{At, View};
 
 pub(crate) use realise::{forget, take_false_links};
+pub(crate) use reject::Rejections;
 pub(crate) use rivals::Claim;
 pub use status::{IntentState, IntentStatus, SwitchState};
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use packet::{MacAddr, VlanId};
 
+mod policy;
 mod register;
 
+pub use policy::{Judgement, Policy, Traffic};
 pub(crate) use register::Ledger;
 
 /// A port as people name it: a switch by name or dpid, a port by number or name. It need not exist yet.
@@ -103,6 +105,8 @@ pub struct Intent {
     pub functions: BTreeMap<String, Function>,
     /// Chains by name.
     pub chains: BTreeMap<String, Chain>,
+    /// Policies by name.
+    pub policies: BTreeMap<String, Policy>,
 }
 
 /// The kinds of intents.
@@ -116,6 +120,8 @@ pub enum Kind {
     Function,
     /// A chain.
     Chain,
+    /// A policy.
+    Policy,
 }
 
 /// An intent by kind and name.
@@ -142,6 +148,7 @@ impl fmt::Display for Label {
             Kind::Router => "router",
             Kind::Function => "function",
             Kind::Chain => "chain",
+            Kind::Policy => "policy",
         };
         write!(f, "{kind}/{}", self.name)
     }
@@ -158,6 +165,8 @@ pub enum Declared {
     Function(Function),
     /// A chain.
     Chain(Chain),
+    /// A policy.
+    Policy(Policy),
 }
 
 /// One intent changed.
@@ -191,6 +200,7 @@ impl Intent {
             .chain(of(Kind::Router, &self.routers))
             .chain(of(Kind::Function, &self.functions))
             .chain(of(Kind::Chain, &self.chains))
+            .chain(of(Kind::Policy, &self.policies))
     }
 
     /// The intents that are in only one of the two, or differ.
@@ -208,6 +218,7 @@ impl Intent {
             .chain(of(Kind::Router, &self.routers, &other.routers))
             .chain(of(Kind::Function, &self.functions, &other.functions))
             .chain(of(Kind::Chain, &self.chains, &other.chains))
+            .chain(of(Kind::Policy, &self.policies, &other.policies))
             .collect()
     }
 

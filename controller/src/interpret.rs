@@ -8,7 +8,9 @@ use openflow::{
     Priority, TableId, oxm, ports,
 };
 use packet::vlan::{Tag, Tci};
-use packet::{EtherType, Frame, IpProtocol, MacAddr, PortNo, arp, ethernet, icmpv4, ipv4, ipv6, tcp, udp};
+use packet::{
+    EtherType, Frame, IpProtocol, MacAddr, PortNo, arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, tcp, udp,
+};
 
 use crate::blueprint::Flows;
 
@@ -326,6 +328,11 @@ impl Fields {
                 let Ok(icmp) = icmpv4::View::parse(payload) else { return };
                 self.set(Field::Icmpv4Type, icmp.kind().into());
                 self.set(Field::Icmpv4Code, icmp.code().into());
+            }
+            IpProtocol::ICMPV6 => {
+                let Ok(icmp) = icmpv6::View::parse(payload) else { return };
+                self.set(Field::Icmpv6Type, icmp.kind().into());
+                self.set(Field::Icmpv6Code, icmp.code().into());
             }
             _ => {}
         }

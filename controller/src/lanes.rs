@@ -5,6 +5,7 @@
 
 mod names;
 mod places;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,6 +19,8 @@ use crate::intent::{Chain, Intent, Kind, Label, PortName};
 use crate::view::{At, Changes, Host, HostKey, View};
 use names::{Claim, Names, claims_of};
 use places::{Case, Place};
+use rules::Rules;
+pub use rules::{Ends, Hold, Rule};
 
 /// A lane: the ports of a network and how their frames look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +99,10 @@ pub struct Lanes {
     pub functions: BTreeMap<At, Arc<str>>,
     /// Chains by name.
     pub paths: BTreeMap<String, Path>,
+    /// Policies by name.
+    pub rules: BTreeMap<String, Rule>,
+    /// Where traffic to unknown addresses waits, and the policies it waits for.
+    pub(crate) holds: BTreeMap<Hold, BTreeSet<Arc<str>>>,
     /// Hosts in their lanes: declared ones, and learned ones where they may be.
     pub hosts: BTreeMap<HostKey, Host>,
     /// Where those are attached.
@@ -126,6 +133,10 @@ pub(crate) struct Touched {
     pub hosts: BTreeSet<HostKey>,
     /// Ports that functions gave up.
     pub released: BTreeSet<At>,
+    /// Policies that came, went or changed, or whose hosts did.
+    pub rules: BTreeSet<String>,
+    /// Where traffic waits now and did not, or the other way round.
+    pub holds: BTreeSet<Hold>,
 }
 
 impl Touched {
@@ -137,6 +148,8 @@ impl Touched {
         self.chained.extend(&other.chained);
         self.hosts.extend(&other.hosts);
         self.released.extend(&other.released);
+        self.rules.extend(other.rules.iter().cloned());
+        self.holds.extend(&other.holds);
     }
 }
 
@@ -156,6 +169,7 @@ pub(crate) struct Resolver {
     reserved_at: BTreeSet<(Arc<PortName>, HostKey)>,
     reserving: BTreeMap<Arc<str>, Vec<HostKey>>,
     chain_issues: BTreeMap<Arc<str>, Vec<Issue>>,
+    rules: Rules,
 }
 
 /// What has to be looked at again.
@@ -163,6 +177,7 @@ pub(crate) struct Resolver {
 struct Doubt {
     ports: BTreeSet<At>,
     chains: BTreeSet<Arc<str>>,
+    rules: BTreeSet<Arc<str>>,
     hosts: BTreeSet<HostKey>,
 }
 
@@ -172,6 +187,9 @@ impl Doubt {
         self.ports.extend(at);
         if let Claim::Chain(name) | Claim::Via(name) = claim {
             self.chains.insert(name.clone());
+        }
+        if let Claim::Policy(name) = claim {
+            self.rules.insert(name.clone());
         }
     }
 }
@@ -209,8 +227,11 @@ impl Resolver {
         for name in doubt.chains {
             self.chain(intent, name, &mut touched);
         }
+        for name in doubt.rules {
+            self.rule(intent, &name, &mut touched);
+        }
         for key in doubt.hosts {
-            self.host(view, key);
+            self.host(view, key, &mut touched);
             touched.hosts.insert(key);
         }
         self.lanes.lanes.retain(|vlan, _| *vlan == places::default_lane() || self.owners.contains_key(vlan));
@@ -294,9 +315,13 @@ impl Resolver {
                 self.reserve(intent, &label.name, doubt);
             }
             // What is said of the port may be another.
-            Kind::Router => now.iter().for_each(|(claim, name)| doubt.claim(claim, self.names.at(name))),
+            Kind::Router => {
+                now.iter().for_each(|(claim, name)| doubt.claim(claim, self.names.at(name)));
+                doubt.rules.extend(self.rules.stateful.iter().cloned());
+            }
             Kind::Function => {}
             Kind::Chain => drop(doubt.chains.insert(label.name.clone())),
+            Kind::Policy => drop(doubt.rules.insert(label.name.clone())),
         }
         if !now.is_empty() {
             self.claims.insert(label.clone(), now);
@@ -366,6 +391,9 @@ impl Resolver {
         let claims = self.names.claims(at);
         for (claim, _) in &claims {
             doubt.claim(claim, None);
+            if matches!(claim, Claim::Attach(..)) {
+                doubt.rules.extend(self.rules.stateful.iter().cloned());
+            }
         }
         let case = Case { intent, networks: &self.networks, owners: &self.owners, view, at, claims };
         let now = case.decide();
@@ -399,9 +427,9 @@ impl Resolver {
         }
     }
 
-    fn host(&mut self, view: &View, key: HostKey) {
+    fn host(&mut self, view: &View, key: HostKey, touched: &mut Touched) {
         let Some(has) = self.lanes.lanes.get(&key.0).map(|lane| |at| lane.has(at)) else {
-            return self.put_host(key, None);
+            return self.put_host(key, None, touched);
         };
         let declared = self.reserved.get(&key).and_then(|(name, addresses)| {
             let at = self.names.at(name).filter(|at| has(*at))?;
@@ -409,20 +437,19 @@ impl Resolver {
         });
         let learned = || view.hosts().get(&key).filter(|host| has(host.at)).cloned();
         let host = declared.or_else(learned);
-        self.put_host(key, host);
+        self.put_host(key, host, touched);
     }
 
-    fn put_host(&mut self, key: HostKey, host: Option<Host>) {
-        if self.lanes.hosts.get(&key) == host.as_ref() {
+    fn put_host(&mut self, key: HostKey, host: Option<Host>, touched: &mut Touched) {
+        let before = self.lanes.hosts.get(&key);
+        if before == host.as_ref() {
             return;
         }
-        if let Some(before) = self.lanes.hosts.remove(&key)
-            && let Some(here) = self.lanes.hosts_at.get_mut(&before.at)
-        {
-            here.remove(&key);
-            if here.is_empty() {
-                self.lanes.hosts_at.remove(&before.at);
-            }
+        let places = before.iter().copied().chain(&host).map(|host| host.at);
+        let rules = places.flat_map(|at| self.rules.at(at)).map(|name| name.to_string());
+        touched.rules.extend(rules);
+        if let Some(before) = self.lanes.hosts.remove(&key) {
+            take(&mut self.lanes.hosts_at, &before.at, &key);
         }
         if let Some(host) = host {
             self.lanes.hosts_at.entry(host.at).or_default().insert(key);
@@ -483,7 +510,7 @@ impl Resolver {
         });
         let Some(lane) = common.and_then(|common| common.keys().next().copied()) else {
             let reason = "its ends are not in one network (yet)".to_owned();
-            issues.push(Issue { label, reason });
+            issues.push(Issue::new(label, reason));
             return None;
         };
         Some(Path { label, lane, from, to, functions, symmetric: chain.symmetric })
@@ -492,6 +519,16 @@ impl Resolver {
     /// Whether hosts can be there: neither a link nor a function.
     fn is_edge(&self, at: At) -> bool {
         self.places.get(&at).is_none_or(|place| !place.is_taken)
+    }
+}
+
+/// Takes a value away from those of a key.
+fn take<K: Ord, V: Ord>(all: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(values) = all.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            all.remove(key);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The table layout, as data: numbers of tables, priorities, metadata bits and cookies. Nothing else names them.
 //!
 //! ```text
-//! ADMIT  what a port may send, and into which lane it goes --+--> LANE (links: the tag names the lane) --> FORWARD
-//!                                                            +--> SOURCE (edge: is the sender known?) --> STEER --> FORWARD
-//!                                                            +--> FORWARD (what leaves a chain function)
+//! ADMIT  what a port may send, and into which lane it goes
+//!   +--> LANE (links: the tag names the lane) --> FORWARD
+//!   +--> SOURCE (edge: is the sender known?) --> POLICY (may he?) --> STEER (chains) --> FORWARD
+//!   +--> FORWARD (what leaves a chain function)
 //! ```
 //!
 //! A *lane* is a number of 12 bits: the VLAN id of a network, or of one segment of a chain. It is the tag on links
@@ -18,12 +19,14 @@ pub const ADMIT: TableId = TableId(0);
 pub const LANE: TableId = TableId(1);
 /// Knows who may speak where; tells the controller about others.
 pub const SOURCE: TableId = TableId(2);
+/// Judges what hosts send.
+pub const POLICY: TableId = TableId(3);
 /// Puts traffic of chains into the lane of their first segment.
-pub const STEER: TableId = TableId(3);
+pub const STEER: TableId = TableId(4);
 /// Decides where a frame leaves.
-pub const FORWARD: TableId = TableId(4);
+pub const FORWARD: TableId = TableId(5);
 /// Tables a switch needs.
-pub const N_TABLES: u8 = 5;
+pub const N_TABLES: u8 = 6;
 
 /// Metadata bits that hold the lane.
 pub const LANE_MASK: u64 = 0x0fff;
@@ -67,6 +70,22 @@ pub mod source {
     pub const MISS: Priority = Priority(0);
 }
 
+/// Priorities in POLICY.
+pub mod policy {
+    use super::Priority;
+    /// Neighbour discovery passes, as ARP does.
+    pub const NEIGHBOURS: Priority = Priority(u16::MAX);
+    /// The highest priority that a policy may have.
+    pub const HIGHEST: u16 = u16::MAX - 2;
+    /// Everything that no policy decides on.
+    pub const MISS: Priority = Priority(0);
+
+    /// A policy of this priority.
+    pub fn of(priority: u16) -> Priority {
+        Priority(priority.saturating_add(1))
+    }
+}
+
 /// Priorities in STEER.
 pub mod steer {
     use super::Priority;
@@ -91,17 +110,19 @@ pub mod forward {
     pub const GROUP: Priority = Priority(150);
     /// From an endpoint of a chain to an address not known yet: held, since it might belong into the chain.
     pub const HOLD: Priority = Priority(100);
+    /// To an address not known yet that a policy might be about: held likewise.
+    pub const HOLD_POLICY: Priority = Priority(90);
     /// Broadcast and unknown unicast.
     pub const FLOOD: Priority = Priority(50);
 }
 
 /// The order in which flows are added, lowest first: none leads to a table that is not ready for it, and none opens
-/// a way around a chain before the chain itself is in place.
+/// a way around a chain or a policy before that is in place.
 pub fn rank(table: TableId, priority: Priority) -> u8 {
     match table {
         FORWARD if [forward::UNICAST, forward::UNICAST_BACK, forward::FLOOD].contains(&priority) => 2,
         FORWARD => 0,
-        STEER => 1,
+        STEER | POLICY => 1,
         SOURCE => 3,
         LANE => 4,
         _ => 5,

@@ -35,9 +35,10 @@ pub use forecast::{FlowChange, Forecast, Verb};
 pub use graph::Graph;
 pub use groups::{GroupBody, GroupChange, Groups, Support, diff_groups, owned_groups};
 pub use intent::{
-    Attachment, Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Network, PortName, Reservation,
+    Attachment, Chain, Declared, Edit, Fault, Function, Intent, Judgement, Kind, Label, Network, Policy,
+    PortName, Reservation, Traffic,
 };
-pub use lanes::{Lane, Lanes, Path, resolve};
+pub use lanes::{Ends, Hold, Lane, Lanes, Path, Rule, resolve};
 pub use plan::plan;
 pub use reach::{Endpoint, Pairs};
 pub use siphash::Key;

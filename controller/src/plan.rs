@@ -7,6 +7,7 @@
 mod chains;
 mod edge;
 mod forward;
+mod policies;
 mod touch;
 mod ways;
 
@@ -108,6 +109,10 @@ enum Part {
     Chain(String),
     /// The way around a link.
     Bypass(At),
+    /// A policy.
+    Policy(String),
+    /// What must wait at a port, because a policy might be about it.
+    Hold(VlanId, At),
 }
 
 /// What a part came to.
@@ -149,7 +154,7 @@ impl Draft {
     }
 
     fn issue(&mut self, label: &str, reason: String) {
-        self.issues.push(Issue { label: label.to_owned(), reason });
+        self.issues.push(Issue::new(label, reason));
     }
 
     /// Notes that frames of `lane` enter the switch at the other end of the link.
@@ -238,6 +243,8 @@ impl Planner {
             Part::Steer(vlan) => self.steer_all(&mut draft, *vlan),
             Part::Chain(name) => self.chain(&mut draft, view, name),
             Part::Bypass(link) => self.bypass(&mut draft, *link),
+            Part::Policy(name) => self.policy(&mut draft, name),
+            Part::Hold(vlan, at) => self.hold(&mut draft, *vlan, *at),
         }
         draft
     }
@@ -357,7 +364,7 @@ fn push(lane: VlanId) -> [Action; 2] {
 }
 
 /// Output with the tag of the lane.
-fn output_tagged(lane: VlanId, port: PortNo) -> Vec<Action> {
+pub(crate) fn output_tagged(lane: VlanId, port: PortNo) -> Vec<Action> {
     let [push, set] = push(lane);
     vec![push, set, Action::output(port)]
 }

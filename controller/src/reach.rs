@@ -1,4 +1,5 @@
-//! Who reaches whom: endpoints of one lane and one piece of the network do, unless a chain between them is broken.
+//! Who reaches whom: endpoints of one lane and one piece of the network do, unless a chain between them is broken, or
+//! policies let no IP pass one way or the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +7,7 @@ use openflow::Dpid;
 use packet::VlanId;
 
 use crate::graph::Graph;
+use crate::intent::{Judgement, Traffic};
 use crate::lanes::{Lane, Lanes, Path};
 use crate::layout;
 use crate::view::{At, View};
@@ -34,26 +36,58 @@ pub struct Pairs {
 /// The lane of an endpoint, and the piece of the network.
 type Class = (VlanId, Dpid);
 
+/// An endpoint's class, and which policies name it.
+type Kin = (Class, usize);
+
+/// A policy, as far as it is about whether anything passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bar {
+    /// Whether it names sources, and destinations.
+    named: (bool, bool),
+    passes: bool,
+}
+
+/// The policies that an endpoint is a source of, and those it is a destination of.
+type Roles = (BTreeSet<usize>, BTreeSet<usize>);
+
+/// What an endpoint is, and what it was, if it was there.
+type Part = (Kin, Option<Kin>);
+
 /// Who reaches whom.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
-    /// Endpoints of one class reach each other,
-    classes: BTreeMap<Endpoint, Class>,
+    /// Endpoints of one class reach each other, as far as policies let them,
+    classes: BTreeMap<Endpoint, Kin>,
     /// except these pairs, whose chain is broken.
     blocked: BTreeSet<(Endpoint, Endpoint)>,
+    /// Policies that let something pass, or nothing, the first that decides first.
+    bars: Vec<Bar>,
+    /// What endpoints are to those.
+    roles: Vec<Roles>,
 }
 
 impl Reach {
     pub(crate) fn new(view: &View, lanes: &Lanes) -> Self {
         let pieces = Graph::new(view).pieces();
         let mut reach = Self::default();
+        let named = reach.bars(lanes);
+        let mut known: BTreeMap<Roles, usize> = BTreeMap::new();
         for (&vlan, lane) in &lanes.lanes {
             let access = lane.access.iter().map(|&at| Endpoint { at, vlan: None });
             let trunks = lane.trunks.iter().map(|&at| Endpoint { at, vlan: Some(vlan) });
             for endpoint in access.chain(trunks).filter(|endpoint| takes_part(view, lane, endpoint.at)) {
                 if let Some(piece) = pieces.get(&endpoint.at.0) {
-                    reach.classes.insert(endpoint, (vlan, *piece));
+                    let roles = named.get(&endpoint.at).cloned().unwrap_or_default();
+                    let n_known = known.len();
+                    let role = *known.entry(roles).or_insert(n_known);
+                    reach.classes.insert(endpoint, ((vlan, *piece), role));
                 }
+            }
+        }
+        reach.roles = vec![Roles::default(); known.len()];
+        for (roles, idx) in known {
+            if let Some(place) = reach.roles.get_mut(idx) {
+                *place = roles;
             }
         }
         for path in lanes.paths.values() {
@@ -82,8 +116,55 @@ impl Reach {
         }
     }
 
+    /// Notes the policies, and returns which ports each names.
+    fn bars(&mut self, lanes: &Lanes) -> BTreeMap<At, Roles> {
+        let mut rules: Vec<_> = lanes.rules.values().collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
+        let mut named: BTreeMap<At, Roles> = BTreeMap::new();
+        for rule in rules {
+            let passes = rule.judgement == Judgement::Allow;
+            // What forbids a part only leaves the rest.
+            if !passes && rule.traffic != Traffic::Ip {
+                continue;
+            }
+            let mut add = |ends: [&Option<crate::lanes::Ends>; 2]| {
+                let idx = self.bars.len();
+                self.bars.push(Bar { named: (ends[0].is_some(), ends[1].is_some()), passes });
+                let [from, to] = ends.map(|ends| ends.iter().flat_map(BTreeMap::keys));
+                for at in from {
+                    named.entry(*at).or_default().0.insert(idx);
+                }
+                for at in to {
+                    named.entry(*at).or_default().1.insert(idx);
+                }
+            };
+            add([&rule.from, &rule.to]);
+            if passes {
+                add([&rule.to, &rule.from]);
+            }
+        }
+        named
+    }
+
+    /// Whether policies let anything pass from one kind of endpoint to another.
+    fn passes(&self, from: usize, to: usize) -> bool {
+        let (Some((sources, _)), Some((_, goals))) = (self.roles.get(from), self.roles.get(to)) else {
+            return true;
+        };
+        let decides = |(idx, bar): &(usize, &Bar)| {
+            (!bar.named.0 || sources.contains(idx)) && (!bar.named.1 || goals.contains(idx))
+        };
+        self.bars.iter().enumerate().find(decides).is_none_or(|(_, bar)| bar.passes)
+    }
+
+    /// Whether endpoints of these kinds reach each other if no chain is in between.
+    fn meet(&self, (class, a): Kin, (other, b): Kin) -> bool {
+        class == other && self.passes(a, b) && self.passes(b, a)
+    }
+
     fn joined(&self, a: Endpoint, b: Endpoint) -> bool {
-        self.classes.get(&a).is_some_and(|class| self.classes.get(&b) == Some(class))
+        let (a, b) = (self.classes.get(&a), self.classes.get(&b));
+        a.zip(b).is_some_and(|(a, b)| self.meet(*a, *b))
     }
 
     /// Whether frames pass between the two.
@@ -94,13 +175,19 @@ impl Reach {
     /// The pairs that reach each other here and did not before.
     pub(crate) fn beyond(&self, before: &Self) -> Pairs {
         let mut pairs = Pairs::default();
-        // Pairs that come together, by what each end was in.
+        // Endpoints alike in all that counts, now and before: what holds for two of them holds for all.
         for parts in self.parts(before).into_values() {
-            let n_all: u64 = parts.values().map(|part| part.len() as u64).sum();
-            let together = parts.iter().filter(|(class, _)| class.is_some());
-            let n_together: u64 = together.map(|(_, part)| n_pairs(part.len() as u64)).sum();
-            pairs.n_pairs += n_pairs(n_all) - n_together;
-            self.name(&parts, &mut pairs.named);
+            for (idx, (one, these)) in parts.iter().enumerate() {
+                for (other, those) in parts.iter().skip(idx) {
+                    if !self.comes_together(before, *one, *other) {
+                        continue;
+                    }
+                    let n = these.len() as u64;
+                    let within = std::ptr::eq(these, those);
+                    pairs.n_pairs += if within { n_pairs(n) } else { n * those.len() as u64 };
+                    self.name(these, those, &mut pairs.named);
+                }
+            }
         }
         // What a chain keeps apart has been counted, and has not come together.
         let kept = self.blocked.iter().filter(|(a, b)| self.joined(*a, *b) && !before.joined(*a, *b));
@@ -115,28 +202,32 @@ impl Reach {
         pairs
     }
 
-    fn parts(&self, before: &Self) -> BTreeMap<Class, BTreeMap<Option<Class>, Vec<Endpoint>>> {
-        let mut groups: BTreeMap<Class, BTreeMap<Option<Class>, Vec<Endpoint>>> = BTreeMap::new();
-        for (&endpoint, &class) in &self.classes {
+    fn comes_together(&self, before: &Self, (a, was_a): Part, (b, was_b): Part) -> bool {
+        let were = was_a.zip(was_b).is_some_and(|(a, b)| before.meet(a, b));
+        self.meet(a, b) && !were
+    }
+
+    fn parts(&self, before: &Self) -> BTreeMap<Class, BTreeMap<Part, Vec<Endpoint>>> {
+        let mut groups: BTreeMap<Class, BTreeMap<Part, Vec<Endpoint>>> = BTreeMap::new();
+        for (&endpoint, &kin) in &self.classes {
             let was = before.classes.get(&endpoint).copied();
-            groups.entry(class).or_default().entry(was).or_default().push(endpoint);
+            groups.entry(kin.0).or_default().entry((kin, was)).or_default().push(endpoint);
         }
         groups
     }
 
-    fn name(&self, parts: &BTreeMap<Option<Class>, Vec<Endpoint>>, named: &mut Vec<(Endpoint, Endpoint)>) {
-        for (idx, (class, part)) in parts.iter().enumerate() {
-            for (nth, &one) in part.iter().enumerate() {
-                let fellows = if class.is_none() { part.get(nth + 1..) } else { None };
-                let others = parts.values().skip(idx + 1).flatten();
-                for &other in fellows.into_iter().flatten().chain(others) {
-                    if named.len() >= MAX_NAMED {
-                        return;
-                    }
-                    let pair = ordered(one, other);
-                    if !self.blocked.contains(&pair) {
-                        named.push(pair);
-                    }
+    /// Names the pairs of one part with another, or with itself.
+    fn name(&self, these: &[Endpoint], those: &[Endpoint], named: &mut Vec<(Endpoint, Endpoint)>) {
+        let within = std::ptr::eq(these, those);
+        for (nth, &one) in these.iter().enumerate() {
+            let first = if within { nth + 1 } else { 0 };
+            for &other in those.get(first..).into_iter().flatten() {
+                if named.len() >= MAX_NAMED {
+                    return;
+                }
+                let pair = ordered(one, other);
+                if !self.blocked.contains(&pair) {
+                    named.push(pair);
                 }
             }
         }
@@ -167,17 +258,24 @@ mod tests {
         Endpoint { at: (Dpid(1), PortNo(n)), vlan: None }
     }
 
-    /// Endpoints 0 to 11 in up to three lanes, some of them kept apart.
+    /// Endpoints 0 to 11 in up to three lanes, some of them kept apart by chains, some by policies.
     fn reach() -> impl Strategy<Value = Reach> {
-        let lanes = proptest::collection::vec(0u16..4, 12);
+        use proptest::collection::{btree_set, vec};
+        let lanes = vec((0u16..4, 0usize..3), 12);
+        let bars = vec(any::<(bool, bool, bool)>(), 0..4);
+        let roles = vec((btree_set(0usize..4, 0..3), btree_set(0usize..4, 0..3)), 3);
         let blocked = proptest::collection::btree_set((0u32..12, 0u32..12), 0..10);
-        (lanes, blocked).prop_map(|(lanes, blocked)| {
+        (lanes, blocked, bars, roles).prop_map(|(lanes, blocked, bars, roles)| {
             let class = |lane: u16| Some((VlanId::new(lane).ok()?, Dpid(1)));
-            let classes = lanes.iter().zip(0..).filter_map(|(&lane, n)| Some((endpoint(n), class(lane)?)));
+            let kin = |(lane, role): (u16, usize)| Some((class(lane)?, role));
+            let classes = lanes.iter().zip(0..).filter_map(|(&kind, n)| Some((endpoint(n), kin(kind)?)));
             let blocked = blocked.into_iter().filter(|(a, b)| a != b);
+            let bars = bars.into_iter().map(|(from, to, passes)| Bar { named: (from, to), passes });
             Reach {
                 classes: classes.collect(),
                 blocked: blocked.map(|(a, b)| ordered(endpoint(a), endpoint(b))).collect(),
+                bars: bars.collect(),
+                roles,
             }
         })
     }
@@ -198,8 +296,8 @@ mod tests {
     #[test]
     fn a_hundred_million_pairs_are_counted_and_few_named() {
         let lane = VlanId::new(10).unwrap();
-        let classes = (0..15_000).map(|n| (endpoint(n), (lane, Dpid(1)))).collect();
-        let gained = Reach { classes, blocked: BTreeSet::new() }.beyond(&Reach::default());
+        let classes = (0..15_000).map(|n| (endpoint(n), ((lane, Dpid(1)), 0))).collect();
+        let gained = Reach { classes, ..Reach::default() }.beyond(&Reach::default());
         assert_eq!((gained.n_pairs, gained.named.len()), (112_492_500, MAX_NAMED));
     }
 }

@@ -8,7 +8,7 @@ use packet::Instant;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
-use crate::engine::Claim;
+use crate::engine::{Claim, Rejections};
 use crate::groups::{GroupChange, Groups, Support, diff_groups};
 use crate::view::At;
 
@@ -69,6 +69,8 @@ pub(crate) struct Managed {
     pub next_audit: Option<Instant>,
     /// Comparisons in a row that found a difference.
     pub n_drifts: u32,
+    /// Answers its hosts were given in the place of others.
+    pub rejections: Rejections,
     /// Discovery of its ports has begun.
     pub discovering: bool,
     /// What it says of itself.

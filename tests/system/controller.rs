@@ -1,5 +1,7 @@
 //! The controller alone, over switches that are processes of their own.
 
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use controller_api::client::Client;
@@ -145,6 +147,38 @@ fn the_command_line_declares_compares_and_rolls_back() {
     wait_until(SOON, "both changes", || watch.log().matches("network/blue").count() == 2);
     let wrong = ctl(&["get", "colours"]).failure();
     assert!(wrong.contains("colours"), "{wrong}");
+}
+
+const POLICIES: &str = "
+networks:
+  - {name: blue, vlan: 10, ports: [\"s1:1\", \"s2:1\"]}
+policies:
+  - {name: pings, priority: 20, action: allow, from: [\"s1:1\"], to: [\"s2:1\"], protocol: icmp}
+  - {name: rest, priority: 10, action: reject, from: [\"s1:1\"], to: [\"s2:1\"]}
+";
+
+/// What may pass passes, and what may not is answered in the place of its goal.
+#[test]
+fn policies_hold_between_namespaces() {
+    let sandbox = Sandbox::enter("ctl-policies");
+    let lab = Lab::start(&sandbox);
+    let _controller = lab.controller(&sandbox);
+    let file = sandbox.dir().join("policies.yaml");
+    std::fs::write(&file, POLICIES).expect("the sandbox's folder is writable");
+    let ctl = |args: &[&str]| lab.weft.run(&[&["ctl"][..], args].concat());
+    let applied = ctl(&["apply", "-f", file.to_str().expect("a path"), "--wait"]).success();
+    assert!(applied.contains("policy/rest created"), "{applied}");
+    wait_until(SOON, "a ping, which may pass", || lab.hosts[0].pings("10.0.0.2"));
+    let _listener = lab.hosts[1].enter(|| TcpListener::bind("10.0.0.2:81").expect("a free port"));
+    let connect = || {
+        let address = "10.0.0.2:81".parse().expect("an address");
+        lab.hosts[0].enter(|| TcpStream::connect_timeout(&address, Duration::from_secs(5)))
+    };
+    assert_eq!(connect().expect_err("somebody listens, but nobody may").kind(), ErrorKind::ConnectionRefused);
+    let table = ctl(&["get", "policies"]).success();
+    assert!(table.contains("reject") && table.contains("realised"), "{table}");
+    assert_eq!(ctl(&["delete", "policy/rest", "--wait"]).success().trim(), "policy/rest deleted");
+    connect().expect("nothing is in the way");
 }
 
 /// Three switches in a ring, a host at the first and at the second; the controller is dead when the link between them is cut.

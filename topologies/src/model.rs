@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use controller_api::{Chain, Cidr, Function, Network, PortQueues, Router};
+use controller_api::{Chain, Cidr, Function, Network, Policy, PortQueues, Router};
 use packet::MacAddr;
 
 pub use crate::spec::{BuiltIn, Expect, FailMode, Protocol};
@@ -29,6 +29,8 @@ pub struct Model {
     pub functions: Vec<Function>,
     /// Chains; their ends are switch ports.
     pub chains: Vec<Chain>,
+    /// Policies; their ends are switch ports.
+    pub policies: Vec<Policy>,
     /// What must hold.
     pub tests: Vec<Test>,
 }

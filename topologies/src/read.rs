@@ -11,8 +11,8 @@ use crate::diagnostics::{Diagnostic, list};
 use crate::spec::{FunctionSpec, HostSpec, NodeSpec, RouterNodeSpec, Spec, SwitchSpec, VmSpec};
 use crate::yaml::{Tree, join};
 
-const SECTIONS: [&str; 7] = ["name", "nodes", "links", "networks", "routers", "chains", "tests"];
-const INTENTS: [&str; 4] = ["networks", "routers", "functions", "chains"];
+const SECTIONS: [&str; 8] = ["name", "nodes", "links", "networks", "routers", "chains", "policies", "tests"];
+const INTENTS: [&str; 5] = ["networks", "routers", "functions", "chains", "policies"];
 const KINDS: [&str; 5] = ["switch", "host", "router", "function", "vm"];
 
 /// Reads the document; everything that is wrong in its shape at once.
@@ -30,7 +30,7 @@ pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
     let mut reader = Reader { tree, found: Vec::new() };
     reader.sections(&INTENTS);
     if !tree.root.is_object() {
-        let what = "a map with the keys networks, routers, functions and chains is expected";
+        let what = "a map with the keys networks, routers, functions, chains and policies is expected";
         reader.found.push(Diagnostic::new(tree.value(""), "", what));
     }
     let declaration = Declaration {
@@ -38,6 +38,7 @@ pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
         routers: reader.list("routers", "router"),
         functions: reader.list("functions", "function"),
         chains: reader.list("chains", "chain"),
+        policies: reader.list("policies", "policy"),
     };
     if reader.found.is_empty() { Ok(declaration) } else { Err(reader.found) }
 }
@@ -82,6 +83,7 @@ impl Reader<'_> {
             networks: self.list("networks", "network"),
             routers: self.list("routers", "router"),
             chains: self.list("chains", "chain"),
+            policies: self.list("policies", "policy"),
             tests: self.list("tests", "test"),
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use controller_api::{Chain, Cidr, Dpid, Mac, Network, PortRef, Queue, Rate, Router};
+use controller_api::{Chain, Cidr, Dpid, Mac, Network, Policy, PortRef, Queue, Rate, Router};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -28,6 +28,9 @@ pub struct Spec {
     /// Traffic that passes function nodes in order.
     #[serde(default)]
     pub chains: Vec<Chain>,
+    /// Who may speak IP to whom.
+    #[serde(default)]
+    pub policies: Vec<Policy>,
     /// What must hold when the lab is up.
     #[serde(default)]
     pub tests: Vec<TestSpec>,

@@ -27,6 +27,9 @@ chains:
 tests:
   - ping: {from: h1, to: h2}
   - throughput: {from: h1, to: h2, at_least: 1G}
+policies:
+  - {name: in, priority: 20, action: allow, from: [\"s1:1\"], to: [\"s2:1\"], protocol: tcp, ports: [80]}
+  - {name: rest, priority: 10, action: deny, to: [h2]}
 ";
 
 fn complaints(text: &str) -> Vec<String> {
@@ -43,6 +46,20 @@ fn the_file_the_cases_start_from_is_right() {
 
 /// What is replaced, by what, and the whole line that must come out.
 const CASES: &[(&str, &str, &str)] = &[
+    (
+        "priority: 10",
+        "priority: 20",
+        "27:27: policy rest: priority 20 is used twice; give each policy a priority of its own",
+    ),
+    ("priority: 20", "priority: 65534", "26:25: policy in: the highest priority is 65533"),
+    ("protocol: tcp, ", "", "26:88: policy in: only tcp and udp have ports; write `protocol: tcp`"),
+    ("ports: [80]", "ports: [80, 0]", "26:106: policy in: 0 is not a port: 1 to 65535"),
+    ("deny, to: [h2]", "deny, to: [h3]", "27:50: policy rest: no node \"h3\"; did you mean \"h1\"?"),
+    (
+        "action: deny",
+        "action: drop",
+        "27:37: policy rest: unknown word \"drop\"; it is one of \"allow\", \"deny\" and \"reject\"",
+    ),
     ("\"s1:1\"]", "\"s9:1\"]", "10:29: link h1:eth0 -- s9:1: no node \"s9\"; did you mean \"s1\"?"),
     (
         "[\"h1:eth0\", \"s1:1\"]",

@@ -17,8 +17,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Batch, Chain, Declaration, Flow, FlowAdd, Forecast, Function, Health, Host, Link, Network, Port, PortAdd,
-    PortQueues, Problem, Revision, Router, Stats, Stored, Switch, TraceReply, TraceRequest, Written,
+    Batch, Chain, Declaration, Flow, FlowAdd, Forecast, Function, Health, Host, Link, Network, Policy, Port,
+    PortAdd, PortQueues, Problem, Revision, Router, Stats, Stored, Switch, TraceReply, TraceRequest, Written,
 };
 
 /// Longest answer that is read, in bytes.
@@ -515,7 +515,9 @@ macro_rules! intents {
     };
 }
 
-intents!(Network => "networks", Router => "routers", Chain => "chains", Function => "functions");
+intents!(
+    Network => "networks", Router => "routers", Chain => "chains", Function => "functions", Policy => "policies"
+);
 
 impl Client {
     /// `GET /api/v1/{collection}`.

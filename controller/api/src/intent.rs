@@ -339,29 +339,51 @@ pub enum Protocol {
     Udp,
 }
 
-/// A rule between groups of endpoints. The first policy that matches decides.
+/// A rule between groups of endpoints. Of the policies that match an IP packet, the one with the highest priority
+/// decides; where none matches, it passes. ARP and neighbour discovery always pass.
+///
+/// Flows keep no state: `allow` also lets answers pass, that is packets from `to` to `from` with the `ports` as source
+/// ports. Who is at `to` could begin such by itself. `deny` and `reject` are for the one direction that they say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Unique among policies.
     pub name: String,
-    /// Order of evaluation, the higher first.
+    /// Order of evaluation, the higher first, at most 65533. Unique among policies.
     #[serde(default)]
+    #[schemars(range(max = 65533))]
+    #[schema(maximum = 65533)]
     pub priority: u16,
     /// What happens to what matches.
     pub action: PolicyAction,
     /// Sources: `switch:port`, in a topology also names of nodes. Empty: any.
     #[serde(default)]
     pub from: Vec<String>,
-    /// Destinations, as `from`.
+    /// Destinations, as `from`. In another network than the source they are known by IP addresses, behind a router.
     #[serde(default)]
     pub to: Vec<String>,
-    /// Only this protocol.
+    /// Only this protocol; absent: all of IP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<Protocol>,
-    /// Only these destination ports; empty: any.
+    pub protocol: Option<PolicyProtocol>,
+    /// Only these destination ports of TCP or UDP, 1 to 65535; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
+    /// Answers pass because a connection was begun, not because of their ports. Only a weft router on the path could
+    /// know that; elsewhere the policy is refused, with the reason in its status.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stateful: bool,
+}
+
+/// What a policy can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP, and ICMPv6 without neighbour discovery.
+    Icmp,
 }
 
 /// What a policy does.
@@ -372,7 +394,8 @@ pub enum PolicyAction {
     Allow,
     /// Drop it silently.
     Deny,
-    /// Drop it and tell the sender.
+    /// Drop it and tell the sender: a reset for TCP, ICMP "administratively prohibited" for the rest; a hundred times a
+    /// second for the hosts of a switch.
     Reject,
 }
 

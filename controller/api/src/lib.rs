@@ -16,8 +16,8 @@ mod stats;
 mod text;
 
 pub use intent::{
-    Chain, Function, Masquerade, Nat, Network, Policy, PolicyAction, PortForward, Protocol, Redirect,
-    Reservation, RouteType, Router, RouterInterface, StaticRoute,
+    Chain, Function, Masquerade, Nat, Network, Policy, PolicyAction, PolicyProtocol, PortForward, Protocol,
+    Redirect, Reservation, RouteType, Router, RouterInterface, StaticRoute,
 };
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};

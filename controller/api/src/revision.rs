@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::text::{PortRef, TextError};
-use crate::{Chain, Function, Network, Router};
+use crate::{Chain, Function, Network, Policy, Router};
 
 /// An intent of any kind: `{"network": {"name": "blue", ...}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -22,6 +22,8 @@ pub enum Resource {
     Function(Function),
     /// A chain.
     Chain(Chain),
+    /// A policy.
+    Policy(Policy),
 }
 
 /// A kind of intent.
@@ -38,11 +40,13 @@ pub enum ResourceKind {
     Function,
     /// Chains.
     Chain,
+    /// Policies.
+    Policy,
 }
 
 impl ResourceKind {
     /// Every kind, each before those that refer to it.
-    pub const ALL: [Self; 4] = [Self::Network, Self::Router, Self::Function, Self::Chain];
+    pub const ALL: [Self; 5] = [Self::Network, Self::Router, Self::Function, Self::Chain, Self::Policy];
 
     /// As it is written: `network`.
     pub const fn word(self) -> &'static str {
@@ -51,6 +55,7 @@ impl ResourceKind {
             Self::Router => "router",
             Self::Function => "function",
             Self::Chain => "chain",
+            Self::Policy => "policy",
         }
     }
 
@@ -61,6 +66,7 @@ impl ResourceKind {
             Self::Router => "routers",
             Self::Function => "functions",
             Self::Chain => "chains",
+            Self::Policy => "policies",
         }
     }
 }
@@ -76,7 +82,7 @@ impl FromStr for ResourceKind {
     fn from_str(text: &str) -> Result<Self, TextError> {
         let named = |kind: &Self| text == kind.word() || text == kind.collection();
         let kind = Self::ALL.into_iter().find(named);
-        kind.ok_or_else(|| TextError::new("a kind: network, router, function or chain", text))
+        kind.ok_or_else(|| TextError::new("a kind: network, router, function, chain or policy", text))
     }
 }
 
@@ -88,6 +94,7 @@ impl Resource {
             Self::Router(_) => ResourceKind::Router,
             Self::Function(_) => ResourceKind::Function,
             Self::Chain(_) => ResourceKind::Chain,
+            Self::Policy(_) => ResourceKind::Policy,
         }
     }
 
@@ -98,6 +105,7 @@ impl Resource {
             Self::Router(router) => &router.name,
             Self::Function(function) => &function.name,
             Self::Chain(chain) => &chain.name,
+            Self::Policy(policy) => &policy.name,
         }
     }
 
@@ -133,7 +141,7 @@ impl fmt::Display for Label {
 
 crate::text::text_value!(
     Label,
-    "^(network|router|function|chain)s?/.+$",
+    "^((network|router|function|chain)s?|policy|policies)/.+$",
     "network/blue",
     "an intent, KIND/NAME"
 );
@@ -154,6 +162,9 @@ pub struct Declaration {
     /// Chains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chains: Vec<Chain>,
+    /// Policies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
 }
 
 impl Declaration {
@@ -162,7 +173,9 @@ impl Declaration {
         let networks = self.networks.into_iter().map(Resource::Network);
         let routers = self.routers.into_iter().map(|router| Resource::Router(Box::new(router)));
         let functions = self.functions.into_iter().map(Resource::Function);
-        networks.chain(routers).chain(functions).chain(self.chains.into_iter().map(Resource::Chain))
+        let chains = self.chains.into_iter().map(Resource::Chain);
+        let policies = self.policies.into_iter().map(Resource::Policy);
+        networks.chain(routers).chain(functions).chain(chains).chain(policies)
     }
 }
 
@@ -174,6 +187,7 @@ impl Extend<Resource> for Declaration {
                 Resource::Router(router) => self.routers.push(*router),
                 Resource::Function(function) => self.functions.push(function),
                 Resource::Chain(chain) => self.chains.push(chain),
+                Resource::Policy(policy) => self.policies.push(policy),
             }
         }
     }

@@ -25,8 +25,10 @@ impl Controller {
             return self.probe_arrived(now, at, &packet_in.data);
         }
         let Some(lane) = self.lane_of(packet_in, at) else { return self.counters.useless_packet_ins += 1 };
-        if packet_in.table == layout::FORWARD {
-            return self.held(now, lane, at, packet_in);
+        match packet_in.table {
+            layout::FORWARD => return self.held(now, lane, at, packet_in),
+            layout::POLICY => return self.reject(now, lane, at, packet_in),
+            _ => {}
         }
         self.learn(lane, at, frame.src(), address_of(&frame));
     }

@@ -15,7 +15,7 @@ pub enum IntentState {
     Realised,
     /// Under way, or something is missing.
     Pending,
-    /// A switch refused.
+    /// A switch refused, or it cannot be done here.
     Failed,
 }
 
@@ -51,11 +51,15 @@ impl Controller {
     /// How far the intent `label` (`network/blue`) is realised.
     pub fn status(&self, label: &str) -> IntentStatus {
         let generation = self.revisions.get(label).copied().unwrap_or(0);
-        let issues = self.blueprint().issues.of(label);
-        let reasons: Vec<String> = issues.map(|issue| issue.reason.clone()).collect();
+        let issues = || self.blueprint().issues.of(label);
+        let reasons: Vec<String> = issues().map(|issue| issue.reason.clone()).collect();
         let switches: Vec<SwitchState> =
             self.switches.keys().filter_map(|&dpid| self.switch_state(dpid, label, generation)).collect();
-        let missing = if reasons.is_empty() { IntentState::Realised } else { IntentState::Pending };
+        let missing = issues().map(|issue| match issue.refused {
+            true => IntentState::Failed,
+            false => IntentState::Pending,
+        });
+        let missing = missing.max().unwrap_or(IntentState::Realised);
         let state = switches.iter().map(|switch| switch.state).fold(missing, IntentState::max);
         IntentStatus { generation, state, reasons, switches }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     functions: BTreeMap<PortName, BTreeSet<(Arc<str>, usize)>>,
     /// Chains by function, and where in the chain it is.
     users: BTreeMap<String, BTreeSet<(Arc<str>, usize)>>,
+    /// Policies by priority.
+    priorities: BTreeMap<u16, Names>,
 }
 
 impl Ledger {
@@ -90,6 +92,10 @@ impl Ledger {
                     put(&mut self.users, function, (name.clone(), idx), there);
                 }
             }
+            Kind::Policy => {
+                let Some(policy) = self.intent.policies.get(&**name) else { return };
+                put(&mut self.priorities, &policy.priority, name.clone(), there);
+            }
         }
     }
 
@@ -125,6 +131,11 @@ impl Ledger {
                 let users = functions.filter_map(|function| self.users.get(function)).flatten();
                 all.extend(users.map(|(name, _)| named(Kind::Chain)(name)));
             }
+            Kind::Policy => {
+                let policy = self.intent.policies.get(&*label.name);
+                let same = policy.and_then(|policy| self.priorities.get(&policy.priority));
+                all.extend(same.into_iter().flatten().map(named(Kind::Policy)));
+            }
         }
         all.insert(label);
     }
@@ -159,6 +170,14 @@ impl Ledger {
             Kind::Chain => {
                 let chain = self.intent.chains.get(name);
                 chain.into_iter().for_each(|chain| self.check_chain(&label.name, chain, &mut add));
+            }
+            Kind::Policy => {
+                let Some(policy) = self.intent.policies.get(name) else { return faults };
+                if let Some(other) = before(&self.priorities, &policy.priority, &label.name) {
+                    let reason = format!("priority {} already belongs to policy {other:?}", policy.priority);
+                    add("/priority".to_owned(), reason);
+                }
+                policy.check(&mut add);
             }
         }
         faults
@@ -254,6 +273,7 @@ impl Intent {
             Kind::Router => self.routers.get(name).cloned().map(Declared::Router),
             Kind::Function => self.functions.get(name).cloned().map(Declared::Function),
             Kind::Chain => self.chains.get(name).cloned().map(Declared::Chain),
+            Kind::Policy => self.policies.get(name).cloned().map(Declared::Policy),
         }
     }
 
@@ -281,6 +301,7 @@ impl Intent {
             Router, routers;
             Function, functions;
             Chain, chains;
+            Policy, policies;
         }
     }
 }

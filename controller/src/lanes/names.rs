@@ -25,6 +25,8 @@ pub(super) enum Claim {
     Chain(Arc<str>),
     /// A port of a function that a chain passes.
     Via(Arc<str>),
+    /// An end of a policy.
+    Policy(Arc<str>),
     /// A host of a network is there.
     Host(Arc<str>),
 }
@@ -37,18 +39,19 @@ impl Claim {
             Self::Attach(name, _) => (Kind::Router, name),
             Self::Function(name) => (Kind::Function, name),
             Self::Chain(name) | Self::Via(name) => (Kind::Chain, name),
+            Self::Policy(name) => (Kind::Policy, name),
         };
         Label { kind, name: name.clone() }
     }
 
     /// Whether it is for ports of hosts only.
     pub fn is_edge(&self) -> bool {
-        matches!(self, Self::Access(_) | Self::Trunk(_) | Self::Attach(..) | Self::Chain(_))
+        matches!(self, Self::Access(_) | Self::Trunk(_) | Self::Attach(..) | Self::Chain(_) | Self::Policy(_))
     }
 
     /// What to say while the port is not there.
     fn waiting(&self, name: &PortName) -> Option<Issue> {
-        let issue = || Issue { label: self.label().to_string(), reason: format!("waiting for port {name}") };
+        let issue = || Issue::new(self.label().to_string(), format!("waiting for port {name}"));
         (!matches!(self, Self::Host(_))).then(issue)
     }
 }
@@ -80,6 +83,10 @@ pub(super) fn claims_of(intent: &Intent, label: &Label) -> Vec<(Claim, Arc<PortN
             let functions = chain.functions.iter().filter_map(|function| intent.functions.get(function));
             let ports = functions.flat_map(|function| [&function.ingress, &function.egress]);
             ports.for_each(|port| add(Claim::Via(name.clone()), port));
+        }
+        Kind::Policy => {
+            let Some(policy) = intent.policies.get(&**name) else { return claims };
+            policy.from.iter().chain(&policy.to).for_each(|port| add(Claim::Policy(name.clone()), port));
         }
     }
     claims.sort_unstable();

@@ -34,7 +34,7 @@ impl Place {
     }
 
     fn issue(&mut self, claim: &Claim, reason: String) {
-        self.issues.push(Issue { label: claim.label().to_string(), reason });
+        self.issues.push(Issue::new(claim.label().to_string(), reason));
     }
 }
 
@@ -96,7 +96,7 @@ impl Case<'_> {
                     }
                     _ => place.function = Some(function.clone()),
                 },
-                Claim::Chain(_) | Claim::Via(_) | Claim::Host(_) => {}
+                Claim::Chain(_) | Claim::Via(_) | Claim::Policy(_) | Claim::Host(_) => {}
             }
         }
         // Ports that nobody declares, once discovery is sure that no switch is behind them.

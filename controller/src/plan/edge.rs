@@ -1,11 +1,11 @@
 //! ADMIT, LANE and SOURCE: what may enter, by which lane, and who is known to speak.
 
-use openflow::{Action, Dpid, Instruction, Match, Priority, TableId};
-use packet::{EtherType, MacAddr, VlanId};
+use openflow::{Action, Dpid, Field, Instruction, Match, Oxm, Priority, TableId};
+use packet::{EtherType, IpProtocol, MacAddr, VlanId};
 
 use super::{Draft, FABRIC, Planner, Slot, in_lane, punt, write_lane};
 use crate::blueprint::{FlowBody, FlowKey};
-use crate::layout::{self, ADMIT, LANE, SOURCE, STEER, admit, source};
+use crate::layout::{self, ADMIT, LANE, POLICY, SOURCE, STEER, admit, policy, source};
 use crate::lldp;
 use crate::view::{At, HostKey, View};
 
@@ -34,8 +34,17 @@ impl Planner {
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), reserved, vec![]);
         let from_group = Match::from_fields([group_source()]).expect("a source address needs no other field");
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), from_group, vec![]);
-        let learn = vec![punt(), Instruction::GotoTable(STEER)];
+        let learn = vec![punt(), Instruction::GotoTable(POLICY)];
         draft.put(fabric(dpid, SOURCE, source::MISS), Match::ANY, learn);
+        // RFC 4861: from router solicitation to redirect.
+        for kind in 133..=137 {
+            let neighbours = Match::new().eth_type(EtherType::IPV6.0).ip_proto(IpProtocol::ICMPV6.0);
+            let neighbours = neighbours.with(Oxm::new(Field::Icmpv6Type, kind));
+            let neighbours = neighbours.expect("the fields that it needs are there");
+            let pass = vec![Instruction::GotoTable(STEER)];
+            draft.put(fabric(dpid, POLICY, policy::NEIGHBOURS), neighbours, pass);
+        }
+        draft.put(fabric(dpid, POLICY, policy::MISS), Match::ANY, vec![Instruction::GotoTable(STEER)]);
         let pass = vec![Instruction::GotoTable(layout::FORWARD)];
         draft.put(fabric(dpid, STEER, layout::steer::MISS), Match::ANY, pass);
     }
@@ -78,10 +87,10 @@ impl Planner {
         let (dpid, port) = host.at;
         let matches = in_lane(key.0).in_port(port).eth_src(key.1);
         let slot = Slot { dpid, table: SOURCE, priority: source::KNOWN, label: &lane.label };
-        draft.put(slot, matches.clone(), vec![Instruction::GotoTable(STEER)]);
+        draft.put(slot, matches.clone(), vec![Instruction::GotoTable(POLICY)]);
         if host.addresses.is_empty() {
             let slot = Slot { priority: source::ADDRESS, ..slot };
-            let learn = vec![punt(), Instruction::GotoTable(STEER)];
+            let learn = vec![punt(), Instruction::GotoTable(POLICY)];
             draft.put(slot, matches.eth_type(EtherType::ARP.0), learn);
         }
     }

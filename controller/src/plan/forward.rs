@@ -63,7 +63,9 @@ impl Planner {
         let slot = Slot { dpid, table: FORWARD, priority: forward::FLOOD, label: &lane.label };
         let instructions = vec![Instruction::ApplyActions(actions)];
         draft.put(slot, matches.clone(), instructions.clone());
-        if self.held_ports(vlan).any(|at| at.0 == dpid) {
+        let waits = lane.members.contains_key(&dpid)
+            && here(&lane.access, dpid).chain(here(&lane.trunks, dpid)).any(|at| self.waits(vlan, at));
+        if waits || self.held_ports(vlan).any(|at| at.0 == dpid) {
             let group = MacAddr([1, 0, 0, 0, 0, 0]);
             let slot = Slot { priority: forward::GROUP, ..slot };
             draft.put(slot, matches.eth_dst_masked(group, group), instructions);

@@ -7,8 +7,9 @@ use packet::{MacAddr, VlanId};
 
 use super::{Part, Planner, Span};
 use crate::graph::Graph;
+use crate::lanes::{Lane, Touched};
 use crate::layout;
-use crate::view::{HostKey, View};
+use crate::view::{At, HostKey, View};
 
 impl Planner {
     /// What has to be computed again.
@@ -45,6 +46,7 @@ impl Planner {
             }
         }
         stale.extend(touched.chains.iter().cloned().map(Part::Chain));
+        self.judge_again(&touched, &mut stale);
         if !touched.chains.is_empty() || !touched.lanes.is_empty() {
             self.allocate(&mut stale);
         }
@@ -56,10 +58,37 @@ impl Planner {
         stale
     }
 
+    /// Policies and what waits for them.
+    fn judge_again(&self, touched: &Touched, stale: &mut BTreeSet<Part>) {
+        stale.extend(touched.rules.iter().cloned().map(Part::Policy));
+        for &(vlan, at) in &touched.ports {
+            let part = Part::Hold(vlan, at);
+            if self.waits(vlan, at) || self.parts.contains_key(&part) {
+                stale.insert(part);
+            }
+        }
+        // Whose they are may be another.
+        for &vlan in &touched.lanes {
+            let ports = self.lanes().lanes.get(&vlan).into_iter().flat_map(Lane::ports);
+            stale.extend(ports.filter(|at| self.waits(vlan, *at)).map(|at| Part::Hold(vlan, at)));
+        }
+        for &(vlan, at) in &touched.holds {
+            let everywhere = self.lanes().lanes.get(&vlan).filter(|_| at.is_none());
+            let ports: Vec<At> = everywhere.into_iter().flat_map(Lane::ports).chain(at).collect();
+            for at in ports {
+                stale.extend([Part::Hold(vlan, at), Part::Flood(vlan, at.0)]);
+            }
+        }
+    }
+
     /// Switches come and go. Only those with enough tables take part; the others are left alone.
     fn enrol(&mut self, view: &View, stale: &mut BTreeSet<Part>) {
         if !self.switches.is_empty() {
             stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+            // Policies for everybody are on every switch.
+            let rules = self.lanes().rules.iter();
+            let for_all = rules.filter(|(_, rule)| rule.from.is_none() && rule.to.is_none());
+            stale.extend(for_all.map(|(name, _)| Part::Policy(name.clone())));
         }
         for dpid in std::mem::take(&mut self.switches) {
             stale.insert(Part::Switch(dpid));
@@ -152,6 +181,8 @@ impl Planner {
         }
         if whole || now.starts != before.starts {
             stale.extend(self.hosts_of(vlan).map(Part::Host));
+            let rules = self.lanes().rules.iter().filter(|(_, rule)| rule.spreads_over(vlan));
+            stale.extend(rules.map(|(name, _)| Part::Policy(name.clone())));
         }
         if lane_is_there(&now) {
             self.spans.insert(vlan, now);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{SETTLE, port, topology};
 use crate::testnet::Net;
-use crate::{Chain, Endpoint, Function, Intent, Network, PortName, Reservation};
+use crate::{Chain, Endpoint, Function, Intent, Judgement, Network, Policy, PortName, Reservation, Traffic};
 
 const VLANS: [u16; 3] = [10, 20, 30];
 /// Ports 1 to 3 of every switch are for hosts, 4 and 5 are joined by a wire, as a function may be.
@@ -28,7 +28,12 @@ struct Wish {
     uses: Vec<Use>,
     /// From, to, switch of the function, symmetric.
     chain: Option<(usize, usize, usize, bool)>,
+    /// From, to (none: any), whether of UDP to one port only, and what happens.
+    policies: Vec<(Option<usize>, Option<usize>, bool, Judgement)>,
 }
+
+/// The port that policies speak of.
+const UDP: u16 = 6;
 
 fn wish(n: usize) -> impl Strategy<Value = Wish> {
     let one = prop_oneof![
@@ -40,7 +45,14 @@ fn wish(n: usize) -> impl Strategy<Value = Wish> {
     let n_ports = n * N_EDGE as usize;
     // A function on a switch that is not there is waited for.
     let chain = proptest::option::of((0..n_ports, 0..n_ports, 0..n + 1, any::<bool>()));
-    (proptest::collection::vec(one, n_ports), chain).prop_map(|(uses, chain)| Wish { uses, chain })
+    let end = || proptest::option::weighted(0.7, 0..n_ports);
+    let judgement = prop_oneof![Just(Judgement::Allow), Just(Judgement::Deny), Just(Judgement::Reject)];
+    let policies = proptest::collection::vec((end(), end(), any::<bool>(), judgement), 0..4);
+    (proptest::collection::vec(one, n_ports), chain, policies).prop_map(|(uses, chain, policies)| Wish {
+        uses,
+        chain,
+        policies,
+    })
 }
 
 fn place(idx: usize) -> (u64, u32) {
@@ -85,6 +97,17 @@ impl Wish {
             let chain = Chain { from, to, functions: vec!["fw".into()], symmetric };
             intent.chains.insert("web".into(), chain);
         }
+        for (idx, &(from, to, part, judgement)) in self.policies.iter().enumerate() {
+            // Who is behind an undeclared port is not known beforehand.
+            let known = |end: Option<usize>| end.is_none_or(|idx| !matches!(self.uses[idx], Use::Undeclared));
+            if !known(from) || !known(to) {
+                continue;
+            }
+            let [from, to] = [from, to].map(|end| end.map(name).into_iter().collect());
+            let traffic = if part { Traffic::Udp([UDP].into()) } else { Traffic::Ip };
+            let policy = Policy { priority: idx as u16, judgement, from, to, traffic, stateful: false };
+            intent.policies.insert(format!("p{idx}"), policy);
+        }
         intent
     }
 
@@ -120,10 +143,13 @@ fn arrives(net: &Net, from: Endpoint, to: Endpoint) -> bool {
         Some(vlan) => link.vlan(vlan),
         None => link,
     };
-    let frame = link.ipv4([10, 0, 0, 1], [10, 0, 0, 2]).udp(5, 6, b"x");
-    net.probe(from.at, &frame).into_iter().any(|(at, frame)| {
-        let vlan = Frame::from_bytes(&frame).outer_vlan().map(|tag| tag.tci.vid());
-        (at, vlan) == (to.at, to.vlan.map(VlanId::get))
+    // What a policy speaks of, the answer to it, and all the rest.
+    [(5, UDP), (UDP, 5), (7, 8)].into_iter().any(|(src, dst)| {
+        let frame = link.ipv4([10, 0, 0, 1], [10, 0, 0, 2]).udp(src, dst, b"x");
+        net.probe(from.at, &frame).into_iter().any(|(at, frame)| {
+            let vlan = Frame::from_bytes(&frame).outer_vlan().map(|tag| tag.tci.vid());
+            (at, vlan) == (to.at, to.vlan.map(VlanId::get))
+        })
     })
 }
 
@@ -199,7 +225,7 @@ proptest! {
 #[test]
 fn a_forecast_of_a_contradiction_is_refused() {
     let net = built(2, &[(0, 1)]);
-    let wish = Wish { uses: vec![Use::Access(0); 6], chain: None };
+    let wish = Wish { uses: vec![Use::Access(0); 6], chain: None, policies: vec![] };
     let mut intent = wish.intent();
     intent.networks.insert("other".into(), intent.networks["net0"].clone());
     assert!(!net.controller.forecast(&intent).unwrap_err().is_empty());

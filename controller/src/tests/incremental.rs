@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use crate::lanes::resolve;
 use crate::plan::Planner;
 use crate::view::{At, Host, Port, Switch, View};
-use crate::{Attachment, Chain, Flows, Function, Intent, Label, Network, PortName, Reservation, plan};
+use crate::{
+    Attachment, Chain, Flows, Function, Intent, Judgement, Label, Network, Policy, PortName, Reservation,
+    Traffic, plan,
+};
 
 const N_SWITCHES: u64 = 5;
 const N_PORTS: u32 = 6;
@@ -91,6 +94,26 @@ fn chain() -> impl Strategy<Value = Chain> {
     )
 }
 
+fn policy() -> impl Strategy<Value = Policy> {
+    let judgement = prop_oneof![Just(Judgement::Allow), Just(Judgement::Deny), Just(Judgement::Reject)];
+    let traffic = prop_oneof![
+        Just(Traffic::Ip),
+        Just(Traffic::Icmp),
+        Just(Traffic::Tcp([80, 443].into())),
+        Just(Traffic::Udp(BTreeSet::new())),
+    ];
+    (0u16..4, judgement, ports(3), ports(3), traffic, prop::bool::weighted(0.1)).prop_map(
+        |(priority, judgement, from, to, traffic, stateful)| Policy {
+            priority,
+            judgement,
+            from,
+            to,
+            traffic,
+            stateful,
+        },
+    )
+}
+
 fn intent() -> impl Strategy<Value = Intent> {
     let named = |prefix: &'static str| (0u8..3).prop_map(move |n| format!("{prefix}{n}"));
     let function = (port_name(), port_name()).prop_map(|(ingress, egress)| Function { ingress, egress });
@@ -99,8 +122,10 @@ fn intent() -> impl Strategy<Value = Intent> {
         proptest::collection::btree_map(named("r"), proptest::collection::vec(attachment(), 0..3), 0..2);
     let functions = proptest::collection::btree_map(named("f"), function, 0..4);
     let chains = proptest::collection::btree_map(named("c"), chain(), 0..3);
-    (networks, routers, functions, chains).prop_map(|(networks, routers, functions, chains)| {
-        let mut intent = Intent { networks, routers, functions, chains };
+    let policies = proptest::collection::btree_map(named("p"), policy(), 0..3);
+    let all = (networks, routers, functions, chains, policies);
+    all.prop_map(|(networks, routers, functions, chains, policies)| {
+        let mut intent = Intent { networks, routers, functions, chains, policies };
         // What contradicts something goes, until nothing does.
         while let Some(fault) = intent.faults().first() {
             let (kind, name) = fault.label.split_once('/').unwrap();
@@ -108,7 +133,8 @@ fn intent() -> impl Strategy<Value = Intent> {
                 "network" => drop(intent.networks.remove(name)),
                 "router" => drop(intent.routers.remove(name)),
                 "function" => drop(intent.functions.remove(name)),
-                _ => drop(intent.chains.remove(name)),
+                "chain" => drop(intent.chains.remove(name)),
+                _ => drop(intent.policies.remove(name)),
             }
         }
         intent

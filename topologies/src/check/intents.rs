@@ -15,10 +15,12 @@ pub(super) fn resolve(c: &mut Context<'_>, model: &mut Model) {
     unique_names(c, "networks", "network", c.spec.networks.iter().map(|n| n.name.as_str()));
     unique_names(c, "routers", "router", c.spec.routers.iter().map(|r| r.name.as_str()));
     unique_names(c, "chains", "chain", c.spec.chains.iter().map(|chain| chain.name.as_str()));
+    unique_names(c, "policies", "policy", c.spec.policies.iter().map(|policy| policy.name.as_str()));
     model.networks = networks(c, model);
     model.routers = routers(c, model);
     model.functions = functions(model);
     model.chains = chains(c, model);
+    model.policies = super::policies::resolve(c, model);
 }
 
 fn unique_names<'a>(c: &mut Context<'_>, section: &str, word: &str, names: impl Iterator<Item = &'a str>) {
@@ -357,6 +359,12 @@ fn chains(c: &mut Context<'_>, model: &Model) -> Vec<Chain> {
         let path = join("chains", i);
         let thing = format!("chain {}", spec.name);
         let mut chain = spec.clone();
+        for (field, written) in [("from", &spec.from), ("to", &spec.to)] {
+            if written.is_empty() {
+                let at = c.key(&join(&path, field));
+                c.wrong(at, &thing, "an end of the chain is empty");
+            }
+        }
         chain.from = ends(c, model, &join(&path, "from"), &thing, &spec.from);
         chain.to = ends(c, model, &join(&path, "to"), &thing, &spec.to);
         if spec.functions.is_empty() {
@@ -387,12 +395,14 @@ pub(super) fn check_function(c: &mut Context<'_>, model: &Model, at: Range<usize
     c.report(Diagnostic::new(at, thing, what).meant(name, known));
 }
 
-/// Ends of a chain: names of nodes or ports of switches, as ports of switches.
-fn ends(c: &mut Context<'_>, model: &Model, path: &str, thing: &str, written: &[String]) -> Vec<String> {
-    if written.is_empty() {
-        let at = c.key(path);
-        c.wrong(at, thing, "an end of the chain is empty");
-    }
+/// Ends of a chain or policy: names of nodes or ports of switches, as ports of switches.
+pub(super) fn ends(
+    c: &mut Context<'_>,
+    model: &Model,
+    path: &str,
+    thing: &str,
+    written: &[String],
+) -> Vec<String> {
     let mut list = Vec::new();
     for (i, text) in written.iter().enumerate() {
         let path = join(path, i);

@@ -5,6 +5,7 @@ mod addresses;
 mod intents;
 mod links;
 mod nodes;
+mod policies;
 mod tests;
 mod units;
 
@@ -73,6 +74,7 @@ pub(crate) fn resolve(spec: &Spec, tree: &Tree, text: &str, folder: &Path) -> Re
         routers: Vec::new(),
         functions: Vec::new(),
         chains: Vec::new(),
+        policies: Vec::new(),
         tests: Vec::new(),
     };
     intents::resolve(c, &mut model);

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use controller::{
     Attachment, Controller, Declared, Edit, Endpoint, Fault, FlowChange, Intent, IntentState, IntentStatus,
-    Kind, Pairs, PortName, Reservation, Verb, View,
+    Judgement, Kind, Pairs, PortName, Reservation, Traffic, Verb, View,
 };
 use controller_api::{
-    Dpid, EndpointRef, Forecast, Label, Mac, Pair, PairList, PortCounters, PortRef, Resource, ResourceKind,
-    State, Status, SwitchForecast, SwitchStatus,
+    Dpid, EndpointRef, Forecast, Label, Mac, Pair, PairList, PolicyAction, PolicyProtocol, PortCounters,
+    PortRef, Resource, ResourceKind, State, Status, SwitchForecast, SwitchStatus,
 };
 use openflow::PortStats;
 use packet::{MacAddr, VlanId};
@@ -34,6 +34,7 @@ pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
         ResourceKind::Router => Kind::Router,
         ResourceKind::Function => Kind::Function,
         ResourceKind::Chain => Kind::Chain,
+        ResourceKind::Policy => Kind::Policy,
     };
     let declared = |resource: &Resource| -> Result<Declared, Fault> {
         Ok(match resource {
@@ -44,6 +45,7 @@ pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
                 Declared::Function(controller::Function { ingress, egress })
             }
             Resource::Chain(chain) => Declared::Chain(chain_of(chain)?),
+            Resource::Policy(policy) => Declared::Policy(policy_of(policy)?),
         })
     };
     Ok(Edit { label: controller::Label::new(kind, &label.name), to: to.map(declared).transpose()? })
@@ -100,19 +102,51 @@ fn attachments_of(router: &controller_api::Router) -> Result<Vec<Attachment>, Fa
 }
 
 fn chain_of(chain: &controller_api::Chain) -> Result<controller::Chain, Fault> {
-    let ports = |field: &str, names: &[String]| -> Result<BTreeSet<PortName>, Fault> {
-        let port = |(idx, name): (usize, &String)| {
-            let port = name.parse::<PortRef>();
-            port.map(|port| port_of(&port))
-                .map_err(|error| fault(format!("chain/{}", chain.name), format!("/{field}/{idx}"), error))
-        };
-        names.iter().enumerate().map(port).collect()
-    };
+    let label = format!("chain/{}", chain.name);
     Ok(controller::Chain {
-        from: ports("from", &chain.from)?,
-        to: ports("to", &chain.to)?,
+        from: ends_of(&label, "from", &chain.from)?,
+        to: ends_of(&label, "to", &chain.to)?,
         functions: chain.functions.clone(),
         symmetric: chain.symmetric,
+    })
+}
+
+fn ends_of(label: &str, field: &str, names: &[String]) -> Result<BTreeSet<PortName>, Fault> {
+    let port = |(idx, name): (usize, &String)| {
+        let port = name.parse::<PortRef>().map(|port| port_of(&port));
+        port.map_err(|error| fault(label.to_owned(), format!("/{field}/{idx}"), error))
+    };
+    names.iter().enumerate().map(port).collect()
+}
+
+fn policy_of(policy: &controller_api::Policy) -> Result<controller::Policy, Fault> {
+    let label = format!("policy/{}", policy.name);
+    let ports = policy.ports.iter().enumerate().map(|(idx, port)| match port {
+        0 => Err(fault(label.clone(), format!("/ports/{idx}"), "0 is not a port: 1 to 65535")),
+        port => Ok(*port),
+    });
+    let ports: BTreeSet<u16> = ports.collect::<Result<_, _>>()?;
+    let traffic = match policy.protocol {
+        Some(PolicyProtocol::Tcp) => Traffic::Tcp(ports),
+        Some(PolicyProtocol::Udp) => Traffic::Udp(ports),
+        _ if !ports.is_empty() => {
+            let reason = "only tcp and udp have ports: give the protocol, or leave the ports out";
+            return Err(fault(label, "/protocol", reason));
+        }
+        Some(PolicyProtocol::Icmp) => Traffic::Icmp,
+        None => Traffic::Ip,
+    };
+    Ok(controller::Policy {
+        priority: policy.priority,
+        judgement: match policy.action {
+            PolicyAction::Allow => Judgement::Allow,
+            PolicyAction::Deny => Judgement::Deny,
+            PolicyAction::Reject => Judgement::Reject,
+        },
+        from: ends_of(&label, "from", &policy.from)?,
+        to: ends_of(&label, "to", &policy.to)?,
+        traffic,
+        stateful: policy.stateful,
     })
 }
 

@@ -386,6 +386,7 @@ impl Hub {
             && all::<Router>(&state)
             && all::<controller_api::Function>(&state)
             && all::<controller_api::Chain>(&state)
+            && all::<controller_api::Policy>(&state)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use controller_api::{
-    Chain, Declaration, Function, Label, Network, Resource, ResourceChange, ResourceKind, Router,
+    Chain, Declaration, Function, Label, Network, Policy, Resource, ResourceChange, ResourceKind, Router,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Intents {
     /// Chains.
     #[serde(default)]
     pub chains: BTreeMap<String, Chain>,
+    /// Policies.
+    #[serde(default)]
+    pub policies: BTreeMap<String, Policy>,
 }
 
 /// One kind of intent.
@@ -69,6 +72,8 @@ kinds! {
         |function| vec![function.ingress.to_string(), function.egress.to_string()];
     Chain, chains, std::convert::identity,
         |chain| chain.from.iter().chain(&chain.to).cloned().collect();
+    Policy, policies, std::convert::identity,
+        |policy| policy.from.iter().chain(&policy.to).cloned().collect();
 }
 
 impl Intents {
@@ -82,6 +87,7 @@ impl Intents {
             ResourceKind::Router => find::<Router>(self, &label.name),
             ResourceKind::Function => find::<Function>(self, &label.name),
             ResourceKind::Chain => find::<Chain>(self, &label.name),
+            ResourceKind::Policy => find::<Policy>(self, &label.name),
         }
     }
 
@@ -93,6 +99,7 @@ impl Intents {
             Resource::Router(router) => drop(self.routers.insert(name, *router)),
             Resource::Function(function) => drop(self.functions.insert(name, function)),
             Resource::Chain(chain) => drop(self.chains.insert(name, chain)),
+            Resource::Policy(policy) => drop(self.policies.insert(name, policy)),
         }
     }
 
@@ -103,6 +110,7 @@ impl Intents {
             ResourceKind::Router => drop(self.routers.remove(&label.name)),
             ResourceKind::Function => drop(self.functions.remove(&label.name)),
             ResourceKind::Chain => drop(self.chains.remove(&label.name)),
+            ResourceKind::Policy => drop(self.policies.remove(&label.name)),
         }
     }
 
@@ -124,7 +132,8 @@ impl Intents {
         fn of<K: Kind>(intents: &Intents) -> impl Iterator<Item = Label> + '_ {
             K::of(intents).keys().map(|name| Label { kind: K::KIND, name: name.clone() })
         }
-        of::<Network>(self).chain(of::<Router>(self)).chain(of::<Function>(self)).chain(of::<Chain>(self))
+        let first = of::<Network>(self).chain(of::<Router>(self)).chain(of::<Function>(self));
+        first.chain(of::<Chain>(self)).chain(of::<Policy>(self))
     }
 
     /// All of them, for people and files.
@@ -134,6 +143,7 @@ impl Intents {
             routers: self.routers.values().cloned().collect(),
             functions: self.functions.values().cloned().collect(),
             chains: self.chains.values().cloned().collect(),
+            policies: self.policies.values().cloned().collect(),
         }
     }
 }

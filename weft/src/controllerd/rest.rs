@@ -37,7 +37,7 @@ type Answer<T> = Result<axum::Json<T>, Refusal>;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "weft controller",
-    description = "Networks, routers and chains are declared; flows follow from them. Errors are RFC 9457 problem details."
+    description = "Networks, routers, chains and policies are declared; flows follow from them. Errors are RFC 9457 problem details."
 ))]
 struct Document;
 

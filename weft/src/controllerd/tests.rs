@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use controller_api::client::{Client, ClientError, Server};
-use controller_api::{Chain, FlowAdd, FlowOwner, Function, Network, PortRef, Router, State, TraceRequest};
+use controller_api::{
+    Chain, FlowAdd, FlowOwner, Forecast, Function, Mac, Network, Policy, PolicyAction, PolicyProtocol,
+    PortRef, Reservation, Router, State, Stored, TraceRequest,
+};
 use openflow::{
     Dpid, Event, Features, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Message, MultipartReply,
     PortDesc, PortNo, Reply, Request, Session, SessionConfig, Side, SwitchCapabilities, SwitchDesc,
@@ -222,6 +225,59 @@ async fn a_function_in_use_is_not_deleted() {
     assert_eq!(client.remove::<Function>("fw").await.unwrap_err().problem().unwrap().status, 409);
     let nobody = Chain { from: vec!["client".into()], ..chain };
     assert_eq!(pointer(client.write(&nobody).await.unwrap_err()), (422, "/from/0".into()));
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn policies_are_checked_traced_and_foretold() {
+    let (handle, client) = started(1).await;
+    let host = |n: u8| Reservation {
+        port: PortRef::new("s1", n),
+        mac: Mac([2, 0, 0, 0, 0, n]),
+        addresses: vec![[10, 0, 0, n].into()],
+    };
+    let hosts = vec![host(1), host(2)];
+    client.write(&Network { hosts, ..network("blue", 10, &["s1:1", "s1:2"]) }).await.unwrap();
+    let web = Policy {
+        name: "web".into(),
+        priority: 20,
+        action: PolicyAction::Deny,
+        from: vec!["s1:1".into()],
+        to: vec!["s1:2".into()],
+        protocol: Some(PolicyProtocol::Tcp),
+        ports: vec![80],
+        stateful: false,
+    };
+    for (wrong, expected) in [
+        (Policy { ports: vec![80, 0], ..web.clone() }, "/ports/1"),
+        (Policy { protocol: None, ..web.clone() }, "/protocol"),
+        (Policy { from: vec!["h1".into()], ..web.clone() }, "/from/0"),
+        (Policy { priority: u16::MAX, ..web.clone() }, "/priority"),
+    ] {
+        assert_eq!(pointer(client.write(&wrong).await.unwrap_err()), (422, expected.into()));
+    }
+    client.put::<_, Stored<Policy>>("/api/v1/policies/web?wait=realised", &web).await.unwrap();
+    let twice = Policy { name: "zeta".into(), ..web.clone() };
+    assert_eq!(pointer(client.write(&twice).await.unwrap_err()), (422, "/priority".into()));
+
+    let traced = |port: u16| {
+        let flow = format!("tcp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,tp_dst={port}");
+        TraceRequest { port: PortRef::new("s1", 1), frame: None, flow: Some(flow) }
+    };
+    let passed = client.trace(&traced(81)).await.unwrap();
+    assert_eq!(passed.delivered, [PortRef::new("s1", 2)], "{}", passed.text);
+    let dropped = client.trace(&traced(80)).await.unwrap();
+    assert_eq!(dropped.drops, ["at s1:1: dropped by a flow of table 3, policy/web"], "{}", dropped.text);
+    let last = dropped.hops[0].steps.last().unwrap();
+    assert_eq!(last.intent.as_deref(), Some("policy/web"));
+
+    let all = Policy { protocol: None, ports: vec![], ..web.clone() };
+    let forecast: Forecast = client.put("/api/v1/policies/web?dry_run=true", &all).await.unwrap();
+    assert_eq!((forecast.lost.n_pairs, forecast.gained.n_pairs), (1, 0));
+    let stateful = Policy { stateful: true, ..web };
+    let stored = client.write(&stateful).await.unwrap();
+    assert_eq!(stored.status.state, State::Failed);
+    assert!(stored.status.reason.unwrap().starts_with("no weft router is on the path"));
     handle.stop().await;
 }
 

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use controller::At;
 use controller::interpret::{Around, Walk, entries_of_stats, walk};
+use controller::{At, Controller};
 use controller_api::{Problem, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep};
 use openflow::{Dpid, Field, FlowStats, FlowStatsRequest, GroupDesc, Match, Reply, Request};
 use packet::{EtherType, MacAddr, PortNo, VlanId, build};
@@ -72,7 +72,7 @@ impl Tracer<'_> {
             });
             self.reply.punted |= !walk.punts.is_empty();
             if walk.outputs.is_empty() && walk.punts.is_empty() {
-                self.reply.drops.push(format!("at {port}: {}", why(&walk, flows)));
+                self.reply.drops.push(format!("at {port}: {}", why(core, &walk, flows)));
             }
             let drops = walk.unknown.iter().map(|what| format!("at {port}: {what} was not followed"));
             self.reply.drops.extend(drops);
@@ -94,10 +94,14 @@ fn copies_of(walk: &Walk) -> Vec<TraceCopy> {
     outputs.chain(walk.punts.iter().map(|(_, _, frame)| copy(None, frame))).collect()
 }
 
-fn why(walk: &Walk, flows: &[FlowStats]) -> String {
+fn why(core: &Controller, walk: &Walk, flows: &[FlowStats]) -> String {
+    let whose = |idx: usize| {
+        let label = flows.get(idx).and_then(|flow| core.blueprint().label(flow.cookie));
+        label.map(|label| format!(", {label}")).unwrap_or_default()
+    };
     match walk.steps.last() {
         Some((table, Some(idx))) if flows.get(*idx).is_some_and(|flow| flow.instructions.is_empty()) => {
-            format!("dropped by a flow of table {table}")
+            format!("dropped by a flow of table {table}{}", whose(*idx))
         }
         Some((table, Some(_))) => format!("the actions of table {table} lead nowhere else"),
         Some((table, None)) => format!("no flow of table {table} matches"),

@@ -88,6 +88,7 @@ fn spec(resource: &Resource) -> anyhow::Result<String> {
         Resource::Router(router) => yaml(router),
         Resource::Function(function) => yaml(function),
         Resource::Chain(chain) => yaml(chain),
+        Resource::Policy(policy) => yaml(policy),
     }
 }
 

@@ -23,6 +23,9 @@ pub enum What {
     /// Chains.
     #[value(alias = "chain")]
     Chains,
+    /// Policies.
+    #[value(alias = "policy")]
+    Policies,
     /// Everything that is declared, as `apply` reads it.
     #[value(alias = "all")]
     Intents,
@@ -49,6 +52,7 @@ impl What {
             Self::Routers => "routers",
             Self::Functions => "functions",
             Self::Chains => "chains",
+            Self::Policies => "policies",
             Self::Intents => "intents",
             Self::Switches => "switches",
             Self::Links => "links",
@@ -63,7 +67,13 @@ impl What {
     }
 }
 
-const KINDS: [What; 4] = [What::Networks, What::Routers, What::Functions, What::Chains];
+const KINDS: [(What, &str); 5] = [
+    (What::Networks, "network"),
+    (What::Routers, "router"),
+    (What::Functions, "function"),
+    (What::Chains, "chain"),
+    (What::Policies, "policy"),
+];
 
 /// Lists them, or shows one.
 pub async fn get(client: &Client, what: What, name: Option<&str>, format: Format) -> anyhow::Result<()> {
@@ -95,9 +105,8 @@ pub async fn get(client: &Client, what: What, name: Option<&str>, format: Format
 
 async fn overview(client: &Client) -> anyhow::Result<()> {
     let mut rows = Vec::new();
-    for kind in KINDS {
+    for (kind, word) in KINDS {
         let items: Vec<Value> = client.get(&format!("/api/v1/{}", kind.path())).await?;
-        let word = kind.path().trim_end_matches('s');
         rows.extend(items.iter().map(|item| {
             let [name, state, generation, reason] = status_of(item);
             vec![format!("{word}/{name}"), state, generation, reason]
@@ -135,6 +144,16 @@ fn columns(what: What) -> (&'static [&'static str], Row) {
             let [from, to, functions] = ["from", "to", "functions"].map(|field| joined(&spec[field]));
             vec![name, from, to, functions, text(&spec["symmetric"]), state, reason]
         }),
+        What::Policies => {
+            (&["NAME", "PRIORITY", "ACTION", "FROM", "TO", "PROTOCOL", "PORTS", "STATE", "REASON"], |it| {
+                let [name, state, _, reason] = status_of(it);
+                let spec = &it["spec"];
+                let [from, to] = ["from", "to"].map(|field| any(joined(&spec[field])));
+                let protocol = any(text(&spec["protocol"]));
+                let [priority, action] = ["priority", "action"].map(|field| text(&spec[field]));
+                vec![name, priority, action, from, to, protocol, any(joined(&spec["ports"])), state, reason]
+            })
+        }
         What::Switches => (&["NAME", "DPID", "CONNECTED", "REALISED", "PORTS", "PEER"], |it| {
             ["name", "dpid", "connected", "realised", "n_ports", "peer"]
                 .map(|field| text(&it[field]))
@@ -178,6 +197,10 @@ fn text(value: &Value) -> String {
         Value::Bool(value) => if *value { "yes" } else { "no" }.to_owned(),
         other => other.to_string(),
     }
+}
+
+fn any(text: String) -> String {
+    if text.is_empty() { "any".to_owned() } else { text }
 }
 
 fn count(list: &Value) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use controller_api::client::{Client, Intent};
-use controller_api::{Chain, Function, Network, PortRef, Router, State, Stored};
+use controller_api::{Chain, Function, Network, Policy, PortRef, Router, State, Stored};
 use topology::{Model, NodeKind};
 
 use super::clock::Deadline;
@@ -30,7 +30,8 @@ pub async fn write(client: &Client, model: &Model, routers: &[Router]) -> anyhow
     put(client, "function", &model.functions).await?;
     put(client, "network", &model.networks).await?;
     put(client, "router", routers).await?;
-    put(client, "chain", &model.chains).await
+    put(client, "chain", &model.chains).await?;
+    put(client, "policy", &model.policies).await
 }
 
 async fn put<I: Intent>(client: &Client, word: &str, intents: &[I]) -> anyhow::Result<()> {
@@ -52,6 +53,7 @@ pub async fn wait_realised(client: &Client, model: &Model) -> anyhow::Result<()>
             pending::<Network>(client, "network").await?,
             pending::<Router>(client, "router").await?,
             pending::<Chain>(client, "chain").await?,
+            pending::<Policy>(client, "policy").await?,
         ] {
             if pending.is_some() {
                 return Ok(pending);

@@ -1,4 +1,4 @@
-//! Networks, routers, functions and chains: read, written and deleted, each with its status.
+//! Networks, routers, functions, chains and policies: read, written and deleted, each with its status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use controller_api::{
-    Chain, Forecast, Function, Label, Network, PortRef, Problem, Router, State as IntentState, Stored,
+    Chain, Forecast, Function, Label, Network, Policy, PortRef, Problem, Router, State as IntentState, Stored,
 };
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,6 +31,7 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
         .merge(routers::router())
         .merge(functions::router())
         .merge(chains::router())
+        .merge(policies::router())
 }
 
 /// How a write is done.
@@ -114,12 +115,13 @@ fn is_pending(hub: &Hub, label: &Label) -> bool {
     fn of<K: Kind>(hub: &Hub, name: &str) -> bool {
         hub.stored::<K>(name).is_some_and(|(_, stored)| stored.status.state == IntentState::Pending)
     }
-    use controller_api::ResourceKind::{Chain as C, Function as F, Network as N, Router as R};
+    use controller_api::ResourceKind::{Chain as C, Function as F, Network as N, Policy as P, Router as R};
     match label.kind {
         N => of::<Network>(hub, &label.name),
         R => of::<Router>(hub, &label.name),
         F => of::<Function>(hub, &label.name),
         C => of::<Chain>(hub, &label.name),
+        P => of::<Policy>(hub, &label.name),
     }
 }
 
@@ -285,3 +287,4 @@ collection!(networks, Network, "networks", "/api/v1/networks", "/api/v1/networks
 collection!(routers, Router, "routers", "/api/v1/routers", "/api/v1/routers/{name}");
 collection!(functions, Function, "functions", "/api/v1/functions", "/api/v1/functions/{name}");
 collection!(chains, Chain, "chains", "/api/v1/chains", "/api/v1/chains/{name}");
+collection!(policies, Policy, "policies", "/api/v1/policies", "/api/v1/policies/{name}");
