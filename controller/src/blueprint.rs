@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use openflow::{
-    Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, GroupId, Instruction, Match, Oxm, Priority, TableId,
+    Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, GroupId, Instruction, Match, MeterId, Oxm, Priority,
+    TableId,
 };
 
 use crate::groups::{GroupBody, Groups};
 use crate::layout;
+use crate::meters::{MeterBody, Meters};
 
 /// What makes a flow the same flow: table, priority and match (OpenFlow 1.3.5 §6.4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -129,6 +131,8 @@ pub struct Blueprint {
     pub switches: BTreeMap<Dpid, Flows>,
     /// Groups by switch, where there are some.
     pub groups: BTreeMap<Dpid, Groups>,
+    /// Meters by switch, where there are some.
+    pub meters: BTreeMap<Dpid, Meters>,
     /// Which intent a cookie stands for.
     pub labels: BTreeMap<Cookie, String>,
     /// What cannot be planned yet.
@@ -140,8 +144,9 @@ pub struct Blueprint {
 impl Blueprint {
     /// Whether it asks the same of the switches and says the same to people.
     pub fn same_as(&self, other: &Self) -> bool {
-        let flows = self.switches == other.switches && self.groups == other.groups;
-        flows && self.labels == other.labels && self.issues == other.issues
+        let flows = self.switches == other.switches;
+        let rest = self.groups == other.groups && self.meters == other.meters;
+        flows && rest && self.labels == other.labels && self.issues == other.issues
     }
 
     /// The intent that a flow serves.
@@ -188,6 +193,19 @@ impl Blueprint {
             self.groups.remove(&dpid);
         }
         differs
+    }
+
+    /// Puts a meter into the plan of a switch, or takes it out. Whether that is different from before.
+    pub(crate) fn set_meter(&mut self, dpid: Dpid, meter: MeterId, body: Option<MeterBody>) -> bool {
+        let meters = self.meters.entry(dpid).or_default();
+        let before = match body {
+            Some(body) => meters.insert(meter, body),
+            None => meters.remove(&meter),
+        };
+        if meters.is_empty() {
+            self.meters.remove(&dpid);
+        }
+        before != body
     }
 
     /// Takes a flow out; what it was.

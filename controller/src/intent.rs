@@ -8,9 +8,11 @@ use std::sync::Arc;
 use packet::{MacAddr, VlanId};
 
 mod policy;
+mod qos;
 mod register;
 
 pub use policy::{Judgement, Policy, Traffic};
+pub use qos::Qos;
 pub(crate) use register::Ledger;
 
 /// A port as people name it: a switch by name or dpid, a port by number or name. It need not exist yet.
@@ -107,6 +109,8 @@ pub struct Intent {
     pub chains: BTreeMap<String, Chain>,
     /// Policies by name.
     pub policies: BTreeMap<String, Policy>,
+    /// Rates and queues by name.
+    pub qos: BTreeMap<String, Qos>,
 }
 
 /// The kinds of intents.
@@ -122,6 +126,8 @@ pub enum Kind {
     Chain,
     /// A policy.
     Policy,
+    /// Rates and queues.
+    Qos,
 }
 
 /// An intent by kind and name.
@@ -149,6 +155,7 @@ impl fmt::Display for Label {
             Kind::Function => "function",
             Kind::Chain => "chain",
             Kind::Policy => "policy",
+            Kind::Qos => "qos",
         };
         write!(f, "{kind}/{}", self.name)
     }
@@ -167,6 +174,8 @@ pub enum Declared {
     Chain(Chain),
     /// A policy.
     Policy(Policy),
+    /// Rates and queues.
+    Qos(Qos),
 }
 
 /// One intent changed.
@@ -201,6 +210,7 @@ impl Intent {
             .chain(of(Kind::Function, &self.functions))
             .chain(of(Kind::Chain, &self.chains))
             .chain(of(Kind::Policy, &self.policies))
+            .chain(of(Kind::Qos, &self.qos))
     }
 
     /// The intents that are in only one of the two, or differ.
@@ -219,6 +229,7 @@ impl Intent {
             .chain(of(Kind::Function, &self.functions, &other.functions))
             .chain(of(Kind::Chain, &self.chains, &other.chains))
             .chain(of(Kind::Policy, &self.policies, &other.policies))
+            .chain(of(Kind::Qos, &self.qos, &other.qos))
             .collect()
     }
 

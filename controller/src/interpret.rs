@@ -139,6 +139,8 @@ impl<'a> Walker<'a> {
                 Instruction::ApplyActions(actions) => self.actions(actions),
                 Instruction::WriteActions(actions) => actions.iter().for_each(|action| self.write(action)),
                 Instruction::ClearActions => self.set.clear(),
+                // How much came before is not known here: it passes.
+                Instruction::Meter(_) => {}
                 other => self.out.unknown.push(format!("{other:?}")),
             }
         }
@@ -173,6 +175,8 @@ impl<'a> Walker<'a> {
                     let _ = self.frame.push_vlan(Tag { tpid: EtherType(*tpid), tci });
                 }
                 Action::SetField(oxm) => self.set_field(oxm),
+                // Which queue it leaves by changes nothing of the frame.
+                Action::SetQueue(_) => {}
                 Action::Group(group) if self.depth < MAX_DEPTH => self.group(*group),
                 other => self.out.unknown.push(format!("{other:?}")),
             }

@@ -3,6 +3,7 @@
 //! [`Resolver`] keeps the result up to date. Everything is decided for one port, one host or one chain at a time, from
 //! what is said of it and nothing else, so a change is followed to what it touches and no further.
 
+mod limits;
 mod names;
 mod places;
 mod rules;
@@ -17,6 +18,8 @@ use packet::{MacAddr, VlanId};
 use crate::blueprint::{Issue, Issues};
 use crate::intent::{Chain, Intent, Kind, Label, PortName};
 use crate::view::{At, Changes, Host, HostKey, View};
+pub use limits::Limit;
+use limits::Limits;
 use names::{Claim, Names, claims_of};
 use places::{Case, Place};
 use rules::Rules;
@@ -101,6 +104,8 @@ pub struct Lanes {
     pub paths: BTreeMap<String, Path>,
     /// Policies by name.
     pub rules: BTreeMap<String, Rule>,
+    /// Rates and queues by name.
+    pub limits: BTreeMap<String, Limit>,
     /// Where traffic to unknown addresses waits, and the policies it waits for.
     pub(crate) holds: BTreeMap<Hold, BTreeSet<Arc<str>>>,
     /// Hosts in their lanes: declared ones, and learned ones where they may be.
@@ -135,6 +140,8 @@ pub(crate) struct Touched {
     pub released: BTreeSet<At>,
     /// Policies that came, went or changed, or whose hosts did.
     pub rules: BTreeSet<String>,
+    /// Rates and queues that came, went or changed.
+    pub limits: BTreeSet<String>,
     /// Where traffic waits now and did not, or the other way round.
     pub holds: BTreeSet<Hold>,
 }
@@ -150,6 +157,7 @@ impl Touched {
         self.released.extend(&other.released);
         self.rules.extend(other.rules.iter().cloned());
         self.holds.extend(&other.holds);
+        self.limits.extend(other.limits.iter().cloned());
     }
 }
 
@@ -170,6 +178,7 @@ pub(crate) struct Resolver {
     reserving: BTreeMap<Arc<str>, Vec<HostKey>>,
     chain_issues: BTreeMap<Arc<str>, Vec<Issue>>,
     rules: Rules,
+    limits: Limits,
 }
 
 /// What has to be looked at again.
@@ -178,6 +187,7 @@ struct Doubt {
     ports: BTreeSet<At>,
     chains: BTreeSet<Arc<str>>,
     rules: BTreeSet<Arc<str>>,
+    limits: BTreeSet<Arc<str>>,
     hosts: BTreeSet<HostKey>,
 }
 
@@ -190,6 +200,9 @@ impl Doubt {
         }
         if let Claim::Policy(name) = claim {
             self.rules.insert(name.clone());
+        }
+        if let Claim::Qos(name) = claim {
+            self.limits.insert(name.clone());
         }
     }
 }
@@ -216,6 +229,9 @@ impl Resolver {
             self.declare(intent, view, label, &moved, &mut doubt);
         }
         if !moved.is_empty() {
+            let limits =
+                intent.qos.iter().filter(|(_, qos)| qos.networks.iter().any(|n| moved.contains(&**n)));
+            doubt.limits.extend(limits.map(|(name, _)| Arc::from(&**name)));
             let routers = self.claims.iter().filter(|(label, _)| label.kind == Kind::Router);
             doubt
                 .ports
@@ -230,6 +246,7 @@ impl Resolver {
         for name in doubt.rules {
             self.rule(intent, &name, &mut touched);
         }
+        self.limit(intent, doubt.limits, &mut touched);
         for key in doubt.hosts {
             self.host(view, key, &mut touched);
             touched.hosts.insert(key);
@@ -322,6 +339,7 @@ impl Resolver {
             Kind::Function => {}
             Kind::Chain => drop(doubt.chains.insert(label.name.clone())),
             Kind::Policy => drop(doubt.rules.insert(label.name.clone())),
+            Kind::Qos => drop(doubt.limits.insert(label.name.clone())),
         }
         if !now.is_empty() {
             self.claims.insert(label.clone(), now);

@@ -3,30 +3,34 @@
 //! ```text
 //! ADMIT  what a port may send, and into which lane it goes
 //!   +--> LANE (links: the tag names the lane) --> FORWARD
-//!   +--> SOURCE (edge: is the sender known?) --> POLICY (may he?) --> STEER (chains) --> FORWARD
+//!   +--> PORT_RATE, LANE_RATE (edge: how much?) --> SOURCE (is the sender known?) --> POLICY (may he?) --> STEER (chains) --> FORWARD
 //!   +--> FORWARD (what leaves a chain function)
 //! ```
 //!
 //! A *lane* is a number of 12 bits: the VLAN id of a network, or of one segment of a chain. It is the tag on links
 //! and the low bits of the metadata inside a switch. Frames themselves are untagged between ADMIT and the output.
 
-use openflow::{Cookie, Dpid, GroupId, Priority, TableId};
-use packet::VlanId;
+use openflow::{Cookie, Dpid, GroupId, MeterId, Priority, TableId};
+use packet::{PortNo, VlanId};
 
 /// Classifies by ingress port.
 pub const ADMIT: TableId = TableId(0);
 /// Reads the tag of a frame from another switch and takes it off.
 pub const LANE: TableId = TableId(1);
+/// Measures what a port of hosts sends.
+pub const PORT_RATE: TableId = TableId(2);
+/// Measures what the ports of a network send.
+pub const LANE_RATE: TableId = TableId(3);
 /// Knows who may speak where; tells the controller about others.
-pub const SOURCE: TableId = TableId(2);
+pub const SOURCE: TableId = TableId(4);
 /// Judges what hosts send.
-pub const POLICY: TableId = TableId(3);
+pub const POLICY: TableId = TableId(5);
 /// Puts traffic of chains into the lane of their first segment.
-pub const STEER: TableId = TableId(4);
+pub const STEER: TableId = TableId(6);
 /// Decides where a frame leaves.
-pub const FORWARD: TableId = TableId(5);
+pub const FORWARD: TableId = TableId(7);
 /// Tables a switch needs.
-pub const N_TABLES: u8 = 6;
+pub const N_TABLES: u8 = 8;
 
 /// Metadata bits that hold the lane.
 pub const LANE_MASK: u64 = 0x0fff;
@@ -49,6 +53,8 @@ pub mod admit {
     pub const REFUSE: Priority = Priority(900);
     /// On a way around a link.
     pub const BYPASS: Priority = Priority(600);
+    /// By a link, in a lane that has a queue of its own.
+    pub const QUEUE: Priority = Priority(550);
     /// A port of a link, or of a function.
     pub const PORT: Priority = Priority(500);
     /// A trunk port with the tag of a network.
@@ -57,6 +63,15 @@ pub mod admit {
     pub const FOREIGN: Priority = Priority(350);
     /// An access port.
     pub const ACCESS: Priority = Priority(300);
+}
+
+/// Priorities in PORT_RATE and LANE_RATE.
+pub mod rate {
+    use super::Priority;
+    /// A port or lane with a rate or queue.
+    pub const LIMIT: Priority = Priority(100);
+    /// Everything else.
+    pub const MISS: Priority = Priority(0);
 }
 
 /// Priorities in SOURCE.
@@ -124,8 +139,9 @@ pub fn rank(table: TableId, priority: Priority) -> u8 {
         FORWARD => 0,
         STEER | POLICY => 1,
         SOURCE => 3,
-        LANE => 4,
-        _ => 5,
+        LANE | LANE_RATE => 4,
+        PORT_RATE => 5,
+        _ => 6,
     }
 }
 
@@ -195,6 +211,30 @@ const GROUP_BACK: u32 = 1 << 23;
 pub fn group_to(dpid: Dpid, back: bool) -> GroupId {
     let number = fnv(&dpid.0.to_be_bytes()) as u32 & !GROUP_MASK & !GROUP_BACK;
     GroupId(GROUPS | number | if back { GROUP_BACK } else { 0 })
+}
+
+/// Numbers of meters of ports begin behind this.
+const PORT_METERS: u32 = 20_000;
+/// Numbers of meters of lanes begin behind this.
+const LANE_METERS: u32 = 50_000;
+/// The highest port that has a meter.
+const MAX_METERED_PORT: u32 = 20_000;
+
+/// The meter of a port, if its number is not too large.
+pub fn meter_of_port(port: PortNo) -> Option<MeterId> {
+    (1..=MAX_METERED_PORT).contains(&port.0).then(|| MeterId(PORT_METERS + port.0))
+}
+
+/// The meter of a lane.
+pub fn meter_of_lane(vlan: VlanId) -> MeterId {
+    MeterId(LANE_METERS + u32::from(vlan.get()))
+}
+
+/// Whether a meter is the controller's.
+pub fn is_own_meter(meter: MeterId) -> bool {
+    let of_port = PORT_METERS + 1..=PORT_METERS + MAX_METERED_PORT;
+    let of_lane = LANE_METERS + 1..=LANE_METERS + 4094;
+    of_port.contains(&meter.0) || of_lane.contains(&meter.0)
 }
 
 /// Metadata of a lane.

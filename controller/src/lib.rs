@@ -17,6 +17,7 @@ pub mod interpret;
 mod lanes;
 pub mod layout;
 mod lldp;
+mod meters;
 mod plan;
 mod reach;
 mod siphash;
@@ -36,9 +37,10 @@ pub use graph::Graph;
 pub use groups::{GroupBody, GroupChange, Groups, Support, diff_groups, owned_groups};
 pub use intent::{
     Attachment, Chain, Declared, Edit, Fault, Function, Intent, Judgement, Kind, Label, Network, Policy,
-    PortName, Reservation, Traffic,
+    PortName, Qos, Reservation, Traffic,
 };
-pub use lanes::{Ends, Hold, Lane, Lanes, Path, Rule, resolve};
+pub use lanes::{Ends, Hold, Lane, Lanes, Limit, Path, Rule, resolve};
+pub use meters::{MeterBody, MeterChange, Meters, diff_meters, owned_meters};
 pub use plan::plan;
 pub use reach::{Endpoint, Pairs};
 pub use siphash::Key;

@@ -7,6 +7,7 @@
 mod chains;
 mod edge;
 mod forward;
+mod limits;
 mod policies;
 mod touch;
 mod ways;
@@ -14,7 +15,9 @@ mod ways;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use openflow::{Action, Cookie, Dpid, Field, Instruction, Match, NO_BUFFER_LEN, Oxm, Priority, TableId};
+use openflow::{
+    Action, Cookie, Dpid, Field, Instruction, Match, MeterId, NO_BUFFER_LEN, Oxm, Priority, TableId,
+};
 use packet::{PortNo, VlanId};
 
 use crate::blueprint::{Blueprint, FlowBody, FlowKey, Issue};
@@ -23,6 +26,7 @@ use crate::groups::Support;
 use crate::intent::{Intent, Label};
 use crate::lanes::{Lanes, Resolver, Touched};
 use crate::layout;
+use crate::meters::MeterBody;
 use crate::view::{At, Changes, HostKey, View};
 use chains::Segments;
 use ways::{Bypass, GroupUse};
@@ -45,6 +49,8 @@ pub(crate) struct Changed {
     pub flows: BTreeMap<Dpid, BTreeSet<Arc<FlowKey>>>,
     /// Switches with other groups.
     pub groups: BTreeSet<Dpid>,
+    /// Switches with other meters.
+    pub meters: BTreeSet<Dpid>,
 }
 
 /// Keeps a blueprint up to date.
@@ -69,6 +75,8 @@ pub(crate) struct Planner {
     uses: BTreeMap<GroupUse, usize>,
     /// Groups to be looked at once more.
     stale_ways: BTreeSet<GroupUse>,
+    /// Switches with other meters than before.
+    stale_meters: BTreeSet<Dpid>,
     blueprint: Blueprint,
     /// What was resolved anew since the last plan.
     touched: Touched,
@@ -111,6 +119,8 @@ enum Part {
     Bypass(At),
     /// A policy.
     Policy(String),
+    /// Rates and queues.
+    Limit(String),
     /// What must wait at a port, because a policy might be about it.
     Hold(VlanId, At),
 }
@@ -121,6 +131,7 @@ struct Planned {
     flows: Vec<(Dpid, Arc<FlowKey>)>,
     entries: Vec<(Dpid, VlanId)>,
     ways: Vec<GroupUse>,
+    meters: Vec<(Dpid, MeterId)>,
     issues: Vec<Issue>,
 }
 
@@ -133,6 +144,8 @@ struct Draft {
     entries: BTreeSet<(Dpid, VlanId)>,
     /// Groups it needs.
     ways: BTreeSet<GroupUse>,
+    /// Meters it needs; no other part has them.
+    meters: BTreeMap<(Dpid, MeterId), MeterBody>,
     issues: Vec<Issue>,
 }
 
@@ -155,6 +168,11 @@ impl Draft {
 
     fn issue(&mut self, label: &str, reason: String) {
         self.issues.push(Issue::new(label, reason));
+    }
+
+    /// What waiting does not help with.
+    fn refuse(&mut self, label: &str, reason: String) {
+        self.issues.push(Issue { refused: true, ..Issue::new(label, reason) });
     }
 
     /// Notes that frames of `lane` enter the switch at the other end of the link.
@@ -225,8 +243,11 @@ impl Planner {
                 changed.flows.entry(dpid).or_default().insert(key);
             }
         }
-        let differs =
-            self.blueprint.issues.differ() || !changed.flows.is_empty() || !changed.groups.is_empty();
+        changed.meters = std::mem::take(&mut self.stale_meters);
+        let differs = self.blueprint.issues.differ()
+            || !changed.flows.is_empty()
+            || !changed.groups.is_empty()
+            || !changed.meters.is_empty();
         (changed, differs)
     }
 
@@ -244,6 +265,7 @@ impl Planner {
             Part::Chain(name) => self.chain(&mut draft, view, name),
             Part::Bypass(link) => self.bypass(&mut draft, *link),
             Part::Policy(name) => self.policy(&mut draft, name),
+            Part::Limit(name) => self.limit(&mut draft, view, name),
             Part::Hold(vlan, at) => self.hold(&mut draft, *vlan, *at),
         }
         draft
@@ -267,11 +289,21 @@ impl Planner {
                 }
             }
         }
+        for (dpid, meter) in before.meters {
+            self.set_meter(dpid, meter, draft.meters.get(&(dpid, meter)).copied());
+        }
         before.issues.iter().for_each(|issue| self.blueprint.issues.remove(issue));
     }
 
+    fn set_meter(&mut self, dpid: Dpid, meter: MeterId, body: Option<MeterBody>) {
+        let there = self.blueprint.switches.contains_key(&dpid);
+        if self.blueprint.set_meter(dpid, meter, body.filter(|_| there)) {
+            self.stale_meters.insert(dpid);
+        }
+    }
+
     fn establish(&mut self, part: Part, draft: Draft) {
-        let Draft { flows, labels, entries, ways, issues } = draft;
+        let Draft { flows, labels, entries, ways, meters, issues } = draft;
         if flows.is_empty() && entries.is_empty() && issues.is_empty() {
             return;
         }
@@ -279,8 +311,10 @@ impl Planner {
             flows: Vec::with_capacity(flows.len()),
             entries: entries.into_iter().collect(),
             ways: ways.into_iter().collect(),
+            meters: meters.keys().copied().collect(),
             issues,
         };
+        meters.into_iter().for_each(|((dpid, meter), body)| self.set_meter(dpid, meter, Some(body)));
         for ((dpid, key), body) in flows {
             let key = Arc::new(key);
             planned.flows.push((dpid, key.clone()));

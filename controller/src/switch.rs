@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use openflow::{Dpid, FlowStats, GroupDesc, GroupId, PortDesc, Reply, SwitchDesc, Xid};
+use openflow::{Dpid, FlowStats, GroupDesc, GroupId, MeterConfig, MeterId, PortDesc, Reply, SwitchDesc, Xid};
 use packet::Instant;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
 use crate::engine::{Claim, Rejections};
 use crate::groups::{GroupChange, Groups, Support, diff_groups};
+use crate::meters::{MeterChange, Meters, diff_meters};
 use crate::view::At;
 
 /// Which flows of a switch may not be as they are wanted.
@@ -53,6 +54,10 @@ pub(crate) struct Managed {
     pub groups: Groups,
     /// They may not be as they are wanted.
     pub groups_stale: bool,
+    /// Its meters, as far as they were read, or sent since.
+    pub meters: Meters,
+    /// They may not be as they are wanted.
+    pub meters_stale: bool,
     /// Flows the switch refused, and why. They are not sent again unless they change, or to try once more.
     pub refused: BTreeMap<Arc<FlowKey>, (Arc<FlowBody>, String)>,
     /// The next changes include what was refused.
@@ -115,6 +120,15 @@ impl Managed {
     pub(crate) fn group_changes(&mut self, wanted: &Groups) -> (Vec<GroupChange>, Vec<GroupChange>) {
         if std::mem::take(&mut self.groups_stale) {
             diff_groups(&self.groups, wanted)
+        } else {
+            Default::default()
+        }
+    }
+
+    /// The changes of meters that lead to `wanted`, which are sent now: before those of flows, and behind them.
+    pub(crate) fn meter_changes(&mut self, wanted: &Meters) -> (Vec<MeterChange>, Vec<MeterChange>) {
+        if std::mem::take(&mut self.meters_stale) {
+            diff_meters(&self.meters, wanted)
         } else {
             Default::default()
         }
@@ -183,6 +197,8 @@ pub(crate) struct Session {
     pub flows: Option<Vec<FlowStats>>,
     pub support: Option<Support>,
     pub groups: Option<Vec<GroupDesc>>,
+    pub max_meter: Option<u32>,
+    pub meters: Option<Vec<MeterConfig>>,
     /// There while it waits for what becomes of an older connection of the same switch.
     pub claim: Option<Claim>,
     /// The handshake is over.
@@ -216,6 +232,8 @@ pub(crate) enum Pending {
     BundleStep,
     /// A change of a group.
     Group(GroupId),
+    /// A change of a meter.
+    Meter(MeterId),
     /// The end of a bundle.
     Commit(Sent),
     /// The role of master.
@@ -237,6 +255,8 @@ pub(crate) enum Purpose {
     Request(Token),
     /// Groups, at the handshake: a switch may have none.
     Groups,
+    /// Meters likewise.
+    Meters,
     /// The comparison of flows and groups; the number of changes sent before.
     Audit(u64),
 }
@@ -252,6 +272,8 @@ impl Session {
             flows: None,
             support: None,
             groups: None,
+            max_meter: None,
+            meters: None,
             claim: None,
             ready: false,
             bundles: false,
@@ -291,7 +313,11 @@ impl Session {
         for (xid, pending) in earlier {
             match pending {
                 Pending::Change(change) => done.push(*change),
-                Pending::Mod(_) | Pending::BundleStep | Pending::Commit(_) | Pending::Group(_) => {}
+                Pending::Mod(_)
+                | Pending::BundleStep
+                | Pending::Commit(_)
+                | Pending::Group(_)
+                | Pending::Meter(_) => {}
                 other => drop(self.pending.insert(xid, other)),
             }
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use openflow::{
     Action, BundleControl, BundleControlKind, Dpid, Features, FlowMod, FlowModCommand, FlowModFlags,
     FlowStats, FlowStatsRequest, GroupCapabilities, GroupDesc, GroupFeatures, GroupId, GroupMod,
-    GroupModCommand, Instruction, Match, Message, MultipartReply, Oxm, PacketIn, PacketInReason, PacketOut,
-    PortDesc, PortReason, PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc,
-    Xid, ports,
+    GroupModCommand, Instruction, Match, Message, MeterConfig, MeterFeatures, MeterFlags, MeterId, MeterMod,
+    MeterModCommand, MultipartReply, Oxm, PacketIn, PacketInReason, PacketOut, PortDesc, PortReason,
+    PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
 };
 use packet::{Instant, MacAddr, PortNo};
 
@@ -35,6 +35,9 @@ pub(crate) struct FakeSwitch {
     pub n_group_mods: usize,
     /// Refuses to make groups, though it says it has some.
     pub refuse_groups: bool,
+    /// The highest number of a meter; 0: it has none.
+    pub max_meter: u32,
+    pub meters: BTreeMap<MeterId, MeterConfig>,
     /// Number of the election of its master.
     pub master: Option<u64>,
     /// The bundle that is being built.
@@ -93,6 +96,8 @@ impl Net {
             groups: Vec::new(),
             n_group_mods: 0,
             refuse_groups: false,
+            max_meter: 65_536,
+            meters: BTreeMap::new(),
             master: None,
             bundle: None,
             n_bundles: 0,
@@ -261,6 +266,10 @@ impl Net {
                 let error = switch.group_mod(group_mod);
                 return error.map(|error| (xid, Message::Error(error))).into_iter().collect();
             }
+            Message::MeterMod(meter_mod) => {
+                let error = switch.meter_mod(meter_mod);
+                return error.map(|error| (xid, Message::Error(error))).into_iter().collect();
+            }
             Message::RoleRequest(request)
                 if switch.master.is_some_and(|master| master > request.generation) =>
             {
@@ -411,6 +420,17 @@ impl FakeSwitch {
                 actions: [u32::MAX; 4],
             }),
             Request::GroupDesc => Reply::GroupDesc(self.groups.clone()),
+            Request::MeterFeatures | Request::MeterConfig(_) if self.max_meter == 0 => {
+                return Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart));
+            }
+            Request::MeterFeatures => Reply::MeterFeatures(MeterFeatures {
+                max_meter: self.max_meter,
+                band_types: 0b110,
+                capabilities: MeterFlags::KBPS | MeterFlags::BURST | MeterFlags::STATS,
+                max_bands: 8,
+                max_color: 0,
+            }),
+            Request::MeterConfig(_) => Reply::MeterConfig(self.meters.values().cloned().collect()),
             other => panic!("not expected: {other:?}"),
         };
         Message::MultipartReply(MultipartReply { more: false, body })
@@ -482,8 +502,32 @@ impl FakeSwitch {
         }
     }
 
+    /// As a switch checks it: §7.5.4.14.
+    fn meter_mod(&mut self, meter_mod: MeterMod) -> Option<openflow::Error> {
+        use openflow::error::MeterModFailed as Failed;
+        let MeterMod { command, flags, meter, bands } = meter_mod;
+        match (command, self.meters.contains_key(&meter)) {
+            (MeterModCommand::Add, true) => return Some(openflow::Error::new(Failed::MeterExists)),
+            (MeterModCommand::Modify, false) => return Some(openflow::Error::new(Failed::UnknownMeter)),
+            (MeterModCommand::Delete, _) => {
+                let uses = |flow: &FlowStats| flow.instructions.contains(&Instruction::Meter(meter));
+                assert!(!self.flows.iter().any(uses), "a flow still uses {meter:?}");
+                self.meters.remove(&meter);
+            }
+            _ => drop(self.meters.insert(meter, MeterConfig { flags, meter, bands })),
+        }
+        None
+    }
+
     fn flow_mod(&mut self, flow_mod: FlowMod) -> Option<openflow::Error> {
         self.n_mods += 1;
+        let meters = flow_mod.instructions.iter().filter_map(|instruction| match instruction {
+            Instruction::Meter(meter) => Some(meter),
+            _ => None,
+        });
+        if meters.into_iter().any(|meter| !self.meters.contains_key(meter)) {
+            return Some(openflow::Error::new(openflow::error::MeterModFailed::UnknownMeter));
+        }
         for group in groups_in(&flow_mod.instructions) {
             if !self.groups.iter().any(|desc| desc.group == group) {
                 return Some(openflow::Error::new(openflow::error::BadAction::BadOutGroup));

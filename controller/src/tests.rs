@@ -4,6 +4,7 @@ mod bundles;
 mod forecast;
 mod incremental;
 mod policies;
+mod qos;
 mod ways;
 
 use std::collections::BTreeSet;
@@ -412,7 +413,7 @@ fn flows_that_somebody_deletes_come_back() {
     net.run(Duration::from_secs(60));
     assert_eq!(mods(&net), before, "nothing is wrong, nothing is sent");
     // Without what every switch holds from the beginning links would be lost, too.
-    let kept = 11;
+    let kept = 13;
     net.switches.get_mut(&leaf).unwrap().flows.truncate(kept);
     net.run(Duration::from_secs(20));
     assert_eq!(net.switches[&leaf].flows.len(), n_flows);

@@ -57,6 +57,8 @@ pub struct Switch {
     pub n_tables: u8,
     /// What it can do with groups.
     pub groups: Support,
+    /// The highest number that a meter may have; 0: it has none.
+    pub max_meter: u32,
     /// Its real ports.
     pub ports: BTreeMap<PortNo, Port>,
 }
@@ -219,6 +221,14 @@ impl View {
             switch.groups = groups;
             self.changes.switches.insert(dpid);
             self.changes.graph = true;
+        }
+    }
+
+    /// A switch has other meters than was thought.
+    pub(crate) fn set_max_meter(&mut self, dpid: Dpid, max_meter: u32) {
+        if let Some(switch) = self.switches.get_mut(&dpid).filter(|switch| switch.max_meter != max_meter) {
+            switch.max_meter = max_meter;
+            self.changes.switches.insert(dpid);
         }
     }
 

@@ -66,7 +66,7 @@ pub fn load(path: &Path) -> Result<Model, LoadError> {
     Ok(parse(&name, &text, folder)?)
 }
 
-/// Reads what a file declares: a topology, or the sections `networks`, `routers`, `functions`, `chains` and `policies` alone, whose
+/// Reads what a file declares: a topology, or the sections `networks`, `routers`, `functions`, `chains`, `policies` and `qos` alone, whose
 /// ports are ports of switches.
 ///
 /// # Errors
@@ -89,8 +89,8 @@ pub fn parse_intents(name: &str, text: &str, folder: &Path) -> Result<Declaratio
         Err(wrong) => return Err(Diagnostics::new(source, vec![wrong])),
     };
     if tree.root.get("nodes").is_some() {
-        let Model { networks, routers, functions, chains, policies, .. } = parse(name, text, folder)?;
-        return Ok(Declaration { networks, routers, functions, chains, policies });
+        let Model { networks, routers, functions, chains, policies, qos, .. } = parse(name, text, folder)?;
+        return Ok(Declaration { networks, routers, functions, chains, policies, qos });
     }
     read::declaration(&tree).map_err(|found| Diagnostics::new(source, found))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use controller_api::{Chain, Cidr, Function, Network, Policy, PortQueues, Router};
+use controller_api::{Chain, Cidr, Function, Network, Policy, PortQueues, Qos, Router};
 use packet::MacAddr;
 
 pub use crate::spec::{BuiltIn, Expect, FailMode, Protocol};
@@ -31,6 +31,8 @@ pub struct Model {
     pub chains: Vec<Chain>,
     /// Policies; their ends are switch ports.
     pub policies: Vec<Policy>,
+    /// Rates and queues; their ports are switch ports.
+    pub qos: Vec<Qos>,
     /// What must hold.
     pub tests: Vec<Test>,
 }

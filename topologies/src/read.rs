@@ -11,8 +11,9 @@ use crate::diagnostics::{Diagnostic, list};
 use crate::spec::{FunctionSpec, HostSpec, NodeSpec, RouterNodeSpec, Spec, SwitchSpec, VmSpec};
 use crate::yaml::{Tree, join};
 
-const SECTIONS: [&str; 8] = ["name", "nodes", "links", "networks", "routers", "chains", "policies", "tests"];
-const INTENTS: [&str; 5] = ["networks", "routers", "functions", "chains", "policies"];
+const SECTIONS: [&str; 9] =
+    ["name", "nodes", "links", "networks", "routers", "chains", "policies", "qos", "tests"];
+const INTENTS: [&str; 6] = ["networks", "routers", "functions", "chains", "policies", "qos"];
 const KINDS: [&str; 5] = ["switch", "host", "router", "function", "vm"];
 
 /// Reads the document; everything that is wrong in its shape at once.
@@ -30,7 +31,7 @@ pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
     let mut reader = Reader { tree, found: Vec::new() };
     reader.sections(&INTENTS);
     if !tree.root.is_object() {
-        let what = "a map with the keys networks, routers, functions, chains and policies is expected";
+        let what = "a map with the keys networks, routers, functions, chains, policies and qos is expected";
         reader.found.push(Diagnostic::new(tree.value(""), "", what));
     }
     let declaration = Declaration {
@@ -39,6 +40,7 @@ pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
         functions: reader.list("functions", "function"),
         chains: reader.list("chains", "chain"),
         policies: reader.list("policies", "policy"),
+        qos: reader.list("qos", "qos"),
     };
     if reader.found.is_empty() { Ok(declaration) } else { Err(reader.found) }
 }
@@ -84,6 +86,7 @@ impl Reader<'_> {
             routers: self.list("routers", "router"),
             chains: self.list("chains", "chain"),
             policies: self.list("policies", "policy"),
+            qos: self.list("qos", "qos"),
             tests: self.list("tests", "test"),
         })
     }

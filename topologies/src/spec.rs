@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use controller_api::{Chain, Cidr, Dpid, Mac, Network, Policy, PortRef, Queue, Rate, Router};
+use controller_api::{Chain, Cidr, Dpid, Mac, Network, Policy, PortRef, Qos, Queue, Rate, Router};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -31,6 +31,9 @@ pub struct Spec {
     /// Who may speak IP to whom.
     #[serde(default)]
     pub policies: Vec<Policy>,
+    /// How much hosts may send, and by which queue it leaves.
+    #[serde(default)]
+    pub qos: Vec<Qos>,
     /// What must hold when the lab is up.
     #[serde(default)]
     pub tests: Vec<TestSpec>,

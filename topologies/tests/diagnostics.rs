@@ -30,6 +30,9 @@ tests:
 policies:
   - {name: in, priority: 20, action: allow, from: [\"s1:1\"], to: [\"s2:1\"], protocol: tcp, ports: [80]}
   - {name: rest, priority: 10, action: deny, to: [h2]}
+qos:
+  - {name: gold, ports: [h1], networks: [blue], rate: 20M, queue: 1}
+  - {name: tin, ports: [h2], rate: 1M, burst: 3000}
 ";
 
 fn complaints(text: &str) -> Vec<String> {
@@ -46,19 +49,32 @@ fn the_file_the_cases_start_from_is_right() {
 
 /// What is replaced, by what, and the whole line that must come out.
 const CASES: &[(&str, &str, &str)] = &[
+    ("ports: [h2], rate", "ports: [h1], rate", "30:25: qos tin: port s1:1 is limited twice"),
+    (
+        "networks: [blue], rate",
+        "networks: [blu], rate",
+        "29:42: qos gold: no network \"blu\"; did you mean \"blue\"?",
+    ),
+    ("rate: 1M, burst: 3000", "queue: 1, burst: 3000", "30:40: qos tin: a burst needs a rate"),
+    (
+        "rate: 1M, burst: 3000",
+        "burst: 3000",
+        "30:5: qos tin: it says neither a rate nor a queue; write `rate: 20M`",
+    ),
+    ("rate: 1M", "rate: \"999\"", "30:36: qos tin: the lowest rate is 1k"),
     (
         "priority: 10",
         "priority: 20",
-        "27:27: policy rest: priority 20 is used twice; give each policy a priority of its own",
+        "27:28: policy rest: priority 20 is used twice; give each policy a priority of its own",
     ),
-    ("priority: 20", "priority: 65534", "26:25: policy in: the highest priority is 65533"),
-    ("protocol: tcp, ", "", "26:88: policy in: only tcp and udp have ports; write `protocol: tcp`"),
-    ("ports: [80]", "ports: [80, 0]", "26:106: policy in: 0 is not a port: 1 to 65535"),
-    ("deny, to: [h2]", "deny, to: [h3]", "27:50: policy rest: no node \"h3\"; did you mean \"h1\"?"),
+    ("priority: 20", "priority: 65534", "26:26: policy in: the highest priority is 65533"),
+    ("protocol: tcp, ", "", "26:75: policy in: only tcp and udp have ports; write `protocol: tcp`"),
+    ("ports: [80]", "ports: [80, 0]", "26:102: policy in: 0 is not a port: 1 to 65535"),
+    ("deny, to: [h2]", "deny, to: [h3]", "27:51: policy rest: no node \"h3\"; did you mean \"h1\"?"),
     (
         "action: deny",
         "action: drop",
-        "27:37: policy rest: unknown word \"drop\"; it is one of \"allow\", \"deny\" and \"reject\"",
+        "27:40: policy rest: unknown word \"drop\"; there is \"allow\", \"deny\" and \"reject\"",
     ),
     ("\"s1:1\"]", "\"s9:1\"]", "10:29: link h1:eth0 -- s9:1: no node \"s9\"; did you mean \"s1\"?"),
     (
@@ -299,7 +315,9 @@ fn intents_are_read_alone_or_out_of_a_topology() {
     let read = |text: &str| topology::parse_intents("net.yaml", text, Path::new(""));
     let whole = read(RIGHT).unwrap();
     let names: Vec<String> = whole.into_resources().map(|resource| resource.label().to_string()).collect();
-    assert_eq!(names, ["network/blue", "router/r1", "function/fw", "chain/web"]);
+    let policies_and_rates = ["policy/in", "policy/rest", "qos/gold", "qos/tin"];
+    assert_eq!(names[..4], ["network/blue", "router/r1", "function/fw", "chain/web"]);
+    assert_eq!(names[4..], policies_and_rates);
     let alone = read("networks:\n  - {name: red, vlan: 20, ports: [\"s1:1\"]}\n").unwrap();
     assert_eq!(alone.networks[0].ports[0].to_string(), "s1:1");
 

@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Batch, Chain, Declaration, Flow, FlowAdd, Forecast, Function, Health, Host, Link, Network, Policy, Port,
-    PortAdd, PortQueues, Problem, Revision, Router, Stats, Stored, Switch, TraceReply, TraceRequest, Written,
+    PortAdd, PortQueues, Problem, Qos, Revision, Router, Stats, Stored, Switch, TraceReply, TraceRequest,
+    Written,
 };
 
 /// Longest answer that is read, in bytes.
@@ -516,7 +517,8 @@ macro_rules! intents {
 }
 
 intents!(
-    Network => "networks", Router => "routers", Chain => "chains", Function => "functions", Policy => "policies"
+    Network => "networks", Router => "routers", Chain => "chains", Function => "functions", Policy => "policies",
+    Qos => "qos"
 );
 
 impl Client {

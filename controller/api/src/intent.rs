@@ -14,7 +14,7 @@ use crate::routing::{
     Police, PolicyRoute, ReservedPorts, Sharing, SourceCheck, StaticNeighbour, Tracking,
 };
 use crate::service::{DhcpPool, DhcpRelay, Dns};
-use crate::text::{Cidr, Endpoint, Mac, PortRef};
+use crate::text::{Cidr, Endpoint, Mac, PortRef, Rate};
 
 /// An isolated L2 segment over any number of switches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -397,6 +397,34 @@ pub enum PolicyAction {
     /// Drop it and tell the sender: a reset for TCP, ICMP "administratively prohibited" for the rest; a hundred times a
     /// second for the hosts of a switch.
     Reject,
+}
+
+/// How much hosts may send, and by which queue it leaves the switches on its way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Qos {
+    /// Unique among these.
+    pub name: String,
+    /// What hosts send into each of these ports, each port by itself: `switch:port`, in a topology also names of nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// What hosts send into each of these networks, all ports of a switch together, each switch by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// Bits a second, at least `1k`, in steps of 1000; what exceeds them is dropped by a meter. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Bytes at once; absent: as the switch thinks fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1500))]
+    #[schema(minimum = 1500)]
+    pub burst: Option<u32>,
+    /// Number of the queue that the frames leave by, where a port has it: of ports on their own switch, of networks on
+    /// every switch. The queues themselves are configured at the switches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 65535))]
+    #[schema(maximum = 65535)]
+    pub queue: Option<u16>,
 }
 
 /// IP traffic between endpoints that passes functions in order.

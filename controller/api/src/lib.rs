@@ -17,7 +17,7 @@ mod text;
 
 pub use intent::{
     Chain, Function, Masquerade, Nat, Network, Policy, PolicyAction, PolicyProtocol, PortForward, Protocol,
-    Redirect, Reservation, RouteType, Router, RouterInterface, StaticRoute,
+    Qos, Redirect, Reservation, RouteType, Router, RouterInterface, StaticRoute,
 };
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};

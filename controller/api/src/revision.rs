@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::text::{PortRef, TextError};
-use crate::{Chain, Function, Network, Policy, Router};
+use crate::{Chain, Function, Network, Policy, Qos, Router};
 
 /// An intent of any kind: `{"network": {"name": "blue", ...}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -24,6 +24,8 @@ pub enum Resource {
     Chain(Chain),
     /// A policy.
     Policy(Policy),
+    /// Rates and queues.
+    Qos(Qos),
 }
 
 /// A kind of intent.
@@ -42,11 +44,14 @@ pub enum ResourceKind {
     Chain,
     /// Policies.
     Policy,
+    /// Rates and queues.
+    Qos,
 }
 
 impl ResourceKind {
     /// Every kind, each before those that refer to it.
-    pub const ALL: [Self; 5] = [Self::Network, Self::Router, Self::Function, Self::Chain, Self::Policy];
+    pub const ALL: [Self; 6] =
+        [Self::Network, Self::Router, Self::Function, Self::Chain, Self::Policy, Self::Qos];
 
     /// As it is written: `network`.
     pub const fn word(self) -> &'static str {
@@ -56,6 +61,7 @@ impl ResourceKind {
             Self::Function => "function",
             Self::Chain => "chain",
             Self::Policy => "policy",
+            Self::Qos => "qos",
         }
     }
 
@@ -67,6 +73,7 @@ impl ResourceKind {
             Self::Function => "functions",
             Self::Chain => "chains",
             Self::Policy => "policies",
+            Self::Qos => "qos",
         }
     }
 }
@@ -82,7 +89,7 @@ impl FromStr for ResourceKind {
     fn from_str(text: &str) -> Result<Self, TextError> {
         let named = |kind: &Self| text == kind.word() || text == kind.collection();
         let kind = Self::ALL.into_iter().find(named);
-        kind.ok_or_else(|| TextError::new("a kind: network, router, function, chain or policy", text))
+        kind.ok_or_else(|| TextError::new("a kind: network, router, function, chain, policy or qos", text))
     }
 }
 
@@ -95,6 +102,7 @@ impl Resource {
             Self::Function(_) => ResourceKind::Function,
             Self::Chain(_) => ResourceKind::Chain,
             Self::Policy(_) => ResourceKind::Policy,
+            Self::Qos(_) => ResourceKind::Qos,
         }
     }
 
@@ -106,6 +114,7 @@ impl Resource {
             Self::Function(function) => &function.name,
             Self::Chain(chain) => &chain.name,
             Self::Policy(policy) => &policy.name,
+            Self::Qos(qos) => &qos.name,
         }
     }
 
@@ -141,7 +150,7 @@ impl fmt::Display for Label {
 
 crate::text::text_value!(
     Label,
-    "^((network|router|function|chain)s?|policy|policies)/.+$",
+    "^((network|router|function|chain)s?|policy|policies|qos)/.+$",
     "network/blue",
     "an intent, KIND/NAME"
 );
@@ -165,6 +174,9 @@ pub struct Declaration {
     /// Policies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
+    /// Rates and queues.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub qos: Vec<Qos>,
 }
 
 impl Declaration {
@@ -175,7 +187,8 @@ impl Declaration {
         let functions = self.functions.into_iter().map(Resource::Function);
         let chains = self.chains.into_iter().map(Resource::Chain);
         let policies = self.policies.into_iter().map(Resource::Policy);
-        networks.chain(routers).chain(functions).chain(chains).chain(policies)
+        let qos = self.qos.into_iter().map(Resource::Qos);
+        networks.chain(routers).chain(functions).chain(chains).chain(policies).chain(qos)
     }
 }
 
@@ -188,6 +201,7 @@ impl Extend<Resource> for Declaration {
                 Resource::Function(function) => self.functions.push(function),
                 Resource::Chain(chain) => self.chains.push(chain),
                 Resource::Policy(policy) => self.policies.push(policy),
+                Resource::Qos(qos) => self.qos.push(qos),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Now and then a switch is asked what it holds: flows can be lost without anybody saying so.
 
-use openflow::{Dpid, FlowStatsRequest, GroupDesc, Reply, Request};
+use openflow::{Dpid, FlowStatsRequest, GroupDesc, MeterConfig, MeterId, Reply, Request};
 use packet::Instant;
 
 use super::Controller;
@@ -8,6 +8,7 @@ use crate::blueprint;
 use crate::effect::{ConnId, Event};
 use crate::groups::{Support, owned_groups};
 use crate::layout;
+use crate::meters::owned_meters;
 use crate::switch::{Purpose, Stale};
 
 /// A switch that differs every time is asked less and less often, down to once in 2 to the power of this intervals.
@@ -35,6 +36,10 @@ impl Controller {
             {
                 self.ask(conn, Purpose::Audit(n_changes), Request::GroupDesc);
             }
+            let has_meters = |s: &crate::view::Switch| s.max_meter > 0;
+            if dpid.and_then(|dpid| self.view.switches().get(&dpid)).is_some_and(has_meters) {
+                self.ask(conn, Purpose::Audit(n_changes), Request::MeterConfig(MeterId::ALL));
+            }
             self.ask(conn, Purpose::Audit(n_changes), Request::Flow(request));
         }
     }
@@ -45,6 +50,7 @@ impl Controller {
         let stats = match reply {
             Reply::Flow(stats) => stats,
             Reply::GroupDesc(groups) => return self.groups_audited(dpid, n_changes, &groups),
+            Reply::MeterConfig(meters) => return self.meters_audited(dpid, n_changes, &meters),
             _ => return,
         };
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
@@ -79,6 +85,19 @@ impl Controller {
         if !actual.keys().eq(managed.groups.keys()) {
             managed.groups = actual;
             managed.groups_stale = true;
+            self.dirty = true;
+        }
+    }
+
+    fn meters_audited(&mut self, dpid: Dpid, n_changes: u64, meters: &[MeterConfig]) {
+        let Some(managed) = self.switches.get_mut(&dpid) else { return };
+        if managed.n_changes != n_changes || !managed.in_flight.is_empty() {
+            return;
+        }
+        let actual = owned_meters(meters);
+        if !actual.keys().eq(managed.meters.keys()) {
+            managed.meters = actual;
+            managed.meters_stale = true;
             self.dirty = true;
         }
     }

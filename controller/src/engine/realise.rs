@@ -15,6 +15,7 @@ use crate::effect::{ConnId, Event};
 use crate::groups::{GroupChange, Groups, Support};
 use crate::lanes::{Lanes, Touched};
 use crate::layout;
+use crate::meters::{MeterChange, Meters};
 use crate::switch::{Managed, Pending, Purpose, Sent, Session};
 use crate::view::{At, View};
 
@@ -55,6 +56,9 @@ impl Controller {
             if let Some(managed) = self.switches.get_mut(&dpid) {
                 managed.stale.add(keys);
             }
+        }
+        for dpid in changed.meters {
+            self.switches.entry(dpid).and_modify(|managed| managed.meters_stale = true);
         }
         for dpid in changed.groups {
             self.switches.entry(dpid).and_modify(|managed| managed.groups_stale = true);
@@ -102,17 +106,21 @@ impl Controller {
 
     /// Sends a switch what it lacks, and a barrier.
     fn realise(&mut self, now: Instant, dpid: Dpid) {
-        let (nothing, no_groups) = (Flows::new(), Groups::new());
+        let (nothing, no_groups, no_meters) = (Flows::new(), Groups::new(), Meters::new());
         let blueprint = self.planner.blueprint();
         let wanted = blueprint.switches.get(&dpid).unwrap_or(&nothing);
         let groups = blueprint.groups.get(&dpid).unwrap_or(&no_groups);
+        let meters = blueprint.meters.get(&dpid).unwrap_or(&no_meters);
         let generation = blueprint.generation;
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
         let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
         let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
         let (put, gone) = managed.group_changes(groups);
         let changes = Changes { put, flows: managed.changes(wanted), gone };
-        if changes.is_empty() && managed.in_flight.is_empty() {
+        // Not every switch takes meters in a bundle.
+        let (meters_put, meters_gone) = managed.meter_changes(meters);
+        let metered = !meters_put.is_empty() || !meters_gone.is_empty();
+        if changes.is_empty() && !metered && managed.in_flight.is_empty() {
             managed.plain = false;
             if managed.confirmed != generation {
                 managed.confirmed = generation;
@@ -120,12 +128,17 @@ impl Controller {
             }
             return self.discover(now, dpid);
         }
+        let mut messages = change_meters(managed, session, meters_put);
+        between(session, &mut messages, changes.is_empty());
         // One change takes effect at once by itself.
-        let messages = if session.bundles && !managed.plain && (2..=MAX_BUNDLED).contains(&changes.len()) {
+        let flows = if session.bundles && !managed.plain && (2..=MAX_BUNDLED).contains(&changes.len()) {
             bundled(managed, session, changes)
         } else {
             one_by_one(managed, session, changes)
         };
+        messages.extend(flows);
+        between(session, &mut messages, meters_gone.is_empty());
+        messages.extend(change_meters(managed, session, meters_gone));
         managed.in_flight.push_back(generation);
         let barrier = session.xid(Pending::Barrier(generation));
         for (xid, message) in messages.into_iter().chain([(barrier, Message::BarrierRequest)]) {
@@ -199,6 +212,14 @@ impl Controller {
                     self.event(Event::Refused { dpid, label, error });
                 }
             }
+            // Nor is anything limited without the meter.
+            Some(Pending::Meter(meter)) => {
+                if let Some(dpid) = dpid {
+                    self.view.set_max_meter(dpid, 0);
+                    let error = format!("meter {}: {}", meter.0, error.kind);
+                    self.event(Event::Refused { dpid, label: "fabric".to_owned(), error });
+                }
+            }
             // Without bundles changes go one by one; what is wrong with a step shows at its end.
             Some(Pending::BundleProbe | Pending::BundleStep) => {}
             Some(Pending::Change(change)) => {
@@ -211,7 +232,9 @@ impl Controller {
                 | Pending::ModBarrier(token)
                 | Pending::Multipart(Purpose::Request(token), _),
             ) => self.refused(conn, token, error.kind.to_string()),
-            Some(Pending::Multipart(Purpose::Groups, _)) => self.handshake(now, conn, None),
+            Some(Pending::Multipart(purpose @ (Purpose::Groups | Purpose::Meters), _)) => {
+                self.lacks(now, conn, purpose);
+            }
             // Without an answer the handshake does not end, and its time runs out.
             Some(Pending::Multipart(..)) => self.counters.unexpected_messages += 1,
             Some(
@@ -300,6 +323,21 @@ impl Changes {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Meters that flows will need, or that none needs any more.
+fn change_meters(
+    managed: &mut Managed,
+    session: &mut Session,
+    changes: Vec<MeterChange>,
+) -> Vec<(Xid, Message)> {
+    let mut messages = Vec::with_capacity(changes.len());
+    for change in changes {
+        managed.n_changes += 1;
+        change.apply(&mut managed.meters);
+        messages.push((session.xid(Pending::Meter(change.meter)), Message::MeterMod(change.to_mod())));
+    }
+    messages
 }
 
 fn group(managed: &mut Managed, session: &mut Session, change: &GroupChange) -> (Xid, Message) {

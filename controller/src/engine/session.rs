@@ -1,7 +1,7 @@
 //! The handshake, and the way of each message to whom it concerns.
 
 use openflow::{
-    BundleControl, BundleControlKind, Config, Dpid, Features, FlowStatsRequest, FragMode, Message,
+    BundleControl, BundleControlKind, Config, Dpid, Features, FlowStatsRequest, FragMode, Message, MeterId,
     MultipartReply, MultipartRequest, NO_BUFFER_LEN, PortConfig, PortDesc, PortReason, PortState, PortStatus,
     Reply, Request, Role, RoleRequest, SwitchDesc, Xid, ports,
 };
@@ -13,6 +13,7 @@ use crate::blueprint;
 use crate::effect::{ConnId, Event};
 use crate::groups::{Support, owned_groups};
 use crate::layout;
+use crate::meters;
 use crate::switch::{Pending, Purpose, Stale};
 use crate::view;
 
@@ -70,6 +71,9 @@ impl Controller {
         for body in [Request::GroupFeatures, Request::GroupDesc] {
             self.ask(conn, Purpose::Groups, body);
         }
+        for body in [Request::MeterFeatures, Request::MeterConfig(MeterId::ALL)] {
+            self.ask(conn, Purpose::Meters, body);
+        }
     }
 
     /// Asks for the role of master, and whether there are bundles.
@@ -112,14 +116,29 @@ impl Controller {
             session.put_back(xid, Pending::Multipart(purpose, whole));
         } else if let Some(whole) = whole {
             match purpose {
-                Purpose::Handshake | Purpose::Groups => self.handshake(now, conn, Some(whole)),
+                Purpose::Handshake | Purpose::Groups | Purpose::Meters => {
+                    self.handshake(now, conn, Some(whole));
+                }
                 Purpose::Request(token) => self.answer(token, whole),
                 Purpose::Audit(n_changes) => self.audited(conn, n_changes, whole),
             }
         }
     }
 
-    /// An answer within the handshake. None: the switch has no groups.
+    /// The switch has no groups, or no meters.
+    pub(super) fn lacks(&mut self, now: Instant, conn: ConnId, purpose: Purpose) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if purpose == Purpose::Meters {
+            session.max_meter = Some(0);
+            session.meters = Some(Vec::new());
+        } else {
+            session.support = Some(Support::default());
+            session.groups = Some(Vec::new());
+        }
+        self.handshake(now, conn, None);
+    }
+
+    /// An answer within the handshake. None: there is nothing more to be said.
     pub(super) fn handshake(&mut self, now: Instant, conn: ConnId, reply: Option<Reply>) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match reply {
@@ -132,13 +151,19 @@ impl Controller {
             Some(Reply::GroupDesc(groups)) => {
                 session.groups.get_or_insert(groups);
             }
-            None => {
-                session.support = Some(Support::default());
-                session.groups = Some(Vec::new());
+            Some(Reply::MeterFeatures(features)) => {
+                session.max_meter.get_or_insert(meters::highest(&features));
             }
+            Some(Reply::MeterConfig(meters)) => {
+                session.meters.get_or_insert(meters);
+            }
+            None => {}
             Some(_) => self.counters.unexpected_messages += 1,
         }
-        let groups = session.support.is_some() && session.groups.is_some();
+        let groups = session.support.is_some()
+            && session.groups.is_some()
+            && session.max_meter.is_some()
+            && session.meters.is_some();
         if session.desc.is_some()
             && session.ports.is_some()
             && session.flows.is_some()
@@ -160,6 +185,8 @@ impl Controller {
         let flows = session.flows.take().unwrap_or_default();
         let groups = session.support.unwrap_or_default();
         let descriptions = session.groups.take().unwrap_or_default();
+        let max_meter = session.max_meter.unwrap_or(0);
+        let configs = session.meters.take().unwrap_or_default();
         let name = self.name_for(dpid, &desc, &ports);
 
         let known = self.switches.contains_key(&dpid);
@@ -169,8 +196,10 @@ impl Controller {
         managed.desc = desc;
         managed.installed = blueprint::owned(&flows);
         managed.groups = owned_groups(&descriptions);
+        managed.meters = meters::owned_meters(&configs);
         managed.stale = Stale::All;
         managed.groups_stale = true;
+        managed.meters_stale = true;
         managed.refused.clear();
         managed.in_flight.clear();
         managed.n_drifts = 0;
@@ -181,7 +210,7 @@ impl Controller {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
         }
         let old_ports = self.view.switches().get(&dpid).map(|old| old.ports.clone()).unwrap_or_default();
-        self.view.put_switch(dpid, view::Switch { name, n_tables, groups, ..Default::default() });
+        self.view.put_switch(dpid, view::Switch { name, n_tables, groups, max_meter, ..Default::default() });
         for port in &ports {
             let settled = old_ports.get(&port.port).is_some_and(|old| old.settled && old.up == is_up(port));
             self.set_port(now, dpid, port, settled);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use packet::VlanId;
 
-use super::{Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Network, PortName};
+use super::{Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Network, PortName, Qos};
 use crate::layout;
 
 type Names = BTreeSet<Arc<str>>;
@@ -27,6 +27,9 @@ pub(crate) struct Ledger {
     users: BTreeMap<String, BTreeSet<(Arc<str>, usize)>>,
     /// Policies by priority.
     priorities: BTreeMap<u16, Names>,
+    /// What limits a port, and what a network.
+    limited: BTreeMap<PortName, Names>,
+    limited_networks: BTreeMap<String, Names>,
 }
 
 impl Ledger {
@@ -96,6 +99,15 @@ impl Ledger {
                 let Some(policy) = self.intent.policies.get(&**name) else { return };
                 put(&mut self.priorities, &policy.priority, name.clone(), there);
             }
+            Kind::Qos => {
+                let Some(qos) = self.intent.qos.get(&**name) else { return };
+                for port in &qos.ports {
+                    put(&mut self.limited, port, name.clone(), there);
+                }
+                for network in &qos.networks {
+                    put(&mut self.limited_networks, network, name.clone(), there);
+                }
+            }
         }
     }
 
@@ -105,6 +117,8 @@ impl Ledger {
         match label.kind {
             Kind::Network => {
                 all.extend(self.attached.get(&*label.name).into_iter().flatten().map(named(Kind::Router)));
+                let limits = self.limited_networks.get(&*label.name).into_iter().flatten();
+                all.extend(limits.map(named(Kind::Qos)));
                 if let Some(network) = self.intent.networks.get(&*label.name) {
                     let same_vlan = self.vlans.get(&network.vlan).into_iter().flatten();
                     all.extend(same_vlan.map(named(Kind::Network)));
@@ -135,6 +149,14 @@ impl Ledger {
                 let policy = self.intent.policies.get(&*label.name);
                 let same = policy.and_then(|policy| self.priorities.get(&policy.priority));
                 all.extend(same.into_iter().flatten().map(named(Kind::Policy)));
+            }
+            Kind::Qos => {
+                if let Some(qos) = self.intent.qos.get(&*label.name) {
+                    let ports = qos.ports.iter().filter_map(|port| self.limited.get(port));
+                    let limited = |network| self.limited_networks.get(network);
+                    let networks = qos.networks.iter().filter_map(limited);
+                    all.extend(ports.chain(networks).flatten().map(named(Kind::Qos)));
+                }
             }
         }
         all.insert(label);
@@ -179,6 +201,10 @@ impl Ledger {
                 }
                 policy.check(&mut add);
             }
+            Kind::Qos => {
+                let qos = self.intent.qos.get(name);
+                qos.into_iter().for_each(|qos| self.check_qos(&label.name, qos, &mut add));
+            }
         }
         faults
     }
@@ -220,6 +246,23 @@ impl Ledger {
             }
             if let Some((other, _)) = before(&self.functions, port, &(name.clone(), nth)) {
                 add(pointer.to_owned(), format!("{port} is already a port of function {other:?}"));
+            }
+        }
+    }
+
+    fn check_qos(&self, name: &Arc<str>, qos: &Qos, add: &mut impl FnMut(String, String)) {
+        qos.check(add);
+        for (idx, port) in qos.ports.iter().enumerate() {
+            if let Some(other) = before(&self.limited, port, name) {
+                add(format!("/ports/{idx}"), format!("{port} already belongs to qos {other:?}"));
+            }
+        }
+        for (idx, network) in qos.networks.iter().enumerate() {
+            let pointer = format!("/networks/{idx}");
+            if !self.intent.networks.contains_key(network) {
+                add(pointer, format!("there is no network {network:?}"));
+            } else if let Some(other) = before(&self.limited_networks, network, name) {
+                add(pointer, format!("network {network:?} already belongs to qos {other:?}"));
             }
         }
     }
@@ -274,6 +317,7 @@ impl Intent {
             Kind::Function => self.functions.get(name).cloned().map(Declared::Function),
             Kind::Chain => self.chains.get(name).cloned().map(Declared::Chain),
             Kind::Policy => self.policies.get(name).cloned().map(Declared::Policy),
+            Kind::Qos => self.qos.get(name).cloned().map(Declared::Qos),
         }
     }
 
@@ -302,6 +346,7 @@ impl Intent {
             Function, functions;
             Chain, chains;
             Policy, policies;
+            Qos, qos;
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum Claim {
     Via(Arc<str>),
     /// An end of a policy.
     Policy(Arc<str>),
+    /// A port with a rate or queue.
+    Qos(Arc<str>),
     /// A host of a network is there.
     Host(Arc<str>),
 }
@@ -40,13 +42,22 @@ impl Claim {
             Self::Function(name) => (Kind::Function, name),
             Self::Chain(name) | Self::Via(name) => (Kind::Chain, name),
             Self::Policy(name) => (Kind::Policy, name),
+            Self::Qos(name) => (Kind::Qos, name),
         };
         Label { kind, name: name.clone() }
     }
 
     /// Whether it is for ports of hosts only.
     pub fn is_edge(&self) -> bool {
-        matches!(self, Self::Access(_) | Self::Trunk(_) | Self::Attach(..) | Self::Chain(_) | Self::Policy(_))
+        matches!(
+            self,
+            Self::Access(_)
+                | Self::Trunk(_)
+                | Self::Attach(..)
+                | Self::Chain(_)
+                | Self::Policy(_)
+                | Self::Qos(_)
+        )
     }
 
     /// What to say while the port is not there.
@@ -87,6 +98,10 @@ pub(super) fn claims_of(intent: &Intent, label: &Label) -> Vec<(Claim, Arc<PortN
         Kind::Policy => {
             let Some(policy) = intent.policies.get(&**name) else { return claims };
             policy.from.iter().chain(&policy.to).for_each(|port| add(Claim::Policy(name.clone()), port));
+        }
+        Kind::Qos => {
+            let Some(qos) = intent.qos.get(&**name) else { return claims };
+            qos.ports.iter().for_each(|port| add(Claim::Qos(name.clone()), port));
         }
     }
     claims.sort_unstable();

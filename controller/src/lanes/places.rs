@@ -96,7 +96,7 @@ impl Case<'_> {
                     }
                     _ => place.function = Some(function.clone()),
                 },
-                Claim::Chain(_) | Claim::Via(_) | Claim::Policy(_) | Claim::Host(_) => {}
+                Claim::Chain(_) | Claim::Via(_) | Claim::Policy(_) | Claim::Qos(_) | Claim::Host(_) => {}
             }
         }
         // Ports that nobody declares, once discovery is sure that no switch is behind them.

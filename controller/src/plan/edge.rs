@@ -5,7 +5,9 @@ use packet::{EtherType, IpProtocol, MacAddr, VlanId};
 
 use super::{Draft, FABRIC, Planner, Slot, in_lane, punt, write_lane};
 use crate::blueprint::{FlowBody, FlowKey};
-use crate::layout::{self, ADMIT, LANE, POLICY, SOURCE, STEER, admit, policy, source};
+use crate::layout::{
+    self, ADMIT, LANE, LANE_RATE, POLICY, PORT_RATE, SOURCE, STEER, admit, policy, rate, source,
+};
 use crate::lldp;
 use crate::view::{At, HostKey, View};
 
@@ -34,6 +36,9 @@ impl Planner {
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), reserved, vec![]);
         let from_group = Match::from_fields([group_source()]).expect("a source address needs no other field");
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), from_group, vec![]);
+        for (table, next) in [(PORT_RATE, LANE_RATE), (LANE_RATE, SOURCE)] {
+            draft.put(fabric(dpid, table, rate::MISS), Match::ANY, vec![Instruction::GotoTable(next)]);
+        }
         let learn = vec![punt(), Instruction::GotoTable(POLICY)];
         draft.put(fabric(dpid, SOURCE, source::MISS), Match::ANY, learn);
         // RFC 4861: from router solicitation to redirect.
@@ -53,7 +58,7 @@ impl Planner {
     pub(super) fn port(&self, draft: &mut Draft, vlan: VlanId, at: At) {
         let Some(lane) = self.lanes().lanes.get(&vlan) else { return };
         let (dpid, port) = at;
-        let enter = [write_lane(vlan, true), Instruction::GotoTable(SOURCE)];
+        let enter = [write_lane(vlan, true), Instruction::GotoTable(PORT_RATE)];
         if lane.access.contains(&at) {
             let slot = Slot { dpid, table: ADMIT, priority: admit::ACCESS, label: &lane.label };
             let matches = Match::new().in_port(port);

@@ -46,6 +46,7 @@ impl Planner {
             }
         }
         stale.extend(touched.chains.iter().cloned().map(Part::Chain));
+        stale.extend(touched.limits.iter().cloned().map(Part::Limit));
         self.judge_again(&touched, &mut stale);
         if !touched.chains.is_empty() || !touched.lanes.is_empty() {
             self.allocate(&mut stale);
@@ -89,6 +90,8 @@ impl Planner {
             let rules = self.lanes().rules.iter();
             let for_all = rules.filter(|(_, rule)| rule.from.is_none() && rule.to.is_none());
             stale.extend(for_all.map(|(name, _)| Part::Policy(name.clone())));
+            // So are queues, and meters are where a switch has some.
+            stale.extend(self.lanes().limits.keys().cloned().map(Part::Limit));
         }
         for dpid in std::mem::take(&mut self.switches) {
             stale.insert(Part::Switch(dpid));
@@ -111,6 +114,7 @@ impl Planner {
                 }
                 (false, true) => {
                     self.blueprint.groups.remove(&dpid);
+                    self.blueprint.meters.remove(&dpid);
                     for (key, body) in self.blueprint.remove_switch(dpid) {
                         self.before.entry((dpid, key)).or_insert(Some(body));
                     }
@@ -183,6 +187,8 @@ impl Planner {
             stale.extend(self.hosts_of(vlan).map(Part::Host));
             let rules = self.lanes().rules.iter().filter(|(_, rule)| rule.spreads_over(vlan));
             stale.extend(rules.map(|(name, _)| Part::Policy(name.clone())));
+            let limits = self.lanes().limits.iter().filter(|(_, limit)| limit.lanes.contains(&vlan));
+            stale.extend(limits.map(|(name, _)| Part::Limit(name.clone())));
         }
         if lane_is_there(&now) {
             self.spans.insert(vlan, now);

@@ -10,8 +10,8 @@ use crate::lanes::resolve;
 use crate::plan::Planner;
 use crate::view::{At, Host, Port, Switch, View};
 use crate::{
-    Attachment, Chain, Flows, Function, Intent, Judgement, Label, Network, Policy, PortName, Reservation,
-    Traffic, plan,
+    Attachment, Chain, Flows, Function, Intent, Judgement, Label, Network, Policy, PortName, Qos,
+    Reservation, Traffic, plan,
 };
 
 const N_SWITCHES: u64 = 5;
@@ -31,7 +31,7 @@ enum Step {
     NoLink(At),
     Host(u16, u8, At, bool),
     NoHost(u16, u8),
-    /// No groups any more.
+    /// Neither groups nor meters any more.
     Plain(u64),
     Intend(Box<Intent>),
 }
@@ -114,6 +114,18 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
+fn qos() -> impl Strategy<Value = Qos> {
+    let networks = proptest::collection::btree_set(0u8..3, 0..3);
+    let (rate, queue) = (proptest::option::of(1u32..3), proptest::option::of(0u32..3));
+    (ports(4), networks, rate, queue).prop_map(|(ports, networks, rate, queue)| Qos {
+        ports,
+        networks: networks.into_iter().map(|n| format!("n{n}")).collect(),
+        rate,
+        burst: None,
+        queue,
+    })
+}
+
 fn intent() -> impl Strategy<Value = Intent> {
     let named = |prefix: &'static str| (0u8..3).prop_map(move |n| format!("{prefix}{n}"));
     let function = (port_name(), port_name()).prop_map(|(ingress, egress)| Function { ingress, egress });
@@ -123,9 +135,10 @@ fn intent() -> impl Strategy<Value = Intent> {
     let functions = proptest::collection::btree_map(named("f"), function, 0..4);
     let chains = proptest::collection::btree_map(named("c"), chain(), 0..3);
     let policies = proptest::collection::btree_map(named("p"), policy(), 0..3);
-    let all = (networks, routers, functions, chains, policies);
-    all.prop_map(|(networks, routers, functions, chains, policies)| {
-        let mut intent = Intent { networks, routers, functions, chains, policies };
+    let qos = proptest::collection::btree_map(named("q"), qos(), 0..3);
+    let all = (networks, routers, functions, chains, policies, qos);
+    all.prop_map(|(networks, routers, functions, chains, policies, qos)| {
+        let mut intent = Intent { networks, routers, functions, chains, policies, qos };
         // What contradicts something goes, until nothing does.
         while let Some(fault) = intent.faults().first() {
             let (kind, name) = fault.label.split_once('/').unwrap();
@@ -134,7 +147,8 @@ fn intent() -> impl Strategy<Value = Intent> {
                 "router" => drop(intent.routers.remove(name)),
                 "function" => drop(intent.functions.remove(name)),
                 "chain" => drop(intent.chains.remove(name)),
-                _ => drop(intent.policies.remove(name)),
+                "policy" => drop(intent.policies.remove(name)),
+                _ => drop(intent.qos.remove(name)),
             }
         }
         intent
@@ -165,7 +179,9 @@ fn put_switch(view: &mut View, dpid: u64, name: u64, n_tables: u8) {
     let ports = view.switches().get(&Dpid(dpid)).map(|switch| switch.ports.clone()).unwrap_or_default();
     // One of them knows no groups.
     let groups = crate::Support { select: dpid != 2, failover: dpid != 3 && dpid != 2 };
-    view.put_switch(Dpid(dpid), Switch { name, n_tables, groups, ports });
+    // Another has few meters.
+    let max_meter = if dpid == 4 { 10 } else { 60_000 };
+    view.put_switch(Dpid(dpid), Switch { name, n_tables, groups, max_meter, ports });
 }
 
 fn put_port(view: &mut View, at: At, name: u32, settled: bool) {
@@ -190,7 +206,10 @@ fn happen(step: Step, intent: &mut Intent, view: &mut View) {
             view.put_host((lane(v), mac(m)), Host { at, addresses });
         }
         Step::NoHost(v, m) => view.remove_host((lane(v), mac(m))),
-        Step::Plain(dpid) => view.set_support(Dpid(dpid), crate::Support::default()),
+        Step::Plain(dpid) => {
+            view.set_support(Dpid(dpid), crate::Support::default());
+            view.set_max_meter(Dpid(dpid), 0);
+        }
         Step::Intend(new) => *intent = *new,
     }
 }
@@ -237,6 +256,7 @@ proptest! {
             let kept = planner.blueprint();
             prop_assert_eq!(&kept.switches, &afresh.switches, "after {:?}", round);
             prop_assert_eq!(&kept.groups, &afresh.groups, "after {:?}", round);
+            prop_assert_eq!(&kept.meters, &afresh.meters, "after {:?}", round);
             prop_assert_eq!(&kept.labels, &afresh.labels);
             prop_assert_eq!(&kept.issues, &afresh.issues, "after {:?}", round);
             // Whoever follows the changes has the whole.

@@ -16,11 +16,13 @@ pub(super) fn resolve(c: &mut Context<'_>, model: &mut Model) {
     unique_names(c, "routers", "router", c.spec.routers.iter().map(|r| r.name.as_str()));
     unique_names(c, "chains", "chain", c.spec.chains.iter().map(|chain| chain.name.as_str()));
     unique_names(c, "policies", "policy", c.spec.policies.iter().map(|policy| policy.name.as_str()));
+    unique_names(c, "qos", "qos", c.spec.qos.iter().map(|qos| qos.name.as_str()));
     model.networks = networks(c, model);
     model.routers = routers(c, model);
     model.functions = functions(model);
     model.chains = chains(c, model);
     model.policies = super::policies::resolve(c, model);
+    model.qos = super::qos::resolve(c, model);
 }
 
 fn unique_names<'a>(c: &mut Context<'_>, section: &str, word: &str, names: impl Iterator<Item = &'a str>) {
@@ -403,32 +405,31 @@ pub(super) fn ends(
     thing: &str,
     written: &[String],
 ) -> Vec<String> {
-    let mut list = Vec::new();
-    for (i, text) in written.iter().enumerate() {
-        let path = join(path, i);
-        if let Ok(reference) = text.parse::<PortRef>() {
-            list.extend(switch_port(c, model, &path, thing, &reference).map(|port| port.to_string()));
-            continue;
-        }
-        let Some(idx) = model.nodes.iter().position(|node| node.name == *text) else {
-            let unknown = Diagnostic::new(c.value(&path), thing, format!("no node \"{text}\""));
-            c.report(unknown.meant(text, model.nodes.iter().map(|node| node.name.as_str())));
-            continue;
-        };
-        let peers = model.links.iter().filter_map(|link| link.peer_of(idx));
-        let ports: Vec<String> = peers
-            .filter_map(|end| match (&model.nodes[end.node].kind, end.number) {
-                (NodeKind::Switch(_), Some(number)) => {
-                    Some(format!("{}:{number}", model.nodes[end.node].name))
-                }
-                _ => None,
-            })
-            .collect();
-        if ports.is_empty() {
-            let at = c.value(&path);
-            c.wrong(at, thing, format!("{text} is not plugged into a switch"));
-        }
-        list.extend(ports);
+    let each = written.iter().enumerate();
+    each.flat_map(|(i, text)| end(c, model, &join(path, i), thing, text)).collect()
+}
+
+/// One of them. A node may have several ports.
+pub(super) fn end(c: &mut Context<'_>, model: &Model, path: &str, thing: &str, text: &str) -> Vec<String> {
+    if let Ok(reference) = text.parse::<PortRef>() {
+        let port = switch_port(c, model, path, thing, &reference);
+        return port.into_iter().map(|port| port.to_string()).collect();
     }
-    list
+    let Some(idx) = model.nodes.iter().position(|node| node.name == *text) else {
+        let unknown = Diagnostic::new(c.value(path), thing, format!("no node \"{text}\""));
+        c.report(unknown.meant(text, model.nodes.iter().map(|node| node.name.as_str())));
+        return Vec::new();
+    };
+    let peers = model.links.iter().filter_map(|link| link.peer_of(idx));
+    let ports: Vec<String> = peers
+        .filter_map(|end| match (&model.nodes[end.node].kind, end.number) {
+            (NodeKind::Switch(_), Some(number)) => Some(format!("{}:{number}", model.nodes[end.node].name)),
+            _ => None,
+        })
+        .collect();
+    if ports.is_empty() {
+        let at = c.value(path);
+        c.wrong(at, thing, format!("{text} is not plugged into a switch"));
+    }
+    ports
 }

@@ -6,6 +6,7 @@ mod intents;
 mod links;
 mod nodes;
 mod policies;
+mod qos;
 mod tests;
 mod units;
 
@@ -75,6 +76,7 @@ pub(crate) fn resolve(spec: &Spec, tree: &Tree, text: &str, folder: &Path) -> Re
         functions: Vec::new(),
         chains: Vec::new(),
         policies: Vec::new(),
+        qos: Vec::new(),
         tests: Vec::new(),
     };
     intents::resolve(c, &mut model);

@@ -199,7 +199,10 @@ fn answers(dpid: u64, n_ports: u32, flows: &mut Flows, message: Message) -> Vec<
                 reply(Reply::PortDesc((1..=n_ports).map(port).collect()))
             }
             Request::Flow(_) => dump(flows),
-            Request::GroupFeatures | Request::GroupDesc => {
+            Request::GroupFeatures
+            | Request::GroupDesc
+            | Request::MeterFeatures
+            | Request::MeterConfig(_) => {
                 vec![Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart))]
             }
             _ => vec![],

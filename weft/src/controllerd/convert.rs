@@ -35,6 +35,7 @@ pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
         ResourceKind::Function => Kind::Function,
         ResourceKind::Chain => Kind::Chain,
         ResourceKind::Policy => Kind::Policy,
+        ResourceKind::Qos => Kind::Qos,
     };
     let declared = |resource: &Resource| -> Result<Declared, Fault> {
         Ok(match resource {
@@ -46,6 +47,7 @@ pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
             }
             Resource::Chain(chain) => Declared::Chain(chain_of(chain)?),
             Resource::Policy(policy) => Declared::Policy(policy_of(policy)?),
+            Resource::Qos(qos) => Declared::Qos(qos_of(qos)?),
         })
     };
     Ok(Edit { label: controller::Label::new(kind, &label.name), to: to.map(declared).transpose()? })
@@ -147,6 +149,19 @@ fn policy_of(policy: &controller_api::Policy) -> Result<controller::Policy, Faul
         to: ends_of(&label, "to", &policy.to)?,
         traffic,
         stateful: policy.stateful,
+    })
+}
+
+fn qos_of(qos: &controller_api::Qos) -> Result<controller::Qos, Fault> {
+    let label = format!("qos/{}", qos.name);
+    let rate = qos.rate.map(|rate| u32::try_from(rate.0 / 1000)).transpose();
+    let rate = rate.map_err(|_| fault(label.clone(), "/rate", "a meter measures up to 4294G"))?;
+    Ok(controller::Qos {
+        ports: ends_of(&label, "ports", &qos.ports)?,
+        networks: qos.networks.clone(),
+        rate,
+        burst: qos.burst.map(|bytes| (u64::from(bytes) * 8).div_ceil(1000) as u32),
+        queue: qos.queue.map(u32::from),
     })
 }
 

@@ -387,6 +387,7 @@ impl Hub {
             && all::<controller_api::Function>(&state)
             && all::<controller_api::Chain>(&state)
             && all::<controller_api::Policy>(&state)
+            && all::<controller_api::Qos>(&state)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use controller_api::{
-    Chain, Declaration, Function, Label, Network, Policy, Resource, ResourceChange, ResourceKind, Router,
+    Chain, Declaration, Function, Label, Network, Policy, Qos, Resource, ResourceChange, ResourceKind, Router,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct Intents {
     /// Policies.
     #[serde(default)]
     pub policies: BTreeMap<String, Policy>,
+    /// Rates and queues.
+    #[serde(default)]
+    pub qos: BTreeMap<String, Qos>,
 }
 
 /// One kind of intent.
@@ -74,6 +77,7 @@ kinds! {
         |chain| chain.from.iter().chain(&chain.to).cloned().collect();
     Policy, policies, std::convert::identity,
         |policy| policy.from.iter().chain(&policy.to).cloned().collect();
+    Qos, qos, std::convert::identity, |qos| qos.ports.clone();
 }
 
 impl Intents {
@@ -88,6 +92,7 @@ impl Intents {
             ResourceKind::Function => find::<Function>(self, &label.name),
             ResourceKind::Chain => find::<Chain>(self, &label.name),
             ResourceKind::Policy => find::<Policy>(self, &label.name),
+            ResourceKind::Qos => find::<Qos>(self, &label.name),
         }
     }
 
@@ -100,6 +105,7 @@ impl Intents {
             Resource::Function(function) => drop(self.functions.insert(name, function)),
             Resource::Chain(chain) => drop(self.chains.insert(name, chain)),
             Resource::Policy(policy) => drop(self.policies.insert(name, policy)),
+            Resource::Qos(qos) => drop(self.qos.insert(name, qos)),
         }
     }
 
@@ -111,6 +117,7 @@ impl Intents {
             ResourceKind::Function => drop(self.functions.remove(&label.name)),
             ResourceKind::Chain => drop(self.chains.remove(&label.name)),
             ResourceKind::Policy => drop(self.policies.remove(&label.name)),
+            ResourceKind::Qos => drop(self.qos.remove(&label.name)),
         }
     }
 
@@ -133,7 +140,7 @@ impl Intents {
             K::of(intents).keys().map(|name| Label { kind: K::KIND, name: name.clone() })
         }
         let first = of::<Network>(self).chain(of::<Router>(self)).chain(of::<Function>(self));
-        first.chain(of::<Chain>(self)).chain(of::<Policy>(self))
+        first.chain(of::<Chain>(self)).chain(of::<Policy>(self)).chain(of::<Qos>(self))
     }
 
     /// All of them, for people and files.
@@ -144,6 +151,7 @@ impl Intents {
             functions: self.functions.values().cloned().collect(),
             chains: self.chains.values().cloned().collect(),
             policies: self.policies.values().cloned().collect(),
+            qos: self.qos.values().cloned().collect(),
         }
     }
 }

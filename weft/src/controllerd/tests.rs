@@ -5,7 +5,7 @@ use std::time::Duration;
 use controller_api::client::{Client, ClientError, Server};
 use controller_api::{
     Chain, FlowAdd, FlowOwner, Forecast, Function, Mac, Network, Policy, PolicyAction, PolicyProtocol,
-    PortRef, Reservation, Router, State, Stored, TraceRequest,
+    PortRef, Qos, Rate, Reservation, Router, State, Stored, TraceRequest,
 };
 use openflow::{
     Dpid, Event, Features, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Message, MultipartReply,
@@ -73,8 +73,11 @@ fn answer(dpid: u64, n_ports: u32, flows: &mut Vec<FlowStats>, message: Message)
                 reply(Reply::Flow(flows.iter().filter(wanted).cloned().collect()))
             }
             Request::PortStats(_) => reply(Reply::PortStats(vec![])),
-            // No groups.
-            Request::GroupFeatures | Request::GroupDesc => {
+            // No groups, no meters.
+            Request::GroupFeatures
+            | Request::GroupDesc
+            | Request::MeterFeatures
+            | Request::MeterConfig(_) => {
                 Some(Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart)))
             }
             _ => None,
@@ -267,7 +270,7 @@ async fn policies_are_checked_traced_and_foretold() {
     let passed = client.trace(&traced(81)).await.unwrap();
     assert_eq!(passed.delivered, [PortRef::new("s1", 2)], "{}", passed.text);
     let dropped = client.trace(&traced(80)).await.unwrap();
-    assert_eq!(dropped.drops, ["at s1:1: dropped by a flow of table 3, policy/web"], "{}", dropped.text);
+    assert_eq!(dropped.drops, ["at s1:1: dropped by a flow of table 5, policy/web"], "{}", dropped.text);
     let last = dropped.hops[0].steps.last().unwrap();
     assert_eq!(last.intent.as_deref(), Some("policy/web"));
 
@@ -278,6 +281,39 @@ async fn policies_are_checked_traced_and_foretold() {
     let stored = client.write(&stateful).await.unwrap();
     assert_eq!(stored.status.state, State::Failed);
     assert!(stored.status.reason.unwrap().starts_with("no weft router is on the path"));
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn rates_are_checked_and_say_where_there_are_no_meters() {
+    let (handle, client) = started(1).await;
+    client.write(&network("blue", 10, &["s1:1", "s1:2"])).await.unwrap();
+    let gold = Qos {
+        name: "gold".into(),
+        ports: vec!["s1:1".into()],
+        networks: vec!["blue".into()],
+        rate: Some(Rate(20_000_000)),
+        queue: Some(2),
+        ..Qos::default()
+    };
+    for (wrong, expected) in [
+        (Qos { rate: Some(Rate(999)), ..gold.clone() }, "/rate"),
+        (Qos { rate: Some(Rate(u64::MAX)), ..gold.clone() }, "/rate"),
+        (Qos { ports: vec!["h1".into()], ..gold.clone() }, "/ports/0"),
+        (Qos { networks: vec!["red".into()], ..gold.clone() }, "/networks/0"),
+        (Qos { rate: None, queue: None, ..gold.clone() }, "/rate"),
+    ] {
+        assert_eq!(pointer(client.write(&wrong).await.unwrap_err()), (422, expected.into()));
+    }
+    client.write(&gold).await.unwrap();
+    let failed =
+        |hub: &Hub| hub.stored::<Qos>("gold").is_some_and(|(_, it)| it.status.state == State::Failed);
+    assert!(handle.hub().wait_until(Duration::from_secs(10), failed).await);
+    let stored: Stored<Qos> = client.read("gold").await.unwrap();
+    assert_eq!(stored.status.reason.as_deref(), Some("s1 has no meters: nothing is limited there"));
+    assert_eq!(client.remove::<Network>("blue").await.unwrap_err().problem().unwrap().status, 409);
+    client.remove::<Qos>("gold").await.unwrap();
+    client.remove::<Network>("blue").await.unwrap();
     handle.stop().await;
 }
 

@@ -89,6 +89,7 @@ fn spec(resource: &Resource) -> anyhow::Result<String> {
         Resource::Function(function) => yaml(function),
         Resource::Chain(chain) => yaml(chain),
         Resource::Policy(policy) => yaml(policy),
+        Resource::Qos(qos) => yaml(qos),
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Args {
 enum Command {
     /// List what there is, or show one of them.
     Get {
-        /// networks, routers, functions, chains, policies, intents (all of these), switches, links, hosts, revisions or audit.
+        /// networks, routers, functions, chains, policies, qos, intents (all of these), switches, links, hosts, revisions or audit.
         what: What,
         /// Only this one.
         name: Option<String>,
@@ -44,7 +44,7 @@ enum Command {
         /// KIND/NAME such as network/blue.
         intent: Label,
     },
-    /// Declare what is in files: topologies, or their sections networks, routers, functions, chains and policies alone.
+    /// Declare what is in files: topologies, or their sections networks, routers, functions, chains, policies and qos alone.
     Apply {
         #[command(flatten)]
         files: Files,

@@ -26,6 +26,8 @@ pub enum What {
     /// Policies.
     #[value(alias = "policy")]
     Policies,
+    /// Rates and queues.
+    Qos,
     /// Everything that is declared, as `apply` reads it.
     #[value(alias = "all")]
     Intents,
@@ -53,6 +55,7 @@ impl What {
             Self::Functions => "functions",
             Self::Chains => "chains",
             Self::Policies => "policies",
+            Self::Qos => "qos",
             Self::Intents => "intents",
             Self::Switches => "switches",
             Self::Links => "links",
@@ -67,12 +70,13 @@ impl What {
     }
 }
 
-const KINDS: [(What, &str); 5] = [
+const KINDS: [(What, &str); 6] = [
     (What::Networks, "network"),
     (What::Routers, "router"),
     (What::Functions, "function"),
     (What::Chains, "chain"),
     (What::Policies, "policy"),
+    (What::Qos, "qos"),
 ];
 
 /// Lists them, or shows one.
@@ -154,6 +158,12 @@ fn columns(what: What) -> (&'static [&'static str], Row) {
                 vec![name, priority, action, from, to, protocol, any(joined(&spec["ports"])), state, reason]
             })
         }
+        What::Qos => (&["NAME", "PORTS", "NETWORKS", "RATE", "QUEUE", "STATE", "REASON"], |it| {
+            let [name, state, _, reason] = status_of(it);
+            let spec = &it["spec"];
+            let [ports, networks] = ["ports", "networks"].map(|field| joined(&spec[field]));
+            vec![name, ports, networks, text(&spec["rate"]), text(&spec["queue"]), state, reason]
+        }),
         What::Switches => (&["NAME", "DPID", "CONNECTED", "REALISED", "PORTS", "PEER"], |it| {
             ["name", "dpid", "connected", "realised", "n_ports", "peer"]
                 .map(|field| text(&it[field]))

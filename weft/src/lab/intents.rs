@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use controller_api::client::{Client, Intent};
-use controller_api::{Chain, Function, Network, Policy, PortRef, Router, State, Stored};
+use controller_api::{Chain, Function, Network, Policy, PortRef, Qos, Router, State, Stored};
 use topology::{Model, NodeKind};
 
 use super::clock::Deadline;
@@ -31,7 +31,8 @@ pub async fn write(client: &Client, model: &Model, routers: &[Router]) -> anyhow
     put(client, "network", &model.networks).await?;
     put(client, "router", routers).await?;
     put(client, "chain", &model.chains).await?;
-    put(client, "policy", &model.policies).await
+    put(client, "policy", &model.policies).await?;
+    put(client, "qos", &model.qos).await
 }
 
 async fn put<I: Intent>(client: &Client, word: &str, intents: &[I]) -> anyhow::Result<()> {
@@ -54,6 +55,7 @@ pub async fn wait_realised(client: &Client, model: &Model) -> anyhow::Result<()>
             pending::<Router>(client, "router").await?,
             pending::<Chain>(client, "chain").await?,
             pending::<Policy>(client, "policy").await?,
+            pending::<Qos>(client, "qos").await?,
         ] {
             if pending.is_some() {
                 return Ok(pending);

@@ -1,4 +1,4 @@
-//! Networks, routers, functions, chains and policies: read, written and deleted, each with its status.
+//! Networks, routers, functions, chains, policies, rates and queues: read, written and deleted, each with its status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use controller_api::{
-    Chain, Forecast, Function, Label, Network, Policy, PortRef, Problem, Router, State as IntentState, Stored,
+    Chain, Forecast, Function, Label, Network, Policy, PortRef, Problem, Qos, Router, State as IntentState,
+    Stored,
 };
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,6 +33,7 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
         .merge(functions::router())
         .merge(chains::router())
         .merge(policies::router())
+        .merge(qos::router())
 }
 
 /// How a write is done.
@@ -115,13 +117,16 @@ fn is_pending(hub: &Hub, label: &Label) -> bool {
     fn of<K: Kind>(hub: &Hub, name: &str) -> bool {
         hub.stored::<K>(name).is_some_and(|(_, stored)| stored.status.state == IntentState::Pending)
     }
-    use controller_api::ResourceKind::{Chain as C, Function as F, Network as N, Policy as P, Router as R};
+    use controller_api::ResourceKind::{
+        Chain as C, Function as F, Network as N, Policy as P, Qos as Q, Router as R,
+    };
     match label.kind {
         N => of::<Network>(hub, &label.name),
         R => of::<Router>(hub, &label.name),
         F => of::<Function>(hub, &label.name),
         C => of::<Chain>(hub, &label.name),
         P => of::<Policy>(hub, &label.name),
+        Q => of::<Qos>(hub, &label.name),
     }
 }
 
@@ -288,3 +293,4 @@ collection!(routers, Router, "routers", "/api/v1/routers", "/api/v1/routers/{nam
 collection!(functions, Function, "functions", "/api/v1/functions", "/api/v1/functions/{name}");
 collection!(chains, Chain, "chains", "/api/v1/chains", "/api/v1/chains/{name}");
 collection!(policies, Policy, "policies", "/api/v1/policies", "/api/v1/policies/{name}");
+collection!(qos, Qos, "qos", "/api/v1/qos", "/api/v1/qos/{name}");
