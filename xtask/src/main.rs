@@ -1,4 +1,4 @@
-//! The project's own tooling: `cargo xtask check|tidy|bench|cert|fuzz|ci|python|vm-image`.
+//! The project's own tooling: `cargo xtask check|tidy|bench|cert|fuzz|sim|ci|python|vm-image`.
 
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ mod fuzz;
 mod metadata;
 mod python;
 mod shell;
+mod sim;
 mod tidy;
 mod vm_image;
 
@@ -35,6 +36,8 @@ enum Command {
     Cert(cert::Args),
     /// Run the fuzz targets, each for a while, or hunt for planted bugs.
     Fuzz(fuzz::Args),
+    /// Live through a minute of a random network with each of many seeds, or hunt for planted bugs.
+    Sim(sim::Args),
     /// Install what the tests need, then check and the system tests with the release binary.
     Ci(ci::Args),
     /// Install the controllers of the interop tests from PyPI.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Cert(args) => cert::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Ci(args) => ci::run(&args),
         Command::Python => python::install(),
         Command::VmImage => vm_image::run(),

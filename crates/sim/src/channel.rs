@@ -9,6 +9,9 @@ use packet::Instant;
 use crate::NodeId;
 use crate::rng::Rng;
 
+/// What a control channel takes unless told otherwise.
+pub const CHANNEL_DELAY: Duration = Duration::from_micros(200);
+
 /// Which control channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub(crate) usize);

@@ -18,7 +18,7 @@ pub mod wire;
 mod node;
 mod sim;
 
-pub use channel::{ChannelId, Peer};
+pub use channel::{CHANNEL_DELAY, ChannelId, Peer};
 pub use host::{Host, HostConfig};
 pub use link::{LinkConfig, LinkId};
 pub use node::NodeId;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell;
 
 mod build;
-mod planted;
+pub(crate) mod planted;
 mod run;
 
 /// Which targets, and for how long.

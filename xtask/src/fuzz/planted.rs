@@ -105,7 +105,7 @@ fn hunt(bug: &Bug) -> Result<Option<Duration>> {
 
 /// Copies what git knows of, or would, as it is in the working tree. Files that are the same keep their times, so that
 /// only what a patch touches is built again.
-fn copy_tree(to: &Path) -> Result<()> {
+pub(crate) fn copy_tree(to: &Path) -> Result<()> {
     let listed = command("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .context("cannot start git")?;

@@ -9,13 +9,12 @@ use packet::Instant;
 use vswitch::ConnId;
 
 use super::{Event, Sim, Timer};
-use crate::channel::{Channel, ChannelId, PEER, Peer, SWITCH};
+use crate::channel::{CHANNEL_DELAY, Channel, ChannelId, PEER, Peer, SWITCH};
 use crate::controller::ControllerNode;
 use crate::node::{Node, NodeId};
 
 /// A switch that lost its controller tries again after this time.
 const BACK_OFF: Duration = Duration::from_secs(1);
-const CHANNEL_DELAY: Duration = Duration::from_micros(200);
 
 impl Sim {
     /// Gives a switch a control channel; it connects at once.
@@ -33,6 +32,11 @@ impl Sim {
             self.disconnect(id.0);
             self.settle();
         }
+    }
+
+    /// Makes a control channel slow, or fast again: what is sent from now on takes this long.
+    pub fn set_channel_delay(&mut self, id: ChannelId, delay: Duration) {
+        self.channels[id.0].delay = delay;
     }
 
     /// Whether a control channel is whole.
