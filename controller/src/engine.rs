@@ -54,6 +54,7 @@ pub struct Controller {
     dirty: bool,
     next_plan: Instant,
     next_aging: Instant,
+    next_audit: Instant,
 }
 
 impl Controller {
@@ -75,6 +76,7 @@ impl Controller {
             dirty: false,
             next_plan: Instant::ZERO,
             next_aging: Instant::ZERO,
+            next_audit: Instant::ZERO,
         }
     }
 
@@ -196,8 +198,8 @@ impl Controller {
             self.age_links(now);
             self.retire(now);
             self.close_silent(now);
-            self.audit(now);
         }
+        self.audit(now);
         self.release_holds(now);
         self.plan_if_due(now);
     }
@@ -209,7 +211,7 @@ impl Controller {
         let aging = if self.view.switches().is_empty() && self.sessions.is_empty() {
             None
         } else {
-            Some(self.next_aging)
+            Some(self.next_aging.min(self.next_audit))
         };
         [plan, holds, aging, self.claims_due(), self.discovery.poll_timeout()].into_iter().flatten().min()
     }

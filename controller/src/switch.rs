@@ -72,6 +72,8 @@ pub(crate) struct Managed {
     pub n_changes: u64,
     /// When its flows are compared next.
     pub next_audit: Option<Instant>,
+    /// Comparisons so far.
+    pub n_audits: u32,
     /// Comparisons in a row that found a difference.
     pub n_drifts: u32,
     /// Answers its hosts were given in the place of others.
@@ -108,6 +110,15 @@ impl Managed {
         };
         self.try_refused = false;
         changes
+    }
+
+    /// What was refused gets another chance with the next changes. Whether there is any.
+    pub(crate) fn retry_refused(&mut self) -> bool {
+        self.try_refused = !self.refused.is_empty();
+        if self.try_refused {
+            self.stale = Stale::All;
+        }
+        self.try_refused
     }
 
     /// Notes that a change was sent.
@@ -261,6 +272,8 @@ pub(crate) enum Purpose {
     Audit(u64),
 }
 
+    /// That of the number of flows.
+    Count(u64),
 impl Session {
     pub(crate) fn new(since: Instant) -> Self {
         Self {

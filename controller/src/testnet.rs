@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use openflow::{
-    Action, BundleControl, BundleControlKind, Dpid, Features, FlowMod, FlowModCommand, FlowModFlags,
-    FlowStats, FlowStatsRequest, GroupCapabilities, GroupDesc, GroupFeatures, GroupId, GroupMod,
-    GroupModCommand, Instruction, Match, Message, MeterConfig, MeterFeatures, MeterFlags, MeterId, MeterMod,
-    MeterModCommand, MultipartReply, Oxm, PacketIn, PacketInReason, PacketOut, PortDesc, PortReason,
-    PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
+    Action, AggregateStats, BundleControl, BundleControlKind, Dpid, Features, FlowMod, FlowModCommand,
+    FlowModFlags, FlowStats, FlowStatsRequest, GroupCapabilities, GroupDesc, GroupFeatures, GroupId,
+    GroupMod, GroupModCommand, Instruction, Match, Message, MeterConfig, MeterFeatures, MeterFlags, MeterId,
+    MeterMod, MeterModCommand, MultipartReply, Oxm, PacketIn, PacketInReason, PacketOut, PortDesc,
+    PortReason, PortState, PortStatus, Priority, Reply, Request, SwitchCapabilities, SwitchDesc, Xid, ports,
 };
 use packet::{Instant, MacAddr, PortNo};
 
@@ -31,6 +31,8 @@ pub(crate) struct FakeSwitch {
     pub bundles: bool,
     /// Has groups.
     pub grouped: bool,
+    /// Tells how many flows it has.
+    pub counts: bool,
     pub groups: Vec<GroupDesc>,
     pub n_group_mods: usize,
     /// Refuses to make groups, though it says it has some.
@@ -93,6 +95,7 @@ impl Net {
             refuse: None,
             bundles: false,
             grouped: true,
+            counts: true,
             groups: Vec::new(),
             n_group_mods: 0,
             refuse_groups: false,
@@ -410,6 +413,13 @@ impl FakeSwitch {
                 Reply::PortDesc(self.ports.iter().map(|(port, up)| desc((dpid, *port), *up)).collect())
             }
             Request::Flow(request) => Reply::Flow(self.select(request)),
+            Request::Aggregate(_) if !self.counts => {
+                return Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart));
+            }
+            Request::Aggregate(request) => {
+                let flows = u32::try_from(self.select(request).len()).expect("a small network");
+                Reply::Aggregate(AggregateStats { packets: 0, bytes: 0, flows })
+            }
             Request::GroupFeatures | Request::GroupDesc if !self.grouped => {
                 return Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart));
             }

@@ -404,7 +404,14 @@ fn a_refused_flow_fails_the_intent_and_is_not_sent_forever() {
 
 #[test]
 fn flows_that_somebody_deletes_come_back() {
+    flows_come_back(true);
+    // To a switch that does not tell how many it has, too.
+    flows_come_back(false);
+}
+
+fn flows_come_back(counts: bool) {
     let mut net = leaf_spine();
+    net.switches.values_mut().for_each(|switch| switch.counts = counts);
     net.say((3, 3), arp(1, 2));
     let leaf = openflow::Dpid(3);
     let n_flows = net.switches[&leaf].flows.len();
@@ -420,6 +427,13 @@ fn flows_that_somebody_deletes_come_back() {
     assert_eq!(mods(&net), before + n_flows - kept);
     assert!(net.events.contains(&Event::Drifted(leaf, n_flows - kept)));
     assert_eq!(net.say((3, 3), arp(1, 2)), net.edge_ports_except((3, 3)));
+    // Another in its place: as many as before, so that it takes until all of them are looked at.
+    let flow = &mut net.switches.get_mut(&leaf).unwrap().flows[0];
+    flow.priority = openflow::Priority(flow.priority.0 + 1);
+    let changed = flow.clone();
+    net.run(Duration::from_secs(12 * 15));
+    assert!(!net.switches[&leaf].flows.contains(&changed));
+    assert_eq!(net.switches[&leaf].flows.len(), n_flows);
 }
 
 /// The switch has started anew: nothing comes by its old connection.

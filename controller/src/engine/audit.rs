@@ -1,5 +1,7 @@
 //! Now and then a switch is asked what it holds: flows can be lost without anybody saying so.
 
+use std::time::Duration;
+
 use openflow::{Dpid, FlowStatsRequest, GroupDesc, MeterConfig, MeterId, Reply, Request};
 use packet::Instant;
 
@@ -9,38 +11,70 @@ use crate::effect::{ConnId, Event};
 use crate::groups::{Support, owned_groups};
 use crate::layout;
 use crate::meters::owned_meters;
-use crate::switch::{Purpose, Stale};
+use crate::switch::{Managed, Purpose, Stale};
 
 /// A switch that differs every time is asked less and less often, down to once in 2 to the power of this intervals.
 const MAX_BACKOFF: u32 = 6;
+/// Of so many comparisons in a row one asks for the flows themselves, the others for their number.
+const COUNTED: u32 = 8;
+/// Longest time from one comparison to the next, whichever switches they are of.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
 
 impl Controller {
-    /// Asks the switches whose turn it is.
+    /// Asks the switch that has waited longest, if it is its turn. One at a time: what many switches have to say at once
+    /// would keep everybody else waiting.
     pub(super) fn audit(&mut self, now: Instant) {
-        let mut due: Vec<(ConnId, u64)> = Vec::new();
-        for managed in self.switches.values_mut() {
-            let idle = managed.in_flight.is_empty() && managed.hold_until.is_none();
-            let Some(conn) = managed.conn.filter(|_| idle) else { continue };
-            if managed.next_audit.is_some_and(|next| now >= next) {
-                managed.next_audit = Some(now + self.config.audit * (1 << managed.n_drifts.min(MAX_BACKOFF)));
-                due.push((conn, managed.n_changes));
-            }
+        if now < self.next_audit {
+            return;
         }
-        for (conn, n_changes) in due {
-            let (cookie, cookie_mask) = layout::any_intent();
-            let request = FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() };
-            let dpid = self.dpid_of(conn);
-            if dpid
-                .and_then(|dpid| self.view.switches().get(&dpid))
-                .is_some_and(|s| s.groups != Support::default())
-            {
-                self.ask(conn, Purpose::Audit(n_changes), Request::GroupDesc);
-            }
-            let has_meters = |s: &crate::view::Switch| s.max_meter > 0;
-            if dpid.and_then(|dpid| self.view.switches().get(&dpid)).is_some_and(has_meters) {
-                self.ask(conn, Purpose::Audit(n_changes), Request::MeterConfig(MeterId::ALL));
-            }
-            self.ask(conn, Purpose::Audit(n_changes), Request::Flow(request));
+        let n_switches = u32::try_from(self.switches.len()).unwrap_or(u32::MAX);
+        self.next_audit = now + (self.config.audit / n_switches.saturating_add(1)).min(LONGEST_STEP);
+        let is_due = |managed: &&mut Managed| {
+            managed.conn.is_some()
+                && managed.in_flight.is_empty()
+                && managed.hold_until.is_none()
+                && managed.next_audit.is_some_and(|next| now >= next)
+        };
+        let due = self.switches.values_mut().filter(is_due).min_by_key(|managed| managed.next_audit);
+        let Some((managed, conn)) = due.and_then(|managed| managed.conn.map(|conn| (managed, conn))) else {
+            return;
+        };
+        managed.next_audit = Some(now + self.config.audit * (1 << managed.n_drifts.min(MAX_BACKOFF)));
+        managed.n_audits = managed.n_audits.wrapping_add(1);
+        let (n_changes, whole) = (managed.n_changes, managed.n_audits.is_multiple_of(COUNTED));
+        let dpid = self.dpid_of(conn);
+        if dpid
+            .and_then(|dpid| self.view.switches().get(&dpid))
+            .is_some_and(|s| s.groups != Support::default())
+        {
+            self.ask(conn, Purpose::Audit(n_changes), Request::GroupDesc);
+        }
+        let has_meters = |s: &crate::view::Switch| s.max_meter > 0;
+        if dpid.and_then(|dpid| self.view.switches().get(&dpid)).is_some_and(has_meters) {
+            self.ask(conn, Purpose::Audit(n_changes), Request::MeterConfig(MeterId::ALL));
+        }
+        if whole {
+            self.ask(conn, Purpose::Audit(n_changes), Request::Flow(own_flows()));
+        } else {
+            self.ask(conn, Purpose::Count(n_changes), Request::Aggregate(own_flows()));
+        }
+    }
+
+    /// The number of flows that a switch holds; `None`: it does not count them. What is amiss shows in the flows themselves.
+    pub(super) fn counted(&mut self, conn: ConnId, n_changes: u64, reply: Option<Reply>) {
+        let Some(managed) = self.dpid_of(conn).and_then(|dpid| self.switches.get_mut(&dpid)) else { return };
+        if managed.n_changes != n_changes || !managed.in_flight.is_empty() {
+            return;
+        }
+        let n_flows = match reply {
+            Some(Reply::Aggregate(sums)) => usize::try_from(sums.flows).ok(),
+            _ => None,
+        };
+        if n_flows == Some(managed.installed.len()) {
+            managed.n_drifts = 0;
+            self.dirty |= managed.retry_refused();
+        } else {
+            self.ask(conn, Purpose::Audit(n_changes), Request::Flow(own_flows()));
         }
     }
 
@@ -63,12 +97,7 @@ impl Controller {
         let n_same = owned().filter(|flow| managed.installed.contains_key(&blueprint::key_of(flow))).count();
         let n_different = managed.installed.len().saturating_sub(n_same) + owned().count() - n_same;
         managed.n_drifts = if n_different > 0 { managed.n_drifts + 1 } else { 0 };
-        // What was refused gets another chance, too.
-        managed.try_refused = !managed.refused.is_empty();
-        if managed.try_refused {
-            managed.stale = Stale::All;
-        }
-        self.dirty |= n_different > 0 || managed.try_refused;
+        self.dirty |= managed.retry_refused() || n_different > 0;
         if n_different > 0 {
             managed.installed = blueprint::owned(&stats);
             managed.stale = Stale::All;
@@ -105,4 +134,10 @@ impl Controller {
     fn dpid_of(&self, conn: ConnId) -> Option<Dpid> {
         self.sessions.get(&conn)?.dpid
     }
+}
+
+/// All flows of the controller.
+fn own_flows() -> FlowStatsRequest {
+    let (cookie, cookie_mask) = layout::any_intent();
+    FlowStatsRequest { cookie, cookie_mask, ..FlowStatsRequest::default() }
 }

@@ -235,7 +235,7 @@ impl Controller {
             Some(Pending::Multipart(purpose @ (Purpose::Groups | Purpose::Meters), _)) => {
                 self.lacks(now, conn, purpose);
             }
-            // Without an answer the handshake does not end, and its time runs out.
+            Some(Pending::Multipart(Purpose::Count(n_changes), _)) => self.counted(conn, n_changes, None),
             Some(Pending::Multipart(..)) => self.counters.unexpected_messages += 1,
             Some(
                 Pending::Features

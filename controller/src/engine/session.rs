@@ -121,6 +121,7 @@ impl Controller {
                 }
                 Purpose::Request(token) => self.answer(token, whole),
                 Purpose::Audit(n_changes) => self.audited(conn, n_changes, whole),
+                Purpose::Count(n_changes) => self.counted(conn, n_changes, Some(whole)),
             }
         }
     }

@@ -8,8 +8,9 @@ use controller_api::{
     PortRef, Qos, Rate, Reservation, Router, State, Stored, TraceRequest,
 };
 use openflow::{
-    Dpid, Event, Features, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Message, MultipartReply,
-    PortDesc, PortNo, Reply, Request, Session, SessionConfig, Side, SwitchCapabilities, SwitchDesc,
+    AggregateStats, Dpid, Event, Features, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, Message,
+    MultipartReply, PortDesc, PortNo, Reply, Request, Session, SessionConfig, Side, SwitchCapabilities,
+    SwitchDesc,
 };
 use packet::MacAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -71,6 +72,11 @@ fn answer(dpid: u64, n_ports: u32, flows: &mut Vec<FlowStats>, message: Message)
             Request::Flow(request) => {
                 let wanted = |flow: &&FlowStats| covers(&request, flow);
                 reply(Reply::Flow(flows.iter().filter(wanted).cloned().collect()))
+            }
+            Request::Aggregate(request) => {
+                let wanted = flows.iter().filter(|flow| covers(&request, flow)).count();
+                let flows = u32::try_from(wanted).unwrap_or(u32::MAX);
+                reply(Reply::Aggregate(AggregateStats { packets: 0, bytes: 0, flows }))
             }
             Request::PortStats(_) => reply(Reply::PortStats(vec![])),
             // No groups, no meters.
