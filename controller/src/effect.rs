@@ -93,6 +93,8 @@ pub enum Event {
 pub enum Answer {
     /// Statistics or descriptions, all parts together.
     Reply(Reply),
+    /// The one message that answers another.
+    Message(Box<Message>),
     /// The changes are done; the switch confirmed them by a barrier.
     Done,
 }

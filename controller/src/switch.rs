@@ -255,6 +255,8 @@ pub(crate) enum Pending {
     Mod(Token),
     /// The end of such changes.
     ModBarrier(Token),
+    /// A message on behalf of the shell that one message answers.
+    Exchange(Token),
 }
 
 /// Who wants a multipart reply.
@@ -270,10 +272,10 @@ pub(crate) enum Purpose {
     Meters,
     /// The comparison of flows and groups; the number of changes sent before.
     Audit(u64),
-}
-
     /// That of the number of flows.
     Count(u64),
+}
+
 impl Session {
     pub(crate) fn new(since: Instant) -> Self {
         Self {
@@ -356,9 +358,10 @@ impl Session {
     /// Forgets what was asked under this token.
     pub(crate) fn forget(&mut self, token: Token) {
         self.pending.retain(|_, pending| match pending {
-            Pending::Mod(t) | Pending::ModBarrier(t) | Pending::Multipart(Purpose::Request(t), _) => {
-                *t != token
-            }
+            Pending::Mod(t)
+            | Pending::ModBarrier(t)
+            | Pending::Exchange(t)
+            | Pending::Multipart(Purpose::Request(t), _) => *t != token,
             _ => true,
         });
     }
@@ -366,7 +369,9 @@ impl Session {
     /// Requests of the shell that will not be answered.
     pub(crate) fn orphans(self) -> Vec<Token> {
         let token = |pending| match pending {
-            Pending::Multipart(Purpose::Request(token), _) | Pending::ModBarrier(token) => Some(token),
+            Pending::Multipart(Purpose::Request(token), _)
+            | Pending::ModBarrier(token)
+            | Pending::Exchange(token) => Some(token),
             _ => None,
         };
         self.pending.into_values().filter_map(token).collect()

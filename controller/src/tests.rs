@@ -5,6 +5,7 @@ mod forecast;
 mod incremental;
 mod policies;
 mod qos;
+mod requests;
 mod ways;
 
 use std::collections::BTreeSet;

@@ -9,6 +9,7 @@ mod nftables;
 mod ofctl;
 mod ofctl10;
 mod ofctl14;
+mod ofctl_rest;
 mod os_ken;
 mod ovs;
 mod tls;

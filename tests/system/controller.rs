@@ -7,6 +7,7 @@ use std::time::Duration;
 use controller_api::client::Client;
 use controller_api::{Network, State, Stored};
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use system_tests::{Namespace, Process, Sandbox, Weft, veth_pair, wait_call, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -229,4 +230,80 @@ fn a_cut_link_is_healed_while_the_controller_is_dead() {
     // Until the switches notice that the link is down, what takes it is lost.
     assert!(received.is_some_and(|n| n >= 150), "{log}");
     assert!(hosts[1].pings("10.0.0.1") && hosts[0].pings("10.0.0.2"), "in both directions");
+}
+
+/// Groups, meters and ports by hand; what is added so stays, whatever is declared beside it.
+#[test]
+fn groups_meters_and_ports_are_changed_by_hand() {
+    let sandbox = Sandbox::enter("ctl-raw");
+    let lab = Lab::start(&sandbox);
+    let _controller = lab.controller(&sandbox);
+    let (client, place) = (&lab.client, "/api/v1/switches/s1");
+    let put = |path: &str, body: Value| -> Value {
+        wait_call(client.put(&format!("{place}/{path}"), &body))
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let get = |path: &str| -> Value { wait_call(client.get(&format!("{place}/{path}"))).expect(path) };
+    let refused = |path: &str, body: Value| -> (u16, String) {
+        let error = wait_call(client.put::<_, Value>(&format!("{place}/{path}"), &body)).expect_err(path);
+        let problem = error.problem().expect("a problem").clone();
+        (problem.status, problem.pointer.unwrap_or_default())
+    };
+
+    let bucket = |weight: u16, port: u32| json!({"weight": weight, "actions": [format!("output:{port}")]});
+    let select = json!({"type": "select", "buckets": [bucket(3, 1), bucket(1, 2)]});
+    let group = put("groups/7", select.clone());
+    assert_eq!((&group["id"], &group["owner"], &group["spec"]), (&json!(7), &json!("foreign"), &select));
+    let all = json!({"type": "all", "buckets": [{"actions": ["set_field:02:00:00:00:00:09->eth_dst", "output:1"]}]});
+    assert_eq!(put("groups/7", all.clone())["spec"], all);
+    let meter = json!({"unit": "kbps", "bands": [{"rate": 1000, "burst": 100}]});
+    assert_eq!(put("meters/3", meter.clone())["spec"], meter);
+    for text in
+        ["priority=40000,tcp,tp_dst=23,actions=group:7", "priority=40001,udp,actions=meter:3,output:2"]
+    {
+        let flow = controller_api::FlowAdd { text: Some(text.to_owned()), ..Default::default() };
+        wait_call(client.add_flow("s1", &flow)).expect("a flow");
+    }
+
+    // The network that is declared now is planned beside them.
+    let blue = json!({"name": "blue", "vlan": 10, "ports": ["s1:1"]});
+    wait_call(client.put::<_, Value>("/api/v1/networks/blue?wait=realised", &blue)).expect("a network");
+    let references = || get("groups/7")["counters"]["references"].clone();
+    assert_eq!((references(), get("meters/3")["counters"]["flows"].clone()), (json!(1), json!(1)));
+    let statistics = get("statistics");
+    assert!(statistics["flows"]["flows"].as_u64().is_some_and(|n| n > 2), "{statistics}");
+    assert!(statistics["ports"].as_array().is_some_and(|ports| ports.len() >= 2), "{statistics}");
+
+    assert_eq!(get("ports/1/config")["no_forward"], json!(false));
+    assert_eq!(put("ports/1/config", json!({"no_forward": true}))["no_forward"], json!(true));
+    assert_eq!(put("ports/1/config", json!({})), get("ports/1/config"));
+    assert_eq!(get("ports/1/config")["no_forward"], json!(false));
+
+    assert_eq!(
+        refused("groups/8", json!({"type": "all", "buckets": [{"actions": ["paint"]}]})),
+        (422, "/buckets/0/actions/0".to_owned())
+    );
+    assert_eq!(
+        refused("groups/8", json!({"type": "all", "buckets": [bucket(1, 1)]})),
+        (422, "/buckets/0/weight".to_owned())
+    );
+    assert_eq!(refused("groups/8", json!({"type": "some"})), (422, "/type".to_owned()));
+    // 0x7e000001, one of the controller's own.
+    assert_eq!(refused("groups/2113929217", all.clone()).0, 409);
+    assert_eq!(refused("groups/4294967292", all).0, 404);
+    assert_eq!(refused("meters/0", meter).0, 404);
+    assert_eq!(refused("ports/99/config", json!({})).0, 404);
+
+    // What would go with a group is told beforehand, and goes.
+    let forecast: Value =
+        wait_call(client.delete(&format!("{place}/groups/7?dry_run=true"))).expect("a forecast");
+    let deletes = forecast["switches"][0]["deletes"].as_array().expect("a list").clone();
+    assert_eq!((deletes.len(), references()), (1, json!(1)), "{forecast}");
+    wait_call(client.delete::<()>(&format!("{place}/groups/7"))).expect("gone");
+    wait_call(client.delete::<()>(&format!("{place}/meters/3"))).expect("gone");
+    assert_eq!((get("groups"), get("meters")), (json!([]), json!([])));
+    let flows = wait_call(client.flows("s1")).expect("the switch answers");
+    assert!(!flows.iter().any(|flow| flow.owner == controller_api::FlowOwner::Raw), "{flows:?}");
+    let entries: Value = wait_call(client.get("/api/v1/audit?limit=100")).expect("it answers");
+    assert!(entries.to_string().contains("s1: group 7 deleted"), "{entries}");
 }

@@ -7,6 +7,7 @@ pub mod client;
 mod intent;
 mod problem;
 mod queue;
+mod raw;
 mod resource;
 mod revision;
 mod router;
@@ -21,6 +22,10 @@ pub use intent::{
 };
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};
+pub use raw::{
+    Counted, FlowSums, Group, GroupBucket, GroupCounters, GroupKind, GroupSpec, Meter, MeterBand,
+    MeterCounters, MeterSpec, MeterUnit, PortConfig, PortStatistics, QueueStatistics, SwitchStatistics,
+};
 pub use resource::{
     Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, PeerRole, Port, PortAdd, PortCounters, PortRole,
     State, Status, Stored, Switch, SwitchPeer, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest,

@@ -230,12 +230,14 @@ impl Controller {
             Some(
                 Pending::Mod(token)
                 | Pending::ModBarrier(token)
+                | Pending::Exchange(token)
                 | Pending::Multipart(Purpose::Request(token), _),
             ) => self.refused(conn, token, error.kind.to_string()),
             Some(Pending::Multipart(purpose @ (Purpose::Groups | Purpose::Meters), _)) => {
                 self.lacks(now, conn, purpose);
             }
             Some(Pending::Multipart(Purpose::Count(n_changes), _)) => self.counted(conn, n_changes, None),
+            // Without an answer the handshake does not end, and its time runs out.
             Some(Pending::Multipart(..)) => self.counters.unexpected_messages += 1,
             Some(
                 Pending::Features
@@ -249,7 +251,7 @@ impl Controller {
     }
 
     /// Another controller is the master of a switch, and it may be changed no more.
-    fn demoted(&mut self, conn: ConnId) {
+    pub(super) fn demoted(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.slave = true;
         if let Some(dpid) = session.dpid {

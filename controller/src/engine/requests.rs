@@ -1,6 +1,6 @@
-//! What the shell asks of a switch on behalf of people: statistics, and flows by hand.
+//! What the shell asks of a switch on behalf of people: statistics, and changes by hand.
 
-use openflow::{Dpid, FlowMod, Message, Reply, Request};
+use openflow::{Dpid, Message, Reply, Request, Role, RoleRequest, Xid};
 
 use super::Controller;
 use crate::effect::{Answer, ConnId, Event, RequestError, Token};
@@ -17,25 +17,73 @@ impl Controller {
         token
     }
 
-    /// Sends flow mods as they are, then a barrier; the answer comes when all are done or one is refused.
-    pub fn send_mods(&mut self, dpid: Dpid, mods: Vec<FlowMod>) -> Token {
+    /// Sends changes (of flows, groups, meters, ports) as they are, then a barrier; the answer comes when all are done or
+    /// one is refused.
+    pub fn send_changes(&mut self, dpid: Dpid, changes: Vec<Message>) -> Token {
         let token = self.token();
+        self.send_for(token, dpid, changes.into_iter().map(|change| (Pending::Mod(token), change)).collect());
+        self.send_for(token, dpid, vec![(Pending::ModBarrier(token), Message::BarrierRequest)]);
+        token
+    }
+
+    /// Sends a message that is answered by one message.
+    pub fn exchange(&mut self, dpid: Dpid, message: Message) -> Token {
+        let token = self.token();
+        self.send_for(token, dpid, vec![(Pending::Exchange(token), message)]);
+        token
+    }
+
+    /// Asks for a role at a switch. As a slave the controller changes nothing there until it has another role.
+    pub fn ask_role(&mut self, dpid: Dpid, role: Role) -> Token {
+        // OpenFlow 1.3.5 §6.3.4: a generation older than the newest one of this switch is refused.
+        let generation = self.config.master.unwrap_or(0);
+        self.exchange(dpid, Message::RoleRequest(RoleRequest { role, generation }))
+    }
+
+    fn send_for(&mut self, token: Token, dpid: Dpid, messages: Vec<(Pending, Message)>) {
         let conn = self.switches.get(&dpid).and_then(|managed| managed.conn);
         let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) else {
-            self.event(Event::Answer(token, Err(RequestError::NotConnected)));
-            return token;
+            return self.event(Event::Answer(token, Err(RequestError::NotConnected)));
         };
-        let mut messages: Vec<_> =
-            mods.into_iter().map(|m| (session.xid(Pending::Mod(token)), Message::FlowMod(m))).collect();
-        messages.push((session.xid(Pending::ModBarrier(token)), Message::BarrierRequest));
+        let messages: Vec<_> =
+            messages.into_iter().map(|(pending, message)| (session.xid(pending), message)).collect();
         for (xid, message) in messages {
             self.send(conn, xid, message);
         }
-        token
     }
 
     pub(super) fn answer(&mut self, token: Token, reply: Reply) {
         self.event(Event::Answer(token, Ok(Answer::Reply(reply))));
+    }
+
+    /// A message that may answer one of these.
+    pub(super) fn exchanged(&mut self, conn: ConnId, xid: Xid, message: Message) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        match (session.take(xid), &message) {
+            (Some(Pending::Exchange(token)), _) => {
+                if let Message::RoleReply(RoleRequest { role, .. }) = &message {
+                    self.has_role(conn, *role);
+                }
+                self.event(Event::Answer(token, Ok(Answer::Message(Box::new(message)))));
+            }
+            (Some(Pending::Role), Message::RoleReply(_)) => {}
+            (other, _) => {
+                other.into_iter().for_each(|pending| session.put_back(xid, pending));
+                self.counters.unexpected_messages += 1;
+            }
+        }
+    }
+
+    fn has_role(&mut self, conn: ConnId, role: Role) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        match (role, session.slave) {
+            (Role::Slave, false) => self.demoted(conn),
+            (Role::Equal | Role::Master, true) => {
+                session.slave = false;
+                self.dirty = true;
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn done(&mut self, token: Token) {

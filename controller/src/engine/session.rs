@@ -30,7 +30,7 @@ impl Controller {
             },
             Message::PortStatus(status) => self.port_status(now, conn, &status),
             Message::BundleControl(control) => self.bundle_control(conn, xid, control),
-            Message::RoleReply(_) => drop(self.sessions.get_mut(&conn).map(|session| session.take(xid))),
+            Message::RoleReply(_) | Message::QueueGetConfigReply(_) => self.exchanged(conn, xid, message),
             Message::EchoRequest(data) => self.send(conn, xid, Message::EchoReply(data)),
             Message::Hello(_)
             | Message::EchoReply(_)

@@ -10,7 +10,7 @@ use controller_api::{
     AuditEntry, Forecast, Label, Problem, ResourceKind, Revision, Router, State as IntentState, Status,
     Stored, Written,
 };
-use openflow::{Dpid, FlowMod, Message, Reply, Request, Xid};
+use openflow::{Dpid, FlowMod, Message, Reply, Request, Role, RoleRequest, Xid};
 use packet::Instant;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -206,16 +206,43 @@ impl Hub {
     pub async fn ask(&self, dpid: Dpid, request: Request) -> Result<Reply, Problem> {
         match self.wait_for(|core| core.request(dpid, request)).await? {
             Answer::Reply(reply) => Ok(reply),
-            Answer::Done => Err(Problem::internal("an answer of the wrong kind")),
+            Answer::Done | Answer::Message(_) => Err(Problem::internal("an answer of the wrong kind")),
         }
     }
 
-    /// Sends flow mods and waits for the barrier behind them.
+    /// Sends a message that is answered by one message.
+    ///
+    /// # Errors
+    /// Not connected, refused, or no answer in time.
+    pub async fn exchange(&self, dpid: Dpid, message: Message) -> Result<Message, Problem> {
+        self.wait_for(|core| core.exchange(dpid, message)).await.and_then(message_of)
+    }
+
+    /// Asks for a role at a switch; the role that the controller has now.
+    ///
+    /// # Errors
+    /// Not connected, refused, or no answer in time.
+    pub async fn ask_role(&self, dpid: Dpid, role: Role) -> Result<RoleRequest, Problem> {
+        match self.wait_for(|core| core.ask_role(dpid, role)).await.and_then(message_of)? {
+            Message::RoleReply(role) => Ok(role),
+            _ => Err(Problem::internal("an answer of the wrong kind")),
+        }
+    }
+
+    /// Sends changes and waits for the barrier behind them.
+    ///
+    /// # Errors
+    /// Not connected, refused, or no answer in time.
+    pub async fn send_changes(&self, dpid: Dpid, changes: Vec<Message>) -> Result<(), Problem> {
+        self.wait_for(|core| core.send_changes(dpid, changes)).await.map(drop)
+    }
+
+    /// The same with flow mods.
     ///
     /// # Errors
     /// Not connected, refused, or no answer in time.
     pub async fn send_mods(&self, dpid: Dpid, mods: Vec<FlowMod>) -> Result<(), Problem> {
-        self.wait_for(|core| core.send_mods(dpid, mods)).await.map(drop)
+        self.send_changes(dpid, mods.into_iter().map(Message::FlowMod).collect()).await
     }
 
     async fn wait_for(&self, ask: impl FnOnce(&mut Controller) -> Token) -> Result<Answer, Problem> {
@@ -447,6 +474,13 @@ impl State {
             let before = status.reason.take().map(|before| format!("{before}; ")).unwrap_or_default();
             status.reason = Some(format!("{before}{reason}"));
         }
+    }
+}
+
+fn message_of(answer: Answer) -> Result<Message, Problem> {
+    match answer {
+        Answer::Message(message) => Ok(*message),
+        Answer::Done | Answer::Reply(_) => Err(Problem::internal("an answer of the wrong kind")),
     }
 }
 

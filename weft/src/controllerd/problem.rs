@@ -39,11 +39,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let status = rejection.status().as_u16();
-            Problem::new(status, "body", "The body cannot be read").with_detail(rejection.body_text())
-        })?;
-        Ok(Self(read_json(&bytes)?))
+        Ok(Self(read_json(&bytes_of(request, state).await?)?))
+    }
+}
+
+async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        let status = rejection.status().as_u16();
+        Problem::new(status, "body", "The body cannot be read").with_detail(rejection.body_text())
+    })
+}
+
+/// The body of a request as any JSON object; nothing at all is an empty one.
+#[derive(Debug)]
+pub struct Loose(pub serde_json::Value);
+
+impl<S: Send + Sync> FromRequest<S> for Loose {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = bytes_of(request, state).await?;
+        let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
+        let value = if is_empty { serde_json::json!({}) } else { read_json(&bytes)? };
+        match value {
+            serde_json::Value::Object(_) => Ok(Self(value)),
+            _ => Err(Problem::invalid("", "expected a JSON object").into()),
+        }
     }
 }
 
@@ -96,6 +117,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(name)) => Ok(Self(name)),
+            Err(rejection) => Err(Problem::bad_request(rejection.body_text()).into()),
+        }
+    }
+}
+
+/// The variable parts of a path. What is not UTF-8 in there is a problem, too.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(variables)) => Ok(Self(variables)),
             Err(rejection) => Err(Problem::bad_request(rejection.body_text()).into()),
         }
     }

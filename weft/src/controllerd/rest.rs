@@ -8,6 +8,8 @@ mod intents;
 mod network;
 mod page;
 mod parameters;
+mod raw;
+mod ryu;
 mod watch;
 
 pub(crate) use flows::{flow_of_request, flow_shape};
@@ -47,6 +49,8 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .merge(health::router())
         .merge(network::router())
         .merge(flows::router())
+        .merge(raw::router())
+        .merge(ryu::router())
         .merge(intents::router())
         .merge(history::router())
         .merge(watch::router())

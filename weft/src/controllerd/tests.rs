@@ -426,6 +426,13 @@ async fn the_document_describes_every_resource() {
     for name in text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(document["components"]["schemas"].get(name).is_some(), "{name} is referred to and not there");
     }
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let ids: Vec<&str> = operations.filter_map(|operation| operation["operationId"].as_str()).collect();
+    let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    let twice: Vec<&&str> =
+        ids.iter().filter(|id| ids.iter().filter(|other| other == id).count() > 1).collect();
+    assert_eq!((unique.len(), ids.len() > 60), (ids.len(), true), "{twice:?}");
     assert_eq!(client.health().await.unwrap().service, "controller");
     handle.stop().await;
 

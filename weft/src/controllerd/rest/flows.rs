@@ -164,7 +164,7 @@ async fn installed(
 }
 
 /// As `ovs-ofctl add-flow` takes it.
-fn text_of(flow: &FlowMod) -> String {
+pub(super) fn text_of(flow: &FlowMod) -> String {
     let flow = FlowStats {
         table: flow.table,
         duration: std::time::Duration::ZERO,
@@ -182,12 +182,12 @@ fn text_of(flow: &FlowMod) -> String {
     without_stats(&flow)
 }
 
-fn without_stats(flow: &FlowStats) -> String {
+pub(super) fn without_stats(flow: &FlowStats) -> String {
     Named(&WithoutStats(flow), &Names::default()).to_string()
 }
 
 /// What raw flows come to: nobody says who reaches whom by them.
-fn foretell(hub: &Hub, dpid: openflow::Dpid, forecast: SwitchForecast) -> Response {
+pub(super) fn foretell(hub: &Hub, dpid: openflow::Dpid, forecast: SwitchForecast) -> Response {
     let switch = hub.read(|core| core.view().name(dpid));
     let forecast = SwitchForecast { switch, connected: true, ..forecast };
     Foretold(Forecast { switches: vec![forecast], ..Forecast::default() }).into_response()
@@ -332,7 +332,7 @@ fn fields_of(text: &str) -> BTreeMap<String, String> {
 }
 
 /// Splits at commas outside of parentheses.
-fn split(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0i32;
     text.split(move |c| {
         depth += i32::from(c == '(') - i32::from(c == ')');
