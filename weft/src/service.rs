@@ -1,6 +1,7 @@
 //! What every daemon does: find its run directory, serve on a unix socket, write a log, wait for signals.
 
 mod http;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use http::serve;
+pub use tls::TlsListener;
 
 /// A socket file that nobody listens on is left from a process that was killed; one that answers is in use.
 pub async fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {

@@ -13,7 +13,6 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -21,6 +20,10 @@ use crate::{
     PortAdd, PortQueues, Problem, Qos, Revision, Router, Stats, Stored, Switch, TraceReply, TraceRequest,
     Written,
 };
+
+mod connect;
+
+pub use connect::{Trust, TrustError};
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
@@ -34,11 +37,13 @@ pub enum Server {
     Unix(PathBuf),
     /// Host and port.
     Tcp(String),
+    /// The same over TLS.
+    Tls(String),
 }
 
 /// A server address that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected unix:/path/to.sock, http://host:port or host:port, found {0:?}")]
+#[error("expected unix:/path/to.sock, http://host:port, https://host:port or host:port, found {0:?}")]
 pub struct ServerError(String);
 
 impl FromStr for Server {
@@ -52,10 +57,12 @@ impl FromStr for Server {
         if text.starts_with('/') {
             return Ok(Self::Unix(text.into()));
         }
-        let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let secret = text.strip_prefix("https://");
+        let host = secret.or(text.strip_prefix("http://")).unwrap_or(text).trim_end_matches('/');
         match host.rsplit_once(':') {
             Some((name, port)) if !name.is_empty() && !name.contains('/') && port.parse::<u16>().is_ok() => {
-                Ok(Self::Tcp(host.to_owned()))
+                let of = if secret.is_some() { Self::Tls } else { Self::Tcp };
+                Ok(of(host.to_owned()))
             }
             _ => Err(wrong()),
         }
@@ -67,6 +74,7 @@ impl fmt::Display for Server {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(host) => write!(f, "http://{host}"),
+            Self::Tls(host) => write!(f, "https://{host}"),
         }
     }
 }
@@ -163,12 +171,14 @@ type Result<T> = std::result::Result<T, ClientError>;
 pub struct Client {
     server: Server,
     timeout: Duration,
+    token: Option<String>,
+    trust: Option<Trust>,
 }
 
 impl Client {
     /// A client of `server`.
     pub fn new(server: Server) -> Self {
-        Self { server, timeout: TIMEOUT }
+        Self { server, timeout: TIMEOUT, token: None, trust: None }
     }
 
     /// A client of the daemon that listens on this unix socket.
@@ -243,14 +253,8 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<hyper::Response<Bytes>> {
         let exchange = async {
-            let host = match &self.server {
-                Server::Unix(_) => "localhost",
-                Server::Tcp(host) => host,
-            };
-            let mut request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header(header::HOST, host)
+            let mut request = self
+                .request(method, path)
                 .header(header::ACCEPT, "application/json, application/problem+json")
                 .header(header::CONTENT_TYPE, "application/json");
             for (name, value) in headers {
@@ -258,16 +262,8 @@ impl Client {
             }
             let request = request.body(Full::new(Bytes::from(body)));
             let request = request.map_err(|e| self.http_error(method, path, e.into()))?;
-            match &self.server {
-                Server::Unix(socket) => {
-                    let stream = UnixStream::connect(socket).await.map_err(|e| self.connect_error(e))?;
-                    self.exchange_over(stream, method, path, request).await
-                }
-                Server::Tcp(host) => {
-                    let stream = TcpStream::connect(host).await.map_err(|e| self.connect_error(e))?;
-                    self.exchange_over(stream, method, path, request).await
-                }
-            }
+            let stream = self.connect().await?;
+            self.exchange_over(stream, method, path, request).await
         };
         let late = ClientError::Timeout { server: self.server.clone(), timeout: self.timeout };
         tokio::time::timeout(self.timeout, exchange).await.map_err(|_| late)?
@@ -301,16 +297,8 @@ impl Client {
     pub async fn download(&self, path: &str, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
         let method = Method::GET;
         let failed = |e: Box<dyn std::error::Error + Send + Sync>| self.http_error(&method, path, e);
-        let (answer, connection) = match &self.server {
-            Server::Unix(socket) => {
-                let stream = UnixStream::connect(socket).await.map_err(|e| self.connect_error(e))?;
-                self.begin(stream, "localhost", path).await?
-            }
-            Server::Tcp(host) => {
-                let stream = TcpStream::connect(host).await.map_err(|e| self.connect_error(e))?;
-                self.begin(stream, host, path).await?
-            }
-        };
+        let stream = self.connect().await?;
+        let (answer, connection) = self.begin(stream, path).await?;
         let status = answer.status();
         if !status.is_success() {
             let body =
@@ -334,7 +322,6 @@ impl Client {
     async fn begin<S>(
         &self,
         stream: S,
-        host: &str,
         path: &str,
     ) -> Result<(hyper::Response<Incoming>, JoinHandle<hyper::Result<()>>)>
     where
@@ -345,7 +332,7 @@ impl Client {
             .await
             .map_err(|e| failed(e.into()))?;
         let connection = tokio::spawn(connection);
-        let request = Request::get(path).header(header::HOST, host).body(Full::new(Bytes::new()));
+        let request = self.request(&Method::GET, path).body(Full::new(Bytes::new()));
         let request = request.map_err(|e| failed(e.into()))?;
         let answer = sender.send_request(request).await.map_err(|e| failed(e.into()))?;
         Ok((answer, connection))

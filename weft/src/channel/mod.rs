@@ -14,7 +14,7 @@ pub use accept::{Listener, MAX_CONNECTIONS, accept};
 pub use admission::{Place, Stranger};
 pub use stream::{connect, write};
 pub use target::{Listen, Target, Transport};
-pub use tls::{Tls, TlsFiles};
+pub use tls::{Tls, TlsFiles, server_keys};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -119,6 +119,21 @@ impl Tls {
     }
 }
 
+/// Keys of a server that asks its clients for no certificate.
+///
+/// # Errors
+/// A file that is missing, unreadable or holds something else, or a key that does not belong to the certificate.
+pub fn server_keys(key: &Path, certificate: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let own = own_key(key, certificate, &provider)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 fn own_key(key: &Path, certificate: &Path, provider: &CryptoProvider) -> anyhow::Result<CertifiedKey> {
     let chain = certificates(certificate)?;
     let der = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| {

@@ -1,5 +1,6 @@
 //! The controller as a daemon: OpenFlow southbound, REST northbound.
 
+pub(crate) mod auth;
 pub(crate) mod clock;
 mod connection;
 mod convert;
@@ -23,8 +24,8 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::channel::{self, Listen, Listener, Tls, TlsFiles};
-use crate::service::{begin_daemon, bind_unix, daemon_name, run_dir, serve, signals};
+use crate::channel::{self, Listen, Listener, Tls, TlsFiles, server_keys};
+use crate::service::{TlsListener, begin_daemon, bind_unix, daemon_name, run_dir, serve, signals};
 
 pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal, known_parameters};
@@ -50,6 +51,18 @@ pub struct Args {
     /// Where the REST API is served.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     rest: SocketAddr,
+    /// Ask everybody on that address for a token: a file of those that are known, made with `weft ctl token`.
+    #[arg(long, value_name = "FILE", help_heading = "REST")]
+    rest_tokens: Option<PathBuf>,
+    /// Most requests a second of each caller there: a token, or an address.
+    #[arg(long, value_name = "REQUESTS", help_heading = "REST", value_parser = clap::value_parser!(u32).range(1..))]
+    rest_rate_limit: Option<u32>,
+    /// Serve HTTPS there with this certificate (PEM), and those between it and its CA.
+    #[arg(long, value_name = "FILE", help_heading = "REST", requires = "rest_key")]
+    rest_certificate: Option<PathBuf>,
+    /// The private key (PEM) that belongs to it.
+    #[arg(long, value_name = "FILE", help_heading = "REST", requires = "rest_certificate")]
+    rest_key: Option<PathBuf>,
     /// Name of this controller: its unix socket is NAME.sock in the run directory.
     #[arg(long, default_value = "controller", value_parser = daemon_name)]
     name: String,
@@ -72,6 +85,10 @@ pub struct ControllerSpec {
     pub tls: Option<Arc<Tls>>,
     /// Where the REST API is served over TCP.
     pub rest: Option<SocketAddr>,
+    /// Who may ask there, and how often.
+    pub gate: Arc<auth::Gate>,
+    /// Keys to serve it with over TLS.
+    pub rest_keys: Option<Arc<rustls::ServerConfig>>,
     /// Where the REST API is served on a unix socket.
     pub unix: Option<PathBuf>,
     /// Where intents are kept.
@@ -130,11 +147,14 @@ pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
             move |stream, peer, stranger| connection::serve(hub.clone(), stream, peer, Some(stranger));
         handle.tasks.push(tokio::spawn(channel::accept(listener, MAX_SWITCHES, serve)));
     }
-    let router = rest::router(hub);
+    let router = rest::router(hub, spec.gate);
     if let Some(addr) = spec.rest {
         let listener = bind(addr).await?;
         handle.rest = Some(listener.local_addr()?);
-        handle.tasks.push(serve(listener, router.clone()));
+        handle.tasks.push(match spec.rest_keys {
+            Some(keys) => serve(TlsListener::new(listener, keys)?, router.clone()),
+            None => serve(listener, router.clone()),
+        });
     }
     if let Some(path) = spec.unix {
         let listener = bind_unix(&path).await?;
@@ -198,8 +218,18 @@ impl Drop for ControllerHandle {
 /// # Errors
 /// What keeps it from starting or running.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let gate = auth::Gate {
+        tokens: args.rest_tokens.as_deref().map(auth::Tokens::load).transpose()?,
+        limit: args.rest_rate_limit.map(auth::Limit::new),
+    };
+    let is_open = gate.tokens.is_none() && !args.rest.ip().is_loopback();
+    let keys = args.rest_key.zip(args.rest_certificate);
+    let rest_keys = keys.map(|(key, certificate)| server_keys(&key, &certificate)).transpose()?;
+    let scheme = if rest_keys.is_some() { "https" } else { "http" };
     let spec = ControllerSpec {
         openflow: args.openflow,
+        gate: Arc::new(gate),
+        rest_keys,
         tls: args.tls.load()?,
         rest: Some(args.rest),
         unix: Some(run_dir()?.join(format!("{}.sock", args.name))),
@@ -208,6 +238,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         strict: args.require_if_match,
     };
     begin_daemon();
+    if is_open {
+        tracing::warn!(rest = %args.rest, "whoever reaches this address may do everything: see --rest-tokens");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is made: a signal that comes early finds us ready to clean up.
@@ -215,7 +248,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let handle = start(spec).await?;
         if let Some(rest) = handle.rest_addr() {
             let places: Vec<_> = handle.openflow().iter().map(Listen::to_string).collect();
-            println!("switches connect to {}, REST is served on http://{rest}/api/v1", places.join(", "));
+            println!("switches connect to {}, REST is served on {scheme}://{rest}/api/v1", places.join(", "));
         }
         told_to_stop.await;
         handle.stop().await;

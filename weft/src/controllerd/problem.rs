@@ -1,16 +1,16 @@
 //! Errors of the API as answers, bodies and paths as arguments.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use controller_api::Problem;
 use serde::de::DeserializeOwned;
 
+use super::auth::Caller;
 use super::edit::Origin;
 
 /// A problem as an answer.
@@ -155,8 +155,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let by = peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.0.to_string());
+        let by = parts.extensions.get::<Caller>().cloned().unwrap_or_default().name;
         Ok(Self { by, request: format!("{} {}", parts.method, parts.uri) })
     }
 }

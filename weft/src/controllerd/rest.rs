@@ -27,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::auth::{self, Gate};
 use super::hub::Hub;
 use super::problem::Refusal;
 
@@ -44,7 +45,7 @@ type Answer<T> = Result<axum::Json<T>, Refusal>;
 struct Document;
 
 /// All routes.
-pub fn router(hub: Arc<Hub>) -> Router {
+pub fn router(hub: Arc<Hub>, gate: Arc<Gate>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::router())
         .merge(network::router())
@@ -67,6 +68,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .layer(from_fn_with_state(known, parameters::check))
         .layer(from_fn(conditional::tagged))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(gate, auth::check))
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(Refusal(Problem::internal("a bug: see the log")))
         }))

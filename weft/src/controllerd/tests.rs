@@ -449,4 +449,5 @@ async fn the_document_describes_every_resource() {
     );
 }
 
+mod auth;
 mod rest;

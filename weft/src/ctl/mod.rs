@@ -5,15 +5,17 @@ mod difference;
 mod follow;
 mod output;
 mod show;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use controller_api::client::{Client, Server};
+use controller_api::client::{Client, Server, Trust};
 use controller_api::{Label, ResourceKind};
 
+use crate::controllerd::auth::Role;
 use crate::service::{lab_of, run_dir, sockets};
 use output::Format;
 use show::What;
@@ -21,9 +23,15 @@ use show::What;
 /// Talk to a controller: read, declare, compare, delete, watch, roll back.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Ask this controller: unix:/path/to.sock or http://host:port. By default the one that runs here.
+    /// Ask this controller: unix:/path/to.sock, http://host:port or https://host:port. By default the one that runs here.
     #[arg(long, global = true)]
     server: Option<Server>,
+    /// Say who asks by this token.
+    #[arg(long, global = true, env = "WEFT_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// For https: file with the certificates (PEM) of the CAs whose certificate the controller must show.
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,6 +91,18 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t = Format::Table)]
         output: Format,
     },
+    /// Make a token for a controller that asks for them (`weft controller --rest-tokens FILE`), and print it.
+    Token {
+        /// Whose it is, for the record.
+        #[arg(value_parser = crate::service::daemon_name)]
+        name: String,
+        /// viewer, operator, admin, or tenant:NAME for the intents named NAME-...
+        #[arg(long)]
+        role: Role,
+        /// Add its line to this file of tokens; without, the line is printed to the standard error.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Declare again what was declared as of a revision.
     Rollback {
         /// Its number; `weft ctl get revisions` lists them.
@@ -125,9 +145,20 @@ impl How {
 /// # Errors
 /// What the controller answered, or why it could not be reached.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Command::Token { name, role, file } = args.command {
+        return token::make(&name, &role, file.as_deref()).map(|()| ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = Client::new(server(args.server).await?).with_timeout(Duration::from_secs(120));
+        let mut client = Client::new(server(args.server).await?).with_timeout(Duration::from_secs(120));
+        if let Some(token) = args.token {
+            client = client.with_token(token);
+        }
+        if let Some(file) = args.ca_cert {
+            let pem = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let trust = Trust::of_pem(&pem).with_context(|| file.display().to_string())?;
+            client = client.with_trust(trust);
+        }
         match args.command {
             Command::Get { what, name, output } => show::get(&client, what, name.as_deref(), output).await?,
             Command::Describe { intent } => show::describe(&client, &intent).await?,
@@ -143,6 +174,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             Command::Delete { intents, file, how } => change::delete(&client, intents, &file, how).await?,
             Command::Watch { kind, since, output } => follow::watch(&client, kind, since, output).await?,
             Command::Rollback { revision, how } => change::rollback(&client, revision, how).await?,
+            // Needs no controller, and was made above.
+            Command::Token { .. } => {}
         }
         Ok(ExitCode::SUCCESS)
     })

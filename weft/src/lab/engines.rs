@@ -41,12 +41,9 @@ impl Engines {
     pub async fn start(name: &str, dir: &Path, rest: &[SocketAddr]) -> anyhow::Result<Self> {
         let spec = |rest| ControllerSpec {
             name: name.to_owned(),
-            openflow: Vec::new(),
-            tls: None,
             rest,
             unix: Some(dir.join("api.sock")),
-            store: None,
-            strict: false,
+            ..ControllerSpec::default()
         };
         let mut controller = None;
         for (i, address) in rest.iter().enumerate() {

@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::conditional::etag;
 use super::page::{Page, Part};
+use crate::controllerd::auth::Caller;
 use crate::controllerd::edit::{Condition, Edit, Origin, Step};
 use crate::controllerd::hub::Hub;
 use crate::controllerd::intents::Kind;
@@ -139,11 +140,12 @@ where
     Ok((etag(revision), Json(stored)))
 }
 
-fn list<K: Kind>(hub: &Hub, uri: &Uri, select: &Select) -> Result<Page<Stored<K>>, Refusal> {
+fn list<K: Kind>(hub: &Hub, caller: &Caller, uri: &Uri, select: &Select) -> Result<Page<Stored<K>>, Refusal> {
     let part = Part::new(uri, select.limit, select.cursor.as_deref(), usize::MAX)?;
     let port = select.port.as_ref().map(PortRef::to_string);
     let wanted = |spec: &K| {
-        part.after().is_none_or(|after| spec.name() > after)
+        caller.sees(spec.name())
+            && part.after().is_none_or(|after| spec.name() > after)
             && port.as_ref().is_none_or(|port| spec.ports().contains(port))
     };
     let found = hub.list(wanted).into_iter();
@@ -208,10 +210,11 @@ macro_rules! collection {
             )]
             async fn all(
                 State(hub): Shared,
+                caller: Caller,
                 uri: Uri,
                 Query(select): Query<Select>,
             ) -> Result<Page<Stored<$type>>, Refusal> {
-                list(&hub, &uri, &select)
+                list(&hub, &caller, &uri, &select)
             }
 
             /// One of them. The ETag begins with the revision that changed it last.
