@@ -66,6 +66,11 @@ enum Command {
     Top(observe::top::Args),
     /// Write frames of a port or flow as a pcapng capture, to a file or to `tshark -r -`.
     Mirror(observe::mirror_command::Args),
+    /// Write what a shell needs to complete weft's commands: `source <(weft completions bash)`.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
     #[command(flatten)]
     Switchctl(switchd::ClientCommand),
     #[command(flatten)]
@@ -84,6 +89,10 @@ fn main() -> ExitCode {
         Command::Ofctl(args) => ofctl::run(args),
         Command::Top(args) => observe::top::run(args),
         Command::Mirror(args) => observe::mirror_command::run(args),
+        Command::Completions { shell } => {
+            complete(shell);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Switchctl(command) => switchd::run_client(command),
         Command::Lab(command) => lab::run(command),
     };
@@ -95,4 +104,10 @@ fn main() -> ExitCode {
         eprintln!("weft: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn complete(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "weft", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
 }

@@ -1,5 +1,6 @@
 //! The REST API, /api/v1. Every handler is described in the OpenAPI document that is served with it.
 
+mod browse;
 mod conditional;
 mod flows;
 mod health;
@@ -61,6 +62,7 @@ pub fn router(hub: Arc<Hub>, gate: Arc<Gate>) -> Router {
     let known = parameters::known(&document);
     let document = move || async move { axum::Json(document) };
     router
+        .route("/", get(browse::page))
         .route("/api/v1/openapi.json", get(document))
         .route("/metrics", get(super::stats::metrics))
         .fallback(no_such_resource)
@@ -76,7 +78,7 @@ pub fn router(hub: Arc<Hub>, gate: Arc<Gate>) -> Router {
 }
 
 async fn no_such_resource(uri: Uri) -> Refusal {
-    let what = format!("resource {}; GET /api/v1/openapi.json lists them", uri.path());
+    let what = format!("resource {}; GET / shows them, GET /api/v1/openapi.json lists them", uri.path());
     Problem::not_found(what).into()
 }
 
