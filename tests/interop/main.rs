@@ -1,4 +1,4 @@
-//! weft beside other people's software: Open vSwitch, os-ken, FAUCET, tshark, FRR, dig, nftables.
+//! weft beside other people's software: Open vSwitch, os-ken, FAUCET, schemathesis, tshark, FRR, dig, nftables.
 
 mod controller;
 mod differential;
@@ -12,6 +12,7 @@ mod ofctl14;
 mod ofctl_rest;
 mod os_ken;
 mod ovs;
+mod schemathesis;
 mod tls;
 mod tshark;
 mod weft_ofctl;

@@ -1,15 +1,23 @@
-//! Other people's controllers, installed from PyPI by `cargo xtask python`.
+//! Other people's programs, installed from PyPI by `cargo xtask python`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A program of the virtual environment, not started yet, that finds the other programs of it.
+/// A program of the controllers' virtual environment, not started yet, that finds the other programs of it.
 ///
 /// # Panics
 /// When the environment is missing.
 pub fn controller_command(program: &str) -> Command {
-    let bin = environment().join("bin");
+    environment_command("controllers", program)
+}
+
+/// The same of another environment.
+///
+/// # Panics
+/// When the environment is missing.
+pub fn environment_command(environment: &str, program: &str) -> Command {
+    let bin = folder_of(environment).join("bin");
     let mut command = Command::new(bin.join(program));
     let mut path = OsString::from(bin);
     path.push(":");
@@ -18,11 +26,11 @@ pub fn controller_command(program: &str) -> Command {
     command
 }
 
-/// `target/venv/controllers` beside `target/PROFILE/deps/test-hash`.
-fn environment() -> PathBuf {
+/// `target/venv/NAME` beside `target/PROFILE/deps/test-hash`.
+fn folder_of(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a process knows its own path");
     let target = test.ancestors().nth(3).expect("cargo puts tests three folders deep");
-    let venv = target.join("venv/controllers");
+    let venv = target.join("venv").join(name);
     assert!(
         venv.join("installed").exists(),
         "this test needs what `cargo xtask python` installs in {}",

@@ -32,7 +32,7 @@ mod vm;
 mod wait;
 mod weft;
 
-pub use controllers::controller_command;
+pub use controllers::{controller_command, environment_command};
 pub use namespace::{Namespace, veth_pair};
 pub use openflow::{OfController, OfMessage};
 pub use ovs::Ovs;
