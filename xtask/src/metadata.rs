@@ -18,6 +18,8 @@ pub struct Metadata {
     pub resolve: Resolve,
     /// Where cargo builds.
     pub target_directory: PathBuf,
+    /// Where the workspace is.
+    pub workspace_root: PathBuf,
 }
 
 /// The resolved graph.

@@ -1,7 +1,12 @@
-//! `weft bench controller`: what one more port costs in a network that has many, from the REST call to the barrier.
+//! `weft bench controller`: what one more port costs in a network that has many, from the REST call to the barrier; and
+//! what it takes to realise many hosts from nothing.
 //!
-//! Controller, REST over TCP and switches are one process; the switches keep flows and answer, and forward nothing.
+//! The switches keep flows and answer, and forward nothing. For the ports controller, REST over TCP and switches are one
+//! process; for the hosts the switches are another one and connect over TCP.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
+mod declared;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -10,15 +15,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use controller_api::client::{Client, Server};
 use controller_api::{Declaration, Network, PortRef, State, Stored, Written};
-use openflow::{
-    Dpid, Event, Features, FlowMod, FlowModCommand, FlowStats, Message, MultipartReply, PortDesc, PortNo,
-    Reply, Request, Session, SessionConfig, Side, SwitchCapabilities, SwitchDesc,
-};
-use packet::MacAddr;
+use openflow::PortNo;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use crate::controllerd::{ControllerHandle, ControllerSpec, clock, start};
+use crate::controllerd::{ControllerHandle, ControllerSpec, start};
 
 /// Ports of a network. Half of them are on one switch, half on the next.
 const PORTS_PER_NETWORK: usize = 50;
@@ -34,10 +34,18 @@ pub struct Args {
     /// Changes of each measurement.
     #[arg(long, default_value_t = 200)]
     changes: usize,
+    /// Declare so many hosts instead, from nothing, on `--switches`.
+    #[arg(long, value_name = "HOSTS", value_parser = clap::value_parser!(u32).range(100..=10_000))]
+    hosts: Option<u32>,
+    /// Switches of them.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    switches: u16,
     /// As JSON, one object a line.
     #[arg(long)]
     json: bool,
 }
+
+pub use declared::{SwitchesArgs, run_switches};
 
 #[derive(Debug, Serialize)]
 struct Outcome {
@@ -56,6 +64,9 @@ struct Outcome {
 /// # Errors
 /// When something is not realised in time.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(n_hosts) = args.hosts {
+        return declared::run(n_hosts, args.switches, args.json);
+    }
     for &n_ports in &args.ports {
         ensure!((100..=100_000).contains(&n_ports), "100 to 100,000 ports can be measured");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -84,7 +95,7 @@ async fn measure(n_ports: usize, n_changes: usize) -> anyhow::Result<Outcome> {
     // Beside those that are declared, each switch has ports to add.
     let per_switch = u32::try_from(n_ports.div_ceil(n_switches) + 2 * PORTS_PER_NETWORK)?;
     for dpid in 1..=n_switches {
-        tokio::spawn(switch(handle.connector().connect(), dpid as u64, per_switch));
+        tokio::spawn(switch::serve(handle.connector().connect(), dpid as u64, per_switch));
     }
     let mut next = vec![1; n_switches];
     let networks: Vec<Network> = (0..n_networks).map(|idx| network(idx, &mut next)).collect();
@@ -140,106 +151,4 @@ async fn quiet(handle: &ControllerHandle, n_switches: usize) -> anyhow::Result<(
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
-}
-
-/// A switch of so many ports that keeps flows, answers, and forwards nothing.
-async fn switch(mut pipe: DuplexStream, dpid: u64, n_ports: u32) {
-    let mut session = Session::new(clock::now(), Side::Switch, SessionConfig::default());
-    let mut flows = Flows::default();
-    let mut bytes = vec![0; 65536];
-    loop {
-        while let Some(event) = session.poll_event() {
-            let Event::Message { xid, message } = event else { continue };
-            for message in answers(dpid, n_ports, &mut flows, message) {
-                if session.send(xid, &message).is_err() {
-                    return;
-                }
-            }
-        }
-        while let Some(out) = session.poll_transmit() {
-            let n = out.len();
-            if pipe.write_all(out).await.is_err() {
-                return;
-            }
-            session.handle_transmitted(clock::now(), n);
-        }
-        match pipe.read(&mut bytes).await {
-            Ok(0) | Err(_) => return,
-            Ok(n) => session.handle_bytes(clock::now(), &bytes[..n]),
-        }
-    }
-}
-
-type Flows = BTreeMap<::controller::FlowKey, FlowStats>;
-
-fn answers(dpid: u64, n_ports: u32, flows: &mut Flows, message: Message) -> Vec<Message> {
-    let reply = |body| vec![Message::MultipartReply(MultipartReply { more: false, body })];
-    match message {
-        Message::FeaturesRequest => vec![Message::FeaturesReply(Features {
-            dpid: Dpid(dpid),
-            n_buffers: 0,
-            n_tables: 254,
-            auxiliary_id: 0,
-            capabilities: SwitchCapabilities::NONE,
-            ports: Vec::new(),
-        })],
-        Message::BarrierRequest => vec![Message::BarrierReply],
-        Message::FlowMod(flow) => {
-            flow_mod(flows, flow);
-            vec![]
-        }
-        Message::MultipartRequest(request) => match request.body {
-            Request::Desc => reply(Reply::Desc(SwitchDesc {
-                datapath: format!("s{dpid}").into(),
-                ..SwitchDesc::default()
-            })),
-            Request::PortDesc => {
-                let mac = |n: u32| MacAddr::from_u64(0x0200_0000_0000 | dpid << 16 | u64::from(n));
-                let port = |n| PortDesc::new(PortNo(n), mac(n), format!("p{n}"));
-                reply(Reply::PortDesc((1..=n_ports).map(port).collect()))
-            }
-            Request::Flow(_) => dump(flows),
-            Request::GroupFeatures
-            | Request::GroupDesc
-            | Request::MeterFeatures
-            | Request::MeterConfig(_) => {
-                vec![Message::Error(openflow::Error::new(openflow::error::BadRequest::BadMultipart))]
-            }
-            _ => vec![],
-        },
-        _ => vec![],
-    }
-}
-
-/// All flows, in parts that fit into messages.
-fn dump(flows: &Flows) -> Vec<Message> {
-    let all: Vec<FlowStats> = flows.values().cloned().collect();
-    let mut parts: Vec<Vec<FlowStats>> = all.chunks(200).map(<[FlowStats]>::to_vec).collect();
-    let last = parts.pop().unwrap_or_default();
-    let part = |more, part| Message::MultipartReply(MultipartReply { more, body: Reply::Flow(part) });
-    parts.into_iter().map(|flows| part(true, flows)).chain([part(false, last)]).collect()
-}
-
-fn flow_mod(flows: &mut Flows, flow: FlowMod) {
-    let FlowMod { table, priority, matches, cookie, instructions, command, .. } = flow;
-    let key = ::controller::FlowKey { table, priority, matches: matches.clone() };
-    if command == FlowModCommand::DeleteStrict {
-        flows.remove(&key);
-        return;
-    }
-    let stats = FlowStats {
-        table,
-        duration: Duration::ZERO,
-        priority,
-        idle_timeout: 0,
-        hard_timeout: 0,
-        flags: flow.flags,
-        importance: 0,
-        cookie,
-        packets: 0,
-        bytes: 0,
-        matches,
-        instructions,
-    };
-    flows.insert(key, stats);
 }

@@ -6,6 +6,7 @@ mod datapath;
 mod engines;
 mod hosts;
 mod judge;
+mod packet_ins;
 mod path;
 mod probes;
 mod replay;
@@ -22,6 +23,11 @@ pub enum BenchCommand {
     Datapath(datapath::Args),
     /// One more port in a network of many, from the REST call to the barrier.
     Controller(controller::Args),
+    /// The switches of `controller --hosts`.
+    #[command(hide = true)]
+    Switches(controller::SwitchesArgs),
+    /// Packet-ins of an emulated switch, answered by any controller of OpenFlow 1.3.
+    PacketIns(packet_ins::Args),
     /// TCP throughput, round trips and small UDP between two namespaces through one switch.
     Path(path::Args),
     /// Packets from memory through the router of one worker: forwarding with large tables, translation of many flows.
@@ -36,6 +42,8 @@ pub fn run(command: BenchCommand) -> anyhow::Result<ExitCode> {
     match command {
         BenchCommand::Datapath(args) => datapath::run(&args),
         BenchCommand::Controller(args) => controller::run(&args),
+        BenchCommand::Switches(args) => controller::run_switches(&args),
+        BenchCommand::PacketIns(args) => packet_ins::run(&args),
         BenchCommand::Path(args) => path::run(&args),
         BenchCommand::Router(args) => router::run(&args),
     }

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports; `bench peers`, `bench router` and `bench stages`.
+//! `cargo xtask bench`: the benches of the workspace, each named after the claim it supports; `bench peers`, `bench router`,
+//! `bench controller` and `bench stages`.
 
 pub mod peers;
 mod stages;
@@ -24,6 +25,8 @@ enum Other {
     Peers(peers::Args),
     /// The router: packets from memory, then beside Linux and nftables, held to what is aimed at.
     Router(peers::router::Args),
+    /// The controller beside ovs-testcontroller and a learning switch on os-ken, held to what is aimed at.
+    Controller(peers::controller::Args),
     /// The cost of a frame stage by stage, as a table and a picture.
     Stages(stages::Args),
 }
@@ -33,6 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.other {
         Some(Other::Peers(args)) => return peers::run(args),
         Some(Other::Router(args)) => return peers::router::bench(args),
+        Some(Other::Controller(args)) => return peers::controller::bench(args),
         Some(Other::Stages(args)) => return stages::run(args),
         None => {}
     }

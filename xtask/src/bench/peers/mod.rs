@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 mod acl;
+pub mod controller;
 mod datapath;
 mod fetch;
 mod figures;
