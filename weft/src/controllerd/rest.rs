@@ -58,7 +58,7 @@ pub fn router(hub: Arc<Hub>, gate: Arc<Gate>) -> Router {
         .merge(watch::router())
         .split_for_parts();
     let mut document = serde_json::to_value(&document).unwrap_or_default();
-    parameters::add_problems(&mut document);
+    parameters::complete(&mut document);
     let known = parameters::known(&document);
     let document = move || async move { axum::Json(document) };
     router

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use controller_api::Problem;
@@ -22,6 +22,14 @@ pub fn known(document: &Value) -> Known {
     for (path, operations) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in operations.as_object().into_iter().flatten() {
             let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            // OpenAPI 3.1 §4.8.17: each answer has a description.
+            for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+                let status = status.parse::<u16>().ok().and_then(|status| StatusCode::from_u16(status).ok());
+                let words = status.and_then(|status| status.canonical_reason()).unwrap_or_default();
+                if response["description"].as_str().is_none_or(str::is_empty) {
+                    response["description"] = json!(words);
+                }
+            }
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let names = parameters.filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str());
             known.insert((method, path.clone()), names.map(str::to_owned).collect());
@@ -30,8 +38,8 @@ pub fn known(document: &Value) -> Known {
     Known(Arc::new(known))
 }
 
-/// Every operation may answer with a problem.
-pub fn add_problems(document: &mut Value) {
+/// Every operation may answer with a problem. A parameter of which nothing else is said is a text.
+pub fn complete(document: &mut Value) {
     let problem = json!({
         "description": "What is wrong (RFC 9457)",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -39,6 +47,11 @@ pub fn add_problems(document: &mut Value) {
     for (_, operations) in document["paths"].as_object_mut().into_iter().flatten() {
         for (_, operation) in operations.as_object_mut().into_iter().flatten() {
             operation["responses"]["default"] = problem.clone();
+            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+            let parameters = parameters.into_iter().flatten();
+            for parameter in parameters.filter(|parameter| parameter.get("schema").is_none()) {
+                parameter["schema"] = json!({"type": "string"});
+            }
         }
     }
 }

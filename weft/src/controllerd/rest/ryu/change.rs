@@ -246,13 +246,10 @@ pub(in crate::controllerd::rest) async fn change_meter(
 
 /// Changes how a port behaves: `port_no`, `config`, `mask`, and if need be `hw_addr` and `advertise`.
 #[utoipa::path(
-    post, path = "/stats/portdesc/{command}", tag = "ryu", operation_id = "ryu_port_behaviour", params(("command", description = "modify")),
+    post, path = "/stats/portdesc/modify", tag = "ryu", operation_id = "ryu_port_behaviour",
     request_body = BTreeMap<String, Value>, responses((status = 200, description = "The switch has confirmed it"))
 )]
-async fn port_behaviour(State(hub): Shared, Name(command): Name, origin: Origin, Loose(body): Loose) -> Done {
-    if command != "modify" {
-        return Err(no_command(&command, "modify is one; no others").into());
-    }
+async fn port_behaviour(State(hub): Shared, origin: Origin, Loose(body): Loose) -> Done {
     let body = Node::root(&body);
     let dpid = switch_of(&hub, &body)?;
     let ports = match hub.ask(dpid, Request::PortDesc).await? {
