@@ -22,14 +22,6 @@ pub fn known(document: &Value) -> Known {
     for (path, operations) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in operations.as_object().into_iter().flatten() {
             let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
-            // OpenAPI 3.1 §4.8.17: each answer has a description.
-            for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-                let status = status.parse::<u16>().ok().and_then(|status| StatusCode::from_u16(status).ok());
-                let words = status.and_then(|status| status.canonical_reason()).unwrap_or_default();
-                if response["description"].as_str().is_none_or(str::is_empty) {
-                    response["description"] = json!(words);
-                }
-            }
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let names = parameters.filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str());
             known.insert((method, path.clone()), names.map(str::to_owned).collect());
@@ -47,6 +39,14 @@ pub fn complete(document: &mut Value) {
     for (_, operations) in document["paths"].as_object_mut().into_iter().flatten() {
         for (_, operation) in operations.as_object_mut().into_iter().flatten() {
             operation["responses"]["default"] = problem.clone();
+            // OpenAPI 3.1 §4.8.17: each answer has a description.
+            for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+                let status = status.parse::<u16>().ok().and_then(|status| StatusCode::from_u16(status).ok());
+                let words = status.and_then(|status| status.canonical_reason()).unwrap_or_default();
+                if response["description"].as_str().is_none_or(str::is_empty) {
+                    response["description"] = json!(words);
+                }
+            }
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             let parameters = parameters.into_iter().flatten();
             for parameter in parameters.filter(|parameter| parameter.get("schema").is_none()) {
