@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use controller_api as api;
+use dataplane::Clock;
 use packet::{Instant, MacAddr};
 use serde::{Deserialize, Serialize};
 use vrouter::{KeptLease, LeaseState};
@@ -49,6 +50,12 @@ pub struct Now {
 }
 
 impl Now {
+    /// What both show.
+    #[expect(clippy::disallowed_methods, reason = "a file outlives the router's clock, and this is a shell")]
+    pub fn of(clock: &Clock) -> Self {
+        Self { router: clock.now(), wall: SystemTime::now() }
+    }
+
     fn seconds(self) -> u64 {
         self.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
@@ -59,7 +66,7 @@ impl Now {
         self.seconds() + left.as_secs() + u64::from(left.subsec_nanos() > 0)
     }
 
-    fn from_unix(self, until: u64) -> Instant {
+    fn at_unix(self, until: u64) -> Instant {
         self.router + Duration::from_secs(until.saturating_sub(self.seconds()))
     }
 }
@@ -93,7 +100,7 @@ impl Line {
                 State::Bound => LeaseState::Bound,
                 State::Declined => LeaseState::Declined,
             },
-            until: now.from_unix(self.until),
+            until: now.at_unix(self.until),
         })
     }
 }

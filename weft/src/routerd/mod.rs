@@ -141,7 +141,7 @@ pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandl
     let options = vrouter::Options { n_connections, ..vrouter::Options::new(plane.n_workers(), seed) };
     let mut router = vrouter::Router::new(options);
     let (id, events) = plane.add_router(&spec.name, router.forwarders())?;
-    let now = leases::Now { router: plane.clock().now(), wall: std::time::SystemTime::now() };
+    let now = leases::Now::of(&plane.clock());
     let opened = spec.leases.as_deref().map(|path| leases::Journal::open(path, now)).transpose();
     let (journal, kept) = match opened {
         Ok(opened) => opened.unzip(),

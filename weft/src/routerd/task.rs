@@ -118,7 +118,7 @@ impl Task {
 
     /// A lease that cannot be written down is granted all the same: hosts without addresses would be worse.
     fn keep_lease(&mut self, lease: &KeptLease) {
-        let now = Now { router: self.clock.now(), wall: std::time::SystemTime::now() };
+        let now = Now::of(&self.clock);
         if let Some(Err(error)) = self.journal.as_mut().map(|journal| journal.put(lease, now)) {
             tracing::warn!(router = self.name, error = format!("{error:#}"), "a lease is not kept");
         }
