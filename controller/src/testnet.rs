@@ -259,20 +259,10 @@ impl Net {
             Message::MultipartRequest(request) => switch.multipart(dpid, &request.body),
             Message::FlowMod(flow_mod) => {
                 self.mods.push((dpid, flow_mod.clone()));
-                return switch
-                    .flow_mod(flow_mod)
-                    .map(|error| (xid, Message::Error(error)))
-                    .into_iter()
-                    .collect();
+                return refused(xid, switch.flow_mod(flow_mod));
             }
-            Message::GroupMod(group_mod) => {
-                let error = switch.group_mod(group_mod);
-                return error.map(|error| (xid, Message::Error(error))).into_iter().collect();
-            }
-            Message::MeterMod(meter_mod) => {
-                let error = switch.meter_mod(meter_mod);
-                return error.map(|error| (xid, Message::Error(error))).into_iter().collect();
-            }
+            Message::GroupMod(group_mod) => return refused(xid, switch.group_mod(group_mod)),
+            Message::MeterMod(meter_mod) => return refused(xid, switch.meter_mod(meter_mod)),
             Message::RoleRequest(request)
                 if switch.master.is_some_and(|master| master > request.generation) =>
             {
@@ -583,6 +573,10 @@ impl FakeSwitch {
         foreign.cookie = openflow::Cookie(cookie);
         self.flow_mod(foreign);
     }
+}
+
+fn refused(xid: Xid, error: Option<openflow::Error>) -> Vec<(Xid, Message)> {
+    error.map(|error| (xid, Message::Error(error))).into_iter().collect()
 }
 
 fn groups_in(instructions: &[Instruction]) -> Vec<GroupId> {
