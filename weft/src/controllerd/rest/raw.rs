@@ -341,7 +341,7 @@ async fn port_of(hub: &Hub, dpid: Dpid, name: &str) -> Result<PortDesc, Problem>
         _ => Vec::new(),
     };
     let number = name.parse::<u32>().ok();
-    let is_it = |port: &PortDesc| number.map_or_else(|| port.name.to_string() == name, |n| n == port.port.0);
+    let is_it = |port: &PortDesc| number.map_or_else(|| port.name == *name, |n| n == port.port.0);
     ports.into_iter().find(is_it).ok_or_else(|| Problem::not_found(format!("port {name:?}")))
 }
 
