@@ -7,7 +7,6 @@ mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -19,6 +18,7 @@ use controller_api::{Problem, ResourceKind};
 pub use limit::Limit;
 pub use tokens::{Account, Role, Tokens, mint};
 
+use super::clock;
 use super::problem::Refusal;
 
 /// The gate before the API.
@@ -146,7 +146,7 @@ impl Gate {
 
     fn count(&self, name: &str) -> Result<(), Box<Response>> {
         let Some(limit) = &self.limit else { return Ok(()) };
-        limit.take(name, Instant::now()).map_err(|wait| {
+        limit.take(name, clock::now()).map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let detail = format!("{} requests a second are allowed; again in {seconds} s", limit.rate());
             let problem = Problem::new(429, "too-often", "Too many requests").with_detail(detail);
