@@ -1,6 +1,5 @@
 //! Who may ask for what, and how often. Without tokens everybody who reaches the address may do everything; whoever can
 //! open the unix socket may in any case, for that is a matter of the file's mode.
-#![expect(clippy::disallowed_methods, reason = "the shell reads the clock: a rate is by the second")]
 
 mod limit;
 mod tokens;
