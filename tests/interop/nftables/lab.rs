@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -74,7 +74,12 @@ pub struct Lab<'a> {
     sockets: Vec<RawSocket>,
     router: Option<Process>,
     hosts: &'a Namespace,
+    /// The router was seen to use its addresses of IPv6.
+    has_ipv6: bool,
 }
+
+/// The router's address on the first port.
+pub const LAN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 
 fn router_mac(at: usize) -> [u8; 6] {
     [2, 0, 0, 0, 1, at as u8 + 1]
@@ -118,7 +123,7 @@ impl<'a> Lab<'a> {
         let up: String = PORTS.iter().map(|(_, name)| format!("link set {name} up mtu 1500\n")).collect();
         feed(&["ip", "-n", hosts.name(), "-batch", "-"], &up);
         let sockets = hosts.enter(|| PORTS.iter().map(|(_, name)| RawSocket::open(name)).collect());
-        let mut lab = Self { sockets, router, hosts };
+        let mut lab = Self { sockets, router, hosts, has_ipv6: false };
         // Both have announced themselves by now, or do so in vain.
         wait_until(SOON, "the router to answer", || {
             let ping = super::packets::ping(addr("10.1.0.3"), addr("10.1.0.1"), 9);
@@ -129,6 +134,18 @@ impl<'a> Lab<'a> {
         lab
     }
 
+    /// Waits until the router has probed for its addresses of IPv6 and uses them (RFC 4862 §5.4).
+    fn await_ipv6(&mut self) {
+        self.has_ipv6 = true;
+        let host = addr("2001:db8:1::2");
+        wait_until(SOON, "the router's addresses of IPv6", || {
+            self.send(Lan, &super::packets::solicitation(host, LAN6, host_mac(host)));
+            let answer = self.next(Lan, Duration::from_millis(200));
+            answer.is_some_and(|(_, packet)| packet.kind() == Some((136, 0)))
+        });
+        self.drain();
+    }
+
     fn drain(&mut self) {
         for socket in &self.sockets {
             while socket.receive(Duration::ZERO).is_some() {}
@@ -137,6 +154,9 @@ impl<'a> Lab<'a> {
 
     /// Sends a packet into a port, from the host that has its source.
     pub fn send(&mut self, port: Port, packet: &Packet) {
+        if packet.src.is_ipv6() && !self.has_ipv6 {
+            self.await_ipv6();
+        }
         let ethertype = if packet.src.is_ipv4() { [8, 0] } else { [0x86, 0xdd] };
         self.send_bytes(port, (host_mac(packet.src), router_mac(port as usize)), ethertype, &packet.bytes());
     }

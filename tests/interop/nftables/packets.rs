@@ -139,6 +139,12 @@ pub fn icmp(src: IpAddr, dst: IpAddr, (kind, code): (u8, u8), (rest, data): ([u8
     ip(src, dst, if src.is_ipv4() { ICMP } else { ICMPV6 }, bytes)
 }
 
+/// A neighbour solicitation (RFC 4861 §4.3), sent to the target itself.
+pub fn solicitation(src: IpAddr, target: Ipv6Addr, mac: [u8; 6]) -> Packet {
+    let data = [&target.octets()[..], &[1, 1], &mac].concat();
+    icmp(src, target.into(), (135, 0), ([0; 4], &data)).with(|p| p.ttl = 255)
+}
+
 pub fn ping(src: IpAddr, dst: IpAddr, id: u16) -> Packet {
     let [a, b] = id.to_be_bytes();
     icmp(src, dst, (if src.is_ipv4() { 8 } else { 128 }, 0), ([a, b, 0, 1], b"are you there?"))

@@ -1,6 +1,6 @@
 //! Forwarding without translation.
 
-use super::lab::{Dmz, Found, Lab, Lan, Setup, Wan, addr, host_mac, same};
+use super::lab::{Dmz, Found, LAN6, Lab, Lan, Setup, Wan, addr, host_mac, same};
 use super::packets::{self, ICMP, Packet, RST, SYN, icmp, ping, tcp, udp};
 use super::{A, B, Case, D, R, ROUTER_LAN, WAN_ADDR, case, end};
 
@@ -296,10 +296,7 @@ fn first_packet(lab: &mut Lab<'_>) -> Found {
 
 fn solicitation(lab: &mut Lab<'_>) -> Found {
     let (src, target) = (addr("2001:db8:1::2"), addr("2001:db8:1::1"));
-    let mut data = vec![0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1];
-    data.extend(host_mac(src));
-    let solicit = icmp(src, target, (135, 0), ([0; 4], &data)).with(|p| p.ttl = 255);
-    lab.send(Lan, &solicit);
+    lab.send(Lan, &super::packets::solicitation(src, LAN6, host_mac(src)));
     let got = lab.receive(Lan)?;
     same("an advertisement", (got.kind(), got.ttl, got.src), (Some((136, 0)), 255, target))?;
     same("router, solicited", got.payload[4] & 0xc0, 0xc0)
