@@ -194,7 +194,7 @@ fn a_mirror_of_a_flow_is_read_by_tshark() {
     // A port, one way, cut.
     let options = ["--port", "2", "--direction", "tx", "--snaplen", "20", "--count", "5", "--force"];
     pair.weft.run(&[&["mirror"][..], &options, &["-w", name]].concat()).success();
-    let cut = dissect(&file, "frame.cap_len == 20 && frame.len == 98 && frame.interface_name == \"port2\"");
+    let cut = dissect(&file, "frame.cap_len == 20 && frame.len > 20 && frame.interface_name == \"port2\"");
     assert_eq!(cut.len(), 5, "{cut:?}");
 
     // Live, until the reader has enough.
