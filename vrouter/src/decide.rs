@@ -7,14 +7,15 @@
 mod errors;
 mod rules;
 
+use core::cell::Cell;
 use core::net::IpAddr;
 
-use conntrack::{Endpoint, Mapping, OutOfWindow, Packet, Refusal, Side, Translation};
+use conntrack::{Endpoint, Mapping, OutOfWindow, Packet, Pass, Refusal, Side, Translation};
 use packet::Instant;
 
+use crate::ahead::Foreseen;
 use crate::fib::VrfId;
 use crate::flow::{Flow, Ip, Kind};
-use crate::foresee::Foreseen;
 use crate::input::is_link_local;
 use crate::rewrite::Rewrite;
 use crate::shards::Shards;
@@ -97,6 +98,17 @@ pub(crate) struct Decider<'a, O> {
     pub observer: &'a mut O,
     /// What a rule that is to be logged has said.
     pub log: Option<Box<RouterEvent>>,
+    moved: Cell<Moved>,
+}
+
+/// Connections that the walk has made or moved on.
+#[derive(Clone, Copy, Debug, Default)]
+enum Moved {
+    #[default]
+    None,
+    /// One that there was, in this shard, by a packet from this side of it.
+    One(u32, Side),
+    More,
 }
 
 /// A packet at the entrance.
@@ -112,6 +124,12 @@ pub(crate) struct Input {
     pub flow: Option<Flow>,
     /// Where its destination leads, if that was looked up for the whole batch.
     pub foreseen: Foreseen,
+}
+
+impl<'a, O: Observer> Decider<'a, O> {
+    pub(crate) fn new(snapshot: &'a Snapshot, shards: &'a Shards, now: Instant, observer: &'a mut O) -> Self {
+        Self { snapshot, shards, now, observer, log: None, moved: Cell::default() }
+    }
 }
 
 impl<O: Observer> Decider<'_, O> {
@@ -168,7 +186,36 @@ impl<O: Observer> Decider<'_, O> {
         if passed == Passed::ByRule && rewrite == Rewrite::default() {
             self.open_identity(flow)?;
         }
+        self.remember(input, &inbound, flow, interface);
         Ok(Decision::Forward { interface, next, rewrite })
+    }
+
+    /// Notes in the connection how the packet went, if it is one whose followers go the same way.
+    fn remember(&self, input: &Input, inbound: &Inbound, after: &Flow, out: IfIndex) {
+        let is_alike = after.kind == Kind::Ports && !input.ip.is_fragment();
+        let is_simple = inbound.opening.is_none() && inbound.hairpin.is_none();
+        let (Moved::One(shard, side), Some(before)) = (self.moved.get(), &input.flow) else { return };
+        let p = Packet { zone: self.snapshot.interface(input.interface).vrf, ..before.packet };
+        let (beyond, other) = match side {
+            Side::Inside => (after.packet.src, after.packet.dst == p.dst),
+            Side::Outside => (after.packet.dst, after.packet.src == p.src),
+        };
+        if is_alike
+            && is_simple
+            && other
+            && let Some(mut tracker) = self.shards.tracker(shard as usize)
+        {
+            let pass = Pass { config: self.snapshot.generation as u16, input: input.interface, out };
+            tracker.remember(side, &p, beyond, pass);
+        }
+    }
+
+    /// A connection there was has been moved on by a packet from this side.
+    fn note_moved(&self, shard: u32, side: Side) {
+        self.moved.set(match self.moved.get() {
+            Moved::None => Moved::One(shard, side),
+            _ => Moved::More,
+        });
     }
 
     /// Where a policy route sends the packet, if one does.
@@ -317,15 +364,18 @@ impl<O: Observer> Decider<'_, O> {
         p: &Packet,
         fixed: Option<(VrfId, Endpoint)>,
     ) -> Result<Option<Translation>, OutOfWindow> {
-        let mut tracker = match fixed {
-            Some((vrf, inside)) => self.shards.of_inside(vrf, inside),
-            None => self.shards.of_port(p.dst.port),
+        let index = match fixed {
+            Some((vrf, inside)) => self.shards.index_of_inside(vrf, inside),
+            None => self.shards.index_of_port(p.dst.port),
         };
+        let mut tracker = self.shards.at(index);
         if O::DRY {
             let c = tracker.peek_in(self.now, p);
             return Ok(c.map(|c| Translation { endpoint: c.inside, zone: c.zone, origin: c.origin }));
         }
-        tracker.translate_in(self.now, p)
+        let known = tracker.translate_in(self.now, p)?;
+        known.inspect(|_| self.note_moved(index, Side::Outside));
+        Ok(known)
     }
 
     fn binding_inside(&self, p: &Packet) -> Option<(VrfId, Endpoint)> {
@@ -406,6 +456,7 @@ impl<O: Observer> Decider<'_, O> {
         if self.translate_in(&Packet { dst: outside, ..flow.packet }, fixed)?.is_some() {
             return Ok(());
         }
+        self.moved.set(Moved::More);
         let result = match opening {
             Opening::Forward { outside, inside } => {
                 let p = Packet { dst: outside, ..flow.packet };
@@ -425,12 +476,15 @@ impl<O: Observer> Decider<'_, O> {
     }
 
     fn translate_out(&self, p: &Packet) -> Result<Option<Translation>, OutOfWindow> {
-        let mut tracker = self.shards.of_inside(p.zone, p.src);
+        let index = self.shards.index_of_inside(p.zone, p.src);
+        let mut tracker = self.shards.at(index);
         if O::DRY {
             let c = tracker.peek_out(self.now, p);
             return Ok(c.map(|c| Translation { endpoint: c.outside, zone: c.zone, origin: c.origin }));
         }
-        tracker.translate_out(self.now, p)
+        let known = tracker.translate_out(self.now, p)?;
+        known.inspect(|_| self.note_moved(index, Side::Inside));
+        Ok(known)
     }
 
     /// Gives the packet the source it has beyond `out`.
@@ -478,6 +532,7 @@ impl<O: Observer> Decider<'_, O> {
             flow.packet.src.addr = addr;
             return Ok(());
         }
+        self.moved.set(Moved::More);
         let opened = self.shards.of_inside(p.zone, p.src).open_out(self.now, &p, mapping);
         flow.packet.src = opened.map_err(|refusal| self.refused(refusal, flow))?.endpoint;
         Ok(())

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use packet::{
-    Batch, EtherType, Frame, Instant, MAX_HOPS, MacAddr, Outputs, Pool, arp, build, ethernet, ipv4, ipv6,
+    Batch, EtherType, Frame, Instant, MAX_HOPS, MacAddr, Outputs, Pool, arp, build, ethernet, ipv6,
 };
 
+use crate::ahead::{Ahead, Foreseen, Glance};
 use crate::decide::{Decider, Decision, Input, Refused, Silent};
 use crate::discovery::{Adverts, is_discovery};
 use crate::duplicate::Unused;
+use crate::express::Express;
 use crate::flow::{Flow, Ip};
-use crate::foresee::{Foreseen, foresee};
 use crate::fragment::Sorted;
 use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, strip};
 use crate::limiter::{Gate, Limiter};
@@ -21,6 +22,7 @@ use crate::message::{Learned, OrderKind, ReportKind};
 use crate::mss;
 use crate::neighbour::{Answer, Due, Heard, Neighbours, Waiting};
 use crate::output::{Io, announce, emit, emit_sized, link, longest, send_frame};
+use crate::rewrite::set_ttl;
 use crate::shards::Shards;
 use crate::snapshot::{IfIndex, Snapshot};
 use crate::tell::Tell;
@@ -42,7 +44,8 @@ pub struct Forwarder {
     worker: usize,
     pub(crate) snapshot: Snapshot,
     pub(crate) shards: Arc<Shards>,
-    neighbours: Neighbours,
+    pub(crate) neighbours: Neighbours,
+    ahead: Ahead,
     limiter: Limiter,
     event_limiter: Limiter,
     log_limiter: Limiter,
@@ -63,6 +66,7 @@ impl Forwarder {
             snapshot: Snapshot::default(),
             shards,
             neighbours: Neighbours::default(),
+            ahead: Ahead::default(),
             limiter: Limiter::new(),
             event_limiter: Limiter::new(),
             log_limiter: Limiter::new(),
@@ -82,10 +86,23 @@ impl Forwarder {
         let s = self.snapshot.clone();
         let mut io = Io { now, pool, out };
         self.expire(now);
-        let foreseen = foresee(&s, &self.shards, batch);
+        let shards = Arc::clone(&self.shards);
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.look(&s, &shards, batch);
+        let mut express = Express::new(&s, &shards, ahead.lane);
         for (at, frame) in batch.drain(..).enumerate() {
-            self.receive(&s, &mut io, frame, foreseen.get(at).copied().unwrap_or_default());
+            let left = match (&mut express, ahead.glance(at)) {
+                (None, _) | (_, Glance::Long) => Some(frame),
+                (Some(by), Glance::V4(n)) => self.express(by, &mut io, frame, &ahead.v4[usize::from(n)]),
+                (Some(by), Glance::V6(n)) => self.express(by, &mut io, frame, &ahead.v6[usize::from(n)]),
+            };
+            if let Some(frame) = left {
+                express.iter_mut().for_each(Express::let_go);
+                self.receive(&s, &mut io, frame, ahead.foreseen(at));
+            }
         }
+        drop(express);
+        self.ahead = ahead;
     }
 
     /// Does what the owner says.
@@ -408,7 +425,7 @@ impl Forwarder {
         let ports = ip.ports(frame.head());
         let input = Input { interface, ip: *ip, longest: longest(&frame, ip), ports, flow, foreseen };
         let observer = &mut Silent;
-        let mut decider = Decider { snapshot: s, shards: &self.shards, now: io.now, observer, log: None };
+        let mut decider = Decider::new(s, &self.shards, io.now, observer);
         let decision = decider.decide(&input);
         if let Some(event) = decider.log.take()
             && self.log_limiter.admit(io.now, LOG_RATE, LOG_RATE)
@@ -576,18 +593,5 @@ impl Forwarder {
         }
         let frame = io.pool.frame_from(&bytes[ethernet::HEADER_LEN..])?;
         Some(((interface, next), frame))
-    }
-}
-
-/// Sets the TTL or hop limit of the packet that a frame begins with.
-pub(crate) fn set_ttl(frame: &mut Frame, ttl: u8) {
-    let available = frame.len();
-    let head = frame.head_mut();
-    if head.first().is_some_and(|b| b >> 4 == 6) {
-        if let Ok(mut header) = ipv6::ViewMut::parse_head(head, available) {
-            header.set_hop_limit(ttl);
-        }
-    } else if let Ok(mut header) = ipv4::ViewMut::parse_head(head, available) {
-        header.set_ttl(ttl);
     }
 }

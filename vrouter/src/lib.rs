@@ -4,6 +4,7 @@
 //! [`Report`]s, which the shell carries. Nothing here reads a clock or a socket: `now` and frames are arguments, and
 //! frames are what comes out.
 
+mod ahead;
 mod config;
 mod counters;
 mod decide;
@@ -11,10 +12,10 @@ mod dhcp;
 mod discovery;
 mod dns;
 mod duplicate;
+mod express;
 mod fib;
 mod firewall;
 mod flow;
-mod foresee;
 mod forwarder;
 mod fpm;
 mod fragment;

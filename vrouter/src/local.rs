@@ -9,10 +9,10 @@ use packet::{Frame, Instant, IpProtocol, MacAddr, build, ethernet, icmpv4, tcp};
 
 use crate::Drop;
 use crate::flow::{Flow, Ip, Kind, checksum_holds};
-use crate::forwarder::{Forwarder, set_ttl};
+use crate::forwarder::Forwarder;
 use crate::neighbour::Waiting;
 use crate::output::Io;
-use crate::rewrite::set_addresses;
+use crate::rewrite::{set_addresses, set_ttl};
 use crate::snapshot::{IfIndex, Snapshot};
 use crate::tell::Tell;
 

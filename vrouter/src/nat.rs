@@ -5,6 +5,7 @@ use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conntrack::{Connection, Endpoint, Sharing};
+use lookup::mix;
 use packet::IpProtocol;
 
 use crate::config::{ConfigError, NatRule, Transport};
@@ -26,6 +27,8 @@ struct Masquerade {
     out: IfIndex,
     sources: Vec<Prefix>,
     addresses: Vec<IpAddr>,
+    /// What of their scores they have by themselves.
+    seeds: Vec<u64>,
     /// They are a pool, of which each inside address has one.
     is_pool: bool,
     sharing: Sharing,
@@ -44,26 +47,21 @@ impl Masquerade {
     /// The address that stands for an inside one. Of a pool always the same for the same inside address (RFC 4787
     /// REQ-2): the one with the highest score, so that an address more or less moves as few as possible.
     fn address(&self, inside: IpAddr) -> Option<IpAddr> {
-        let mut alike = self.addresses.iter().copied().filter(|a| a.is_ipv4() == inside.is_ipv4());
-        match self.is_pool {
-            false => alike.next(),
-            true => alike.max_by_key(|outside| score(*outside, inside)),
+        let is_alike = |outside: &IpAddr| outside.is_ipv4() == inside.is_ipv4();
+        if !self.is_pool {
+            return self.addresses.iter().copied().find(is_alike);
         }
+        let inside = fold(inside);
+        let alike = self.addresses.iter().zip(&self.seeds).filter(|(outside, _)| is_alike(outside));
+        alike.max_by_key(|(_, seed)| mix(*seed ^ inside)).map(|(outside, _)| *outside)
     }
 }
 
-/// Two addresses mixed, such that any bit of either changes half of the bits: the last steps are those of splitmix64.
-fn score(a: IpAddr, b: IpAddr) -> u64 {
-    let fold = |addr: IpAddr| match addr {
+fn fold(addr: IpAddr) -> u64 {
+    match addr {
         IpAddr::V4(addr) => u64::from(addr.to_bits()),
         IpAddr::V6(addr) => (addr.to_bits() >> 64) as u64 ^ (addr.to_bits() as u64).rotate_left(23),
-    };
-    let mix = |x: u64| {
-        let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ x >> 31
-    };
-    mix(mix(fold(a).wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ fold(b))
+    }
 }
 
 #[derive(Debug)]
@@ -121,7 +119,8 @@ impl NatTable {
                 };
                 let (is_pool, sharing, portless) = (!pool.is_empty(), *sharing, *portless);
                 let sources = sources.clone();
-                let rule = Masquerade { out, sources, addresses, is_pool, sharing, portless };
+                let seeds = addresses.iter().map(|addr| mix(fold(*addr))).collect();
+                let rule = Masquerade { out, sources, addresses, seeds, is_pool, sharing, portless };
                 self.add_masquerade(base, index, rule)?;
             }
             NatRule::PortForward { input, protocol, port, to, inbound_only, vrf: inside_vrf } => {
@@ -236,6 +235,17 @@ impl NatTable {
             return None;
         }
         self.outsides.get(&(vrf, addr)).copied()
+    }
+
+    /// Whether it could have an interface whose outside address it is.
+    #[inline]
+    pub(crate) fn may_be_outside(&self, addr: IpAddr) -> bool {
+        self.maybe_outside.may_hold(addr)
+    }
+
+    /// Whether ports of others are redirected.
+    pub(crate) fn has_redirects(&self) -> bool {
+        !self.redirects.is_empty()
     }
 
     /// Whether packets between these are left alone.
@@ -377,10 +387,12 @@ mod tests {
 
     #[test]
     fn n15_inside_addresses_spread_over_a_pool() {
+        let addresses: Vec<IpAddr> = (0..64).map(|n| Ipv4Addr::new(198, 51, 100, n).into()).collect();
         let rule = Masquerade {
             out: 0,
             sources: Vec::new(),
-            addresses: (0..64).map(|n| Ipv4Addr::new(198, 51, 100, n).into()).collect(),
+            seeds: addresses.iter().map(|addr| mix(fold(*addr))).collect(),
+            addresses,
             is_pool: true,
             sharing: Sharing::default(),
             portless: false,

@@ -3,7 +3,7 @@
 //! Both families have the states of RFC 4861 §7.3.2: `Pending` is INCOMPLETE, `Known` is REACHABLE, STALE once its time is
 //! over, DELAY and PROBE while it is being asked. ARP has no DELAY: the first packet to a stale neighbour asks.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -104,11 +104,37 @@ pub(crate) enum Due {
 /// Neighbours that were sent to lately, found without a search.
 const N_RECENT: usize = 256;
 
+/// A neighbour as numbers, which are compared without a look at what kind of address it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Near {
+    pub interface: IfIndex,
+    pub is_v6: bool,
+    pub bits: u128,
+}
+
+impl Near {
+    #[inline(always)]
+    pub(crate) fn new(interface: IfIndex, addr: &IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(addr) => Self { interface, is_v6: false, bits: addr.to_bits().into() },
+            IpAddr::V6(addr) => Self { interface, is_v6: true, bits: addr.to_bits() },
+        }
+    }
+
+    fn key(self) -> Key {
+        let addr = match self.is_v6 {
+            true => Ipv6Addr::from_bits(self.bits).into(),
+            false => Ipv4Addr::from_bits(self.bits as u32).into(),
+        };
+        (self.interface, addr)
+    }
+}
+
 /// A neighbour that packets go to without a question until then.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
-    key: Key,
-    mac: MacAddr,
+    near: Near,
+    mac: u64,
     until: Instant,
 }
 
@@ -130,18 +156,16 @@ impl Default for Neighbours {
 
 /// The place of a neighbour among the recent ones. Whoever chooses addresses that meet there costs himself a search.
 #[inline(always)]
-fn place((interface, addr): Key) -> usize {
-    let bits = match addr {
-        IpAddr::V4(addr) => u64::from(addr.to_bits()),
-        IpAddr::V6(addr) => addr.to_bits() as u64 ^ (addr.to_bits() >> 64) as u64,
-    };
-    ((bits ^ u64::from(interface) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % N_RECENT
+fn place(near: Near) -> usize {
+    let bits = near.bits as u64 ^ (near.bits >> 64) as u64;
+    ((bits ^ u64::from(near.interface) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % N_RECENT
 }
 
 impl Neighbours {
-    fn forget_recent(&mut self, key: Key) {
-        if self.recent[place(key)].is_some_and(|recent| recent.key == key) {
-            self.recent[place(key)] = None;
+    fn forget_recent(&mut self, (interface, addr): Key) {
+        let near = Near::new(interface, &addr);
+        if self.recent[place(near)].is_some_and(|recent| recent.near == near) {
+            self.recent[place(near)] = None;
         }
     }
 
@@ -158,10 +182,32 @@ impl Neighbours {
     /// Where a packet for `key` goes.
     #[inline]
     pub(crate) fn lookup(&mut self, now: Instant, tuning: &Tuning, key: Key) -> Answer {
-        match self.recent[place(key)] {
-            Some(recent) if recent.key == key && now < recent.until => Answer::Send(recent.mac),
-            _ => self.search(now, tuning, key),
+        match self.ready(now, tuning, Near::new(key.0, &key.1)) {
+            Some(mac) => Answer::Send(MacAddr::from_u64(mac)),
+            None => self.search(now, tuning, key),
         }
+    }
+
+    /// The address of a neighbour that can be sent to without a question, as a number.
+    #[inline(always)]
+    pub(crate) fn ready(&mut self, now: Instant, tuning: &Tuning, near: Near) -> Option<u64> {
+        match &self.recent[place(near)] {
+            Some(recent) if recent.near == near && now < recent.until => Some(recent.mac),
+            _ => self.refresh(now, tuning, near),
+        }
+    }
+
+    /// Notes a neighbour among the recent ones, if it is static or not yet stale.
+    #[inline(never)]
+    fn refresh(&mut self, now: Instant, tuning: &Tuning, near: Near) -> Option<u64> {
+        let (mac, until) = match self.table.get(&near.key())?.state {
+            State::Static(mac) => (mac, Instant::from_nanos(u64::MAX)),
+            State::Known { mac, confirmed, .. } => (mac, confirmed? + tuning.neighbour_reachable),
+            State::Pending { .. } | State::Failed => return None,
+        };
+        let mac = mac.to_u64();
+        (now < until).then(|| self.recent[place(near)] = Some(Recent { near, mac, until }))?;
+        Some(mac)
     }
 
     fn search(&mut self, now: Instant, tuning: &Tuning, key: Key) -> Answer {
@@ -177,18 +223,9 @@ impl Neighbours {
             return Answer::Wait { ask: true };
         };
         match &mut n.state {
-            State::Static(mac) => {
-                let (mac, until) = (*mac, Instant::from_nanos(u64::MAX));
-                self.recent[place(key)] = Some(Recent { key, mac, until });
-                Answer::Send(mac)
-            }
-            State::Known { mac, confirmed, n_probes } => {
+            State::Static(mac) => Answer::Send(*mac),
+            State::Known { mac, n_probes, .. } => {
                 let mac = *mac;
-                let until = confirmed.map(|at| at + tuning.neighbour_reachable);
-                if let Some(until) = until.filter(|until| now < *until) {
-                    self.recent[place(key)] = Some(Recent { key, mac, until });
-                    return Answer::Send(mac);
-                }
                 if *n_probes > 0 {
                     return Answer::Send(mac);
                 }

@@ -146,7 +146,21 @@ pub(crate) fn set_addresses(head: &mut [u8], available: usize, addresses: (IpAdd
     }
 }
 
-fn word_mut(bytes: &mut [u8], at: usize) -> Option<&mut [u8; 2]> {
+/// Sets the TTL or hop limit of the packet that a frame begins with.
+pub(crate) fn set_ttl(frame: &mut Frame, ttl: u8) {
+    let available = frame.len();
+    let head = frame.head_mut();
+    if head.first().is_some_and(|b| b >> 4 == 6) {
+        if let Ok(mut header) = ipv6::ViewMut::parse_head(head, available) {
+            header.set_hop_limit(ttl);
+        }
+    } else if let Ok(mut header) = ipv4::ViewMut::parse_head(head, available) {
+        header.set_ttl(ttl);
+    }
+}
+
+#[inline]
+pub(crate) fn word_mut(bytes: &mut [u8], at: usize) -> Option<&mut [u8; 2]> {
     bytes.get_mut(at..at + 2)?.first_chunk_mut()
 }
 

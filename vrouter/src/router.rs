@@ -113,6 +113,10 @@ impl Router {
             let tuning = &config.tuning;
             tracker.set_timers(tuning.timers, tuning.tcp_loose, tuning.tcp_window);
             tracker.set_reserved(now, &reserved);
+            if snapshot.generation as u16 == 0 {
+                // What connections remember of a configuration has as many bits.
+                tracker.forget_passes();
+            }
             tracker.retain(now, keep);
         }
         if config.tuning.limits != self.config.tuning.limits {

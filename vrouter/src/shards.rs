@@ -66,8 +66,12 @@ impl Shards {
 
     /// The shard of an inside endpoint. Without ports the two sides have nothing but the first shard in common.
     pub(crate) fn of_inside(&self, zone: u16, inside: Endpoint) -> MutexGuard<'_, Tracker> {
-        self.tracker(self.index_of_inside(zone, inside) as usize)
-            .expect("the index is below the number of shards")
+        self.at(self.index_of_inside(zone, inside))
+    }
+
+    /// The shard of this index, which was computed here.
+    pub(crate) fn at(&self, index: u32) -> MutexGuard<'_, Tracker> {
+        self.tracker(index as usize).expect("the index is below the number of shards")
     }
 
     pub(crate) fn index_of_inside(&self, zone: u16, inside: Endpoint) -> u32 {
@@ -79,8 +83,11 @@ impl Shards {
 
     /// The shard of an outside port that is not set aside by the configuration.
     pub(crate) fn of_port(&self, port: u16) -> MutexGuard<'_, Tracker> {
-        let index = Shard::of_port(port, self.shards.len() as u32);
-        self.tracker(index as usize).expect("the index is below the number of shards")
+        self.at(self.index_of_port(port))
+    }
+
+    pub(crate) fn index_of_port(&self, port: u16) -> u32 {
+        Shard::of_port(port, self.shards.len() as u32)
     }
 
     /// The shard of the fragments of one packet.

@@ -10,6 +10,7 @@ use lookup::Secret;
 use packet::{Instant, IpProtocol, MacAddr, PortNo, VlanId, nd};
 
 use crate::config::{ConfigError, RouteTarget, RouterConfig, Tuning};
+use crate::express::Exit;
 use crate::fib::{Candidate, Fib, VrfId};
 use crate::firewall::Firewall;
 use crate::input::is_link_local;
@@ -48,6 +49,8 @@ pub(crate) struct Base {
     /// Counts configurations; messages that name interfaces carry it.
     pub generation: u64,
     pub interfaces: Vec<Interface>,
+    /// By interface, for packets that need nothing special there.
+    exits: Vec<Option<Exit>>,
     by_port: BTreeMap<(PortNo, Vlans), IfIndex>,
     /// Names by number; the first has none.
     vrfs: Vec<String>,
@@ -209,6 +212,9 @@ impl Base {
         }
         let vrf = self.vrf_numbered(config.vrf.as_deref().unwrap_or_default());
         let (addresses, link_local) = self.own_addresses(index, config, vrf)?;
+        let untagged = config.port.filter(|_| vlans == (None, None));
+        let (mac, mtu, clamps) = (config.mac.to_u64(), config.mtu, config.clamp_mss);
+        self.exits.push(untagged.map(|port| Exit { port, mac, mtu, clamps }));
         let InterfaceConfig {
             name, port, mac, mtu, source_check, advert, clamp_mss, known_only, proxy, ..
         } = config.clone();
@@ -383,6 +389,19 @@ impl Base {
 
     pub(crate) fn interface(&self, index: IfIndex) -> &Interface {
         &self.interfaces[usize::from(index)]
+    }
+
+    /// The way out by an interface, if packets leave it without tags.
+    #[inline]
+    pub(crate) fn exit(&self, index: IfIndex) -> Option<&Exit> {
+        self.exits.get(usize::from(index))?.as_ref()
+    }
+
+    /// Whether any station may send as much as it likes from any address there.
+    pub(crate) fn is_plain(&self, index: IfIndex) -> bool {
+        let interface = self.interface(index);
+        let policer = self.policers.get(usize::from(index)).and_then(Option::as_ref);
+        interface.source_check == SourceCheck::Off && !interface.known_only && policer.is_none()
     }
 
     /// Whether a station may speak with an address: everybody may, unless only known ones do.

@@ -2,10 +2,10 @@
 
 use packet::{EtherType, Frame, Instant, PortNo};
 
+use crate::ahead::Foreseen;
 use crate::decide::{Decider, Decision, Input, Observer};
 use crate::discovery::is_discovery;
 use crate::flow::Flow;
-use crate::foresee::Foreseen;
 use crate::input::{check_addresses, classify, read_ip, strip};
 use crate::output::longest;
 use crate::{Drop, Router, Trace};
@@ -71,7 +71,7 @@ impl Router {
         let (longest, ports) = (longest(&frame, &ip), ip.ports(frame.head()));
         let input =
             Input { interface: arrived.interface, ip, longest, ports, flow, foreseen: Foreseen::default() };
-        let mut decider = Decider { snapshot: s, shards: &self.shards, now, observer: trace, log: None };
+        let mut decider = Decider::new(s, &self.shards, now, trace);
         match decider.decide(&input) {
             Ok(Decision::Local) => trace.note(|| "local: for this router".into()),
             Ok(Decision::Forward { interface, next, .. }) => {

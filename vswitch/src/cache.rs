@@ -157,6 +157,15 @@ impl Cache {
         self.first + (hash as usize & (self.n_sets - 1)) * set_size(n)
     }
 
+    /// Has the memory of a microflow's own set brought near, for [`program_of`](Self::program_of): little else is done, so
+    /// that many of these wait for memory together. What is returned must be used for something.
+    #[inline(always)]
+    pub(crate) fn touch<const N: usize>(&self, words: &[u64; N]) -> u64 {
+        let at = self.set(N, self.secret.hash(words));
+        let Some(set) = self.data.get(at..at + set_size(N)) else { return 0 };
+        set.iter().step_by(LINE).fold(0, |all, word| all | word)
+    }
+
     /// The program of a microflow, if its own set knows it and it was found good in `epoch`; else [`UNKNOWN`]. No branch
     /// depends on what is there, so that many of these wait for memory together.
     #[inline(always)]

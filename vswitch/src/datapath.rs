@@ -5,7 +5,7 @@ mod stages;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use lookup::{Index, Secret};
+use lookup::{Cond, Index, Secret};
 use openflow::{FragMode, GroupId, PacketInReason, PortNo};
 use packet::offload::{WireSize, wire_size};
 use packet::{Frame, Instant, Outputs, Pool};
@@ -330,20 +330,27 @@ impl Datapath {
     /// Finds out whether an entry of an older epoch still holds, and what does if not.
     #[inline(never)]
     fn recheck(&mut self, key: &Key, (slot, program, checked): (Slot, u32, u32)) -> u32 {
-        let (snapshot, programs) = (&self.snapshot, &self.programs);
-        let unaffected = snapshot.changes_since(checked).is_some_and(|mut changes| {
-            changes.all(|Change { came, flow, .. }| {
-                !programs.may_change(program, flow, *came)
-                    // Bits that actions rewrite are not known here: whatever they are, the flow might match.
-                    || flow.conds.iter().any(|c| {
-                        let word = usize::from(c.word);
-                        (key[word] ^ c.value) & c.mask & !snapshot.layout.rewritten[word] != 0
-                    })
-            })
-        });
-        let program = if unaffected { program } else { self.walk(key) };
+        let holds = self.still_holds(key, program, checked);
+        let program = if holds { program } else { self.walk(key) };
         self.cache.refresh(slot, self.snapshot.epoch, program);
         program
+    }
+
+    /// Whether the tables still give a key the program that they gave it in an older epoch, as far as that can be told
+    /// from what changed since.
+    #[inline(always)]
+    fn still_holds(&self, key: &Key, program: u32, checked: u32) -> bool {
+        let (snapshot, programs) = (&self.snapshot, &self.programs);
+        snapshot.suspected(key, checked).is_some_and(|mut changes| {
+            changes.all(|Change { came, flow, .. }| {
+                // Bits that actions rewrite are not known here: whatever they are, the flow might match.
+                let differs = |c: Cond| {
+                    let word = usize::from(c.word);
+                    (key[word] ^ c.value) & c.mask & !snapshot.layout.rewritten[word] != 0
+                };
+                flow.conds.iter().any(differs) || !programs.may_change(program, flow, *came)
+            })
+        })
     }
 
     fn walk(&mut self, key: &Key) -> u32 {

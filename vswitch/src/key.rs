@@ -78,10 +78,10 @@ pub(crate) enum Depth {
     All,
 }
 
-/// Clears the words that count at [`Depth::Link`]; what the others hold is not looked at.
+/// Clears the words that count at [`Depth::Link`] and that not every frame sets; what the others hold is not looked at.
 #[inline(always)]
 pub(crate) fn clear_link(key: &mut Key) {
-    for word in [PORT_TYPE_VLAN, DST_PROTO, SRC_VALID, METADATA, TUNNEL, INNER_TAGS, INNER_TAGS + 1] {
+    for word in [METADATA, TUNNEL, INNER_TAGS, INNER_TAGS + 1] {
         key[word] = 0;
     }
 }

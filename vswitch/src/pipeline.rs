@@ -228,21 +228,17 @@ impl Programs {
         &self.programs[at as usize]
     }
 
+    /// Counts a frame, and tells what the program usually does with it.
     #[inline(always)]
-    pub(crate) fn shortcut(&self, at: u32) -> &Shortcut {
-        &self.lines[at as usize].shortcut
-    }
-
-    /// Counts a frame.
-    #[inline(always)]
-    pub(crate) fn count(&mut self, at: u32, now: Instant, packets: u64, bytes: u64) {
-        let counts = &mut self.lines[at as usize].counts;
+    pub(crate) fn count(&mut self, at: u32, now: Instant, packets: u64, bytes: u64) -> &Shortcut {
+        let Line { counts, shortcut, .. } = &mut self.lines[at as usize];
         if counts.packets == 0 {
             self.used.push(at);
         }
         counts.packets += packets;
         counts.bytes += bytes;
         counts.last_used = now;
+        shortcut
     }
 
     /// Takes a frame back that was just counted: the step `stopped_at` dropped it, so that the tables behind that step

@@ -8,7 +8,7 @@ use crate::key::{Key, N_WORDS};
 /// Flows that a screen can tell apart.
 pub(crate) const MAX_FLOWS: usize = 64;
 /// Nibbles that are looked at.
-const N_PLACES: usize = 6;
+const N_PLACES: usize = 9;
 
 /// A nibble of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

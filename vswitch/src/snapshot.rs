@@ -199,12 +199,12 @@ impl Recent {
         Self { screen, n_before }
     }
 
-    /// Whether a change of the last `age` epochs may concern a key.
+    /// The changes of the last `age` epochs that may concern a key, a bit each.
     #[inline(always)]
-    fn may_concern(&self, key: &Key, age: usize) -> bool {
+    fn suspects(&self, key: &Key, age: usize) -> u64 {
         let n_before = self.n_before.get(age).copied().unwrap_or_default();
         let later = u64::MAX.checked_shl(n_before.into()).unwrap_or_default();
-        self.screen.suspects(key) & later != 0
+        self.screen.suspects(key) & later
     }
 }
 
@@ -281,19 +281,21 @@ impl Snapshot {
         self.epoch - u64::from((self.epoch as u32).wrapping_sub(checked))
     }
 
-    /// Told without looking at each change: none since a microflow was checked concerns it. False: perhaps.
+    /// The changes since a microflow was checked that may concern it, a bit each; none if some changes are forgotten. Told
+    /// without looking at each.
     #[inline(always)]
-    pub(crate) fn still_holds(&self, key: &Key, checked: u32) -> bool {
+    pub(crate) fn suspects(&self, key: &Key, checked: u32) -> Option<u64> {
         let age = (self.epoch as u32).wrapping_sub(checked) as usize;
         let recent = self.recent.get_or_init(|| Recent::new(self));
-        self.epoch_of(checked) >= self.tested_from && !recent.may_concern(key, age)
+        (self.epoch_of(checked) >= self.tested_from).then(|| recent.suspects(key, age))
     }
 
-    /// The changes since an epoch, the latest first; none if some of them are forgotten.
-    pub(crate) fn changes_since(&self, checked: u32) -> Option<impl Iterator<Item = &Change>> {
-        let checked = self.epoch_of(checked);
-        let later = self.changes.iter().rev().take_while(move |change| change.epoch > checked);
-        (checked >= self.tested_from).then_some(later)
+    /// The changes themselves.
+    pub(crate) fn suspected(&self, key: &Key, checked: u32) -> Option<impl Iterator<Item = &Change>> {
+        let all = self.suspects(key, checked)?;
+        let left = core::iter::successors(Some(all), |left| Some(left & left.wrapping_sub(1)));
+        let places = left.take_while(|left| *left != 0).map(|left| left.trailing_zeros() as usize);
+        Some(places.filter_map(|at| self.changes.get(at)))
     }
 
     fn apply(&mut self, op: Op) {

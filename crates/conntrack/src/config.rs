@@ -2,6 +2,10 @@
 
 use core::time::Duration;
 
+use packet::{Instant, IpProtocol};
+
+use crate::State;
+
 /// Idle times after which a connection is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
@@ -78,5 +82,41 @@ impl Shard {
     /// Which of `count` shards owns an outside port or identifier: ports are dealt in blocks of 64.
     pub const fn of_port(port: u16, count: u32) -> u32 {
         (port as u32 >> 6) % count
+    }
+}
+
+/// The timers in nanoseconds: who asks for each packet does not count in seconds and parts of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idle {
+    udp: u64,
+    tcp_transitory: u64,
+    tcp_established: u64,
+    icmp: u64,
+    other: u64,
+}
+
+impl Idle {
+    pub(crate) fn new(timers: &Timers) -> Self {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            udp: nanos(timers.udp),
+            tcp_transitory: nanos(timers.tcp_transitory),
+            tcp_established: nanos(timers.tcp_established),
+            icmp: nanos(timers.icmp),
+            other: nanos(timers.other),
+        }
+    }
+
+    /// When a connection that is in this state now is forgotten.
+    #[inline(always)]
+    pub(crate) fn deadline(&self, now: Instant, protocol: IpProtocol, state: State) -> Instant {
+        let nanos = match (state, protocol) {
+            (State::Established | State::Fin(_), _) => self.tcp_established,
+            (State::OneWay(_) | State::BothWays, IpProtocol::UDP) => self.udp,
+            (State::OneWay(_) | State::BothWays, IpProtocol::ICMP | IpProtocol::ICMPV6) => self.icmp,
+            (State::OneWay(_) | State::BothWays, _) => self.other,
+            _ => self.tcp_transitory,
+        };
+        Instant::from_nanos(now.as_nanos().saturating_add(nanos))
     }
 }

@@ -9,6 +9,7 @@
 //! lookup costs the same whatever the traffic.
 
 mod config;
+mod entry;
 mod hash;
 mod index;
 mod limits;
@@ -18,10 +19,14 @@ mod record;
 mod slab;
 mod tcp;
 mod tracker;
+mod tuple;
 mod window;
 
 pub use config::{Config, Filtering, Shard, Timers};
 pub use limits::{Begun, Limits, Quotas};
-pub use record::{Binding, Connection, Endpoint, Side, State};
-pub use tracker::{Mapping, OutOfWindow, Packet, Refusal, Sharing, Tracker, Translation};
+pub use record::{Binding, Connection, Endpoint, Pass, Side, State};
+pub use tracker::{
+    Hint, Mapping, OutOfWindow, Packet, Passage, Refusal, Sharing, Tracker, Translation, Wanted,
+};
+pub use tuple::{Address, End, Sent, Tuple};
 pub use window::Segment;

@@ -4,63 +4,59 @@ use packet::Instant;
 
 pub(crate) const NONE: u32 = u32::MAX;
 
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    prev: u32,
-    next: u32,
-    /// List the record is in, [`NONE`] if none.
-    list: u32,
-}
+/// In no list.
+const FREE: u32 = NONE - 1;
+/// In the place of a neighbour: there is none, the rest is the number of the list.
+const END: u32 = 1 << 31;
 
-const UNLINKED: Link = Link { prev: NONE, next: NONE, list: NONE };
-
-/// Doubly linked lists over the indices of one slab.
+/// Doubly linked lists over the indices of one slab, which are below [`END`].
 #[derive(Debug)]
 struct Lists {
-    links: Vec<Link>,
+    /// The one before and the one behind; [`FREE`] before what is in no list.
+    links: Vec<[u32; 2]>,
     heads: Vec<u32>,
     tails: Vec<u32>,
 }
 
 impl Lists {
-    fn new(n_lists: usize) -> Self {
-        Self { links: Vec::new(), heads: vec![NONE; n_lists], tails: vec![NONE; n_lists] }
+    /// Lists of up to `n` records. Address space is taken at once, memory when it is used.
+    fn new(n_lists: usize, n: u32) -> Self {
+        let links = Vec::with_capacity(n as usize);
+        Self { links, heads: vec![NONE; n_lists], tails: vec![NONE; n_lists] }
     }
 
-    fn get(&self, idx: u32) -> Link {
-        self.links.get(idx as usize).copied().unwrap_or(UNLINKED)
+    fn is_linked(&self, idx: u32) -> bool {
+        self.links.get(idx as usize).is_some_and(|[prev, _]| *prev != FREE)
     }
 
+    /// Puts `idx`, which is in no list, at the end of one.
     fn push_back(&mut self, list: u32, idx: u32) {
-        self.remove(idx);
         if self.links.len() <= idx as usize {
-            self.links.resize(idx as usize + 1, UNLINKED);
+            self.links.resize(idx as usize + 1, [FREE, NONE]);
         }
         let tail = self.tails[list as usize];
-        self.links[idx as usize] = Link { prev: tail, next: NONE, list };
+        let end = END | list;
+        self.links[idx as usize] = [if tail == NONE { end } else { tail }, end];
         match tail {
             NONE => self.heads[list as usize] = idx,
-            tail => self.links[tail as usize].next = idx,
+            tail => self.links[tail as usize][1] = idx,
         }
         self.tails[list as usize] = idx;
     }
 
-    /// Takes `idx` out of its list and returns the list, if it was in one.
+    /// Takes `idx` out of the list it is in; returns the list if that is empty now.
     fn remove(&mut self, idx: u32) -> Option<u32> {
-        let link = self.get(idx);
-        if link.list == NONE {
-            return None;
+        let [prev, next] = std::mem::replace(&mut self.links[idx as usize], [FREE, NONE]);
+        let or_none = |idx: u32| if idx & END != 0 { NONE } else { idx };
+        match prev & END {
+            0 => self.links[prev as usize][1] = next,
+            _ => self.heads[(prev & !END) as usize] = or_none(next),
         }
-        match link.prev {
-            NONE => self.heads[link.list as usize] = link.next,
-            prev => self.links[prev as usize].next = link.next,
+        match next & END {
+            0 => self.links[next as usize][0] = prev,
+            _ => self.tails[(next & !END) as usize] = or_none(prev),
         }
-        match link.next {
-            NONE => self.tails[link.list as usize] = link.prev,
-            next => self.links[next as usize].prev = link.prev,
-        }
-        self.links[idx as usize] = UNLINKED;
-        Some(link.list)
+        (prev & next & END != 0).then_some(prev & !END)
     }
 }
 
@@ -69,16 +65,20 @@ impl Lists {
 pub(crate) struct Queue(Lists);
 
 impl Queue {
-    pub(crate) fn new() -> Self {
-        Self(Lists::new(1))
+    /// Of up to `n`.
+    pub(crate) fn new(n: u32) -> Self {
+        Self(Lists::new(1, n))
     }
 
     pub(crate) fn push_back(&mut self, idx: u32) {
+        self.remove(idx);
         self.0.push_back(0, idx);
     }
 
     pub(crate) fn remove(&mut self, idx: u32) {
-        self.0.remove(idx);
+        if self.0.is_linked(idx) {
+            self.0.remove(idx);
+        }
     }
 
     pub(crate) fn front(&self) -> Option<u32> {
@@ -103,8 +103,10 @@ pub(crate) struct Wheel {
 }
 
 impl Wheel {
-    pub(crate) fn new() -> Self {
-        Self { lists: Lists::new(N_SLOTS as usize), occupied: vec![0; N_SLOTS as usize / 64], tick: 0 }
+    /// For up to `n` records.
+    pub(crate) fn new(n: u32) -> Self {
+        let lists = Lists::new(N_SLOTS as usize, n);
+        Self { lists, occupied: vec![0; N_SLOTS as usize / 64], tick: 0 }
     }
 
     /// Puts `idx` in for `deadline`, or for the far end of the wheel if that is nearer.
@@ -117,13 +119,14 @@ impl Wheel {
     }
 
     pub(crate) fn cancel(&mut self, idx: u32) {
-        if let Some(slot) = self.lists.remove(idx) {
-            self.update(slot);
+        if self.lists.is_linked(idx) {
+            self.take(idx);
         }
     }
 
-    fn update(&mut self, slot: u32) {
-        if self.lists.heads[slot as usize] == NONE {
+    /// Takes a record out that is in.
+    fn take(&mut self, idx: u32) {
+        if let Some(slot) = self.lists.remove(idx) {
             self.occupied[slot as usize / 64] &= !(1 << (slot % 64));
         }
     }
@@ -162,8 +165,7 @@ impl Wheel {
         self.tick = due;
         let slot = (due % N_SLOTS) as u32;
         let idx = self.lists.heads[slot as usize];
-        self.lists.remove(idx);
-        self.update(slot);
+        self.take(idx);
         Some(idx)
     }
 
@@ -180,7 +182,7 @@ mod tests {
 
     #[test]
     fn far_deadlines_come_out_at_the_end_of_the_wheel() {
-        let mut wheel = Wheel::new();
+        let mut wheel = Wheel::new(1000);
         wheel.schedule(3, Instant::from_secs(1_000_000));
         assert_eq!(wheel.poll_timeout(), Some(Instant::from_secs(N_SLOTS - 1)));
         assert_eq!(wheel.pop(Instant::from_secs(N_SLOTS)), Some(3));
@@ -192,7 +194,7 @@ mod tests {
         /// Against a sorted list: everything comes out, none early, none more than a tick late.
         #[test]
         fn wheel_agrees_with_a_sorted_list(times in proptest::collection::vec(0u64..9_000_000, 1..200), step in 1u64..5_000_000) {
-            let mut wheel = Wheel::new();
+            let mut wheel = Wheel::new(1000);
             for (idx, ms) in times.iter().enumerate() {
                 wheel.schedule(idx as u32, Instant::from_millis(*ms));
             }

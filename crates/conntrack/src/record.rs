@@ -1,4 +1,4 @@
-//! The records: fixed in size, without pointers.
+//! What connections and bindings are.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -7,7 +7,6 @@ use packet::{Instant, IpProtocol};
 
 use crate::limits::Begun;
 use crate::slab::Record;
-use crate::window::Half;
 
 /// An address with a port, or with an identifier for ICMP queries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +90,18 @@ impl State {
     }
 }
 
+/// How packets of one side of a connection go under a configuration: what the whole walk through its rules found, so that
+/// the next one needs no walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The configuration, in a circle: see [`Tracker::forget_passes`](crate::Tracker::forget_passes).
+    pub config: u16,
+    /// Where they come in.
+    pub input: u16,
+    /// Where they leave.
+    pub out: u16,
+}
+
 /// One connection of one inside endpoint. On the inside its packets run between `inside` and `remote`, on the outside
 /// between `outside` and `remote`; a connection that is not translated has `outside == inside`.
 #[derive(Clone, Copy, Debug)]
@@ -117,15 +128,9 @@ pub struct Connection {
     pub n_packets: [u32; 2],
     /// Bytes from the inside and from the outside.
     pub n_bytes: [u64; 2],
-    pub(crate) binding: u32,
-    pub(crate) permit: u32,
-    /// Was established once.
-    pub(crate) assured: bool,
     /// Both ends have spoken.
     pub(crate) answered: bool,
-    pub(crate) live: bool,
     pub(crate) dynamic: bool,
-    pub(crate) halves: [Half; 2],
 }
 
 impl Connection {
@@ -133,6 +138,12 @@ impl Connection {
     /// inside one.
     pub const fn is_dynamic(&self) -> bool {
         self.dynamic
+    }
+
+    /// The binding it has, which has so many.
+    pub(crate) const fn binding(&self, n_connections: u32) -> Binding {
+        let Self { zone, outside_zone, protocol, inside, outside, .. } = *self;
+        Binding { zone, outside_zone, protocol, inside, outside, n_connections }
     }
 
     /// Who began it, and whether he still waits for an answer.
@@ -160,12 +171,10 @@ pub struct Binding {
     pub outside: Endpoint,
     /// Connections that use it. Zero: kept for its owner until its hold time ends.
     pub n_connections: u32,
-    /// End of that hold time.
-    pub(crate) held_until: Instant,
-    pub(crate) live: bool,
 }
 
-/// An outside endpoint may be sent to from an address, because its owner has sent there (RFC 4787 §5).
+/// An outside endpoint may be sent to from an address, because its owner has sent there (RFC 4787 §5). For addresses that
+/// the binding does not know by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Permit {
     pub binding: u32,
@@ -173,35 +182,11 @@ pub(crate) struct Permit {
     pub n_connections: u32,
 }
 
-macro_rules! record {
-    ($($type:ty),+) => { $(impl Record for $type {
-        fn is_live(&self) -> bool {
-            self.live
-        }
-        fn clear(&mut self) {
-            self.live = false;
-        }
-    })+ };
-}
-
-record!(Connection, Binding);
-
 impl Record for Permit {
     fn is_live(&self) -> bool {
         self.n_connections != 0
     }
     fn clear(&mut self) {
         self.n_connections = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_is_as_large_as_the_documents_say() {
-        // docs/limits.md, conntrack.
-        assert_eq!(size_of::<Connection>(), 152);
     }
 }

@@ -49,9 +49,20 @@ impl<T: Record> Slab<T> {
         &self.records[idx as usize]
     }
 
+    /// The record in this place, whether it is in use or not.
+    #[inline(always)]
+    pub(crate) fn try_get(&self, idx: u32) -> Option<&T> {
+        self.records.get(idx as usize)
+    }
+
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, idx: u32) -> &mut T {
         &mut self.records[idx as usize]
+    }
+
+    /// Every record, whether it is in use or not.
+    pub(crate) fn each_mut(&mut self, change: impl FnMut(&mut T)) {
+        self.records.iter_mut().for_each(change);
     }
 
     /// Live records from place `from` on.

@@ -1,94 +1,105 @@
 //! The tables together.
 
 mod bindings;
+mod passes;
 mod request;
 
 use core::net::IpAddr;
-use core::time::Duration;
 use std::sync::Arc;
 
 use packet::{Instant, IpProtocol};
 
+use crate::config::Idle;
+use crate::entry::{BindingEntry, Entry, Wide, bits, flag};
 use crate::hash::{Key, Random};
 use crate::index::Index;
-use crate::limits::Begun;
 use crate::links::{NONE, Queue, Wheel};
 use crate::ports::Ports;
 use crate::record::{Binding, Connection, Endpoint, Permit, Side, State};
 use crate::slab::Slab;
+use crate::tuple::{Address, OUT, Sent, Tuple, hash_ends};
 use crate::window::{self, Half, Verdict};
 use crate::{Config, Filtering, Quotas, Shard, Timers, tcp};
 
+pub use passes::{Hint, Passage, Wanted};
 pub use request::{Mapping, OutOfWindow, Packet, Refusal, Sharing, Translation};
 
 /// Connections and bindings of one shard.
 #[derive(Debug)]
 pub struct Tracker {
     config: Config,
+    idle: Idle,
     key: Key,
     random: Random,
-    connections: Slab<Connection>,
+    connections: Slab<Entry>,
+    /// Addresses of those that are not of IPv4.
+    wide: Wide<3>,
+    /// The binding of each, [`NONE`] if it has none.
+    owners: Vec<u32>,
+    /// What both ends of each have shown, of those of TCP whose windows are checked.
+    halves: Vec<[[u32; 5]; 2]>,
     by_inside: Index,
     by_outside: Index,
     wheel: Wheel,
     /// Connections that may be pushed out, longest so first.
     transitory: Queue,
-    bindings: Slab<Binding>,
+    /// Those that have not exactly one connection.
+    bindings: Slab<BindingEntry>,
+    wide_bindings: Wide<2>,
+    /// Bindings without a record.
+    n_soles: usize,
     bindings_by_inside: Index,
     bindings_by_outside: Index,
     /// Bindings without connections, until their ports may go to others.
     held: Wheel,
     held_since: Queue,
+    /// Of remote addresses that bindings do not know by themselves.
     permits: Slab<Permit>,
     permits_index: Index,
     ports: Ports,
     quotas: Arc<Quotas>,
 }
 
-/// What is looked up, as part of its hash.
-const OUT: u64 = 1 << 63;
+/// What is looked up, as part of its hash; see [`OUT`].
 const PERMIT: u64 = 1 << 62;
 const SHARD: u64 = 1 << 61;
 
-/// The hash of two endpoints: three words for IPv4.
-fn pair_hash(key: Key, side: u64, (zone, protocol): (u16, IpProtocol), near: Endpoint, far: Endpoint) -> u64 {
-    let rest = side | u64::from(zone) << 40 | u64::from(protocol.0) << 32;
+/// The hash of two endpoints.
+fn pair_hash(key: Key, what: u64, of: (u16, IpProtocol), near: Endpoint, far: Endpoint) -> u64 {
     match (near.addr, far.addr) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => key.hash([
-            u64::from(a.to_bits()) << 16 | u64::from(near.port),
-            u64::from(b.to_bits()) << 16 | u64::from(far.port),
-            rest,
-        ]),
-        (a, b) => {
-            let [a, b] = [a, b].map(|addr| match addr {
-                IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
-                IpAddr::V6(addr) => addr.to_bits(),
-            });
-            let ports = u64::from(near.port) << 16 | u64::from(far.port);
-            key.hash([a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64, rest | ports])
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            hash_ends(key, what, of, (a.to_bits(), near.port), (b.to_bits(), far.port))
         }
+        (a, b) => hash_ends(key, what, of, (bits(a), near.port), (bits(b), far.port)),
     }
 }
 
 impl Tracker {
-    /// An empty tracker. Hash tables are allocated now; nothing is later, except a bitmap for a new outside address.
+    /// An empty tracker. It takes address space now, and memory with what it holds.
     pub fn new(config: Config, quotas: Arc<Quotas>) -> Self {
         let key = Key::new(config.seed);
         let (n, m) = (config.n_connections, config.n_bindings);
         Self {
             config,
+            idle: Idle::new(&config.timers),
             key,
             random: Random::new(Key::new([config.seed[1], config.seed[0] ^ u64::from(config.shard.index)])),
             connections: Slab::new(n),
+            wide: Wide::new(),
+            owners: Vec::with_capacity(n as usize),
+            // Zeros are not written: memory is taken when a connection is.
+            halves: vec![[[0; 5]; 2]; n as usize],
             by_inside: Index::new(n),
             by_outside: Index::new(n),
-            wheel: Wheel::new(),
-            transitory: Queue::new(),
+            wheel: Wheel::new(n),
+            transitory: Queue::new(n),
             bindings: Slab::new(m),
+            wide_bindings: Wide::new(),
+            n_soles: 0,
             bindings_by_inside: Index::new(m),
             bindings_by_outside: Index::new(m),
-            held: Wheel::new(),
-            held_since: Queue::new(),
+            held: Wheel::new(m),
+            held_since: Queue::new(m),
             permits: Slab::new(n),
             permits_index: Index::new(n),
             ports: Ports::new(config.shard),
@@ -117,6 +128,7 @@ impl Tracker {
     /// Changes timers from now on; running ones end as they were set.
     pub fn set_timers(&mut self, timers: Timers, tcp_loose: bool, tcp_window: bool) {
         (self.config.timers, self.config.tcp_loose, self.config.tcp_window) = (timers, tcp_loose, tcp_window);
+        self.idle = Idle::new(&timers);
     }
 
     // ---- lookups -------------------------------------------------------------------------------------------------
@@ -127,54 +139,50 @@ impl Tracker {
 
     fn find_out(&self, packet: &Packet) -> Option<u32> {
         let Packet { zone, protocol, src, dst, .. } = *packet;
-        self.by_inside.find(self.hash(OUT, zone, protocol, src, dst), |idx| {
-            let c = self.connections.get(idx);
-            c.inside == src && c.remote == dst && c.protocol == protocol && c.zone == zone
-        })
+        self.find(Side::Inside, self.hash(OUT, zone, protocol, src, dst), packet)
     }
 
     fn find_in(&self, packet: &Packet) -> Option<u32> {
         let Packet { zone, protocol, src, dst, .. } = *packet;
-        self.by_outside.find(self.hash(0, zone, protocol, dst, src), |idx| {
-            let c = self.connections.get(idx);
-            c.outside == dst && c.remote == src && c.protocol == protocol && c.outside_zone == zone
-        })
+        self.find(Side::Outside, self.hash(0, zone, protocol, dst, src), packet)
     }
 
-    /// What the connection of a packet from the inside is found by, in every tracker made with `seed`.
+    /// The connection of a packet that comes from this side, by its hash for that side.
     #[inline]
-    pub fn hash_out(seed: [u64; 2], of: (u16, IpProtocol), src: Endpoint, dst: Endpoint) -> u64 {
-        pair_hash(Key::new(seed), OUT, of, src, dst)
+    fn find(&self, side: Side, hash: u64, packet: &Packet) -> Option<u32> {
+        self.index(side).find(hash, |idx| self.connections.get(idx).is_of(&self.wide, side, packet))
     }
 
-    /// What the connection of a packet from the outside is found by, in every tracker made with `seed`.
-    #[inline]
-    pub fn hash_in(seed: [u64; 2], of: (u16, IpProtocol), src: Endpoint, dst: Endpoint) -> u64 {
-        pair_hash(Key::new(seed), 0, of, dst, src)
+    #[inline(always)]
+    fn index(&self, side: Side) -> &Index {
+        if side == Side::Inside { &self.by_inside } else { &self.by_outside }
     }
 
-    /// Brings near to the processor what look-ups by these hashes from these sides will need: one after the other, each
-    /// would wait for memory twice and more; here all wait together.
-    pub fn fetch(&self, wanted: impl Iterator<Item = (Side, u64)> + Clone) {
-        let index = |side: Side| if side == Side::Inside { &self.by_inside } else { &self.by_outside };
-        let touched = wanted.clone().fold(0, |all, (side, hash)| all ^ index(side).touch(hash));
-        let found = wanted.filter_map(|(side, hash)| index(side).find(hash, |_| true));
-        let records = found.fold(0, |all, idx| {
-            let c = self.connections.get(idx);
-            // Its first and last bytes are in different lines.
-            all ^ u64::from(c.inside.port) ^ c.n_bytes[1] ^ c.deadline.as_nanos()
-        });
-        core::hint::black_box(u64::from(touched) ^ records);
+    /// What the connection of a packet that comes from this side is found by, in every tracker made with `seed`.
+    #[inline(always)]
+    pub fn hash_of<A: Address>(seed: [u64; 2], side: Side, tuple: &Tuple<A>) -> u64 {
+        let (near, far) = tuple.seen_from(side);
+        let what = if side == Side::Inside { OUT } else { 0 };
+        hash_ends(Key::new(seed), what, (tuple.zone, tuple.protocol), near, far)
     }
 
     /// The connection of a packet that comes from the inside, untouched: for errors about it and for traces.
-    pub fn peek_out(&self, now: Instant, packet: &Packet) -> Option<&Connection> {
-        self.find_out(packet).map(|idx| self.connections.get(idx)).filter(|c| c.deadline > now)
+    pub fn peek_out(&self, now: Instant, packet: &Packet) -> Option<Connection> {
+        self.find_out(packet).map(|idx| self.view(idx)).filter(|c| c.deadline > now)
     }
 
     /// The connection of a packet that comes from the outside, untouched.
-    pub fn peek_in(&self, now: Instant, packet: &Packet) -> Option<&Connection> {
-        self.find_in(packet).map(|idx| self.connections.get(idx)).filter(|c| c.deadline > now)
+    pub fn peek_in(&self, now: Instant, packet: &Packet) -> Option<Connection> {
+        self.find_in(packet).map(|idx| self.view(idx)).filter(|c| c.deadline > now)
+    }
+
+    fn view(&self, idx: u32) -> Connection {
+        self.connections.get(idx).view(&self.wide)
+    }
+
+    fn translation(&self, idx: u32, side: Side) -> Translation {
+        let c = self.connections.get(idx);
+        Translation { endpoint: c.beyond(&self.wide, side), zone: c.zones[0], origin: c.origin() }
     }
 
     // ---- packets -------------------------------------------------------------------------------------------------
@@ -189,10 +197,7 @@ impl Tracker {
         packet: &Packet,
     ) -> Result<Option<Translation>, OutOfWindow> {
         let Some(idx) = self.find_out(packet) else { return Ok(None) };
-        Ok(self.touch(now, idx, Side::Inside, packet)?.then(|| {
-            let c = self.connections.get(idx);
-            Translation { endpoint: c.outside, zone: c.zone, origin: c.origin }
-        }))
+        Ok(self.touch(now, idx, Side::Inside, &packet.sent())?.then(|| self.translation(idx, Side::Inside)))
     }
 
     /// A packet from the outside: the destination it gets, if its connection is known.
@@ -205,10 +210,7 @@ impl Tracker {
         packet: &Packet,
     ) -> Result<Option<Translation>, OutOfWindow> {
         let Some(idx) = self.find_in(packet) else { return Ok(None) };
-        Ok(self.touch(now, idx, Side::Outside, packet)?.then(|| {
-            let c = self.connections.get(idx);
-            Translation { endpoint: c.inside, zone: c.zone, origin: c.origin }
-        }))
+        Ok(self.touch(now, idx, Side::Outside, &packet.sent())?.then(|| self.translation(idx, Side::Outside)))
     }
 
     /// Opens a connection with a packet from the inside.
@@ -252,17 +254,18 @@ impl Tracker {
     ) -> Result<Translation, Refusal> {
         let (outside, remote) = (packet.dst, packet.src);
         let found = self.find_binding_out(packet.zone, packet.protocol, outside);
-        let binding = found.filter(|b| self.bindings.get(*b).n_connections > 0).ok_or(Refusal::NoBinding)?;
+        let binding = found.filter(|b| self.binding(*b).n_connections > 0).ok_or(Refusal::NoBinding)?;
         let admitted = match filtering {
             Filtering::EndpointIndependent => true,
-            Filtering::AddressDependent => self.find_permit(binding, remote.addr).is_some(),
+            Filtering::AddressDependent => self.admits(binding, remote.addr),
             Filtering::AddressAndPortDependent => false,
         };
         if !admitted {
             return Err(Refusal::Filtered);
         }
         let state = self.first_state(Side::Outside, packet)?;
-        let Binding { inside, zone, .. } = *self.bindings.get(binding);
+        let Binding { inside, zone, .. } = self.binding(binding);
+        let binding = self.with_record(binding).ok_or(Refusal::TableFull)?;
         self.make_room_sparing(now, binding)?;
         let origin = Side::Outside;
         let zones = (zone, packet.zone);
@@ -301,57 +304,70 @@ impl Tracker {
     }
 
     /// Moves a connection on by a packet; false if it had expired and is gone now.
-    fn touch(&mut self, now: Instant, idx: u32, from: Side, packet: &Packet) -> Result<bool, OutOfWindow> {
-        let timers = self.config.timers;
-        let c = self.connections.get_mut(idx);
+    #[inline]
+    fn touch(&mut self, now: Instant, idx: u32, from: Side, packet: &Sent) -> Result<bool, OutOfWindow> {
+        let c = self.connections.get(idx);
         if c.deadline <= now {
             self.remove(now, idx);
             return Ok(false);
         }
         let old = c.state;
-        let verdict = match (packet.tcp, &packet.segment) {
-            (Some(flags), Some(segment)) if self.config.tcp_window => {
-                window::judge(&mut c.halves, old, from, flags, segment)
-            }
-            _ => Verdict::Valid,
-        };
-        match verdict {
+        match self.judge(idx, old, from, packet) {
             Verdict::Valid => {}
             Verdict::Doubtful => return Ok(true),
             Verdict::Invalid => return Err(OutOfWindow),
         }
+        let c = self.connections.get_mut(idx);
         c.state = match (packet.tcp, old) {
-            (Some(flags), _) => tcp::next(old, from, flags, c.assured),
+            (Some(flags), _) => tcp::next(old, from, flags, c.has(flag::ASSURED)),
             (None, State::OneWay(by)) if by != from => State::BothWays,
             (None, _) => old,
         };
         // RFC 7857 §2: the time after both FINs or a reset runs from there, whatever else comes.
         let runs_out = matches!(c.state, State::Closed | State::Reset | State::Reopening(_));
         if !runs_out || (c.state != old && !matches!(c.state, State::Reopening(_))) {
-            let deadline = now + idle_time(&timers, c.protocol, c.state);
-            let sooner = deadline < c.deadline;
-            c.deadline = deadline;
-            if sooner {
+            let deadline = self.idle.deadline(now, c.protocol, c.state);
+            if deadline < c.deadline {
                 self.wheel.schedule(idx, deadline);
             }
+            c.deadline = deadline;
         }
-        let c = self.connections.get_mut(idx);
-        c.assured |= c.state == State::Established;
-        if !c.answered && !c.state.is_transitory() {
-            c.answered = true;
-            let Begun { zone, source, .. } = c.begun();
-            self.quotas.answered(zone, source);
-        }
-        let side = from as usize;
-        c.n_packets[side] = c.n_packets[side].wrapping_add(packet.n_packets);
-        c.n_bytes[side] += u64::from(packet.len);
+        c.count(from, packet.n_packets, packet.len);
         if c.state != old {
-            match c.state.is_transitory() {
-                true => self.transitory.push_back(idx),
-                false => self.transitory.remove(idx),
-            }
+            self.changed(idx);
         }
         Ok(true)
+    }
+
+    /// Whether a segment can belong to its connection.
+    #[inline(always)]
+    fn judge(&mut self, idx: u32, state: State, from: Side, packet: &Sent) -> Verdict {
+        let (Some(flags), Some(segment), true) = (packet.tcp, &packet.segment, self.config.tcp_window) else {
+            return Verdict::Valid;
+        };
+        let stored = &mut self.halves[idx as usize];
+        let mut halves = stored.map(Half::unpack);
+        let verdict = window::judge(&mut halves, state, from, flags, segment);
+        *stored = halves.map(Half::pack);
+        verdict
+    }
+
+    /// A connection has another state now.
+    fn changed(&mut self, idx: u32) {
+        let c = self.connections.get_mut(idx);
+        let is_transitory = c.state.is_transitory();
+        if c.state == State::Established {
+            c.flags |= flag::ASSURED;
+        }
+        if !c.has(flag::ANSWERED) && !is_transitory {
+            c.flags |= flag::ANSWERED;
+            let begun = self.view(idx).begun();
+            self.quotas.answered(begun.zone, begun.source);
+        }
+        match is_transitory {
+            true => self.transitory.push_back(idx),
+            false => self.transitory.remove(idx),
+        }
     }
 
     // ---- making and ending ---------------------------------------------------------------------------------------
@@ -362,19 +378,20 @@ impl Tracker {
             ends;
         let out = Packet { zone, src: inside, dst: remote, ..*packet };
         let back = Packet { zone: outside_zone, src: remote, dst: outside, ..*packet };
-        for idx in [self.find_out(&out), self.find_in(&back)].into_iter().flatten() {
+        let hashes = [
+            self.hash(OUT, zone, protocol, inside, remote),
+            self.hash(0, outside_zone, protocol, outside, remote),
+        ];
+        let there = [(Side::Inside, &out), (Side::Outside, &back)];
+        for (side, packet) in there {
+            let Some(idx) = self.find(side, hashes[side as usize], packet) else { continue };
             if self.connections.get(idx).deadline > now {
                 return Err(Refusal::Clash);
             }
-            if self.connections.get(idx).live {
-                self.remove(now, idx);
-            }
+            self.remove(now, idx);
         }
-        let mut n_packets = [0; 2];
-        let mut n_bytes = [0; 2];
-        n_packets[origin as usize] = packet.n_packets;
-        n_bytes[origin as usize] = u64::from(packet.len);
-        let deadline = now + idle_time(&self.config.timers, protocol, state);
+        let deadline = self.idle.deadline(now, protocol, state);
+        let (n_packets, n_bytes, answered) = ([0; 2], [0; 2], false);
         let record = Connection {
             zone,
             outside_zone,
@@ -387,25 +404,24 @@ impl Tracker {
             deadline,
             n_packets,
             n_bytes,
-            binding: NONE,
-            permit: NONE,
-            assured: false,
-            answered: false,
-            live: true,
+            answered,
             dynamic,
-            halves: [Half::default(); 2],
         };
         let begun = record.begun();
         if !self.quotas.admit(now, begun.zone, begun.source) {
             return Err(Refusal::Limit);
         }
-        let result = self.index_connection(record);
-        let Ok(idx) = result else {
-            self.quotas.release(now, begun);
-            return result.map(|_| ());
+        let idx = match self.index_connection(&record, hashes) {
+            Ok(idx) => idx,
+            Err(refusal) => {
+                self.quotas.release(now, begun);
+                return Err(refusal);
+            }
         };
-        if let (true, Some(flags), Some(segment)) = (self.config.tcp_window, packet.tcp, &packet.segment) {
-            window::judge(&mut self.connections.get_mut(idx).halves, state, origin, flags, segment);
+        self.connections.get_mut(idx).count(origin, packet.n_packets, packet.len);
+        if protocol == IpProtocol::TCP && self.config.tcp_window {
+            self.halves[idx as usize] = [[0; 5]; 2];
+            self.judge(idx, state, origin, &packet.sent());
         }
         if binding != NONE {
             self.join(idx, binding, remote.addr);
@@ -416,32 +432,44 @@ impl Tracker {
     }
 
     /// Puts a record where both its sides are found.
-    fn index_connection(&mut self, record: Connection) -> Result<u32, Refusal> {
-        let Connection { zone, outside_zone, protocol, inside, outside, remote, .. } = record;
-        let idx = self.connections.insert(record).ok_or(Refusal::TableFull)?;
-        let out_hash = self.hash(OUT, zone, protocol, inside, remote);
-        let in_hash = self.hash(0, outside_zone, protocol, outside, remote);
-        if self.by_inside.insert(out_hash, idx).is_err() {
-            self.connections.remove(idx);
+    fn index_connection(&mut self, record: &Connection, [out, back]: [u64; 2]) -> Result<u32, Refusal> {
+        if self.connections.is_full() {
             return Err(Refusal::TableFull);
         }
-        if self.by_outside.insert(in_hash, idx).is_err() {
-            self.by_inside.remove(out_hash, idx);
-            self.connections.remove(idx);
+        let entry = Entry::new(record, &mut self.wide);
+        let idx = self.connections.insert(entry).expect("the table is not full");
+        if self.owners.len() <= idx as usize {
+            self.owners.resize(idx as usize + 1, NONE);
+        }
+        self.owners[idx as usize] = NONE;
+        if self.by_inside.insert(out, idx).is_err() {
+            self.free(idx);
+            return Err(Refusal::TableFull);
+        }
+        if self.by_outside.insert(back, idx).is_err() {
+            self.by_inside.remove(out, idx);
+            self.free(idx);
             return Err(Refusal::TableFull);
         }
         Ok(idx)
     }
 
+    /// Gives the places of a record back that nothing leads to.
+    fn free(&mut self, idx: u32) {
+        let c = self.connections.get(idx);
+        self.wide.remove(c.addrs, c.has(flag::WIDE));
+        self.connections.remove(idx);
+    }
+
     fn remove(&mut self, now: Instant, idx: u32) {
-        let c = *self.connections.get(idx);
+        let c = self.view(idx);
         self.quotas.release(now, c.begun());
         self.by_inside.remove(self.hash(OUT, c.zone, c.protocol, c.inside, c.remote), idx);
         self.by_outside.remove(self.hash(0, c.outside_zone, c.protocol, c.outside, c.remote), idx);
         self.wheel.cancel(idx);
         self.transitory.remove(idx);
-        self.connections.remove(idx);
-        self.leave(now, &c);
+        self.leave(now, self.owners[idx as usize], &c);
+        self.free(idx);
     }
 
     /// Room for one more connection, if need be by pushing out the one that has been transitory for longest.
@@ -491,17 +519,7 @@ impl Tracker {
     pub fn connections(&self, from: u32, max: usize) -> (Vec<Connection>, Option<u32>) {
         let (mut found, mut last) = (Vec::new(), 0);
         for (idx, c) in self.connections.iter_from(from).take(max) {
-            (last, _) = (idx, found.push(*c));
-        }
-        let next = (found.len() == max).then_some(last + 1);
-        (found, next)
-    }
-
-    /// Up to `max` bindings from place `from` on, and the place to go on from, if there may be more.
-    pub fn bindings(&self, from: u32, max: usize) -> (Vec<Binding>, Option<u32>) {
-        let (mut found, mut last) = (Vec::new(), 0);
-        for (idx, b) in self.bindings.iter_from(from).take(max) {
-            (last, _) = (idx, found.push(*b));
+            (last, _) = (idx, found.push(c.view(&self.wide)));
         }
         let next = (found.len() == max).then_some(last + 1);
         (found, next)
@@ -509,8 +527,8 @@ impl Tracker {
 
     /// Ends the connections for which `keep` does not hold.
     pub fn retain(&mut self, now: Instant, keep: impl Fn(&Connection) -> bool) {
-        let victims: Vec<u32> =
-            self.connections.iter_from(0).filter(|(_, c)| !keep(c)).map(|(idx, _)| idx).collect();
+        let ends = |(_, c): &(u32, &Entry)| !keep(&c.view(&self.wide));
+        let victims: Vec<u32> = self.connections.iter_from(0).filter(ends).map(|(idx, _)| idx).collect();
         for idx in victims {
             self.remove(now, idx);
         }
@@ -534,18 +552,4 @@ struct Ends {
     dynamic: bool,
     origin: Side,
     state: State,
-}
-
-fn idle_time(timers: &Timers, protocol: IpProtocol, state: State) -> Duration {
-    match state {
-        State::Established | State::Fin(_) => timers.tcp_established,
-        State::OneWay(_) | State::BothWays if protocol == IpProtocol::UDP => timers.udp,
-        State::OneWay(_) | State::BothWays
-            if protocol == IpProtocol::ICMP || protocol == IpProtocol::ICMPV6 =>
-        {
-            timers.icmp
-        }
-        State::OneWay(_) | State::BothWays => timers.other,
-        _ => timers.tcp_transitory,
-    }
 }

@@ -35,6 +35,20 @@ pub(crate) struct Half {
     scale: Option<u8>,
 }
 
+impl Half {
+    /// As it is stored.
+    pub(crate) fn pack(self) -> [u32; 5] {
+        let scale = self.scale.map_or(0, |scale| 1 << 8 | u32::from(scale));
+        [self.end, self.max_end, self.max_window, self.max_ack, u32::from(self.answered) << 16 | scale]
+    }
+
+    /// What was stored; of nothing but zeros, what nothing is known of.
+    pub(crate) fn unpack([end, max_end, max_window, max_ack, rest]: [u32; 5]) -> Self {
+        let scale = (rest >> 8 & 1 != 0).then_some(rest as u8);
+        Self { end, max_end, max_window, max_ack, answered: rest >> 16 != 0, scale }
+    }
+}
+
 /// What becomes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

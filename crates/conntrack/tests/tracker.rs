@@ -117,6 +117,44 @@ fn permits_end_with_the_last_connection_that_gave_them() {
     assert_eq!(back(&mut t, at(599), udp(remote(1, 99), outside)), Err(Refusal::NoBinding));
 }
 
+/// With one connection it has no record of its own, with two or none it has.
+#[test]
+fn a_binding_stays_the_same_with_one_connection_with_more_and_with_none() {
+    let mut t = tracker(64);
+    let (me, other) = (inside(1, 5000), inside(2, 5000));
+    let n_of = |t: &Tracker, outside| t.binding_of(0, IpProtocol::UDP, outside).map(|b| b.n_connections);
+    let outside = out(&mut t, at(0), udp(me, remote(1, 53))).expect("opened");
+    assert_eq!(n_of(&t, outside), Some(1));
+    assert_eq!(out(&mut t, at(0), udp(me, remote(2, 53))), Ok(outside));
+    assert_eq!(n_of(&t, outside), Some(2));
+    for host in [1, 2] {
+        assert_eq!(back(&mut t, at(0), udp(remote(host, 99), outside)), Ok(me));
+    }
+    assert_eq!(back(&mut t, at(0), udp(remote(3, 53), outside)), Err(Refusal::Filtered));
+    // One with a record and one without, read one at a time.
+    let lone = out(&mut t, at(0), udp(other, remote(1, 53))).expect("opened");
+    let (first, next) = t.bindings(0, 1);
+    let (second, end) = t.bindings(next.expect("there is another"), 1);
+    let both = [&first[0], &second[0]].map(|b| (b.inside, b.outside, b.n_connections));
+    assert_eq!(both, [(me, outside, 4), (other, lone, 1)]);
+    assert!(t.bindings(end.expect("that may not be all"), 1).0.is_empty());
+    // Both lose their connections, wait, and have the same port again.
+    t.retain(at(1), |_| false);
+    assert_eq!((n_of(&t, outside), n_of(&t, lone)), (Some(0), Some(0)));
+    assert_eq!(back(&mut t, at(1), udp(remote(1, 53), lone)), Err(Refusal::NoBinding));
+    for (inside, outside) in [(other, lone), (me, outside)] {
+        assert_eq!(out(&mut t, at(2), udp(inside, remote(4, 53))), Ok(outside));
+        assert_eq!(n_of(&t, outside), Some(1));
+    }
+    // Bindings without a record count as others do.
+    let mut full = tracker(2);
+    for host in 1..=2 {
+        out(&mut full, at(0), tcp(inside(host, 1), remote(1, 80), Flags::SYN)).expect("room for two");
+    }
+    let third = out(&mut full, at(0), tcp(inside(3, 1), remote(1, 80), Flags::SYN));
+    assert_eq!((third.is_ok(), full.bindings(0, 9).0.len()), (true, 2));
+}
+
 #[test]
 fn n36_a_freed_udp_port_waits_for_its_owner() {
     let mut t = tracker(64);

@@ -1,19 +1,22 @@
-//! IPv4 prefixes in arrays: a look-up takes the first sixteen bits in one step, then four at a time.
+//! Prefixes in arrays: a look-up takes the first sixteen bits in one step, then four at a time.
 //!
 //! A place has the value of the longest prefix that ends in its step, or leads to a block of places for the next step;
 //! what it would have itself is kept beside the block. So a change touches the places of its own step alone. It knows
 //! the best prefix of each place, not all prefixes: those are in the tree that it stands in front of.
 
+use core::marker::PhantomData;
+
+use crate::lpm::Address;
 use crate::pages::Pages;
 
-/// Where steps begin, and the end.
-const STEPS: [u32; 6] = [0, 16, 20, 24, 28, 32];
-/// The last step.
-const LAST: usize = STEPS.len() - 2;
+/// Bits of the first step.
+const FIRST_BITS: u32 = 16;
+/// Bits of the others.
+const STEP_BITS: u32 = 4;
 /// Places of a block: a cache line.
-const BLOCK_LEN: usize = 16;
+const BLOCK_LEN: usize = 1 << STEP_BITS;
 /// Blocks of the first step.
-const N_FIRST: usize = (1 << STEPS[1]) / BLOCK_LEN;
+const N_FIRST: usize = (1 << FIRST_BITS) / BLOCK_LEN;
 
 /// A place: the number of a block with this bit, or a value with the length of its prefix in this step.
 const BLOCK: u32 = 1 << 31;
@@ -27,37 +30,54 @@ struct Block([u32; BLOCK_LEN]);
 
 /// The longest prefixes of all addresses.
 #[derive(Clone, Debug)]
-pub(crate) struct Direct {
+pub(crate) struct Direct<A> {
     /// Those of the first step, then others.
     blocks: Pages<Block>,
     /// For each of the others, what the place that leads to it would have itself.
     above: Vec<u32>,
     free: Vec<u32>,
+    address: PhantomData<A>,
+}
+
+/// The last step.
+const fn last<A: Address>() -> usize {
+    ((A::BITS - FIRST_BITS) / STEP_BITS) as usize
+}
+
+/// Where a step begins.
+const fn start(step: usize) -> u32 {
+    match step {
+        0 => 0,
+        step => FIRST_BITS + (step as u32 - 1) * STEP_BITS,
+    }
 }
 
 /// The bits of `addr` in a step.
 #[inline(always)]
-const fn bits(addr: u32, step: usize) -> usize {
-    (addr << STEPS[step] >> (32 - (STEPS[step + 1] - STEPS[step]))) as usize
+fn bits<A: Address>(addr: A, step: usize) -> usize {
+    match step {
+        0 => addr.bits_at(0, FIRST_BITS),
+        step => addr.bits_at(start(step), STEP_BITS),
+    }
 }
 
 /// The step in which a prefix ends.
 fn step_of(len: u8) -> usize {
-    (0..LAST).find(|&step| u32::from(len) <= STEPS[step + 1]).unwrap_or(LAST)
+    u32::from(len).saturating_sub(FIRST_BITS).div_ceil(STEP_BITS) as usize
 }
 
 /// Lengths shorter than `len` that end in the same step, the longest first.
 pub(crate) fn shorter(len: u8) -> impl Iterator<Item = u8> {
     let first = match step_of(len) {
         0 => 0,
-        step => STEPS[step] as u8 + 1,
+        step => start(step) as u8 + 1,
     };
     (first..len).rev()
 }
 
 /// What a place has of a prefix.
 fn word(len: u8, value: u32) -> u32 {
-    value << LEN_BITS | (u32::from(len) - STEPS[step_of(len)])
+    value << LEN_BITS | (u32::from(len) - start(step_of(len)))
 }
 
 /// The length in its step of the prefix whose value a word has.
@@ -65,45 +85,66 @@ const fn len_of(word: u32) -> u32 {
     word & ((1 << LEN_BITS) - 1)
 }
 
-impl Direct {
+impl<A: Address> Direct<A> {
     pub(crate) fn new() -> Self {
-        Self { blocks: Pages::new(Block([HOLE; BLOCK_LEN]), N_FIRST), above: Vec::new(), free: Vec::new() }
+        let blocks = Pages::new(Block([HOLE; BLOCK_LEN]), N_FIRST);
+        Self { blocks, above: Vec::new(), free: Vec::new(), address: PhantomData }
     }
 
     /// Values that it cannot hold begin here.
     pub(crate) const END: u32 = HOLE >> LEN_BITS;
 
-    /// The value of the longest prefix of `addr`. All steps are taken whatever they find: to stop at the right one would
-    /// be a branch that nobody can predict, and look-ups one after the other could not overlap.
+    /// The value of the longest prefix of `addr`.
     #[inline(always)]
-    pub(crate) fn lookup(&self, addr: u32) -> Option<u32> {
-        let [found] = self.lookup_each([addr]);
-        found
+    pub(crate) fn lookup(&self, addr: A) -> Option<u32> {
+        let (mut place, mut found) = ([0], [None]);
+        // Of few steps none is left out: to stop at the right one would be a branch that nobody can predict.
+        if A::BITS > u32::BITS {
+            self.walk::<true>(&[addr], &mut place, &mut found);
+        } else {
+            self.walk::<false>(&[addr], &mut place, &mut found);
+        }
+        found[0]
     }
 
-    /// The same of several, step by step for all of them: so their loads overlap.
+    /// The same of several, step by step for all of them: so their loads overlap. All take as many steps as one of them
+    /// needs. `places` is room for as many.
     #[inline(always)]
-    pub(crate) fn lookup_each<const N: usize>(&self, addrs: [u32; N]) -> [Option<u32>; N] {
-        let mut places = addrs.map(|addr| self.place(bits(addr, 0)));
-        for step in 1..=LAST {
+    pub(crate) fn lookup_each(&self, addrs: &[A], places: &mut [u32], found: &mut [Option<u32>]) {
+        self.walk::<true>(addrs, places, found);
+    }
+
+    #[inline(always)]
+    fn walk<const STOPS: bool>(&self, addrs: &[A], places: &mut [u32], found: &mut [Option<u32>]) {
+        for (place, addr) in places.iter_mut().zip(addrs) {
+            *place = self.place(bits(*addr, 0));
+        }
+        for step in 1..=last::<A>() {
+            let mut leads_further = 0;
             for (place, addr) in places.iter_mut().zip(addrs) {
                 let leads_on = *place & BLOCK != 0;
                 let block = if leads_on { *place ^ BLOCK } else { 0 };
-                let next = self.blocks.at(block as usize).0[bits(addr, step)];
+                let next = self.blocks.at(block as usize).0[bits(*addr, step)];
                 *place = if leads_on { next } else { *place };
+                leads_further |= *place;
+            }
+            if STOPS && leads_further & BLOCK == 0 {
+                break;
             }
         }
-        core::array::from_fn(|at| match places[at] {
-            HOLE => self.lookup_above(addrs[at]),
-            place => Some(place >> LEN_BITS),
-        })
+        for ((found, place), addr) in found.iter_mut().zip(places).zip(addrs) {
+            *found = match *place {
+                HOLE => self.lookup_above(*addr),
+                place => Some(place >> LEN_BITS),
+            };
+        }
     }
 
     /// The same where the last step found no prefix: what the steps before it passed by.
     #[inline(never)]
-    fn lookup_above(&self, addr: u32) -> Option<u32> {
+    fn lookup_above(&self, addr: A) -> Option<u32> {
         let (mut at, mut best) = (bits(addr, 0), HOLE);
-        for step in 1..=LAST {
+        for step in 1..=last::<A>() {
             let Some(block) = self.block_at(at) else { break };
             let above = self.above[block - N_FIRST];
             best = if above == HOLE { best } else { above };
@@ -136,7 +177,7 @@ impl Direct {
     }
 
     /// Sets the value of a prefix, which may be there already.
-    pub(crate) fn insert(&mut self, addr: u32, len: u8, value: u32) {
+    pub(crate) fn insert(&mut self, addr: A, len: u8, value: u32) {
         let mut at = bits(addr, 0);
         for step in 1..=step_of(len) {
             let block = self.block_at(at).unwrap_or_else(|| self.add_block(at));
@@ -152,8 +193,8 @@ impl Direct {
     }
 
     /// Takes a prefix out; `next` is the longest of the [`shorter`] ones that hold its address, with its value.
-    pub(crate) fn remove(&mut self, addr: u32, len: u8, next: Option<(u8, u32)>) {
-        let mut path = [bits(addr, 0); LAST + 1];
+    pub(crate) fn remove(&mut self, addr: A, len: u8, next: Option<(u8, u32)>) {
+        let mut path = [bits(addr, 0); (u128::BITS as usize - FIRST_BITS as usize) / STEP_BITS as usize + 1];
         let step = step_of(len);
         for step in 1..=step {
             let Some(block) = self.block_at(path[step - 1]) else { return };
@@ -169,6 +210,11 @@ impl Direct {
         for &at in path[..step].iter().rev() {
             self.prune(at);
         }
+    }
+
+    /// Blocks that lead on from others.
+    pub(crate) fn n_blocks(&self) -> usize {
+        self.blocks.len() - N_FIRST - self.free.len()
     }
 
     /// Lets both have the memory of what is the same.
@@ -202,9 +248,9 @@ impl Direct {
 }
 
 /// The places of a prefix in the step where it ends, from one of them.
-fn range(at: usize, (addr, len): (u32, u8)) -> core::ops::Range<usize> {
+fn range<A: Address>(at: usize, (addr, len): (A, u8)) -> core::ops::Range<usize> {
     let step = step_of(len);
-    let n = 1 << (STEPS[step + 1] - u32::from(len));
+    let n = 1 << (start(step + 1) - u32::from(len));
     let first = at - bits(addr, step) % n;
     first..first + n
 }

@@ -2,20 +2,18 @@
 //!
 //! A node holds one bit for each of the 63 prefixes of 0 to 5 bits below it and one for each of its 64 children;
 //! values and children are packed behind the bits that are set. A look-up takes at most six steps for 32 bits, 22 for
-//! 128; a change rewrites at most one block of a node and its parent. With many prefixes, addresses of 32 bits are looked
-//! up in arrays instead ([`Direct`]); of others the first two steps are, which costs a change at most 4096 places.
-
-use core::marker::PhantomData;
+//! 128; a change rewrites at most one block of a node and its parent. With many prefixes, addresses are looked up in
+//! arrays instead ([`Direct`]), unless the prefixes are so long and so far apart that these would take too much memory.
 
 use crate::blocks::Blocks;
 use crate::direct::{self, Direct};
 
 /// Bits a step.
 const STRIDE: u32 = 6;
-/// Bits that the first two steps take.
-const START_BITS: u32 = 2 * STRIDE;
 /// Prefixes from which on look-ups go through arrays. They are given up again at half as many.
 const MIN_FOR_ARRAYS: usize = 256;
+/// Blocks of the arrays that a prefix may have on average. Prefixes of /64 far apart take eight.
+const BLOCKS_OF_ONE: usize = 12;
 /// Addresses that are looked up together.
 const AT_ONCE: usize = 64;
 /// No node, no value.
@@ -30,18 +28,12 @@ pub trait Address: Copy {
     /// Six bits from bit `at` on, zeros beyond the end.
     fn six(self, at: u32) -> usize;
 
-    /// The bits of the first two steps.
-    #[inline(always)]
-    fn twelve(self) -> usize {
-        self.six(0) << STRIDE | self.six(STRIDE)
-    }
+    /// `n` bits from bit `at` on, all within the address; at least one, at most 16.
+    fn bits_at(self, at: u32, n: u32) -> usize;
 
     /// The address with six bits from bit `at` on, where it had zeros; those beyond the end are dropped.
     #[must_use]
     fn with_six(self, at: u32, six: usize) -> Self;
-
-    /// The whole of it, if these are all its bits.
-    fn as_u32(self) -> Option<u32>;
 }
 
 impl Address for u32 {
@@ -57,8 +49,8 @@ impl Address for u32 {
     }
 
     #[inline(always)]
-    fn as_u32(self) -> Option<u32> {
-        Some(self)
+    fn bits_at(self, at: u32, n: u32) -> usize {
+        (self << at >> (32 - n)) as usize
     }
 }
 
@@ -75,8 +67,14 @@ impl Address for u128 {
     }
 
     #[inline(always)]
-    fn as_u32(self) -> Option<u32> {
-        None
+    fn bits_at(self, at: u32, n: u32) -> usize {
+        // Shifts of 128 bits are dear: the half that has most of them, and some of the other.
+        let (high, low) = ((self >> 64) as u64, self as u64);
+        let from = match at {
+            0..64 => high << at | (low >> 1 >> (63 - at)),
+            _ => low << (at - 64),
+        };
+        (from >> (64 - n)) as usize
     }
 }
 
@@ -131,24 +129,27 @@ const ANCESTORS: [u64; 64] = {
     table
 };
 
-/// Where the first two steps lead: the node for the third, and the place of the best value so far.
+/// Where a walk is: the node of the next step, and the place of the best value so far.
 #[derive(Clone, Copy, Debug)]
-struct Start {
+struct Place {
     node: u32,
     best: u32,
+}
+
+impl Place {
+    const ROOT: Self = Self { node: 0, best: NONE };
 }
 
 /// Prefixes of one kind of address, each with a value.
 #[derive(Clone, Debug)]
 pub struct Lpm<A> {
-    /// Of addresses of 32 bits; none while there are few prefixes.
-    direct: Option<Box<Direct>>,
-    /// Of others, by the first bits; none while there are few prefixes.
-    starts: Vec<Start>,
+    /// None while there are few prefixes, or too long ones.
+    direct: Option<Box<Direct<A>>>,
+    /// Prefixes from which on there are arrays.
+    min_for_arrays: usize,
     nodes: Blocks<Node>,
     values: Blocks<u32>,
     len: usize,
-    address: PhantomData<A>,
 }
 
 impl<A: Address> Default for Lpm<A> {
@@ -162,8 +163,7 @@ impl<A: Address> Lpm<A> {
     pub fn new() -> Self {
         let mut nodes = Blocks::new();
         nodes.alloc(1);
-        let (direct, starts) = (None, Vec::new());
-        Self { direct, starts, nodes, values: Blocks::new(), len: 0, address: PhantomData }
+        Self { direct: None, min_for_arrays: MIN_FOR_ARRAYS, nodes, values: Blocks::new(), len: 0 }
     }
 
     /// How many prefixes there are.
@@ -179,15 +179,10 @@ impl<A: Address> Lpm<A> {
     /// The value of the longest prefix of `addr`.
     #[inline]
     pub fn lookup(&self, addr: A) -> Option<u32> {
-        if let (Some(direct), Some(addr)) = (&self.direct, addr.as_u32()) {
-            return direct.lookup(addr);
+        match &self.direct {
+            Some(direct) => direct.lookup(addr),
+            None => self.value_at(self.walk(addr)),
         }
-        let start = match self.starts.get(addr.twelve()) {
-            Some(start) if start.node == NONE => *start,
-            Some(start) => self.go_on(addr, START_BITS, *start, A::BITS),
-            None => self.go_on(addr, 0, Start { node: 0, best: NONE }, A::BITS),
-        };
-        self.value_at(start.best)
     }
 
     /// The values of several addresses, each in the place of its address; those beyond the shorter of both are left alone.
@@ -201,26 +196,16 @@ impl<A: Address> Lpm<A> {
             }
             let found = &mut found[..n];
             match &self.direct {
-                Some(direct) => {
-                    let (eights, rest) = some[..n].as_chunks::<8>();
-                    let (found, last) = found.split_at_mut(n - rest.len());
-                    for (addrs, found) in eights.iter().zip(found.as_chunks_mut::<8>().0) {
-                        *found = direct.lookup_each(addrs.map(|addr| addr.as_u32().unwrap_or_default()));
-                    }
-                    rest.iter().zip(last).for_each(|(addr, found)| *found = self.lookup(*addr));
-                }
+                Some(direct) => direct.lookup_each(&some[..n], &mut [0; AT_ONCE][..n], found),
                 None => self.walk_together(&some[..n], found),
             }
         }
     }
 
     fn walk_together(&self, addrs: &[A], found: &mut [Option<u32>]) {
-        let mut places = [Start { node: NONE, best: NONE }; AT_ONCE];
-        for (place, addr) in places.iter_mut().zip(addrs) {
-            *place = self.starts.get(addr.twelve()).copied().unwrap_or(Start { node: 0, best: NONE });
-        }
-        let first = if self.starts.is_empty() { 0 } else { START_BITS };
-        for at in (first..=A::BITS).step_by(STRIDE as usize) {
+        let mut places = [Place::ROOT; AT_ONCE];
+        let places = &mut places[..addrs.len()];
+        for at in (0..=A::BITS).step_by(STRIDE as usize) {
             let mut goes_on = false;
             for (place, addr) in places.iter_mut().zip(addrs).filter(|(place, _)| place.node != NONE) {
                 *place = self.step(*addr, at, *place);
@@ -247,52 +232,53 @@ impl<A: Address> Lpm<A> {
         }
     }
 
-    /// Walks from a node at bit `at` on, not beyond bit `end`.
+    /// The place of the value of an address.
     #[inline(always)]
-    fn go_on(&self, addr: A, mut at: u32, start: Start, end: u32) -> Start {
-        let mut place = start;
-        while place.node != NONE && at <= end {
+    fn walk(&self, addr: A) -> u32 {
+        let (mut place, mut at) = (Place::ROOT, 0);
+        while place.node != NONE && at <= A::BITS {
             place = self.step(addr, at, place);
             at += STRIDE;
         }
-        place
+        place.best
     }
 
     /// One step from a node that is there.
     #[inline(always)]
-    fn step(&self, addr: A, at: u32, Start { node, best }: Start) -> Start {
+    fn step(&self, addr: A, at: u32, Place { node, best }: Place) -> Place {
         let (here, bits) = (self.nodes.at(node as usize), addr.six(at));
         let found = here.prefixes & ANCESTORS[bits];
         let better = match found {
             0 => best,
             found => here.value(63 - found.leading_zeros() as usize).unwrap_or(NONE),
         };
-        Start { node: here.child(bits).unwrap_or(NONE), best: better }
+        Place { node: here.child(bits).unwrap_or(NONE), best: better }
     }
 
     /// Brings the arrays up to date with a prefix that came with this value, or went.
     fn follow(&mut self, addr: A, len: u8, value: Option<u32>) {
-        let Some(short) = addr.as_u32() else { return self.restart(addr, len) };
         if self.len < MIN_FOR_ARRAYS / 2 {
-            self.direct = None;
+            (self.direct, self.min_for_arrays) = (None, MIN_FOR_ARRAYS);
         }
         match (&mut self.direct, value) {
-            (Some(direct), Some(value)) => direct.insert(short, len, value),
+            (Some(direct), Some(value)) => direct.insert(addr, len, value),
             (Some(_), None) => {
                 let next = |len| self.get(addr, len).map(|value| (len, value));
                 let next = direct::shorter(len).find_map(next);
                 if let Some(direct) = &mut self.direct {
-                    direct.remove(short, len, next);
+                    direct.remove(addr, len, next);
                 }
             }
-            (None, _) if self.len < MIN_FOR_ARRAYS => {}
+            (None, _) if self.len < self.min_for_arrays => {}
             (None, _) => {
                 let mut direct = Box::new(Direct::new());
-                self.each(0, (A::ZERO, 0), &mut |addr, len, value| {
-                    direct.insert(addr.as_u32().unwrap_or_default(), len, value);
-                });
+                self.each(0, (A::ZERO, 0), &mut |addr, len, value| direct.insert(addr, len, value));
                 self.direct = Some(direct);
             }
+        }
+        let n_blocks = self.direct.as_ref().map_or(0, |direct| direct.n_blocks());
+        if n_blocks > self.len.max(MIN_FOR_ARRAYS) * BLOCKS_OF_ONE {
+            (self.direct, self.min_for_arrays) = (None, self.len * 2);
         }
     }
 
@@ -313,36 +299,6 @@ impl<A: Address> Lpm<A> {
         }
     }
 
-    /// Looks the first two steps up again where a change of this prefix moved what they lead to: everywhere if it was in
-    /// the root, else below the first step. Behind the second step nothing is known that could move.
-    fn restart(&mut self, addr: A, len: u8) {
-        if self.len < MIN_FOR_ARRAYS / 2 {
-            self.starts = Vec::new();
-        }
-        if self.starts.is_empty() && self.len < MIN_FOR_ARRAYS {
-            return;
-        }
-        let everywhere = self.starts.is_empty() || u32::from(len) < STRIDE;
-        self.starts.resize(1 << START_BITS, Start { node: NONE, best: NONE });
-        let own = addr.twelve();
-        if !everywhere && u32::from(len) >= START_BITS && self.start_of(own).node == self.starts[own].node {
-            return;
-        }
-        let (first, n) = if everywhere { (0, self.starts.len()) } else { (own & !63, 64) };
-        for twelve in first..first + n {
-            self.starts[twelve] = self.start_of(twelve);
-        }
-    }
-
-    fn start_of(&self, twelve: usize) -> Start {
-        self.go_on(
-            A::ZERO.with_six(0, twelve >> STRIDE).with_six(STRIDE, twelve & 63),
-            0,
-            Start { node: 0, best: NONE },
-            START_BITS - 1,
-        )
-    }
-
     /// The value of exactly this prefix. Bits of `addr` beyond `len` do not count.
     pub fn get(&self, addr: A, len: u8) -> Option<u32> {
         let mut node = self.nodes.at(0);
@@ -357,7 +313,7 @@ impl<A: Address> Lpm<A> {
     /// # Panics
     /// If `value` is not below 2^26 - 1: it is meant to be an index.
     pub fn insert(&mut self, addr: A, len: u8, value: u32) -> Option<u32> {
-        assert!(value < Direct::END, "values are below 2^26 - 1");
+        assert!(value < Direct::<A>::END, "values are below 2^26 - 1");
         let len = len.min(A::BITS as u8);
         let mut at_node = 0;
         for at in steps::<A>(len) {
@@ -373,7 +329,7 @@ impl<A: Address> Lpm<A> {
         let (bit, node) = (place::<A>(addr, len), *self.nodes.at(at_node));
         if let Some(at) = node.value(bit) {
             let old = core::mem::replace(self.values.at_mut(at as usize), value);
-            if let (Some(direct), Some(addr)) = (&mut self.direct, addr.as_u32()) {
+            if let Some(direct) = &mut self.direct {
                 direct.insert(addr, len, value);
             }
             return Some(old);
@@ -449,7 +405,7 @@ mod tests {
     }
 
     fn value() -> core::ops::Range<u32> {
-        0..Direct::END
+        0..Direct::<u32>::END
     }
 
     /// Addresses that share long beginnings: bits come in runs.
@@ -497,7 +453,75 @@ mod tests {
         }
     }
 
-    /// So many that the first steps are looked up in an array.
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 16, ..ProptestConfig::default() })]
+
+        /// Of all lengths, so that they nest over many steps, and blocks come and go.
+        #[test]
+        fn prefixes_of_ipv6_nest_in_the_arrays(
+            ops in prop::collection::vec((0u8..5, any::<u128>(), 0u8..129, value()), 600..900),
+            probes in prop::collection::vec(any::<u128>(), 64),
+        ) {
+            const BITS: u128 = 0x8001_9005_0003_0100_8000_0000_0000_0005;
+            let (mut lpm, mut model) = (Lpm::<u128>::new(), HashMap::new());
+            let (n_ops, mut had_arrays) = (ops.len(), false);
+            for (n, (op, addr, len, value)) in ops.into_iter().enumerate() {
+                let goes = if n < n_ops * 2 / 3 { op == 0 } else { op != 0 };
+                let addr = addr & BITS;
+                let key = (cut(addr, len), len);
+                if goes {
+                    prop_assert_eq!(lpm.remove(addr, len), model.remove(&key));
+                } else {
+                    prop_assert_eq!(lpm.insert(addr, len, value), model.insert(key, value));
+                }
+                had_arrays |= lpm.direct.is_some();
+                prop_assert_eq!(lpm.lookup(addr), naive(&model, addr));
+                if n % 64 == 0 || n + 1 == n_ops {
+                    let probes: Vec<u128> =
+                        probes.iter().map(|probe| probe & BITS | probe & 1 << (n % 128)).collect();
+                    let mut together = vec![None; probes.len()];
+                    lpm.lookup_each(probes.iter().copied(), &mut together);
+                    for (probe, together) in probes.into_iter().zip(together) {
+                        prop_assert_eq!(together, naive(&model, probe));
+                        prop_assert_eq!(together, lpm.lookup(probe));
+                    }
+                }
+            }
+            prop_assert!(had_arrays);
+        }
+    }
+
+    /// Addresses far apart would take a cache line for each four bits of each.
+    #[test]
+    fn arrays_of_lone_addresses_are_given_up() {
+        let (mut lpm, n) = (Lpm::<u128>::new(), 3000);
+        let addr = |n: u32| u128::from(noise(n)) << 64 | u128::from(noise(n + 1_000_000));
+        for n in 0..n {
+            lpm.insert(addr(n), 128, n);
+            let n_blocks = lpm.direct.as_ref().map_or(0, |direct| direct.n_blocks());
+            assert!(
+                n_blocks <= lpm.len().max(MIN_FOR_ARRAYS) * BLOCKS_OF_ONE,
+                "{n_blocks} for {}",
+                lpm.len()
+            );
+        }
+        assert!(lpm.direct.is_none());
+        assert!((0..n).all(|n| lpm.lookup(addr(n)) == Some(n)));
+        // Half of them are others now, which need no more than they may.
+        for n in 0..2 * n {
+            lpm.insert(u128::from(n) << 80, 48, n);
+        }
+        (0..n).for_each(|n| assert_eq!(lpm.remove(addr(n), 128), Some(n)));
+        lpm.insert(addr(0), 32, 7);
+        assert!(lpm.direct.is_some());
+        assert!((0..2 * n).all(|n| lpm.lookup(u128::from(n) << 80) == Some(n)));
+    }
+
+    fn noise(n: u32) -> u64 {
+        (u64::from(n) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(n % 64)
+    }
+
+    /// So many that they are looked up in arrays.
     #[test]
     fn many_of_ipv6_are_found_together() {
         let mut lpm = Lpm::<u128>::new();
@@ -505,6 +529,7 @@ mod tests {
         for n in 0..1000 {
             lpm.insert(addr(n), [0, 7, 32, 44, 48, 64, 128][n as usize % 7], n);
         }
+        assert!(lpm.direct.is_some());
         let probes: Vec<u128> = (0..1500).map(|n| addr(n) ^ u128::from(n % 3)).collect();
         let mut together = vec![None; probes.len()];
         lpm.lookup_each(probes.iter().copied(), &mut together);

@@ -14,6 +14,8 @@ pub const HEAD_SIZE: usize = 2048;
 pub const HEADROOM: usize = 128;
 /// Size in bytes of a tail buffer: head and tail together hold 12 + 14 + 65,535 bytes and more. Its lengths fit 16 bits.
 pub const TAIL_SIZE: usize = 65_536 - 64;
+/// Bytes that head and tail hold together behind the headroom.
+const MAX_LEN: usize = HEAD_SIZE - HEADROOM + TAIL_SIZE;
 /// Most frames in a batch.
 pub const MAX_BATCH: usize = 64;
 /// Engine-to-engine hops a frame may take before it is dropped.
@@ -125,9 +127,8 @@ impl Frame {
     /// # Panics
     /// If `bytes` exceeds what head and tail hold together.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut frame = Self::new();
-        assert!(frame.fill(bytes, || Box::new([0; TAIL_SIZE])), "frame of {} bytes is too long", bytes.len());
-        frame
+        assert!(bytes.len() <= MAX_LEN, "frame of {} bytes is too long", bytes.len());
+        Self::holding(Box::new(Head([0; HEAD_SIZE])), bytes, || Box::new([0; TAIL_SIZE]))
     }
 
     #[inline]
@@ -136,22 +137,19 @@ impl Frame {
         Self { head, start: at, end: at, tail: None, tail_len: 0, queue: 0, meta: Meta::default() }
     }
 
+    /// A frame that holds a copy of `bytes`, at most [`MAX_LEN`]. It is put together at the end, so that it need not be
+    /// moved.
     #[inline(always)]
-    fn fill(&mut self, bytes: &[u8], tail: impl FnOnce() -> TailBuf) -> bool {
-        let in_head = bytes.len().min(HEAD_SIZE - HEADROOM);
-        let (first, rest) = bytes.split_at(in_head);
-        if rest.len() > TAIL_SIZE {
-            return false;
-        }
-        copy(&mut self.head[HEADROOM..], first);
-        self.start = HEADROOM as u16;
-        self.end = (HEADROOM + in_head) as u16;
-        if !rest.is_empty() {
-            let tail = self.tail.get_or_insert_with(tail);
+    fn holding(mut head: HeadBuf, bytes: &[u8], tail: impl FnOnce() -> TailBuf) -> Self {
+        let (first, rest) = bytes.split_at(bytes.len().min(HEAD_SIZE - HEADROOM));
+        copy(&mut head[HEADROOM..], first);
+        let tail = (!rest.is_empty()).then(|| {
+            let mut tail = tail();
             tail[..rest.len()].copy_from_slice(rest);
-        }
-        self.tail_len = rest.len() as u16;
-        true
+            tail
+        });
+        let (tail_len, end) = (rest.len() as u16, (HEADROOM + first.len()) as u16);
+        Self { head, start: HEADROOM as u16, end, tail, tail_len, queue: 0, meta: Meta::default() }
     }
 
     /// Total bytes, head and tail.
@@ -368,11 +366,7 @@ impl Pool {
     /// An empty frame without a tail.
     #[inline]
     pub fn alloc(&mut self) -> Frame {
-        let head = match self.heads.pop() {
-            Some(head) => head,
-            None => self.head_buffer(),
-        };
-        Frame::in_buffer(head)
+        Frame::in_buffer(self.head_buffer())
     }
 
     /// An empty frame with a tail buffer, for ports that may receive super-frames.
@@ -382,8 +376,16 @@ impl Pool {
         frame
     }
 
-    #[cold]
+    #[inline(always)]
     fn head_buffer(&mut self) -> HeadBuf {
+        match self.heads.pop() {
+            Some(head) => head,
+            None => self.new_head_buffer(),
+        }
+    }
+
+    #[cold]
+    fn new_head_buffer(&mut self) -> HeadBuf {
         self.stats.n_heads_allocated += 1;
         Box::new(Head([0; HEAD_SIZE]))
     }
@@ -399,19 +401,17 @@ impl Pool {
     /// A frame holding a copy of `bytes`, or none if they exceed what head and tail hold.
     #[inline]
     pub fn frame_from(&mut self, bytes: &[u8]) -> Option<Frame> {
-        if bytes.len() > HEAD_SIZE - HEADROOM + TAIL_SIZE {
+        if bytes.len() > MAX_LEN {
             return None;
         }
-        let mut frame = self.alloc();
-        let filled = frame.fill(bytes, || self.tail_buffer());
-        debug_assert!(filled, "the length was checked");
-        Some(frame)
+        let head = self.head_buffer();
+        Some(Frame::holding(head, bytes, || self.tail_buffer()))
     }
 
     /// A frame holding a copy of `parts` one after the other, or none if they exceed what head and tail hold.
     pub fn frame_from_parts(&mut self, parts: &[&[u8]]) -> Option<Frame> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len > HEAD_SIZE - HEADROOM + TAIL_SIZE {
+        if len > MAX_LEN {
             return None;
         }
         let mut frame = if len <= HEAD_SIZE - HEADROOM { self.alloc() } else { self.alloc_with_tail() };

@@ -60,6 +60,15 @@ impl Outputs {
         self.frames.append(batch);
     }
 
+    /// Adds all frames of a batch, which is empty then, by one port.
+    #[inline]
+    pub fn append_run(&mut self, port: PortNo, batch: &mut Batch) {
+        if !batch.is_empty() {
+            self.extend_runs(port, batch.len());
+            self.frames.append(batch);
+        }
+    }
+
     #[inline(always)]
     fn extend_runs(&mut self, port: PortNo, n: usize) {
         match self.runs.last_mut() {
@@ -140,8 +149,11 @@ mod tests {
         let mut out = Outputs::with_capacity(4);
         let fill = |out: &mut Outputs| {
             out.push((PortNo(1), frame(0)));
-            let mut batch = vec![frame(1), frame(2), frame(3)];
-            out.append([1, 2, 2].map(PortNo).into_iter(), &mut batch);
+            let mut batch = vec![frame(1), frame(2)];
+            out.append([1, 2].map(PortNo).into_iter(), &mut batch);
+            batch.push(frame(3));
+            out.append_run(PortNo(2), &mut batch);
+            out.append_run(PortNo(9), &mut batch);
             out.extend([(PortNo(1), frame(4))]);
             assert!(batch.is_empty());
         };

@@ -1,9 +1,9 @@
 //! The firewall on the way: what goes on a connection passes, the rest is judged by the rules.
 
-use conntrack::{Mapping, OutOfWindow, Packet};
+use conntrack::{Mapping, OutOfWindow, Packet, Side};
 
 use super::errors::quoted_packet;
-use super::{Decider, Inbound, Observer, Passed, Refused, refuse};
+use super::{Decider, Inbound, Moved, Observer, Passed, Refused, refuse};
 use crate::config::FirewallAction;
 use crate::firewall::Judgement;
 use crate::flow::{Flow, Kind, Quoted};
@@ -67,20 +67,24 @@ impl<O: Observer> Decider<'_, O> {
 
     /// The packet goes on a connection that was made before, from either side of it.
     fn is_tracked(&self, p: &Packet) -> Result<bool, OutOfWindow> {
-        let mut near = self.shards.of_inside(p.zone, p.src);
+        let index = self.shards.index_of_inside(p.zone, p.src);
+        let mut near = self.shards.at(index);
         if let Some(c) = near.peek_out(self.now, p) {
             // A translated one is moved on where it is translated.
-            if !O::DRY && c.inside == c.outside {
-                near.translate_out(self.now, p)?;
+            if !O::DRY && c.inside == c.outside && near.translate_out(self.now, p)?.is_some() {
+                self.note_moved(index, Side::Inside);
             }
             return Ok(true);
         }
         std::mem::drop(near);
-        let mut far = self.shards.of_inside(p.to_zone, p.dst);
-        match O::DRY {
-            true => Ok(far.peek_in(self.now, p).is_some()),
-            false => Ok(far.translate_in(self.now, p)?.is_some()),
+        let index = self.shards.index_of_inside(p.to_zone, p.dst);
+        let mut far = self.shards.at(index);
+        if O::DRY {
+            return Ok(far.peek_in(self.now, p).is_some());
         }
+        let known = far.translate_in(self.now, p)?;
+        known.inspect(|_| self.note_moved(index, Side::Outside));
+        Ok(known.is_some())
     }
 
     /// An error about a packet of a tracked connection.
@@ -97,6 +101,7 @@ impl<O: Observer> Decider<'_, O> {
         if O::DRY || !(matches!(flow.kind, Kind::Ports | Kind::Request) || flow.is_portless()) {
             return Ok(());
         }
+        self.moved.set(Moved::More);
         let opened = self.shards.of_inside(flow.packet.zone, flow.packet.src).open_out(
             self.now,
             &flow.packet,

@@ -463,16 +463,21 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-        /// Whatever is lost, nothing comes wrong or twice; with a third lost it comes.
+        /// Whatever is lost, nothing comes wrong or twice. It comes if less is lost than there are tries; otherwise one end
+        /// may give up.
         #[test]
         fn what_is_lost_comes_again(
             len in 1usize..4000,
             lost in proptest::collection::vec(0u8..8, 40),
         ) {
             let answer: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let n_lost = lost.iter().filter(|n| **n == 0).count();
             let mut lost = lost.into_iter();
-            let (_, _, got) = talk(b"who?", &answer, &mut || lost.next().is_none_or(|n| n != 0));
-            prop_assert_eq!(got, [answer]);
+            let (client, server, got) = talk(b"who?", &answer, &mut || lost.next().is_none_or(|n| n != 0));
+            let gave_up = client.is_over() || server.is_over();
+            if n_lost <= usize::from(N_TRIES) || !gave_up || !got.is_empty() {
+                prop_assert_eq!(got, [answer]);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ mod group;
 mod rib;
 mod twin;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -208,17 +208,17 @@ impl Fib {
 
     /// The sets that addresses lead to from `vrf`, each in the place of its address. One after the other, each look-up for
     /// itself would wait for memory as often as it has steps; here the waits of all overlap.
-    pub(crate) fn sets_v4(&self, vrf: VrfId, addrs: &[Ipv4Addr], found: &mut [Option<SetId>]) {
+    pub(crate) fn sets_v4(&self, vrf: VrfId, addrs: &[u32], found: &mut [Option<SetId>]) {
         match self.tables.get(usize::from(vrf)) {
-            Some(table) => table.v4.lookup_each(addrs.iter().map(|addr| addr.to_bits()), found),
+            Some(table) => table.v4.lookup_each(addrs.iter().copied(), found),
             None => found.fill(None),
         }
     }
 
     /// The same for IPv6.
-    pub(crate) fn sets_v6(&self, vrf: VrfId, addrs: &[Ipv6Addr], found: &mut [Option<SetId>]) {
+    pub(crate) fn sets_v6(&self, vrf: VrfId, addrs: &[u128], found: &mut [Option<SetId>]) {
         match self.tables.get(usize::from(vrf)) {
-            Some(table) => table.v6.lookup_each(addrs.iter().map(|addr| addr.to_bits()), found),
+            Some(table) => table.v6.lookup_each(addrs.iter().copied(), found),
             None => found.fill(None),
         }
     }
@@ -237,6 +237,38 @@ impl Fib {
         self.sets.get(self.set_id(vrf, addr)? as usize)
     }
 
+    /// The next hop of a set, with leaks left to `leak`, which is given the VRF to look up in: as [`lookup`](Self::lookup), but
+    /// nothing is copied.
+    #[inline(always)]
+    pub(crate) fn hop(
+        &self,
+        set: Option<SetId>,
+        leak: impl Fn(VrfId) -> Option<SetId>,
+        hash: impl Fn() -> u64,
+    ) -> Option<&Hop> {
+        let mut set = set;
+        for _ in 0..MAX_LEAKS {
+            match self.sets.get(set? as usize)? {
+                Set::One(Hop::Table(next)) => set = leak(*next),
+                Set::One(hop) => return Some(hop),
+                Set::Group(group) => return Some(group.select(hash(), &self.alive)),
+            }
+        }
+        None
+    }
+
+    /// The set that an address of IPv4 leads to.
+    #[inline(always)]
+    pub(crate) fn set_v4(&self, vrf: VrfId, addr: u32) -> Option<SetId> {
+        self.tables.get(usize::from(vrf))?.v4.lookup(addr)
+    }
+
+    /// The set that an address of IPv6 leads to.
+    #[inline(always)]
+    pub(crate) fn set_v6(&self, vrf: VrfId, addr: u128) -> Option<SetId> {
+        self.tables.get(usize::from(vrf))?.v6.lookup(addr)
+    }
+
     /// Where `addr` leads from `vrf`; `hash` tells flows apart where several next hops share them.
     #[inline]
     pub(crate) fn lookup(&self, vrf: VrfId, addr: IpAddr, hash: impl Fn() -> u64) -> Option<Hop> {
@@ -251,15 +283,7 @@ impl Fib {
         addr: IpAddr,
         hash: impl Fn() -> u64,
     ) -> Option<Hop> {
-        let mut set = set;
-        for _ in 0..MAX_LEAKS {
-            match self.sets.get(set? as usize)? {
-                Set::One(Hop::Table(next)) => set = self.set_id(*next, addr),
-                Set::One(hop) => return Some(*hop),
-                Set::Group(group) => return Some(group.select(hash(), &self.alive)),
-            }
-        }
-        None
+        self.hop(set, |next| self.set_id(next, addr), hash).copied()
     }
 
     /// Whether `pass` holds for a next hop that `addr` may lead to.

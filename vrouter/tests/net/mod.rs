@@ -349,6 +349,16 @@ impl Net {
         out
     }
 
+    /// Gives frames to the first worker together.
+    pub fn batch(&mut self, port: u32, frames: &[Vec<u8>]) -> Outputs {
+        let mut batch: Vec<Frame> = frames.iter().map(|bytes| Frame::from_bytes(bytes)).collect();
+        batch.iter_mut().for_each(|frame| frame.meta.in_port = PortNo(port));
+        let mut out = Outputs::new();
+        self.forwarders[0].process(self.now, &mut batch, &mut self.pool, &mut out);
+        self.carry(&mut out);
+        out
+    }
+
     pub fn send(&mut self, port: u32, bytes: &[u8]) -> Vec<Sent> {
         self.frame(port, Frame::from_bytes(bytes))
     }

@@ -110,12 +110,14 @@ impl Datapath {
         lap(Stage::Extract, n);
         let Scratch { keys, visits, unsure } = &mut scratch;
         let (keys, visits) = (&keys[..n], &mut visits[..n]);
+        let mut only_port = None;
         if !self.snapshot.options.standalone {
             self.classify_all(keys, visits, (unsure, lap));
-            self.count_all(now, batch, visits);
-            self.shorten_all(batch, visits);
+            only_port = self.count_all(now, batch, visits);
         }
-        if visits.iter().all(|visit| visit.leaves.is_some() != visit.dropped.is_some()) {
+        if let Some(port) = only_port {
+            out.append_run(port, batch);
+        } else if visits.iter().all(|visit| visit.leaves.is_some() != visit.dropped.is_some()) {
             self.drop_all(batch, visits, pool);
             out.append(visits.iter().filter_map(|visit| visit.leaves), batch);
         } else {
@@ -217,8 +219,13 @@ impl Datapath {
         let (words, _) = unsure.words.as_chunks_mut::<N>();
         let epoch = self.snapshot.epoch as u32;
         let (mut n_asked, mut worst) = (0, 0);
-        for ((key, visit), words) in keys.iter().zip(&mut *visits).zip(words) {
+        let mut touched = 0;
+        for (key, words) in keys.iter().zip(&mut *words) {
             *words = self.snapshot.layout.pack(key);
+            touched |= self.cache.touch(words);
+        }
+        core::hint::black_box(touched);
+        for (visit, words) in visits.iter_mut().zip(words) {
             visit.program = self.cache.program_of(words, epoch);
             n_asked += u64::from(visit.dropped.is_none());
             worst = worst.max(visit.program);
@@ -246,7 +253,7 @@ impl Datapath {
                     visit.program = program;
                     continue;
                 }
-                Some((slot, program, checked)) if self.snapshot.still_holds(&keys[at], checked) => {
+                Some((slot, program, checked)) if self.still_holds(&keys[at], program, checked) => {
                     self.cache.refresh(slot, epoch, program);
                     visit.program = program;
                 }
@@ -272,26 +279,35 @@ impl Datapath {
         }
     }
 
-    /// What the entries count.
-    fn count_all(&mut self, now: Instant, batch: &Batch, visits: &[Visit]) {
-        for (frame, visit) in batch.iter().zip(visits) {
+    /// Counts the frames for their entries, and does the usual programs with the frames where they are. The port by which
+    /// all leave, if all do and by one.
+    #[inline(never)]
+    fn count_all(&mut self, now: Instant, batch: &mut Batch, visits: &mut [Visit]) -> Option<PortNo> {
+        let Self { snapshot, programs, .. } = self;
+        let punt_misses = snapshot.options.punt_misses;
+        // Most frames leave by the port of the one before.
+        let (mut last, mut sends) = (None, false);
+        let (mut n_ports, mut n_left) = (0, 0);
+        let mut is_open = |port: PortNo, frame: &Frame| {
+            if last != Some(port) {
+                (last, sends) = (Some(port), snapshot.ports.get(port).is_some_and(|row| row.may_send()));
+                n_ports += 1;
+            }
+            sends && port != frame.meta.in_port
+        };
+        for (frame, visit) in batch.iter_mut().zip(&mut *visits) {
             if visit.dropped.is_none() {
                 let size = wire_size(frame);
-                self.programs.count(visit.program, now, size.n_frames.into(), size.bytes);
-            }
-        }
-    }
-
-    /// Does the usual programs, with the frames where they are.
-    #[inline(never)]
-    fn shorten_all(&self, batch: &mut Batch, visits: &mut [Visit]) {
-        let punt_misses = self.snapshot.options.punt_misses;
-        for (frame, visit) in batch.iter_mut().zip(visits) {
-            if visit.dropped.is_none() {
-                match *self.programs.shortcut(visit.program) {
-                    Shortcut::Output(port) if self.is_open(port, frame) => visit.leaves = Some(port),
-                    Shortcut::Rewrite(ref rewrite, port) if self.is_open(port, frame) => {
-                        visit.leaves = rewrite.apply(frame, &visit.places).then_some(port);
+                match *programs.count(visit.program, now, size.n_frames.into(), size.bytes) {
+                    Shortcut::Output(port) if is_open(port, frame) => {
+                        visit.leaves = Some(port);
+                        n_left += 1;
+                    }
+                    Shortcut::Rewrite(ref rewrite, port)
+                        if is_open(port, frame) && rewrite.apply(frame, &visit.places) =>
+                    {
+                        visit.leaves = Some(port);
+                        n_left += 1;
                     }
                     Shortcut::Drop => visit.dropped = Some(DropReason::Flow),
                     Shortcut::Miss if !punt_misses => visit.dropped = Some(DropReason::TableMiss),
@@ -299,6 +315,7 @@ impl Datapath {
                 }
             }
         }
+        last.filter(|_| n_ports == 1 && n_left == batch.len())
     }
 
     /// Takes the frames that are to be dropped out of a batch.
@@ -313,12 +330,6 @@ impl Datapath {
             let is_dropped = |_: &mut Frame| visits.next().is_some_and(|visit| visit.dropped.is_some());
             batch.extract_if(.., is_dropped).for_each(|frame| pool.free(frame));
         }
-    }
-
-    /// A frame may be sent there without further questions.
-    #[inline(always)]
-    fn is_open(&self, port: PortNo, frame: &Frame) -> bool {
-        port != frame.meta.in_port && self.snapshot.ports.get(port).is_some_and(|row| row.may_send())
     }
 
     /// Runs other programs step by step.

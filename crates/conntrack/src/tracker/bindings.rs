@@ -1,12 +1,25 @@
 //! Bindings: outside endpoints that inside ones have for themselves, who may send there, and ports that are shared.
+//!
+//! Most bindings have one connection, which says all that is to be known of them: the indices lead to that connection
+//! ([`SOLE`]). A binding has a record of its own from its second connection on, and while it waits without any.
 
 use core::net::IpAddr;
 
 use packet::{Instant, IpProtocol};
 
-use super::{OUT, PERMIT, Packet, Refusal, Sharing, Tracker};
+use super::{PERMIT, Packet, Refusal, Sharing, Tracker};
+use crate::entry::BindingEntry;
 use crate::links::NONE;
 use crate::record::{Binding, Connection, Endpoint, Permit};
+use crate::tuple::OUT;
+
+/// In the number of a binding: it has no record, the rest is the place of its only connection.
+pub(super) const SOLE: u32 = 1 << 31;
+
+/// The only connection of a binding, if that has no record.
+const fn sole(binding: u32) -> Option<u32> {
+    if binding & SOLE != 0 && binding != NONE { Some(binding & !SOLE) } else { None }
+}
 
 /// Random ports tried for a connection that shares one.
 const N_DRAWS: usize = 64;
@@ -19,13 +32,14 @@ impl Tracker {
         let connections = self
             .connections
             .iter_from(0)
+            .map(|(idx, c)| (idx, c.view(&self.wide)))
             .filter(|(_, c)| c.is_dynamic() && ports.is_reserved(c.outside_zone, c.outside, c.protocol));
         let connections: Vec<u32> = connections.map(|(idx, _)| idx).collect();
         for idx in connections {
             self.remove(now, idx);
         }
         let ports = &self.ports;
-        let bindings = self.bindings.iter_from(0);
+        let bindings = self.bindings.iter_from(0).map(|(idx, b)| (idx, b.view(&self.wide_bindings)));
         let taken = bindings.filter(|(_, b)| ports.is_reserved(b.outside_zone, b.outside, b.protocol));
         let taken: Vec<u32> = taken.map(|(idx, _)| idx).collect();
         for binding in taken {
@@ -34,14 +48,72 @@ impl Tracker {
     }
 
     /// The binding that has an outside endpoint, held ones among them.
-    pub fn binding_of(&self, zone: u16, protocol: IpProtocol, outside: Endpoint) -> Option<&Binding> {
-        self.find_binding_out(zone, protocol, outside).map(|idx| self.bindings.get(idx))
+    pub fn binding_of(&self, zone: u16, protocol: IpProtocol, outside: Endpoint) -> Option<Binding> {
+        self.find_binding_out(zone, protocol, outside).map(|idx| self.binding(idx))
+    }
+
+    pub(super) fn binding(&self, binding: u32) -> Binding {
+        match sole(binding) {
+            Some(idx) => self.view(idx).binding(1),
+            None => self.bindings.get(binding).view(&self.wide_bindings),
+        }
+    }
+
+    /// Up to `max` bindings from place `from` on, and the place to go on from, if there may be more.
+    pub fn bindings(&self, from: u32, max: usize) -> (Vec<Binding>, Option<u32>) {
+        let own = if from < SOLE { from } else { SOLE };
+        let own = self.bindings.iter_from(own).map(|(idx, _)| idx);
+        let soles = self.connections.iter_from(from.saturating_sub(SOLE)).map(|(idx, _)| idx | SOLE);
+        let soles = soles.filter(|binding| self.owners[(binding & !SOLE) as usize] == *binding);
+        let found: Vec<u32> = own.chain(soles).take(max).collect();
+        let next = found.last().filter(|_| found.len() == max).map(|last| last + 1);
+        (found.into_iter().map(|binding| self.binding(binding)).collect(), next)
+    }
+
+    /// Gives a binding a record, for a second connection; none if there is no room for one.
+    pub(super) fn with_record(&mut self, binding: u32) -> Option<u32> {
+        let Some(idx) = sole(binding) else { return Some(binding) };
+        let c = self.view(idx);
+        let own = self.move_to_record(binding, &c, 1)?;
+        self.owners[idx as usize] = own;
+        self.permit(own, c.remote.addr);
+        Some(own)
+    }
+
+    /// Makes a record for a binding that had a connection alone, and leads the indices to it.
+    fn move_to_record(&mut self, binding: u32, c: &Connection, n_connections: u32) -> Option<u32> {
+        let record = c.binding(n_connections);
+        if self.bindings.is_full() {
+            return None;
+        }
+        let entry = BindingEntry::new(&record, c.deadline, &mut self.wide_bindings);
+        let own = self.bindings.insert(entry).expect("the table is not full");
+        self.lead(&record, binding, own);
+        self.n_soles -= 1;
+        Some(own)
+    }
+
+    /// Leads the indices from one number of a binding to another.
+    fn lead(&mut self, record: &Binding, from: u32, to: u32) {
+        let (inside_hash, outside_hash) = self.binding_hashes(record);
+        self.bindings_by_inside.replace(inside_hash, from, to);
+        self.bindings_by_outside.replace(outside_hash, from, to);
+    }
+
+    fn binding_hashes(&self, b: &Binding) -> (u64, u64) {
+        let inside = self.inside_binding_hash(b.zone, b.protocol, b.inside, b.outside.addr);
+        (inside, self.hash(0, b.outside_zone, b.protocol, b.outside, b.outside))
+    }
+
+    /// As many bindings as there may be.
+    fn has_all_bindings(&self) -> bool {
+        self.bindings.len() + self.n_soles >= self.config.n_bindings as usize
     }
 
     pub(super) fn find_binding_out(&self, zone: u16, protocol: IpProtocol, outside: Endpoint) -> Option<u32> {
         let hash = self.hash(0, zone, protocol, outside, outside);
         self.bindings_by_outside.find(hash, |idx| {
-            let b = self.bindings.get(idx);
+            let b = self.binding(idx);
             b.outside == outside && b.protocol == protocol && b.outside_zone == zone
         })
     }
@@ -55,7 +127,15 @@ impl Tracker {
         self.hash(PERMIT, 0, IpProtocol(0), Endpoint::new(remote, 0), nobody)
     }
 
-    pub(super) fn find_permit(&self, binding: u32, remote: IpAddr) -> Option<u32> {
+    /// The inside has sent to this address by its binding.
+    pub(super) fn admits(&self, binding: u32, remote: IpAddr) -> bool {
+        match sole(binding) {
+            Some(idx) => self.view(idx).remote.addr == remote,
+            None => self.bindings.get(binding).permits(remote) || self.find_permit(binding, remote).is_some(),
+        }
+    }
+
+    fn find_permit(&self, binding: u32, remote: IpAddr) -> Option<u32> {
         self.permits_index.find(self.permit_hash(binding, remote), |idx| {
             let p = self.permits.get(idx);
             p.binding == binding && p.remote == remote
@@ -75,7 +155,7 @@ impl Tracker {
             t.peek_in(now, &back).is_none()
         };
         if sharing != Sharing::Dependent {
-            let result = self.obtain_binding(now, packet, addr).map(|b| (self.bindings.get(b).outside, b));
+            let result = self.obtain_binding(now, packet, addr).map(|b| (self.binding(b).outside, b));
             match (sharing, result) {
                 // Others may have taken the port for a connection to this very remote meanwhile.
                 (Sharing::Overload, Ok((outside, binding))) if !is_free(self, outside) => {
@@ -98,48 +178,43 @@ impl Tracker {
         Err(Refusal::PortsExhausted)
     }
 
-    /// The binding of the packet's source at `addr`, or a new one.
+    /// The binding of the packet's source at `addr`, or a new one; it has a record.
     fn obtain_binding(&mut self, now: Instant, packet: &Packet, addr: IpAddr) -> Result<u32, Refusal> {
         let Packet { zone, to_zone, protocol, src: inside, .. } = *packet;
         let hash = self.inside_binding_hash(zone, protocol, inside, addr);
         let found = self.bindings_by_inside.find(hash, |idx| {
-            let b = self.bindings.get(idx);
+            let b = self.binding(idx);
             (b.inside, b.outside.addr, b.protocol) == (inside, addr, protocol)
                 && (b.zone, b.outside_zone) == (zone, to_zone)
         });
         if let Some(binding) = found {
-            return Ok(binding);
+            return self.with_record(binding).ok_or(Refusal::TableFull);
         }
         self.expire_held(now);
-        if self.bindings.is_full() {
+        if self.has_all_bindings() {
             // RFC 6888 REQ-8, exception C: the filters that depended on the old owner are gone with its connections.
             let oldest = self.held_since.front().ok_or(Refusal::TableFull)?;
             self.remove_binding(oldest);
         }
         let port = self.ports.take((to_zone, addr), protocol, inside.port, &mut self.random);
         let outside = Endpoint::new(addr, port.ok_or(Refusal::PortsExhausted)?);
-        let record = Binding {
-            zone,
-            outside_zone: to_zone,
-            protocol,
-            inside,
-            outside,
-            n_connections: 0,
-            held_until: now,
-            live: true,
-        };
-        let result = self.index_binding(record, hash);
+        let record = Binding { zone, outside_zone: to_zone, protocol, inside, outside, n_connections: 0 };
+        let result = self.index_binding(now, &record, hash);
         if result.is_err() {
             self.ports.give_back(to_zone, outside, protocol);
         }
         result
     }
 
-    fn index_binding(&mut self, record: Binding, inside_hash: u64) -> Result<u32, Refusal> {
-        let Binding { outside_zone, protocol, outside, .. } = record;
-        let binding = self.bindings.insert(record).ok_or(Refusal::TableFull)?;
+    fn index_binding(&mut self, now: Instant, record: &Binding, inside_hash: u64) -> Result<u32, Refusal> {
+        let Binding { outside_zone, protocol, outside, .. } = *record;
+        if self.has_all_bindings() || self.bindings.is_full() {
+            return Err(Refusal::TableFull);
+        }
+        let entry = BindingEntry::new(record, now, &mut self.wide_bindings);
+        let binding = self.bindings.insert(entry).expect("the table is not full");
         if self.bindings_by_inside.insert(inside_hash, binding).is_err() {
-            self.bindings.remove(binding);
+            self.free_binding(binding);
             return Err(Refusal::TableFull);
         }
         if self
@@ -148,52 +223,83 @@ impl Tracker {
             .is_err()
         {
             self.bindings_by_inside.remove(inside_hash, binding);
-            self.bindings.remove(binding);
+            self.free_binding(binding);
             return Err(Refusal::TableFull);
         }
         Ok(binding)
     }
 
+    fn free_binding(&mut self, binding: u32) {
+        self.bindings.get(binding).release(&mut self.wide_bindings);
+        self.bindings.remove(binding);
+    }
+
     /// Makes a connection a user of its binding.
     pub(super) fn join(&mut self, idx: u32, binding: u32, remote: IpAddr) {
-        self.bindings.get_mut(binding).n_connections += 1;
         self.held.cancel(binding);
         self.held_since.remove(binding);
-        let permit = match self.find_permit(binding, remote) {
-            Some(permit) => {
-                self.permits.get_mut(permit).n_connections += 1;
-                permit
-            }
-            None => self.add_permit(binding, remote).unwrap_or(NONE),
-        };
-        let c = self.connections.get_mut(idx);
-        (c.binding, c.permit) = (binding, permit);
+        self.owners[idx as usize] = binding;
+        let b = self.bindings.get_mut(binding);
+        if b.n_connections == 0 {
+            let record = self.binding(binding);
+            self.lead(&record, binding, SOLE | idx);
+            self.free_binding(binding);
+            self.owners[idx as usize] = SOLE | idx;
+            self.n_soles += 1;
+            return;
+        }
+        b.n_connections += 1;
+        self.permit(binding, remote);
     }
 
-    fn add_permit(&mut self, binding: u32, remote: IpAddr) -> Option<u32> {
-        let permit = self.permits.insert(Permit { binding, remote, n_connections: 1 })?;
-        if self.permits_index.insert(self.permit_hash(binding, remote), permit).is_err() {
+    /// Notes one more connection with a remote address.
+    fn permit(&mut self, binding: u32, remote: IpAddr) {
+        if self.bindings.get_mut(binding).permit(remote) {
+            return;
+        }
+        match self.find_permit(binding, remote) {
+            Some(permit) => self.permits.get_mut(permit).n_connections += 1,
+            None => self.add_permit(binding, remote),
+        }
+    }
+
+    fn add_permit(&mut self, binding: u32, remote: IpAddr) {
+        let hash = self.permit_hash(binding, remote);
+        if let Some(permit) = self.permits.insert(Permit { binding, remote, n_connections: 1 })
+            && self.permits_index.insert(hash, permit).is_err()
+        {
             self.permits.remove(permit);
-            return None;
         }
-        Some(permit)
     }
 
-    /// Takes a connection that is gone off its binding.
-    pub(super) fn leave(&mut self, now: Instant, c: &Connection) {
-        if c.permit != NONE {
-            let permit = self.permits.get_mut(c.permit);
-            permit.n_connections -= 1;
-            let (binding, remote) = (permit.binding, permit.remote);
-            if permit.n_connections == 0 {
-                self.permits_index.remove(self.permit_hash(binding, remote), c.permit);
-                self.permits.remove(c.permit);
+    /// Takes a connection that is about to go off its binding, if it has one.
+    pub(super) fn leave(&mut self, now: Instant, binding: u32, c: &Connection) {
+        let remote = c.remote.addr;
+        if binding == NONE {
+            return;
+        }
+        if sole(binding).is_some() {
+            return match self.is_held(c.protocol).then(|| self.move_to_record(binding, c, 0)).flatten() {
+                Some(own) => self.hold_if_unused(now, own),
+                None => {
+                    self.n_soles -= 1;
+                    self.unbind(binding, &c.binding(0));
+                }
+            };
+        }
+        let b = self.bindings.get_mut(binding);
+        b.n_connections -= 1;
+        if b.permits(remote) {
+            b.withdraw();
+        } else if let Some(permit) = self.find_permit(binding, remote) {
+            let p = self.permits.get_mut(permit);
+            p.n_connections -= 1;
+            if p.n_connections == 0 {
+                self.permits_index.remove(self.permit_hash(binding, remote), permit);
+                self.permits.remove(permit);
             }
         }
-        if c.binding != NONE {
-            self.bindings.get_mut(c.binding).n_connections -= 1;
-            self.hold_if_unused(now, c.binding);
-        }
+        self.hold_if_unused(now, binding);
     }
 
     /// A binding that nobody uses any more waits before its port may go to another inside endpoint.
@@ -202,8 +308,7 @@ impl Tracker {
         if b.n_connections != 0 {
             return;
         }
-        // RFC 6888 REQ-8, exception A: tracked TCP may be used again at once.
-        if b.protocol == IpProtocol::TCP || self.config.timers.port_hold.is_zero() {
+        if !self.is_held(b.protocol) {
             self.remove_binding(binding);
         } else {
             let until = now + self.config.timers.port_hold;
@@ -213,16 +318,26 @@ impl Tracker {
         }
     }
 
+    /// Whether a binding that nobody uses waits before its port may go to others. RFC 6888 REQ-8, exception A: those of
+    /// tracked TCP may be used again at once.
+    fn is_held(&self, protocol: IpProtocol) -> bool {
+        protocol != IpProtocol::TCP && !self.config.timers.port_hold.is_zero()
+    }
+
     fn remove_binding(&mut self, binding: u32) {
-        let b = *self.bindings.get(binding);
-        let inside_hash = self.inside_binding_hash(b.zone, b.protocol, b.inside, b.outside.addr);
-        self.bindings_by_inside.remove(inside_hash, binding);
-        let outside_hash = self.hash(0, b.outside_zone, b.protocol, b.outside, b.outside);
-        self.bindings_by_outside.remove(outside_hash, binding);
+        let b = self.binding(binding);
         self.held.cancel(binding);
         self.held_since.remove(binding);
+        self.unbind(binding, &b);
+        self.free_binding(binding);
+    }
+
+    /// Takes a binding out of the indices and gives its port back.
+    fn unbind(&mut self, binding: u32, b: &Binding) {
+        let (inside_hash, outside_hash) = self.binding_hashes(b);
+        self.bindings_by_inside.remove(inside_hash, binding);
+        self.bindings_by_outside.remove(outside_hash, binding);
         self.ports.give_back(b.outside_zone, b.outside, b.protocol);
-        self.bindings.remove(binding);
     }
 
     /// As [`make_room`](Self::make_room), but `binding` must not go with its last connection.
