@@ -33,6 +33,9 @@ pub struct Config {
     pub rival: Duration,
     /// Least time between two plans, longer for large ones; what happens in between goes into the next one together.
     pub plan_interval: Duration,
+    /// Hosts at ports that no network declares are not planned for: each frame that a switch has no flow for is answered
+    /// with flow mods and the frame itself, and what no frame comes for is forgotten.
+    pub reactive: bool,
     /// Most hosts that are learned.
     pub max_hosts: usize,
     /// Most hosts that are learned at one port: what one neighbour makes up is not everybody's trouble.
@@ -55,6 +58,7 @@ impl Config {
             handshake: Duration::from_secs(10),
             rival: Duration::from_secs(2),
             plan_interval: Duration::from_millis(5),
+            reactive: false,
             max_hosts: 16_384,
             max_hosts_per_port: 1024,
         }

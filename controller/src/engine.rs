@@ -1,8 +1,10 @@
 //! The controller: events of switches in, messages and events out.
 
 mod audit;
+mod balances;
 mod hosts;
 mod links;
+mod reactive;
 mod realise;
 mod reject;
 mod requests;
@@ -25,6 +27,7 @@ use crate::plan::Planner;
 use crate::switch::{Managed, Session};
 use crate::view::{At, View};
 
+use reactive::Reactive;
 pub(crate) use realise::{forget, take_false_links};
 pub(crate) use reject::Rejections;
 pub(crate) use rivals::Claim;
@@ -47,6 +50,7 @@ pub struct Controller {
     sessions: BTreeMap<ConnId, Session>,
     switches: BTreeMap<Dpid, Managed>,
     discovery: Discovery,
+    reactive: Reactive,
     counters: Counters,
     effects: VecDeque<Effect>,
     last_token: u64,
@@ -70,6 +74,7 @@ impl Controller {
             sessions: BTreeMap::new(),
             switches: BTreeMap::new(),
             discovery: Discovery::default(),
+            reactive: Reactive::default(),
             counters: Counters::default(),
             effects: VecDeque::new(),
             last_token: 0,
@@ -176,6 +181,7 @@ impl Controller {
             managed.discovering = false;
             self.discovery.stop_switch(dpid);
             self.event(Event::SwitchDown(dpid));
+            self.look_again();
         }
         self.succeed(now, conn);
     }

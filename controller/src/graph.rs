@@ -1,11 +1,14 @@
 //! The graph of switches: shortest paths and the broadcast tree.
 
+mod route;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use openflow::Dpid;
 use packet::PortNo;
 
 use crate::view::{At, View};
+pub(crate) use route::{Legs, Shunned};
 
 /// No path.
 const FAR: u32 = u32::MAX;

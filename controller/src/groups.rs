@@ -1,6 +1,6 @@
 //! Groups: what a switch can do with them, those it is to hold, and the difference to those it holds.
 //!
-//! A group has no cookie. The controller's are those whose number begins with [`layout::GROUPS`]; others are left alone.
+//! A group has no cookie. The controller's are those that [`layout::is_own_group`] knows; others are left alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub struct Support {
     pub select: bool,
     /// The first bucket whose port is alive serves.
     pub failover: bool,
+    /// A group may lead to another.
+    pub chaining: bool,
 }
 
 impl Support {
@@ -27,6 +29,7 @@ impl Support {
             select: has(GroupType::Select)
                 && features.capabilities.contains(GroupCapabilities::SELECT_LIVENESS),
             failover: has(GroupType::FastFailover),
+            chaining: features.capabilities.contains(GroupCapabilities::CHAINING),
         }
     }
 }
@@ -84,7 +87,8 @@ pub fn diff_groups(actual: &Groups, wanted: &Groups) -> (Vec<GroupChange>, Vec<G
         before: actual.get(group).cloned(),
         after: Some(body.clone()),
     });
-    let gone = actual.iter().filter(|(group, _)| !wanted.contains_key(group));
+    // Who leads to another goes before it, as it comes behind it.
+    let gone = actual.iter().rev().filter(|(group, _)| !wanted.contains_key(group));
     let gone =
         gone.map(|(group, body)| GroupChange { group: *group, before: Some(body.clone()), after: None });
     (put.collect(), gone.collect())

@@ -7,13 +7,21 @@ use std::sync::Arc;
 
 use packet::{MacAddr, VlanId};
 
+mod balancer;
+mod mirror;
 mod policy;
 mod qos;
 mod register;
+mod route;
+mod tenant;
 
+pub use balancer::{Balancer, Member, Service};
+pub use mirror::Mirror;
 pub use policy::{Judgement, Policy, Traffic};
 pub use qos::Qos;
 pub(crate) use register::Ledger;
+pub use route::Route;
+pub use tenant::Tenant;
 
 /// A port as people name it: a switch by name or dpid, a port by number or name. It need not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,6 +119,14 @@ pub struct Intent {
     pub policies: BTreeMap<String, Policy>,
     /// Rates and queues by name.
     pub qos: BTreeMap<String, Qos>,
+    /// Ways by name.
+    pub paths: BTreeMap<String, Route>,
+    /// Mirrors by name.
+    pub mirrors: BTreeMap<String, Mirror>,
+    /// Virtual addresses by name.
+    pub balancers: BTreeMap<String, Balancer>,
+    /// Tenants by name.
+    pub tenants: BTreeMap<String, Tenant>,
 }
 
 /// The kinds of intents.
@@ -128,6 +144,32 @@ pub enum Kind {
     Policy,
     /// Rates and queues.
     Qos,
+    /// A way.
+    Path,
+    /// A mirror.
+    Mirror,
+    /// A virtual address.
+    Balancer,
+    /// A tenant.
+    Tenant,
+}
+
+impl Kind {
+    /// As collections of them are called.
+    pub fn collection(self) -> &'static str {
+        match self {
+            Self::Network => "networks",
+            Self::Router => "routers",
+            Self::Function => "functions",
+            Self::Chain => "chains",
+            Self::Policy => "policies",
+            Self::Qos => "qos",
+            Self::Path => "paths",
+            Self::Mirror => "mirrors",
+            Self::Balancer => "balancers",
+            Self::Tenant => "tenants",
+        }
+    }
 }
 
 /// An intent by kind and name.
@@ -156,6 +198,10 @@ impl fmt::Display for Label {
             Kind::Chain => "chain",
             Kind::Policy => "policy",
             Kind::Qos => "qos",
+            Kind::Path => "path",
+            Kind::Mirror => "mirror",
+            Kind::Balancer => "balancer",
+            Kind::Tenant => "tenant",
         };
         write!(f, "{kind}/{}", self.name)
     }
@@ -176,6 +222,14 @@ pub enum Declared {
     Policy(Policy),
     /// Rates and queues.
     Qos(Qos),
+    /// A way.
+    Path(Route),
+    /// A mirror.
+    Mirror(Mirror),
+    /// A virtual address.
+    Balancer(Balancer),
+    /// A tenant.
+    Tenant(Tenant),
 }
 
 /// One intent changed.
@@ -211,6 +265,31 @@ impl Intent {
             .chain(of(Kind::Chain, &self.chains))
             .chain(of(Kind::Policy, &self.policies))
             .chain(of(Kind::Qos, &self.qos))
+            .chain(of(Kind::Path, &self.paths))
+            .chain(of(Kind::Mirror, &self.mirrors))
+            .chain(of(Kind::Balancer, &self.balancers))
+            .chain(of(Kind::Tenant, &self.tenants))
+    }
+
+    /// All intents whose names begin like this.
+    fn labels_from<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = Label> + 'a {
+        fn of<'a, T>(
+            kind: Kind,
+            prefix: &'a str,
+            intents: &'a BTreeMap<String, T>,
+        ) -> impl Iterator<Item = Label> + 'a {
+            let all = intents.range(prefix.to_owned()..).map(|(name, _)| name);
+            all.take_while(move |name| name.starts_with(prefix)).map(move |name| Label::new(kind, name))
+        }
+        of(Kind::Network, prefix, &self.networks)
+            .chain(of(Kind::Router, prefix, &self.routers))
+            .chain(of(Kind::Function, prefix, &self.functions))
+            .chain(of(Kind::Chain, prefix, &self.chains))
+            .chain(of(Kind::Policy, prefix, &self.policies))
+            .chain(of(Kind::Qos, prefix, &self.qos))
+            .chain(of(Kind::Path, prefix, &self.paths))
+            .chain(of(Kind::Mirror, prefix, &self.mirrors))
+            .chain(of(Kind::Balancer, prefix, &self.balancers))
     }
 
     /// The intents that are in only one of the two, or differ.
@@ -230,6 +309,10 @@ impl Intent {
             .chain(of(Kind::Chain, &self.chains, &other.chains))
             .chain(of(Kind::Policy, &self.policies, &other.policies))
             .chain(of(Kind::Qos, &self.qos, &other.qos))
+            .chain(of(Kind::Path, &self.paths, &other.paths))
+            .chain(of(Kind::Mirror, &self.mirrors, &other.mirrors))
+            .chain(of(Kind::Balancer, &self.balancers, &other.balancers))
+            .chain(of(Kind::Tenant, &self.tenants, &other.tenants))
             .collect()
     }
 

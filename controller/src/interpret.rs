@@ -3,6 +3,8 @@
 //! It serves traces across switches, and judges plans in tests. It knows the fields and actions that plans use and
 //! the common ones of flows added by hand; what it does not know it names in [`Walk::unknown`].
 
+mod rewrite;
+
 use openflow::{
     Action, Bucket, Cookie, Field, FlowStats, GroupDesc, GroupId, GroupType, Instruction, Match, Oxm,
     Priority, TableId, oxm, ports,
@@ -221,7 +223,14 @@ impl<'a> Walker<'a> {
                 };
                 self.frame.set_outer_tci(tci);
             }
-            other => self.out.unknown.push(format!("set_field of {}", other.name())),
+            other => {
+                let mut frame = self.frame.to_vec();
+                if rewrite::set_field(&mut frame, other, oxm.value) {
+                    self.frame = Frame::from_bytes(&frame);
+                } else {
+                    self.out.unknown.push(format!("set_field of {}", other.name()));
+                }
+            }
         }
     }
 

@@ -3,6 +3,11 @@
 //! [`Resolver`] keeps the result up to date. Everything is decided for one port, one host or one chain at a time, from
 //! what is said of it and nothing else, so a change is followed to what it touches and no further.
 
+mod balances;
+mod chains;
+mod copies;
+mod courses;
+mod hosts;
 mod limits;
 mod names;
 mod places;
@@ -13,14 +18,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use openflow::Dpid;
-use packet::{MacAddr, VlanId};
+use packet::VlanId;
 
 use crate::blueprint::{Issue, Issues};
-use crate::intent::{Chain, Intent, Kind, Label, PortName};
+use crate::intent::{Intent, Kind, Label, PortName};
 use crate::view::{At, Changes, Host, HostKey, View};
+use balances::Balances;
+pub use balances::{Balance, Serving};
+pub use chains::Path;
+pub use copies::Copies;
+use copies::MirrorIssues;
+pub use courses::Course;
+use courses::Courses;
 pub use limits::Limit;
 use limits::Limits;
 use names::{Claim, Names, claims_of};
+pub(crate) use places::default_lane;
 use places::{Case, Place};
 use rules::Rules;
 pub use rules::{Ends, Hold, Rule};
@@ -76,23 +89,6 @@ impl Lane {
     }
 }
 
-/// A chain, resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
-    /// The intent it serves: `chain/web`.
-    pub label: String,
-    /// The lane of its ends.
-    pub lane: VlanId,
-    /// Ports of hosts where it begins.
-    pub from: BTreeSet<At>,
-    /// Ports of hosts where it ends.
-    pub to: BTreeSet<At>,
-    /// In and out port of each function in order. None: not all are there, so the traffic must wait.
-    pub functions: Option<Vec<(At, At)>>,
-    /// Also on the way back.
-    pub symmetric: bool,
-}
-
 /// Everything resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lanes {
@@ -106,6 +102,14 @@ pub struct Lanes {
     pub rules: BTreeMap<String, Rule>,
     /// Rates and queues by name.
     pub limits: BTreeMap<String, Limit>,
+    /// Ways by name.
+    pub courses: BTreeMap<String, Course>,
+    /// Mirrors by name.
+    pub mirrors: BTreeMap<String, Copies>,
+    /// Virtual addresses by name.
+    pub balances: BTreeMap<String, Balance>,
+    /// The mirrors of each port.
+    pub(crate) mirrored: BTreeMap<At, BTreeSet<Arc<str>>>,
     /// Where traffic to unknown addresses waits, and the policies it waits for.
     pub(crate) holds: BTreeMap<Hold, BTreeSet<Arc<str>>>,
     /// Hosts in their lanes: declared ones, and learned ones where they may be.
@@ -142,6 +146,16 @@ pub(crate) struct Touched {
     pub rules: BTreeSet<String>,
     /// Rates and queues that came, went or changed.
     pub limits: BTreeSet<String>,
+    /// Ways that came, went or changed, or whose hosts did.
+    pub courses: BTreeSet<String>,
+    /// Mirrors that came, went or changed.
+    pub mirrors: BTreeSet<String>,
+    /// Ports that they mirror, or did.
+    pub mirrored: BTreeSet<At>,
+    /// Virtual addresses that came, went or changed, or whose members did.
+    pub balances: BTreeSet<String>,
+    /// The lanes, before and now, of those whose address or lane is another.
+    pub balanced: BTreeSet<VlanId>,
     /// Where traffic waits now and did not, or the other way round.
     pub holds: BTreeSet<Hold>,
 }
@@ -158,6 +172,11 @@ impl Touched {
         self.rules.extend(other.rules.iter().cloned());
         self.holds.extend(&other.holds);
         self.limits.extend(other.limits.iter().cloned());
+        self.courses.extend(other.courses.iter().cloned());
+        self.mirrors.extend(other.mirrors.iter().cloned());
+        self.mirrored.extend(&other.mirrored);
+        self.balances.extend(other.balances.iter().cloned());
+        self.balanced.extend(&other.balanced);
     }
 }
 
@@ -179,6 +198,9 @@ pub(crate) struct Resolver {
     chain_issues: BTreeMap<Arc<str>, Vec<Issue>>,
     rules: Rules,
     limits: Limits,
+    courses: Courses,
+    mirror_issues: MirrorIssues,
+    balances: Balances,
 }
 
 /// What has to be looked at again.
@@ -188,6 +210,9 @@ struct Doubt {
     chains: BTreeSet<Arc<str>>,
     rules: BTreeSet<Arc<str>>,
     limits: BTreeSet<Arc<str>>,
+    courses: BTreeSet<Arc<str>>,
+    mirrors: BTreeSet<Arc<str>>,
+    balances: BTreeSet<Arc<str>>,
     hosts: BTreeSet<HostKey>,
 }
 
@@ -203,6 +228,15 @@ impl Doubt {
         }
         if let Claim::Qos(name) = claim {
             self.limits.insert(name.clone());
+        }
+        if let Claim::Path(name) = claim {
+            self.courses.insert(name.clone());
+        }
+        if let Claim::Outlet(name) | Claim::Mirrored(name) = claim {
+            self.mirrors.insert(name.clone());
+        }
+        if let Claim::Member(name) = claim {
+            self.balances.insert(name.clone());
         }
     }
 }
@@ -232,6 +266,8 @@ impl Resolver {
             let limits =
                 intent.qos.iter().filter(|(_, qos)| qos.networks.iter().any(|n| moved.contains(&**n)));
             doubt.limits.extend(limits.map(|(name, _)| Arc::from(&**name)));
+            let balancers = intent.balancers.iter().filter(|(_, it)| moved.contains(&*it.network));
+            doubt.balances.extend(balancers.map(|(name, _)| Arc::from(&**name)));
             let routers = self.claims.iter().filter(|(label, _)| label.kind == Kind::Router);
             doubt
                 .ports
@@ -247,11 +283,25 @@ impl Resolver {
             self.rule(intent, &name, &mut touched);
         }
         self.limit(intent, doubt.limits, &mut touched);
+        if !changes.switches.is_empty() {
+            // The names of switches on the way may stand for others.
+            doubt.courses.extend(intent.paths.keys().map(|name| Arc::from(&**name)));
+        }
+        self.courses(intent, view, doubt.courses, &mut touched);
+        for name in doubt.mirrors {
+            self.mirror(intent, &name, &mut touched);
+        }
+        for name in doubt.balances {
+            self.balance(intent, view, &name, &mut touched);
+        }
         for key in doubt.hosts {
             self.host(view, key, &mut touched);
             touched.hosts.insert(key);
         }
-        self.lanes.lanes.retain(|vlan, _| *vlan == places::default_lane() || self.owners.contains_key(vlan));
+        if !moved.is_empty() {
+            let default = default_lane();
+            self.lanes.lanes.retain(|vlan, _| *vlan == default || self.owners.contains_key(vlan));
+        }
         touched
     }
 
@@ -317,29 +367,37 @@ impl Resolver {
         let before = self.claims.remove(label).unwrap_or_default();
         let now = claims_of(intent, label);
         for (claim, name) in only_in(&before, &now) {
-            doubt.claim(claim, self.names.at(name));
+            self.said(claim, name, doubt);
             self.names.remove(claim, name, &mut self.lanes.issues);
         }
         for (claim, name) in only_in(&now, &before) {
             self.names.add(claim.clone(), name, view, &mut self.lanes.issues);
-            doubt.claim(claim, self.names.at(name));
+            self.said(claim, name, doubt);
         }
         match label.kind {
             Kind::Network => {
                 if moved.contains(&label.name) {
-                    now.iter().for_each(|(claim, name)| doubt.claim(claim, self.names.at(name)));
+                    now.iter().for_each(|(claim, name)| self.said(claim, name, doubt));
                 }
                 self.reserve(intent, &label.name, doubt);
             }
             // What is said of the port may be another.
             Kind::Router => {
-                now.iter().for_each(|(claim, name)| doubt.claim(claim, self.names.at(name)));
+                now.iter().for_each(|(claim, name)| self.said(claim, name, doubt));
                 doubt.rules.extend(self.rules.stateful.iter().cloned());
             }
             Kind::Function => {}
             Kind::Chain => drop(doubt.chains.insert(label.name.clone())),
-            Kind::Policy => drop(doubt.rules.insert(label.name.clone())),
+            Kind::Policy => {
+                doubt.rules.insert(label.name.clone());
+                // Whether it refuses something to members may be another matter now.
+                doubt.balances.extend(intent.balancers.keys().map(|name| Arc::from(&**name)));
+            }
             Kind::Qos => drop(doubt.limits.insert(label.name.clone())),
+            Kind::Path => drop(doubt.courses.insert(label.name.clone())),
+            Kind::Mirror => drop(doubt.mirrors.insert(label.name.clone())),
+            Kind::Balancer => drop(doubt.balances.insert(label.name.clone())),
+            Kind::Tenant => {}
         }
         if !now.is_empty() {
             self.claims.insert(label.clone(), now);
@@ -353,55 +411,14 @@ impl Resolver {
         }
     }
 
-    /// Forgets declared hosts that a network has no longer.
-    fn unreserve(&mut self, intent: &Intent, network: &Arc<str>, doubt: &mut Doubt) {
-        let wanted = intent.networks.get(&**network);
-        let vlan = wanted.map(|network| network.vlan);
-        let macs: BTreeSet<MacAddr> =
-            wanted.into_iter().flat_map(|network| &network.hosts).map(|host| host.mac).collect();
-        let before = self.reserving.remove(network).unwrap_or_default();
-        for key in before.into_iter().filter(|key| Some(key.0) != vlan || !macs.contains(&key.1)) {
-            if let Some((name, _)) = self.reserved.remove(&key) {
-                self.reserved_at.remove(&(name, key));
-                doubt.hosts.insert(key);
-            }
+    /// Something else is said of a port. While it is not there, nothing but the policies that await it asks what.
+    fn said(&self, claim: &Claim, name: &PortName, doubt: &mut Doubt) {
+        let at = self.names.at(name);
+        doubt.claim(claim, at);
+        if at.is_none() {
+            let awaiting = self.names.claims_by(name).filter(|other| matches!(other, Claim::Policy(_)));
+            awaiting.for_each(|policy| doubt.claim(policy, None));
         }
-    }
-
-    /// Takes over the declared hosts of a network.
-    fn reserve(&mut self, intent: &Intent, network: &Arc<str>, doubt: &mut Doubt) {
-        let Some(wanted) = intent.networks.get(&**network).filter(|network| !network.hosts.is_empty()) else {
-            return;
-        };
-        let vlan = wanted.vlan;
-        let now: BTreeMap<MacAddr, &crate::intent::Reservation> =
-            wanted.hosts.iter().map(|host| (host.mac, host)).collect();
-        for host in now.values() {
-            let (key, addresses) = ((vlan, host.mac), host.addresses.iter().copied().collect());
-            if self.reserved.get(&key).is_some_and(|(name, had)| **name == host.port && *had == addresses) {
-                continue;
-            }
-            let name = Arc::new(host.port.clone());
-            if let Some((name, _)) = self.reserved.insert(key, (name.clone(), addresses)) {
-                self.reserved_at.remove(&(name, key));
-            }
-            self.reserved_at.insert((name, key));
-            doubt.hosts.insert(key);
-        }
-        self.reserving.insert(network.clone(), now.keys().map(|mac| (vlan, *mac)).collect());
-    }
-
-    /// Hosts declared at a port of this name.
-    fn reserved_by(&self, name: &Arc<PortName>) -> Vec<HostKey> {
-        let lowest = VlanId::new(1).expect("a constant in range");
-        let first = (name.clone(), (lowest, MacAddr::ZERO));
-        let here = self.reserved_at.range(first..).take_while(|(other, _)| other == name);
-        here.map(|(_, key)| *key).collect()
-    }
-
-    /// Where a declared host is attached.
-    pub fn reservation(&self, key: HostKey) -> Option<Option<At>> {
-        self.reserved.get(&key).map(|(name, _)| self.names.at(name))
     }
 
     /// Decides what a port is for.
@@ -445,96 +462,7 @@ impl Resolver {
         }
     }
 
-    fn host(&mut self, view: &View, key: HostKey, touched: &mut Touched) {
-        let Some(has) = self.lanes.lanes.get(&key.0).map(|lane| |at| lane.has(at)) else {
-            return self.put_host(key, None, touched);
-        };
-        let declared = self.reserved.get(&key).and_then(|(name, addresses)| {
-            let at = self.names.at(name).filter(|at| has(*at))?;
-            Some(Host { at, addresses: addresses.clone() })
-        });
-        let learned = || view.hosts().get(&key).filter(|host| has(host.at)).cloned();
-        let host = declared.or_else(learned);
-        self.put_host(key, host, touched);
-    }
-
-    fn put_host(&mut self, key: HostKey, host: Option<Host>, touched: &mut Touched) {
-        let before = self.lanes.hosts.get(&key);
-        if before == host.as_ref() {
-            return;
-        }
-        let places = before.iter().copied().chain(&host).map(|host| host.at);
-        let rules = places.flat_map(|at| self.rules.at(at)).map(|name| name.to_string());
-        touched.rules.extend(rules);
-        if let Some(before) = self.lanes.hosts.remove(&key) {
-            take(&mut self.lanes.hosts_at, &before.at, &key);
-        }
-        if let Some(host) = host {
-            self.lanes.hosts_at.entry(host.at).or_default().insert(key);
-            self.lanes.hosts.insert(key, host);
-        }
-    }
-
-    fn chain(&mut self, intent: &Intent, name: Arc<str>, touched: &mut Touched) {
-        let label = Label::new(Kind::Chain, &name).to_string();
-        let mut issues = Vec::new();
-        let chain = intent.chains.get(&*name);
-        let path = chain.and_then(|chain| self.path(intent, label, chain, &mut issues));
-        let before = self.chain_issues.remove(&name).unwrap_or_default();
-        before.iter().for_each(|issue| self.lanes.issues.remove(issue));
-        issues.iter().for_each(|issue| self.lanes.issues.add(issue.clone()));
-        if !issues.is_empty() {
-            self.chain_issues.insert(name.clone(), issues);
-        }
-        if self.lanes.paths.get(&*name) == path.as_ref() {
-            return;
-        }
-        let before = match path {
-            Some(path) => {
-                touched.chained.insert(path.lane);
-                self.lanes.paths.insert(name.to_string(), path)
-            }
-            None => self.lanes.paths.remove(&*name),
-        };
-        touched.chained.extend(before.map(|before| before.lane));
-        touched.chains.insert(name.to_string());
-    }
-
-    fn path(&self, intent: &Intent, label: String, chain: &Chain, issues: &mut Vec<Issue>) -> Option<Path> {
-        let ends = |names: &BTreeSet<PortName>| -> BTreeSet<At> {
-            let there = names.iter().filter_map(|name| self.names.at(name));
-            there.filter(|at| self.is_edge(*at)).collect()
-        };
-        let (from, to) = (ends(&chain.from), ends(&chain.to));
-        if from.is_empty() || to.is_empty() {
-            return None;
-        }
-        let mut functions = Some(Vec::new());
-        for name in &chain.functions {
-            let function = intent.functions.get(name)?;
-            let port = |port: &PortName| {
-                let at = self.names.at(port)?;
-                (self.lanes.functions.get(&at).is_some_and(|owner| **owner == **name)).then_some(at)
-            };
-            match (port(&function.ingress), port(&function.egress), &mut functions) {
-                (Some(ingress), Some(egress), Some(functions)) => functions.push((ingress, egress)),
-                _ => functions = None,
-            }
-        }
-        let lanes = |at: &At| self.places.get(at).map(Place::lanes).unwrap_or_default();
-        let common = from.iter().chain(&to).map(lanes).reduce(|mut all, own| {
-            all.retain(|vlan, _| own.contains_key(vlan));
-            all
-        });
-        let Some(lane) = common.and_then(|common| common.keys().next().copied()) else {
-            let reason = "its ends are not in one network (yet)".to_owned();
-            issues.push(Issue::new(label, reason));
-            return None;
-        };
-        Some(Path { label, lane, from, to, functions, symmetric: chain.symmetric })
-    }
-
-    /// Whether hosts can be there: neither a link nor a function.
+    /// Whether hosts can be there: neither a link, nor a function, nor an outlet of copies.
     fn is_edge(&self, at: At) -> bool {
         self.places.get(&at).is_none_or(|place| !place.is_taken)
     }

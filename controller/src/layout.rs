@@ -10,8 +10,10 @@
 //! A *lane* is a number of 12 bits: the VLAN id of a network, or of one segment of a chain. It is the tag on links
 //! and the low bits of the metadata inside a switch. Frames themselves are untagged between ADMIT and the output.
 
+use std::net::Ipv4Addr;
+
 use openflow::{Cookie, Dpid, GroupId, MeterId, Priority, TableId};
-use packet::{PortNo, VlanId};
+use packet::{MacAddr, PortNo, VlanId};
 
 /// Classifies by ingress port.
 pub const ADMIT: TableId = TableId(0);
@@ -61,6 +63,8 @@ pub mod admit {
     pub const TRUNK: Priority = Priority(400);
     /// The tag of a lane, at a port where it has no business.
     pub const FOREIGN: Priority = Priority(350);
+    /// The tag of the lane in which the controller answers each frame, in LANE.
+    pub const ASK: Priority = Priority(320);
     /// An access port.
     pub const ACCESS: Priority = Priority(300);
 }
@@ -81,6 +85,8 @@ pub mod source {
     pub const ADDRESS: Priority = Priority(200);
     /// A known sender.
     pub const KNOWN: Priority = Priority(100);
+    /// Unicast of anybody else, where the controller answers each frame.
+    pub const ASK: Priority = Priority(50);
     /// Anybody else.
     pub const MISS: Priority = Priority(0);
 }
@@ -106,6 +112,14 @@ pub mod steer {
     use super::Priority;
     /// Between endpoints of a chain.
     pub const CHAIN: Priority = Priority(100);
+    /// To a service of a virtual address, and answers from there.
+    pub const BALANCE: Priority = Priority(80);
+    /// Whoever asks for a virtual address and is not known yet.
+    pub const BALANCE_ASK: Priority = Priority(70);
+    /// To a virtual address, but to none of its services.
+    pub const BALANCE_REST: Priority = Priority(60);
+    /// From one end of a way to the other.
+    pub const COURSE: Priority = Priority(50);
     /// Everything else.
     pub const MISS: Priority = Priority(0);
 }
@@ -117,16 +131,22 @@ pub mod forward {
     pub const SEGMENT: Priority = Priority(300);
     /// A segment of a chain, by the port that the way around its link begins with.
     pub const SEGMENT_BACK: Priority = Priority(310);
-    /// To a known host, by the port that the way around its link begins with.
+    /// To a known host, by the port that the way around its link begins with, or that matters to copies.
     pub const UNICAST_BACK: Priority = Priority(210);
     /// To a known host.
     pub const UNICAST: Priority = Priority(200);
+    /// Group addresses, by a port that matters to copies.
+    pub const GROUP_OWN: Priority = Priority(160);
     /// Group addresses, also where unknown addresses are not flooded.
     pub const GROUP: Priority = Priority(150);
     /// From an endpoint of a chain to an address not known yet: held, since it might belong into the chain.
     pub const HOLD: Priority = Priority(100);
     /// To an address not known yet that a policy might be about: held likewise.
     pub const HOLD_POLICY: Priority = Priority(90);
+    /// Unknown unicast, where the controller answers each frame.
+    pub const ASK: Priority = Priority(60);
+    /// Broadcast and unknown unicast, by a port that matters to copies.
+    pub const FLOOD_OWN: Priority = Priority(55);
     /// Broadcast and unknown unicast.
     pub const FLOOD: Priority = Priority(50);
 }
@@ -135,7 +155,12 @@ pub mod forward {
 /// a way around a chain or a policy before that is in place.
 pub fn rank(table: TableId, priority: Priority) -> u8 {
     match table {
-        FORWARD if [forward::UNICAST, forward::UNICAST_BACK, forward::FLOOD].contains(&priority) => 2,
+        FORWARD
+            if [forward::UNICAST, forward::UNICAST_BACK, forward::FLOOD, forward::FLOOD_OWN]
+                .contains(&priority) =>
+        {
+            2
+        }
         FORWARD => 0,
         STEER | POLICY => 1,
         SOURCE => 3,
@@ -149,6 +174,7 @@ const OWNER: u64 = 0x7ef7 << 48;
 const OWNER_MASK: u64 = 0xffff << 48;
 const KIND_INTENT: u64 = 1 << 40;
 const KIND_RAW: u64 = 2 << 40;
+const KIND_LEARNED: u64 = 3 << 40;
 const KIND_MASK: u64 = 0xff << 40;
 const ID_MASK: u64 = (1 << 40) - 1;
 
@@ -175,11 +201,28 @@ pub fn any_raw() -> (Cookie, u64) {
     (Cookie(OWNER | KIND_RAW), COOKIE_MASK)
 }
 
+/// The cookie of flows that the controller answered a frame with.
+pub fn learned_cookie() -> Cookie {
+    Cookie(OWNER | KIND_LEARNED)
+}
+
+/// The cookie of the flows by which switches ask for such.
+pub fn asking_cookie() -> Cookie {
+    Cookie(OWNER | KIND_LEARNED | 1)
+}
+
+/// The cookie and mask that select both.
+pub fn any_learned() -> (Cookie, u64) {
+    (learned_cookie(), COOKIE_MASK)
+}
+
 /// Whose a flow is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// Planned from intents.
     Intent,
+    /// The answer to a frame, or what asks for one.
+    Learned,
     /// Added by hand through the controller.
     Raw,
     /// Somebody else's.
@@ -191,6 +234,7 @@ pub fn owner(cookie: Cookie) -> Owner {
     match cookie.0 & COOKIE_MASK {
         kind if kind == OWNER | KIND_INTENT => Owner::Intent,
         kind if kind == OWNER | KIND_RAW => Owner::Raw,
+        kind if kind == OWNER | KIND_LEARNED => Owner::Learned,
         _ => Owner::Foreign,
     }
 }
@@ -198,10 +242,41 @@ pub fn owner(cookie: Cookie) -> Owner {
 /// The groups of the controller have these upper bits.
 const GROUPS: u32 = 0x7e << 24;
 const GROUP_MASK: u32 = 0xff << 24;
+/// Groups where ways begin, and those that make copies, have these.
+const COURSE_GROUPS: u32 = 0x7d << 24;
+
+/// Groups that choose members of balancers have these: behind those that they lead to.
+const BALANCE_GROUPS: u32 = 0x7f << 24;
+/// How many of them there may be.
+pub const N_BALANCE_GROUPS: u32 = 1 << 24;
+
+/// The n-th group that chooses a member.
+pub fn group_of_service(n: u32) -> GroupId {
+    GroupId(BALANCE_GROUPS | n & !GROUP_MASK)
+}
+
+/// The MAC address that stands for a virtual one. Its second bit says that nobody's card has it (IEEE 802 §8.4).
+pub fn virtual_mac(lane: VlanId, address: Ipv4Addr) -> MacAddr {
+    let bytes = [&lane.get().to_be_bytes()[..], &address.octets()].concat();
+    let [.., a, b, c, d] = fnv(&bytes).to_be_bytes();
+    MacAddr([0x0a, 0x7e, a, b, c, d])
+}
 
 /// Whether a group is the controller's.
 pub fn is_own_group(group: GroupId) -> bool {
-    group.0 & GROUP_MASK == GROUPS
+    [GROUPS, COURSE_GROUPS, BALANCE_GROUPS].contains(&(group.0 & GROUP_MASK))
+}
+
+/// The group of the first leg of a way, whose lane is nobody else's.
+pub fn group_of_lane(vlan: VlanId) -> GroupId {
+    GroupId(COURSE_GROUPS | u32::from(vlan.get()))
+}
+
+/// The group that makes the copies of a mirror, whose lane is nobody else's. `back`: of frames that came by a port where they go
+/// on. None: the number of that port is above 4095.
+pub fn group_of_copies(vlan: VlanId, back: Option<PortNo>) -> Option<GroupId> {
+    let port = back.map_or(0, |port| port.0);
+    (port <= 0xfff).then(|| GroupId(COURSE_GROUPS | port << 12 | u32::from(vlan.get())))
 }
 
 /// A group with this bit is for frames that came by the port that the way around begins with.
@@ -257,6 +332,7 @@ mod tests {
     fn cookies_tell_their_owner() {
         assert_eq!(owner(intent_cookie("network/blue")), Owner::Intent);
         assert_eq!(owner(raw_cookie(u64::MAX)), Owner::Raw);
+        assert_eq!([learned_cookie(), asking_cookie()].map(owner), [Owner::Learned; 2]);
         for foreign in [0, 1, u64::MAX, OWNER] {
             assert_eq!(owner(Cookie(foreign)), Owner::Foreign);
         }

@@ -9,6 +9,7 @@ mod config;
 mod discovery;
 mod effect;
 mod engine;
+mod floods;
 mod forecast;
 mod graph;
 mod groups;
@@ -36,10 +37,10 @@ pub use forecast::{FlowChange, Forecast, Verb};
 pub use graph::Graph;
 pub use groups::{GroupBody, GroupChange, Groups, Support, diff_groups, owned_groups};
 pub use intent::{
-    Attachment, Chain, Declared, Edit, Fault, Function, Intent, Judgement, Kind, Label, Network, Policy,
-    PortName, Qos, Reservation, Traffic,
+    Attachment, Balancer, Chain, Declared, Edit, Fault, Function, Intent, Judgement, Kind, Label, Member,
+    Mirror, Network, Policy, PortName, Qos, Reservation, Route, Service, Tenant, Traffic,
 };
-pub use lanes::{Ends, Hold, Lane, Lanes, Limit, Path, Rule, resolve};
+pub use lanes::{Balance, Copies, Course, Ends, Hold, Lane, Lanes, Limit, Path, Rule, Serving, resolve};
 pub use meters::{MeterBody, MeterChange, Meters, diff_meters, owned_meters};
 pub use plan::plan;
 pub use reach::{Endpoint, Pairs};

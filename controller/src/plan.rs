@@ -4,7 +4,10 @@
 //! from what is resolved of that thing alone, and no two have a flow in common. [`Planner`] keeps the parts, and
 //! after a change computes again those that it touches; [`plan`] computes all of them.
 
+mod balances;
 mod chains;
+mod copies;
+mod courses;
 mod edge;
 mod forward;
 mod limits;
@@ -16,19 +19,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use openflow::{
-    Action, Cookie, Dpid, Field, Instruction, Match, MeterId, NO_BUFFER_LEN, Oxm, Priority, TableId,
+    Action, Cookie, Dpid, Field, GroupId, Instruction, Match, MeterId, NO_BUFFER_LEN, Oxm, Priority, TableId,
 };
 use packet::{PortNo, VlanId};
 
 use crate::blueprint::{Blueprint, FlowBody, FlowKey, Issue};
 use crate::graph::Graph;
-use crate::groups::Support;
+use crate::groups::{GroupBody, Support};
 use crate::intent::{Intent, Label};
 use crate::lanes::{Lanes, Resolver, Touched};
 use crate::layout;
 use crate::meters::MeterBody;
 use crate::view::{At, Changes, HostKey, View};
+use balances::ServiceGroups;
 use chains::Segments;
+use copies::CopyLanes;
+use courses::Tracks;
+pub(crate) use courses::has_way;
+pub(crate) use edge::{GROUP_BIT, lane_entry, links_of};
 use ways::{Bypass, GroupUse};
 
 /// Label of flows that serve every intent: discovery, links, table misses.
@@ -60,6 +68,9 @@ pub(crate) struct Planner {
     graph: Graph,
     spans: BTreeMap<VlanId, Span>,
     segments: Segments,
+    tracks: Tracks,
+    copy_lanes: CopyLanes,
+    service_groups: ServiceGroups,
     parts: BTreeMap<Part, Planned>,
     /// How many parts have frames of a lane enter a switch by a link.
     entries: BTreeMap<(Dpid, VlanId), usize>,
@@ -77,6 +88,8 @@ pub(crate) struct Planner {
     stale_ways: BTreeSet<GroupUse>,
     /// Switches with other meters than before.
     stale_meters: BTreeSet<Dpid>,
+    /// Switches with other groups of ways than before.
+    stale_groups: BTreeSet<Dpid>,
     blueprint: Blueprint,
     /// What was resolved anew since the last plan.
     touched: Touched,
@@ -121,6 +134,12 @@ enum Part {
     Policy(String),
     /// Rates and queues.
     Limit(String),
+    /// A way.
+    Course(String),
+    /// A mirror.
+    Mirror(String),
+    /// A virtual address.
+    Balance(String),
     /// What must wait at a port, because a policy might be about it.
     Hold(VlanId, At),
 }
@@ -132,6 +151,7 @@ struct Planned {
     entries: Vec<(Dpid, VlanId)>,
     ways: Vec<GroupUse>,
     meters: Vec<(Dpid, MeterId)>,
+    groups: Vec<(Dpid, GroupId)>,
     issues: Vec<Issue>,
 }
 
@@ -146,6 +166,8 @@ struct Draft {
     ways: BTreeSet<GroupUse>,
     /// Meters it needs; no other part has them.
     meters: BTreeMap<(Dpid, MeterId), MeterBody>,
+    /// Groups that no other part has.
+    groups: BTreeMap<(Dpid, GroupId), GroupBody>,
     issues: Vec<Issue>,
 }
 
@@ -185,6 +207,11 @@ impl Planner {
     /// What is resolved.
     pub fn lanes(&self) -> &Lanes {
         &self.resolver.lanes
+    }
+
+    /// Switches and the links between them, as of the last plan.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// What the switches are to hold.
@@ -244,6 +271,7 @@ impl Planner {
             }
         }
         changed.meters = std::mem::take(&mut self.stale_meters);
+        changed.groups.extend(std::mem::take(&mut self.stale_groups));
         let differs = self.blueprint.issues.differ()
             || !changed.flows.is_empty()
             || !changed.groups.is_empty()
@@ -266,6 +294,9 @@ impl Planner {
             Part::Bypass(link) => self.bypass(&mut draft, *link),
             Part::Policy(name) => self.policy(&mut draft, name),
             Part::Limit(name) => self.limit(&mut draft, view, name),
+            Part::Course(name) => self.course(&mut draft, view, name),
+            Part::Mirror(name) => self.mirror(&mut draft, view, name),
+            Part::Balance(name) => self.balance(&mut draft, view, name),
             Part::Hold(vlan, at) => self.hold(&mut draft, *vlan, *at),
         }
         draft
@@ -292,7 +323,17 @@ impl Planner {
         for (dpid, meter) in before.meters {
             self.set_meter(dpid, meter, draft.meters.get(&(dpid, meter)).copied());
         }
+        for (dpid, group) in before.groups {
+            self.set_group(dpid, group, draft.groups.get(&(dpid, group)).cloned());
+        }
         before.issues.iter().for_each(|issue| self.blueprint.issues.remove(issue));
+    }
+
+    fn set_group(&mut self, dpid: Dpid, group: GroupId, body: Option<GroupBody>) {
+        let there = self.blueprint.switches.contains_key(&dpid);
+        if self.blueprint.set_group(dpid, group, body.filter(|_| there)) {
+            self.stale_groups.insert(dpid);
+        }
     }
 
     fn set_meter(&mut self, dpid: Dpid, meter: MeterId, body: Option<MeterBody>) {
@@ -303,7 +344,7 @@ impl Planner {
     }
 
     fn establish(&mut self, part: Part, draft: Draft) {
-        let Draft { flows, labels, entries, ways, meters, issues } = draft;
+        let Draft { flows, labels, entries, ways, meters, groups, issues } = draft;
         if flows.is_empty() && entries.is_empty() && issues.is_empty() {
             return;
         }
@@ -312,9 +353,11 @@ impl Planner {
             entries: entries.into_iter().collect(),
             ways: ways.into_iter().collect(),
             meters: meters.keys().copied().collect(),
+            groups: groups.keys().copied().collect(),
             issues,
         };
         meters.into_iter().for_each(|((dpid, meter), body)| self.set_meter(dpid, meter, Some(body)));
+        groups.into_iter().for_each(|((dpid, group), body)| self.set_group(dpid, group, Some(body)));
         for ((dpid, key), body) in flows {
             let key = Arc::new(key);
             planned.flows.push((dpid, key.clone()));
@@ -357,7 +400,7 @@ impl Planner {
         let n = self.entries.entry((dpid, lane)).or_default();
         *n += 1;
         if *n == 1 {
-            let (key, body) = edge::lane_entry(lane);
+            let (key, body) = lane_entry(lane);
             let labels = BTreeMap::from([(body.cookie, FABRIC.to_owned())]);
             self.put(dpid, Arc::new(key), body, &labels);
         }
@@ -368,7 +411,7 @@ impl Planner {
         *n -= 1;
         if *n == 0 {
             self.entries.remove(&(dpid, lane));
-            self.remove(dpid, &Arc::new(edge::lane_entry(lane).0));
+            self.remove(dpid, &Arc::new(lane_entry(lane).0));
         }
     }
 }
@@ -383,7 +426,7 @@ fn write_lane(lane: VlanId, may_flood: bool) -> Instruction {
 }
 
 /// Frames of a lane.
-fn in_lane(lane: VlanId) -> Match {
+pub(crate) fn in_lane(lane: VlanId) -> Match {
     Match::new().metadata(layout::lane(lane), layout::LANE_MASK)
 }
 
@@ -404,6 +447,6 @@ pub(crate) fn output_tagged(lane: VlanId, port: PortNo) -> Vec<Action> {
 }
 
 /// The whole frame to the controller.
-fn punt() -> Instruction {
+pub(crate) fn punt() -> Instruction {
     Instruction::ApplyActions(vec![Action::controller(NO_BUFFER_LEN)])
 }

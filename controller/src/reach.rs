@@ -8,8 +8,9 @@ use packet::VlanId;
 
 use crate::graph::Graph;
 use crate::intent::{Judgement, Traffic};
-use crate::lanes::{Lane, Lanes, Path};
+use crate::lanes::{Course, Lane, Lanes, Path};
 use crate::layout;
+use crate::plan::has_way;
 use crate::view::{At, View};
 
 /// Most pairs that are named; the others are counted.
@@ -39,12 +40,54 @@ type Class = (VlanId, Dpid);
 /// An endpoint's class, and which policies name it.
 type Kin = (Class, usize);
 
-/// A policy, as far as it is about whether anything passes.
+/// A policy one way, as far as it is about whether anything passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bar {
     /// Whether it names sources, and destinations.
     named: (bool, bool),
+    traffic: Traffic,
+    /// Its ports are those of sources: it is about answers.
+    back: bool,
     passes: bool,
+}
+
+/// Packets that all policies treat alike but for those that name their port.
+#[derive(Debug, Clone, Copy)]
+enum Sample {
+    /// Of a protocol that no policy names.
+    Rest,
+    Icmp,
+    /// With one port that policies name, if any, and whether that is the source's.
+    Tcp(Option<(u16, bool)>),
+    /// The same.
+    Udp(Option<(u16, bool)>),
+}
+
+impl Bar {
+    fn is_about(&self, sample: Sample) -> bool {
+        match (&self.traffic, sample) {
+            (Traffic::Ip, _) | (Traffic::Icmp, Sample::Icmp) => true,
+            (Traffic::Tcp(ports), Sample::Tcp(port)) | (Traffic::Udp(ports), Sample::Udp(port)) => {
+                let named = |(number, back)| back == self.back && ports.contains(&number);
+                ports.is_empty() || port.is_some_and(named)
+            }
+            _ => false,
+        }
+    }
+
+    /// Packets that stand for all it is about.
+    fn samples(&self) -> Vec<Sample> {
+        let each = |ports: &BTreeSet<u16>, sample: fn(Option<(u16, bool)>) -> Sample| {
+            let named = ports.iter().map(|&port| sample(Some((port, self.back))));
+            named.chain(ports.is_empty().then(|| sample(None))).collect()
+        };
+        match &self.traffic {
+            Traffic::Ip => vec![Sample::Rest],
+            Traffic::Icmp => vec![Sample::Icmp],
+            Traffic::Tcp(ports) => each(ports, Sample::Tcp),
+            Traffic::Udp(ports) => each(ports, Sample::Udp),
+        }
+    }
 }
 
 /// The policies that an endpoint is a source of, and those it is a destination of.
@@ -60,7 +103,7 @@ pub(crate) struct Reach {
     classes: BTreeMap<Endpoint, Kin>,
     /// except these pairs, whose chain is broken.
     blocked: BTreeSet<(Endpoint, Endpoint)>,
-    /// Policies that let something pass, or nothing, the first that decides first.
+    /// What policies let pass or not, the first that decides first.
     bars: Vec<Bar>,
     /// What endpoints are to those.
     roles: Vec<Roles>,
@@ -68,7 +111,8 @@ pub(crate) struct Reach {
 
 impl Reach {
     pub(crate) fn new(view: &View, lanes: &Lanes) -> Self {
-        let pieces = Graph::new(view).pieces();
+        let graph = Graph::new(view);
+        let pieces = graph.pieces();
         let mut reach = Self::default();
         let named = reach.bars(lanes);
         let mut known: BTreeMap<Roles, usize> = BTreeMap::new();
@@ -93,16 +137,17 @@ impl Reach {
         for path in lanes.paths.values() {
             reach.block(path, lanes, &pieces);
         }
+        let dead = |course: &&Course| course.strict && !has_way(&graph, course) && !in_chains(lanes, course);
+        for course in lanes.courses.values().filter(dead) {
+            let endpoint = |at| endpoint_in(lanes, course.lane, at);
+            reach.blocked.insert(ordered(endpoint(course.from), endpoint(course.to)));
+        }
         reach
     }
 
     /// The pairs between which a chain lets nothing pass, because it is not complete or torn.
     fn block(&mut self, path: &Path, lanes: &Lanes, pieces: &BTreeMap<Dpid, Dpid>) {
-        let trunks = lanes.lanes.get(&path.lane).map(|lane| &lane.trunks);
-        let endpoint = |at: At| {
-            let tagged = trunks.is_some_and(|trunks| trunks.contains(&at));
-            Endpoint { at, vlan: tagged.then_some(path.lane) }
-        };
+        let endpoint = |at| endpoint_in(lanes, path.lane, at);
         let whole = |from: At, to: At| {
             let Some(functions) = &path.functions else { return false };
             let ends = functions.iter().flat_map(|(ingress, egress)| [ingress.0, egress.0]);
@@ -123,13 +168,10 @@ impl Reach {
         let mut named: BTreeMap<At, Roles> = BTreeMap::new();
         for rule in rules {
             let passes = rule.judgement == Judgement::Allow;
-            // What forbids a part only leaves the rest.
-            if !passes && rule.traffic != Traffic::Ip {
-                continue;
-            }
-            let mut add = |ends: [&Option<crate::lanes::Ends>; 2]| {
+            let mut add = |ends: [&Option<crate::lanes::Ends>; 2], back: bool| {
                 let idx = self.bars.len();
-                self.bars.push(Bar { named: (ends[0].is_some(), ends[1].is_some()), passes });
+                let (given, traffic) = ((ends[0].is_some(), ends[1].is_some()), rule.traffic.clone());
+                self.bars.push(Bar { named: given, traffic, back, passes });
                 let [from, to] = ends.map(|ends| ends.iter().flat_map(BTreeMap::keys));
                 for at in from {
                     named.entry(*at).or_default().0.insert(idx);
@@ -138,9 +180,9 @@ impl Reach {
                     named.entry(*at).or_default().1.insert(idx);
                 }
             };
-            add([&rule.from, &rule.to]);
+            add([&rule.from, &rule.to], false);
             if passes {
-                add([&rule.to, &rule.from]);
+                add([&rule.to, &rule.from], true);
             }
         }
         named
@@ -154,7 +196,11 @@ impl Reach {
         let decides = |(idx, bar): &(usize, &Bar)| {
             (!bar.named.0 || sources.contains(idx)) && (!bar.named.1 || goals.contains(idx))
         };
-        self.bars.iter().enumerate().find(decides).is_none_or(|(_, bar)| bar.passes)
+        let bars: Vec<&Bar> = self.bars.iter().enumerate().filter(decides).map(|(_, bar)| bar).collect();
+        let through = |sample| bars.iter().find(|bar| bar.is_about(sample)).is_none_or(|bar| bar.passes);
+        // A packet with two ports that are named passes only where one with one of them does.
+        through(Sample::Rest)
+            || bars.iter().filter(|bar| bar.passes).flat_map(|bar| bar.samples()).any(through)
     }
 
     /// Whether endpoints of these kinds reach each other if no chain is in between.
@@ -234,6 +280,23 @@ impl Reach {
     }
 }
 
+/// A port in a lane.
+fn endpoint_in(lanes: &Lanes, vlan: VlanId, at: At) -> Endpoint {
+    let tagged = lanes.lanes.get(&vlan).is_some_and(|lane| lane.trunks.contains(&at));
+    Endpoint { at, vlan: tagged.then_some(vlan) }
+}
+
+/// Whether chains take all that a way would have taken: they come first.
+fn in_chains(lanes: &Lanes, course: &Course) -> bool {
+    let takes = |path: &Path, from, to| {
+        let there = path.from.contains(&from) && path.to.contains(&to);
+        let back = path.symmetric && path.to.contains(&from) && path.from.contains(&to);
+        path.lane == course.lane && (there || back)
+    };
+    let taken = |from, to| lanes.paths.values().any(|path| takes(path, from, to));
+    taken(course.from, course.to) && (!course.symmetric || taken(course.to, course.from))
+}
+
 /// Its switch has tables enough, and somebody declares the port, or something may be there.
 fn takes_part(view: &View, lane: &Lane, at: At) -> bool {
     let planned = view.switches().get(&at.0).is_some_and(|switch| switch.n_tables >= layout::N_TABLES);
@@ -258,6 +321,29 @@ mod tests {
         Endpoint { at: (Dpid(1), PortNo(n)), vlan: None }
     }
 
+    fn bar(named: (bool, bool), traffic: Traffic, back: bool, passes: bool) -> Bar {
+        Bar { named, traffic, back, passes }
+    }
+
+    #[test]
+    fn what_is_allowed_may_be_forbidden_before() {
+        let all = (false, false);
+        let udp = |ports: &[u16]| Traffic::Udp(ports.iter().copied().collect());
+        let passes = |bars: &[Bar]| {
+            Reach { bars: bars.to_vec(), roles: vec![Roles::default()], ..Reach::default() }.passes(0, 0)
+        };
+        let nothing = bar(all, Traffic::Ip, false, false);
+        let allowed = |ports: &[u16], back| bar(all, udp(ports), back, true);
+        let denied = |traffic| bar(all, traffic, false, false);
+        assert!(passes(&[denied(udp(&[6]))]), "all the rest");
+        assert!(passes(&[allowed(&[6], false), nothing.clone()]));
+        assert!(!passes(&[denied(udp(&[6])), allowed(&[6], false), nothing.clone()]));
+        assert!(!passes(&[denied(udp(&[])), allowed(&[6], false), nothing.clone()]));
+        assert!(passes(&[denied(udp(&[6])), allowed(&[6, 7], false), nothing.clone()]), "to port 7");
+        assert!(passes(&[denied(udp(&[6])), allowed(&[6], true), nothing.clone()]), "answers from port 6");
+        assert!(passes(&[denied(Traffic::Icmp), allowed(&[6], false), nothing]));
+    }
+
     /// Endpoints 0 to 11 in up to three lanes, some of them kept apart by chains, some by policies.
     fn reach() -> impl Strategy<Value = Reach> {
         use proptest::collection::{btree_set, vec};
@@ -270,7 +356,7 @@ mod tests {
             let kin = |(lane, role): (u16, usize)| Some((class(lane)?, role));
             let classes = lanes.iter().zip(0..).filter_map(|(&kind, n)| Some((endpoint(n), kin(kind)?)));
             let blocked = blocked.into_iter().filter(|(a, b)| a != b);
-            let bars = bars.into_iter().map(|(from, to, passes)| Bar { named: (from, to), passes });
+            let bars = bars.into_iter().map(|(from, to, passes)| bar((from, to), Traffic::Ip, false, passes));
             Reach {
                 classes: classes.collect(),
                 blocked: blocked.map(|(a, b)| ordered(endpoint(a), endpoint(b))).collect(),

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use openflow::{Dpid, FlowStats, GroupDesc, GroupId, MeterConfig, MeterId, PortDesc, Reply, SwitchDesc, Xid};
-use packet::Instant;
+use packet::{Instant, PortNo};
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
 use crate::engine::{Claim, Rejections};
+use crate::floods::Floods;
 use crate::groups::{GroupChange, Groups, Support, diff_groups};
 use crate::meters::{MeterChange, Meters, diff_meters};
 use crate::view::At;
@@ -46,8 +47,12 @@ pub(crate) struct Managed {
     pub lost: Option<Instant>,
     /// Nothing is changed before: discovery must first find again what the flows were planned for.
     pub hold_until: Option<Instant>,
+    /// Then it is changed, whatever was not found again.
+    pub hold_limit: Instant,
     /// Flows of the blueprint as far as they were read, or sent since.
     pub installed: Flows,
+    /// Links by which it takes flooded frames.
+    pub floods: Floods,
     /// Where `installed` may differ from what is wanted, and was not refused.
     pub stale: Stale,
     /// Its groups, as far as they were read, or sent since.
@@ -80,6 +85,10 @@ pub(crate) struct Managed {
     pub rejections: Rejections,
     /// Discovery of its ports has begun.
     pub discovering: bool,
+    /// It asks about frames it has no flow for.
+    pub asks: bool,
+    /// Whether it is to, and what it knows already, must be looked at again.
+    pub asks_stale: bool,
     /// What it says of itself.
     pub desc: SwitchDesc,
 }
@@ -101,15 +110,41 @@ impl Managed {
         changes
     }
 
-    /// The changes that lead to `wanted`, which are sent now.
-    pub(crate) fn changes(&mut self, wanted: &Flows) -> Vec<Change> {
+    /// What it holds was read.
+    pub(crate) fn set_installed(&mut self, installed: Flows) {
+        self.floods = Floods::of(&installed);
+        self.installed = installed;
+        self.stale = Stale::All;
+    }
+
+    /// A barrier was sent behind all that this generation wants.
+    pub(crate) fn barrier_sent(&mut self, generation: u64) {
+        self.in_flight.push_back(generation);
+        self.floods.barrier_sent();
+    }
+
+    /// The next barrier was answered.
+    pub(crate) fn barrier_answered(&mut self) {
+        self.in_flight.pop_front();
+        self.floods.barrier_answered();
+    }
+
+    /// The changes that lead to `wanted`, which are sent now. With `links`, flooded frames may cross none of these that they do
+    /// not cross already.
+    pub(crate) fn changes(&mut self, wanted: &Flows, links: Option<&BTreeSet<PortNo>>) -> Vec<Change> {
+        if links.is_none() {
+            self.stale.add(self.floods.release());
+        }
         self.refused.retain(|key, _| wanted.contains_key(key));
         let changes = match std::mem::take(&mut self.stale) {
             Stale::All => self.pending(wanted),
             Stale::Keys(keys) => self.worth(crate::blueprint::diff_of(&self.installed, wanted, &keys)),
         };
         self.try_refused = false;
-        changes
+        match links {
+            Some(links) => self.floods.hold_back(changes, &self.installed, links),
+            None => changes,
+        }
     }
 
     /// What was refused gets another chance with the next changes. Whether there is any.
@@ -124,6 +159,7 @@ impl Managed {
     /// Notes that a change was sent.
     pub(crate) fn note(&mut self, change: &Change) {
         self.n_changes += 1;
+        self.floods.note(change);
         change.apply(&mut self.installed);
     }
 
@@ -173,12 +209,14 @@ impl Managed {
                 }
             }
         }
+        self.floods.read(&self.installed);
     }
 
     /// Notes that a change was refused: the flow is not there.
     pub(crate) fn refuse(&mut self, key: Arc<FlowKey>, body: Arc<FlowBody>, error: String) {
         if self.installed.get(&key) == Some(&body) {
             self.installed.remove(&key);
+            self.floods.forget(&key);
         }
         self.refused.insert(key, (body, error));
     }

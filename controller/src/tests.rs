@@ -1,11 +1,16 @@
 //! The whole controller against slow switches: discovery, learning, networks, chains, reconciliation.
 
+mod balancers;
 mod bundles;
 mod forecast;
 mod incremental;
+mod mirrors;
+mod paths;
 mod policies;
 mod qos;
+mod reactive;
 mod requests;
+mod tenants;
 mod ways;
 
 use std::collections::BTreeSet;
@@ -49,9 +54,21 @@ fn leaf_spine() -> Net {
     net
 }
 
-/// The same, before anything is connected.
+/// The same, with a host heard at each leaf.
+fn heard() -> Net {
+    let mut net = leaf_spine();
+    for (at, n) in [((3, 3), 1), ((4, 3), 2), ((5, 4), 3)] {
+        net.say(at, arp(n, 9));
+    }
+    net
+}
+
+/// Before anything is connected.
 fn fabric() -> Net {
-    let mut net = Net::new();
+    wire(Net::new())
+}
+
+fn wire(mut net: Net) -> Net {
     for spine in 1..=2 {
         net.switch(spine, 3);
     }
@@ -133,6 +150,18 @@ fn ports_of_a_slow_switch_settle_late() {
     net.switches.get_mut(&openflow::Dpid(1)).unwrap().barriers_answered = 99;
     net.run(Duration::from_secs(10));
     assert_eq!(net.say((1, 1), arp(1, 2)), [(1, 2)]);
+}
+
+/// A port that was long without link is probed at once when it has one, not when its turn comes.
+#[test]
+fn a_link_that_comes_back_is_found_at_once() {
+    let mut net = leaf_spine();
+    net.set_port((3, 1), false);
+    net.run(Duration::from_secs(8));
+    assert_eq!(net.controller.view().links().len(), 10);
+    net.set_port((3, 1), true);
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.controller.view().links().len(), 12);
 }
 
 #[test]
@@ -366,10 +395,7 @@ fn a_reconnecting_switch_is_sent_only_the_difference() {
 
 #[test]
 fn a_restarted_controller_changes_nothing() {
-    let mut net = leaf_spine();
-    for (at, n) in [((3, 3), 1), ((4, 3), 2), ((5, 4), 3)] {
-        net.say(at, arp(n, 9));
-    }
+    let mut net = heard();
     net.restart_controller();
     net.run(Duration::from_millis(300));
     assert_eq!(net.send((3, 3), ip(1, 3)), [(5, 4)], "while the controller is still looking around");
@@ -378,6 +404,37 @@ fn a_restarted_controller_changes_nothing() {
     // Addresses are forgotten, so the hosts are asked for theirs: one flow each.
     assert_eq!(n_mods, [0, 0, 1, 1, 1]);
     assert!(net.controller.is_quiet());
+}
+
+/// A switch that comes long before the one at the other end of its link.
+#[test]
+fn after_a_restart_links_are_waited_for() {
+    let mut net = heard();
+    net.forget_controller();
+    for dpid in [3, 4, 5, 1, 2] {
+        net.connect(dpid);
+        net.run(Duration::from_secs(1));
+        assert_eq!(net.send((3, 3), ip(1, 3)), [(5, 4)], "switch {dpid} has come back");
+    }
+    net.run(SETTLE);
+    assert_eq!(net.send((3, 3), ip(1, 3)), [(5, 4)]);
+    assert!(net.controller.is_quiet());
+}
+
+/// One that does not come back is not waited for without end.
+#[test]
+fn after_a_restart_links_that_are_gone_are_given_up() {
+    let mut net = leaf_spine();
+    net.forget_controller();
+    [2, 3, 4, 5].into_iter().for_each(|dpid| net.connect(dpid));
+    net.run(Duration::from_secs(1));
+    assert!(!net.controller.is_quiet(), "the links to switch 1 are missing");
+    net.run(Duration::from_secs(10));
+    assert!(net.controller.is_quiet());
+    for (at, n) in [((3, 3), 1), ((5, 4), 3)] {
+        net.say(at, arp(n, 9));
+    }
+    assert_eq!(net.send((3, 3), ip(1, 3)), [(5, 4)]);
 }
 
 #[test]

@@ -66,8 +66,8 @@ pub fn load(path: &Path) -> Result<Model, LoadError> {
     Ok(parse(&name, &text, folder)?)
 }
 
-/// Reads what a file declares: a topology, or the sections `networks`, `routers`, `functions`, `chains`, `policies` and `qos` alone, whose
-/// ports are ports of switches.
+/// Reads what a file declares: a topology, or the sections `networks`, `routers`, `functions`, `chains`, `policies`, `qos`, `paths`, `mirrors`, `balancers` and `tenants` alone,
+/// whose ports are ports of switches.
 ///
 /// # Errors
 /// When it cannot be read, and with everything that is wrong in it.
@@ -89,8 +89,19 @@ pub fn parse_intents(name: &str, text: &str, folder: &Path) -> Result<Declaratio
         Err(wrong) => return Err(Diagnostics::new(source, vec![wrong])),
     };
     if tree.root.get("nodes").is_some() {
-        let Model { networks, routers, functions, chains, policies, qos, .. } = parse(name, text, folder)?;
-        return Ok(Declaration { networks, routers, functions, chains, policies, qos });
+        let model = parse(name, text, folder)?;
+        return Ok(Declaration {
+            networks: model.networks,
+            routers: model.routers,
+            functions: model.functions,
+            chains: model.chains,
+            policies: model.policies,
+            qos: model.qos,
+            paths: model.paths,
+            mirrors: model.mirrors,
+            balancers: model.balancers,
+            tenants: model.tenants,
+        });
     }
     read::declaration(&tree).map_err(|found| Diagnostics::new(source, found))
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use controller_api::{Chain, Cidr, Function, Network, Policy, PortQueues, Qos, Router};
+use controller_api::{
+    Balancer, Chain, Cidr, Function, Mirror, Network, Path, Policy, PortQueues, Qos, Router, Tenant,
+};
 use packet::MacAddr;
 
 pub use crate::spec::{BuiltIn, Expect, FailMode, Protocol};
@@ -33,6 +35,14 @@ pub struct Model {
     pub policies: Vec<Policy>,
     /// Rates and queues; their ports are switch ports.
     pub qos: Vec<Qos>,
+    /// Ways; their ends are switch ports.
+    pub paths: Vec<Path>,
+    /// Mirrors; their ports are switch ports.
+    pub mirrors: Vec<Mirror>,
+    /// Balancers; the ports of their members are switch ports.
+    pub balancers: Vec<Balancer>,
+    /// Tenants, as they are written.
+    pub tenants: Vec<Tenant>,
     /// What must hold.
     pub tests: Vec<Test>,
 }

@@ -11,9 +11,33 @@ use crate::diagnostics::{Diagnostic, list};
 use crate::spec::{FunctionSpec, HostSpec, NodeSpec, RouterNodeSpec, Spec, SwitchSpec, VmSpec};
 use crate::yaml::{Tree, join};
 
-const SECTIONS: [&str; 9] =
-    ["name", "nodes", "links", "networks", "routers", "chains", "policies", "qos", "tests"];
-const INTENTS: [&str; 6] = ["networks", "routers", "functions", "chains", "policies", "qos"];
+const SECTIONS: [&str; 13] = [
+    "name",
+    "nodes",
+    "links",
+    "networks",
+    "routers",
+    "chains",
+    "policies",
+    "qos",
+    "paths",
+    "mirrors",
+    "balancers",
+    "tenants",
+    "tests",
+];
+const INTENTS: [&str; 10] = [
+    "networks",
+    "routers",
+    "functions",
+    "chains",
+    "policies",
+    "qos",
+    "paths",
+    "mirrors",
+    "balancers",
+    "tenants",
+];
 const KINDS: [&str; 5] = ["switch", "host", "router", "function", "vm"];
 
 /// Reads the document; everything that is wrong in its shape at once.
@@ -31,7 +55,7 @@ pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
     let mut reader = Reader { tree, found: Vec::new() };
     reader.sections(&INTENTS);
     if !tree.root.is_object() {
-        let what = "a map with the keys networks, routers, functions, chains, policies and qos is expected";
+        let what = "a map with the keys networks, routers, functions, chains, policies, qos, paths, mirrors, balancers and tenants is expected";
         reader.found.push(Diagnostic::new(tree.value(""), "", what));
     }
     let declaration = Declaration {
@@ -41,6 +65,10 @@ pub(crate) fn declaration(tree: &Tree) -> Result<Declaration, Vec<Diagnostic>> {
         chains: reader.list("chains", "chain"),
         policies: reader.list("policies", "policy"),
         qos: reader.list("qos", "qos"),
+        paths: reader.list("paths", "path"),
+        mirrors: reader.list("mirrors", "mirror"),
+        balancers: reader.list("balancers", "balancer"),
+        tenants: reader.list("tenants", "tenant"),
     };
     if reader.found.is_empty() { Ok(declaration) } else { Err(reader.found) }
 }
@@ -87,6 +115,10 @@ impl Reader<'_> {
             chains: self.list("chains", "chain"),
             policies: self.list("policies", "policy"),
             qos: self.list("qos", "qos"),
+            paths: self.list("paths", "path"),
+            mirrors: self.list("mirrors", "mirror"),
+            balancers: self.list("balancers", "balancer"),
+            tenants: self.list("tenants", "tenant"),
             tests: self.list("tests", "test"),
         })
     }

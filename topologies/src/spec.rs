@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use controller_api::{Chain, Cidr, Dpid, Mac, Network, Policy, PortRef, Qos, Queue, Rate, Router};
+use controller_api::{
+    Balancer, Chain, Cidr, Dpid, Mac, Mirror, Network, Path, Policy, PortRef, Qos, Queue, Rate, Router,
+    Tenant,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -34,6 +37,18 @@ pub struct Spec {
     /// How much hosts may send, and by which queue it leaves.
     #[serde(default)]
     pub qos: Vec<Qos>,
+    /// Ways from one endpoint to another.
+    #[serde(default)]
+    pub paths: Vec<Path>,
+    /// Copies of the frames of some ports.
+    #[serde(default)]
+    pub mirrors: Vec<Mirror>,
+    /// Virtual addresses and who serves there.
+    #[serde(default)]
+    pub balancers: Vec<Balancer>,
+    /// What tenants may have.
+    #[serde(default)]
+    pub tenants: Vec<Tenant>,
     /// What must hold when the lab is up.
     #[serde(default)]
     pub tests: Vec<TestSpec>,

@@ -33,6 +33,8 @@ policies:
 qos:
   - {name: gold, ports: [h1], networks: [blue], rate: 20M, queue: 1}
   - {name: tin, ports: [h2], rate: 1M, burst: 3000}
+paths:
+  - {name: gold, from: h1, to: h2, via: [s1]}
 ";
 
 fn complaints(text: &str) -> Vec<String> {
@@ -49,6 +51,14 @@ fn the_file_the_cases_start_from_is_right() {
 
 /// What is replaced, by what, and the whole line that must come out.
 const CASES: &[(&str, &str, &str)] = &[
+    ("via: [s1]", "via: [h1]", "32:42: path gold: node \"h1\" is a host, not a switch; did you mean \"s1\"?"),
+    ("via: [s1]", "via: [s1], avoid: [s1]", "32:42: path gold: switch s1 is to be avoided, too"),
+    ("from: h1, to: h2, via", "from: h1, to: h1, via", "32:32: path gold: s1:1 is at both ends"),
+    (
+        "from: h1, to: h2, via",
+        "from: fw, to: h2, via",
+        "32:24: path gold: fw has 2 ports; name one of them: s1:5, s1:6",
+    ),
     ("ports: [h2], rate", "ports: [h1], rate", "30:25: qos tin: port s1:1 is limited twice"),
     (
         "networks: [blue], rate",
@@ -315,9 +325,9 @@ fn intents_are_read_alone_or_out_of_a_topology() {
     let read = |text: &str| topology::parse_intents("net.yaml", text, Path::new(""));
     let whole = read(RIGHT).unwrap();
     let names: Vec<String> = whole.into_resources().map(|resource| resource.label().to_string()).collect();
-    let policies_and_rates = ["policy/in", "policy/rest", "qos/gold", "qos/tin"];
+    let others = ["policy/in", "policy/rest", "qos/gold", "qos/tin", "path/gold"];
     assert_eq!(names[..4], ["network/blue", "router/r1", "function/fw", "chain/web"]);
-    assert_eq!(names[4..], policies_and_rates);
+    assert_eq!(names[4..], others);
     let alone = read("networks:\n  - {name: red, vlan: 20, ports: [\"s1:1\"]}\n").unwrap();
     assert_eq!(alone.networks[0].ports[0].to_string(), "s1:1");
 

@@ -16,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Batch, Chain, Declaration, Flow, FlowAdd, Forecast, Function, Health, Host, Link, Network, Policy, Port,
-    PortAdd, PortQueues, Problem, Qos, Revision, Router, Stats, Stored, Switch, TraceReply, TraceRequest,
-    Written,
+    Balancer, Batch, Chain, Declaration, Flow, FlowAdd, Forecast, Function, Health, Host, Link, Mirror,
+    Network, Path, Policy, Port, PortAdd, PortQueues, Problem, Qos, Revision, Router, Stats, Stored, Switch,
+    Tenant, TraceReply, TraceRequest, Written,
 };
 
 mod connect;
@@ -505,7 +505,7 @@ macro_rules! intents {
 
 intents!(
     Network => "networks", Router => "routers", Chain => "chains", Function => "functions", Policy => "policies",
-    Qos => "qos"
+    Qos => "qos", Path => "paths", Mirror => "mirrors", Balancer => "balancers", Tenant => "tenants"
 );
 
 impl Client {

@@ -3,7 +3,7 @@
 //! Every field is named in its place (nothing flattened, untagged or internally tagged), so that a reader of YAML
 //! can give the line and column of whatever is wrong.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -425,6 +425,178 @@ pub struct Qos {
     #[schemars(range(max = 65535))]
     #[schema(maximum = 65535)]
     pub queue: Option<u16>,
+}
+
+/// Which frames of a port a mirror copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MirrorDirection {
+    /// What hosts there send and what they receive.
+    #[default]
+    Both,
+    /// What hosts there send, before policies and rates.
+    Sent,
+    /// What hosts there receive.
+    Received,
+}
+
+/// Copies of the frames of some ports leave by another. Nothing else leaves there, and nothing enters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// Unique among mirrors.
+    pub name: String,
+    /// Whose frames: ports of networks, `switch:port`, in a topology also names of nodes.
+    pub ports: Vec<String>,
+    /// Which of them.
+    #[serde(default)]
+    pub direction: MirrorDirection,
+    /// Where the copies leave, on any switch: a port that is in no network; as `ports`.
+    pub to: String,
+}
+
+/// What a tenant may have. The intents of a tenant have its name and a hyphen before their own: `acme-web` is of `acme`. They may be
+/// about its own networks and functions only, and its policies name the ports that they protect. What exceeds this is refused,
+/// whoever writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Unique among tenants, as in `--role tenant:NAME` of its tokens.
+    pub name: String,
+    /// How many of what.
+    #[serde(default)]
+    pub quota: Quota,
+    /// Ports that its intents may name: `switch:port`, or `switch` for all of a switch, spelled as there. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<String>>,
+}
+
+/// Most of each kind; what is absent is not limited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Ports of all its networks together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<u32>,
+    /// Networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<u32>,
+    /// Routers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routers: Option<u32>,
+    /// Chain functions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functions: Option<u32>,
+    /// Chains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chains: Option<u32>,
+    /// Policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<u32>,
+    /// Rates and queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<u32>,
+    /// Ways.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<u32>,
+    /// Mirrors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrors: Option<u32>,
+    /// Balancers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balancers: Option<u32>,
+}
+
+/// A virtual address in a network, behind which members serve. What hosts of the network (a router among them) send to one of
+/// its services goes to a member, chosen by addresses and ports, so that a connection stays with its member while those that are up
+/// stay the same; answers come from the virtual address. Members do not use it themselves, and what they answer with the port of
+/// a service comes from the virtual address, whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Balancer {
+    /// Unique among balancers.
+    pub name: String,
+    /// Name of the network.
+    pub network: String,
+    /// The virtual address, which no host has. ARP for it is answered by the switches.
+    #[schema(value_type = String, example = "10.0.1.100")]
+    pub address: Ipv4Addr,
+    /// What is served there.
+    pub services: Vec<BalancerService>,
+    /// Who serves.
+    pub members: Vec<BalancerMember>,
+}
+
+/// A port of a virtual address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BalancerService {
+    /// `tcp` or `udp`.
+    pub protocol: Protocol,
+    /// The port.
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub port: u16,
+    /// The port of the members; absent: the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub target_port: Option<u16>,
+}
+
+/// One that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BalancerMember {
+    /// Where it is attached: `switch:port`, in a topology also the name of a node with one port. While that is down, others serve.
+    pub port: String,
+    /// Its own address.
+    #[schema(value_type = String, example = "10.0.1.5")]
+    pub address: Ipv4Addr,
+    /// Its share, in proportion to those of the others; absent: 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub weight: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn is_one(weight: &u16) -> bool {
+    *weight == 1
+}
+
+/// A way of its own for what one endpoint sends to another in their network, broadcast left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Path {
+    /// Unique among paths.
+    pub name: String,
+    /// Where it begins: `switch:port`, in a topology also the name of a node with one port.
+    pub from: String,
+    /// Where it ends, as `from`.
+    pub to: String,
+    /// Switches that it passes, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<String>,
+    /// Switches that it does not pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoid: Vec<String>,
+    /// Links that it does not take, each by the switch port at one of its ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoid_links: Vec<PortRef>,
+    /// A second way that shares no link with it, and no switch where possible, stands by: where it begins, the switch
+    /// takes that one by itself while the first link is dead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backup: bool,
+    /// What returns takes such a way, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub symmetric: bool,
+    /// Nothing passes while there is no such way; otherwise it goes as usual.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
 }
 
 /// IP traffic between endpoints that passes functions in order.

@@ -17,8 +17,9 @@ mod stats;
 mod text;
 
 pub use intent::{
-    Chain, Function, Masquerade, Nat, Network, Policy, PolicyAction, PolicyProtocol, PortForward, Protocol,
-    Qos, Redirect, Reservation, RouteType, Router, RouterInterface, StaticRoute,
+    Balancer, BalancerMember, BalancerService, Chain, Function, Masquerade, Mirror, MirrorDirection, Nat,
+    Network, Path, Policy, PolicyAction, PolicyProtocol, PortForward, Protocol, Qos, Quota, Redirect,
+    Reservation, RouteType, Router, RouterInterface, StaticRoute, Tenant,
 };
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::text::{PortRef, TextError};
-use crate::{Chain, Function, Network, Policy, Qos, Router};
+use crate::{Balancer, Chain, Function, Mirror, Network, Path, Policy, Qos, Router, Tenant};
 
 /// An intent of any kind: `{"network": {"name": "blue", ...}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -26,6 +26,14 @@ pub enum Resource {
     Policy(Policy),
     /// Rates and queues.
     Qos(Qos),
+    /// A way.
+    Path(Path),
+    /// Copies of frames.
+    Mirror(Mirror),
+    /// A virtual address and who serves there.
+    Balancer(Balancer),
+    /// What a tenant may have.
+    Tenant(Tenant),
 }
 
 /// A kind of intent.
@@ -46,12 +54,30 @@ pub enum ResourceKind {
     Policy,
     /// Rates and queues.
     Qos,
+    /// Ways.
+    Path,
+    /// Mirrors.
+    Mirror,
+    /// Balancers.
+    Balancer,
+    /// Tenants.
+    Tenant,
 }
 
 impl ResourceKind {
     /// Every kind, each before those that refer to it.
-    pub const ALL: [Self; 6] =
-        [Self::Network, Self::Router, Self::Function, Self::Chain, Self::Policy, Self::Qos];
+    pub const ALL: [Self; 10] = [
+        Self::Network,
+        Self::Router,
+        Self::Function,
+        Self::Chain,
+        Self::Policy,
+        Self::Qos,
+        Self::Path,
+        Self::Mirror,
+        Self::Balancer,
+        Self::Tenant,
+    ];
 
     /// As it is written: `network`.
     pub const fn word(self) -> &'static str {
@@ -62,6 +88,10 @@ impl ResourceKind {
             Self::Chain => "chain",
             Self::Policy => "policy",
             Self::Qos => "qos",
+            Self::Path => "path",
+            Self::Mirror => "mirror",
+            Self::Balancer => "balancer",
+            Self::Tenant => "tenant",
         }
     }
 
@@ -74,6 +104,10 @@ impl ResourceKind {
             Self::Chain => "chains",
             Self::Policy => "policies",
             Self::Qos => "qos",
+            Self::Path => "paths",
+            Self::Mirror => "mirrors",
+            Self::Balancer => "balancers",
+            Self::Tenant => "tenants",
         }
     }
 }
@@ -89,7 +123,12 @@ impl FromStr for ResourceKind {
     fn from_str(text: &str) -> Result<Self, TextError> {
         let named = |kind: &Self| text == kind.word() || text == kind.collection();
         let kind = Self::ALL.into_iter().find(named);
-        kind.ok_or_else(|| TextError::new("a kind: network, router, function, chain, policy or qos", text))
+        kind.ok_or_else(|| {
+            TextError::new(
+                "a kind: network, router, function, chain, path, mirror, balancer, tenant, policy or qos",
+                text,
+            )
+        })
     }
 }
 
@@ -103,6 +142,10 @@ impl Resource {
             Self::Chain(_) => ResourceKind::Chain,
             Self::Policy(_) => ResourceKind::Policy,
             Self::Qos(_) => ResourceKind::Qos,
+            Self::Path(_) => ResourceKind::Path,
+            Self::Mirror(_) => ResourceKind::Mirror,
+            Self::Balancer(_) => ResourceKind::Balancer,
+            Self::Tenant(_) => ResourceKind::Tenant,
         }
     }
 
@@ -115,6 +158,10 @@ impl Resource {
             Self::Chain(chain) => &chain.name,
             Self::Policy(policy) => &policy.name,
             Self::Qos(qos) => &qos.name,
+            Self::Path(path) => &path.name,
+            Self::Mirror(mirror) => &mirror.name,
+            Self::Balancer(balancer) => &balancer.name,
+            Self::Tenant(tenant) => &tenant.name,
         }
     }
 
@@ -150,7 +197,7 @@ impl fmt::Display for Label {
 
 crate::text::text_value!(
     Label,
-    "^((network|router|function|chain)s?|policy|policies|qos)/.+$",
+    "^((network|router|function|chain|path|mirror|balancer|tenant)s?|policy|policies|qos)/.+$",
     "network/blue",
     "an intent, KIND/NAME"
 );
@@ -177,6 +224,18 @@ pub struct Declaration {
     /// Rates and queues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub qos: Vec<Qos>,
+    /// Ways.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Path>,
+    /// Copies of frames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
+    /// Virtual addresses and who serves there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub balancers: Vec<Balancer>,
+    /// What tenants may have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<Tenant>,
 }
 
 impl Declaration {
@@ -188,7 +247,20 @@ impl Declaration {
         let chains = self.chains.into_iter().map(Resource::Chain);
         let policies = self.policies.into_iter().map(Resource::Policy);
         let qos = self.qos.into_iter().map(Resource::Qos);
-        networks.chain(routers).chain(functions).chain(chains).chain(policies).chain(qos)
+        let paths = self.paths.into_iter().map(Resource::Path);
+        let mirrors = self.mirrors.into_iter().map(Resource::Mirror);
+        let balancers = self.balancers.into_iter().map(Resource::Balancer);
+        let tenants = self.tenants.into_iter().map(Resource::Tenant);
+        networks
+            .chain(routers)
+            .chain(functions)
+            .chain(chains)
+            .chain(policies)
+            .chain(qos)
+            .chain(paths)
+            .chain(mirrors)
+            .chain(balancers)
+            .chain(tenants)
     }
 }
 
@@ -202,6 +274,10 @@ impl Extend<Resource> for Declaration {
                 Resource::Chain(chain) => self.chains.push(chain),
                 Resource::Policy(policy) => self.policies.push(policy),
                 Resource::Qos(qos) => self.qos.push(qos),
+                Resource::Path(path) => self.paths.push(path),
+                Resource::Mirror(mirror) => self.mirrors.push(mirror),
+                Resource::Balancer(balancer) => self.balancers.push(balancer),
+                Resource::Tenant(tenant) => self.tenants.push(tenant),
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::effect::{ConnId, Event};
 use crate::groups::{Support, owned_groups};
 use crate::layout;
 use crate::meters::owned_meters;
-use crate::switch::{Managed, Purpose, Stale};
+use crate::switch::{Managed, Purpose};
 
 /// A switch that differs every time is asked less and less often, down to once in 2 to the power of this intervals.
 const MAX_BACKOFF: u32 = 6;
@@ -99,8 +99,7 @@ impl Controller {
         managed.n_drifts = if n_different > 0 { managed.n_drifts + 1 } else { 0 };
         self.dirty |= managed.retry_refused() || n_different > 0;
         if n_different > 0 {
-            managed.installed = blueprint::owned(&stats);
-            managed.stale = Stale::All;
+            managed.set_installed(blueprint::owned(&stats));
             self.event(Event::Drifted(dpid, n_different));
         }
     }

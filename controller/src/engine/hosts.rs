@@ -24,10 +24,14 @@ impl Controller {
         if frame.ethertype() == EtherType::LLDP && frame.dst() == crate::lldp::DESTINATION {
             return self.probe_arrived(now, at, &packet_in.data);
         }
+        if self.react(at, packet_in, &frame) {
+            return;
+        }
         let Some(lane) = self.lane_of(packet_in, at) else { return self.counters.useless_packet_ins += 1 };
         match packet_in.table {
             layout::FORWARD => return self.held(now, lane, at, packet_in),
             layout::POLICY => return self.reject(now, lane, at, packet_in),
+            layout::STEER => return self.answer_for_balance(lane, at, &frame),
             _ => {}
         }
         self.learn(lane, at, frame.src(), address_of(&frame));
@@ -42,7 +46,7 @@ impl Controller {
         lanes.get(&lane).filter(|l| l.has(at)).map(|_| lane)
     }
 
-    fn learn(&mut self, lane: VlanId, at: At, mac: MacAddr, address: Option<IpAddr>) {
+    pub(super) fn learn(&mut self, lane: VlanId, at: At, mac: MacAddr, address: Option<IpAddr>) {
         if !mac.is_unicast() || mac == MacAddr::ZERO {
             return self.counters.useless_packet_ins += 1;
         }
@@ -100,7 +104,7 @@ impl Controller {
         let generation = self.planner.blueprint().generation;
         let barrier = session.xid(Pending::Barrier(generation));
         if let Some(managed) = self.switches.get_mut(&at.0) {
-            managed.in_flight.push_back(generation);
+            managed.barrier_sent(generation);
         }
         self.send(conn, barrier, Message::BarrierRequest);
         // The tag of a trunk was taken off on the way in; the tables want to see it again.
@@ -134,7 +138,7 @@ impl Controller {
 }
 
 /// The sender's address, as far as its own frame says: ARP, else the source of IPv4.
-fn address_of(frame: &ethernet::View<'_>) -> Option<IpAddr> {
+pub(super) fn address_of(frame: &ethernet::View<'_>) -> Option<IpAddr> {
     let address = match frame.ethertype() {
         EtherType::ARP => {
             let arp = arp::View::parse(frame.payload()).ok()?;

@@ -63,9 +63,11 @@ impl Controller {
         for dpid in changed.groups {
             self.switches.entry(dpid).and_modify(|managed| managed.groups_stale = true);
         }
+        let may_flood = self.may_flood();
         let switches: Vec<Dpid> = self.switches.keys().copied().collect();
         for dpid in switches {
-            self.realise(now, dpid);
+            self.realise(now, dpid, may_flood);
+            self.arm(dpid);
         }
     }
 
@@ -76,6 +78,7 @@ impl Controller {
             let changes = self.view.take_changes();
             let labels = std::mem::take(&mut labels);
             let touched = self.planner.resolve(self.ledger.intent(), &labels, &self.view, &changes);
+            self.reconsider(&changes);
             for at in forget(&mut self.view, self.planner.lanes(), &touched) {
                 // What was a function's may be anything now, a wire to another port as well.
                 if self.discovery.is_probed(at) {
@@ -97,26 +100,68 @@ impl Controller {
             .map(|(dpid, _)| *dpid)
             .collect();
         for dpid in due {
+            let waits = self.waits_for_links(now, dpid);
             if let Some(managed) = self.switches.get_mut(&dpid) {
-                managed.hold_until = None;
+                managed.hold_until = waits.then(|| now + self.config.probe_fast);
             }
-            self.dirty = true;
+            self.dirty |= !waits;
         }
     }
 
+    /// A switch has flows for links that have not been found again: the switches at their other ends may not have connected
+    /// yet, and without them it would be told that there is no way.
+    fn waits_for_links(&self, now: Instant, dpid: Dpid) -> bool {
+        let Some(managed) = self.switches.get(&dpid).filter(|managed| now < managed.hold_limit) else {
+            return false;
+        };
+        let links = self.view.links();
+        let is_found = |at: &At| links.get(at).is_some_and(|to| links.get(to) == Some(at));
+        let mut wanted = crate::plan::links_of(&managed.installed).map(|port| (dpid, port));
+        wanted.any(|at| self.view.port(at).is_some_and(|port| port.up) && !is_found(&at))
+    }
+
+    /// Whether flooded frames may be taken by further links of the broadcast tree: by others none cross any more (see
+    /// [`crate::floods`]).
+    fn may_flood(&self) -> bool {
+        let graph = self.planner.graph();
+        let obeys = |dpid: &Dpid| {
+            let session =
+                self.switches.get(dpid).and_then(|m| m.conn).and_then(|conn| self.sessions.get(&conn));
+            session.is_some_and(|session| !session.slave)
+        };
+        // Where one end obeys it will neither send nor take them.
+        let crosses = |at: At| {
+            obeys(&at.0)
+                || graph.peer(at).is_none_or(|(peer, port)| {
+                    !obeys(&peer)
+                        && self.switches.get(&peer).is_some_and(|managed| managed.floods.takes(port))
+                })
+        };
+        self.switches.iter().all(|(dpid, managed)| {
+            let mut ports = managed.floods.taken().map(|port| (*dpid, port));
+            ports.all(|at| graph.in_tree(at) || !crosses(at))
+        })
+    }
+
+    /// Where flooded frames could not be taken yet, they perhaps can.
+    pub(super) fn look_again(&mut self) {
+        self.dirty |= self.switches.values().any(|managed| managed.floods.is_delayed()) && self.may_flood();
+    }
+
     /// Sends a switch what it lacks, and a barrier.
-    fn realise(&mut self, now: Instant, dpid: Dpid) {
+    fn realise(&mut self, now: Instant, dpid: Dpid, may_flood: bool) {
         let (nothing, no_groups, no_meters) = (Flows::new(), Groups::new(), Meters::new());
         let blueprint = self.planner.blueprint();
         let wanted = blueprint.switches.get(&dpid).unwrap_or(&nothing);
         let groups = blueprint.groups.get(&dpid).unwrap_or(&no_groups);
         let meters = blueprint.meters.get(&dpid).unwrap_or(&no_meters);
         let generation = blueprint.generation;
+        let links = (!may_flood).then(|| self.planner.graph().ports(dpid).collect());
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
         let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
         let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
         let (put, gone) = managed.group_changes(groups);
-        let changes = Changes { put, flows: managed.changes(wanted), gone };
+        let changes = Changes { put, flows: managed.changes(wanted, links.as_ref()), gone };
         // Not every switch takes meters in a bundle.
         let (meters_put, meters_gone) = managed.meter_changes(meters);
         let metered = !meters_put.is_empty() || !meters_gone.is_empty();
@@ -139,7 +184,7 @@ impl Controller {
         messages.extend(flows);
         between(session, &mut messages, meters_gone.is_empty());
         messages.extend(change_meters(managed, session, meters_gone));
-        managed.in_flight.push_back(generation);
+        managed.barrier_sent(generation);
         let barrier = session.xid(Pending::Barrier(generation));
         for (xid, message) in messages.into_iter().chain([(barrier, Message::BarrierRequest)]) {
             self.send(conn, xid, message);
@@ -169,8 +214,9 @@ impl Controller {
             (Some(Pending::Barrier(generation)), Some(dpid)) => self.confirmed(now, dpid, generation),
             (Some(Pending::Void), Some(dpid)) => {
                 if let Some(managed) = self.switches.get_mut(&dpid) {
-                    managed.in_flight.pop_front();
+                    managed.barrier_answered();
                 }
+                self.look_again();
             }
             (Some(Pending::Between), _) => {}
             (Some(Pending::ModBarrier(token)), _) => self.done(token),
@@ -181,9 +227,10 @@ impl Controller {
 
     fn confirmed(&mut self, now: Instant, dpid: Dpid, generation: u64) {
         if let Some(managed) = self.switches.get_mut(&dpid) {
-            managed.in_flight.pop_front();
+            managed.barrier_answered();
             managed.confirmed = generation;
             self.event(Event::Confirmed(dpid, generation));
+            self.look_again();
         }
         // The flow that sends discovery frames here is in place.
         self.discover(now, dpid);
@@ -256,6 +303,7 @@ impl Controller {
         session.slave = true;
         if let Some(dpid) = session.dpid {
             self.event(Event::Demoted(dpid));
+            self.look_again();
         }
     }
 

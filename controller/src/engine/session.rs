@@ -14,7 +14,7 @@ use crate::effect::{ConnId, Event};
 use crate::groups::{Support, owned_groups};
 use crate::layout;
 use crate::meters;
-use crate::switch::{Pending, Purpose, Stale};
+use crate::switch::{Pending, Purpose};
 use crate::view;
 
 impl Controller {
@@ -29,13 +29,15 @@ impl Controller {
                 None => self.counters.useless_packet_ins += 1,
             },
             Message::PortStatus(status) => self.port_status(now, conn, &status),
+            Message::FlowRemoved(flow) => {
+                if let Some(dpid) = self.ready_dpid(conn) {
+                    self.forgotten(dpid, &flow);
+                }
+            }
             Message::BundleControl(control) => self.bundle_control(conn, xid, control),
             Message::RoleReply(_) | Message::QueueGetConfigReply(_) => self.exchanged(conn, xid, message),
             Message::EchoRequest(data) => self.send(conn, xid, Message::EchoReply(data)),
-            Message::Hello(_)
-            | Message::EchoReply(_)
-            | Message::FlowRemoved(_)
-            | Message::GetConfigReply(_) => {}
+            Message::Hello(_) | Message::EchoReply(_) | Message::GetConfigReply(_) => {}
             _ => self.counters.unexpected_messages += 1,
         }
     }
@@ -195,20 +197,21 @@ impl Controller {
         managed.conn = Some(conn);
         managed.lost = None;
         managed.desc = desc;
-        managed.installed = blueprint::owned(&flows);
+        managed.set_installed(blueprint::owned(&flows));
         managed.groups = owned_groups(&descriptions);
         managed.meters = meters::owned_meters(&configs);
-        managed.stale = Stale::All;
         managed.groups_stale = true;
         managed.meters_stale = true;
         managed.refused.clear();
         managed.in_flight.clear();
+        (managed.asks, managed.asks_stale) = (false, true);
         managed.n_drifts = 0;
         managed.next_audit = Some(now + self.config.audit);
         // A controller that was started again knows neither links nor hosts yet: changing flows now would take
         // away what still works. Once discovery settled, the difference is small or none.
         if !known && !managed.installed.is_empty() {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
+            managed.hold_limit = now + self.config.retire;
         }
         let old_ports = self.view.switches().get(&dpid).map(|old| old.ports.clone()).unwrap_or_default();
         self.view.put_switch(dpid, view::Switch { name, n_tables, groups, max_meter, ..Default::default() });
@@ -270,9 +273,10 @@ impl Controller {
         }
         let at = (dpid, desc.port);
         let up = is_up(desc);
+        let came_up = up && !self.view.port(at).is_some_and(|port| port.up);
         self.view.put_port(at, view::Port { name: desc.name.to_string(), mac: desc.mac, up, settled });
         let discovering = self.switches.get(&dpid).is_some_and(|managed| managed.discovering);
-        if discovering && !self.discovery.is_probed(at) {
+        if discovering && (came_up || !self.discovery.is_probed(at)) {
             self.discovery.start(now, &self.config, at);
         }
     }

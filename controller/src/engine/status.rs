@@ -80,7 +80,9 @@ impl Controller {
             None if self.is_slave(managed) => {
                 (IntentState::Pending, Some("another controller is the master of the switch".to_owned()))
             }
-            None if managed.confirmed < generation => (IntentState::Pending, None),
+            None if managed.confirmed < generation || managed.floods.is_delayed() => {
+                (IntentState::Pending, None)
+            }
             None => (IntentState::Realised, None),
         };
         Some(SwitchState { dpid, confirmed: managed.confirmed, state, n_flows, reason })
@@ -97,6 +99,7 @@ impl Controller {
             managed.conn.is_some()
                 && managed.in_flight.is_empty()
                 && managed.refused.is_empty()
+                && !managed.floods.is_delayed()
                 && managed.hold_until.is_none()
                 && !self.is_slave(managed)
                 && managed.confirmed == self.blueprint().generation

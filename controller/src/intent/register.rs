@@ -1,11 +1,17 @@
 //! Who says what of what, so that the contradictions of one intent are found without looking at all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use packet::VlanId;
 
-use super::{Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Network, PortName, Qos};
+use super::balancer::Source;
+use super::tenant;
+use super::{
+    Balancer, Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Mirror, Network, PortName, Qos,
+    Route,
+};
 use crate::layout;
 
 type Names = BTreeSet<Arc<str>>;
@@ -30,6 +36,15 @@ pub(crate) struct Ledger {
     /// What limits a port, and what a network.
     limited: BTreeMap<PortName, Names>,
     limited_networks: BTreeMap<String, Names>,
+    /// Mirrors by the port where their copies leave, and by those that are mirrored.
+    outlets: BTreeMap<PortName, Names>,
+    mirrored: BTreeMap<PortName, Names>,
+    /// Ways by their ends.
+    ways: BTreeMap<(PortName, PortName), Names>,
+    /// Balancers by network, by network and address, and by what their members answer from.
+    balanced: BTreeMap<String, Names>,
+    virtual_addresses: BTreeMap<(String, Ipv4Addr), Names>,
+    sources: BTreeMap<Source, Names>,
 }
 
 impl Ledger {
@@ -108,6 +123,29 @@ impl Ledger {
                     put(&mut self.limited_networks, network, name.clone(), there);
                 }
             }
+            Kind::Path => {
+                let Some(route) = self.intent.paths.get(&**name) else { return };
+                for ends in route.headings() {
+                    put(&mut self.ways, &ends, name.clone(), there);
+                }
+            }
+            Kind::Mirror => {
+                let Some(mirror) = self.intent.mirrors.get(&**name) else { return };
+                put(&mut self.outlets, &mirror.to, name.clone(), there);
+                for port in &mirror.ports {
+                    put(&mut self.mirrored, port, name.clone(), there);
+                }
+            }
+            Kind::Balancer => {
+                let Some(balancer) = self.intent.balancers.get(&**name) else { return };
+                let key = (balancer.network.clone(), balancer.address);
+                put(&mut self.balanced, &balancer.network, name.clone(), there);
+                put(&mut self.virtual_addresses, &key, name.clone(), there);
+                for (source, ..) in balancer.sources() {
+                    put(&mut self.sources, &source, name.clone(), there);
+                }
+            }
+            Kind::Tenant => {}
         }
     }
 
@@ -119,6 +157,8 @@ impl Ledger {
                 all.extend(self.attached.get(&*label.name).into_iter().flatten().map(named(Kind::Router)));
                 let limits = self.limited_networks.get(&*label.name).into_iter().flatten();
                 all.extend(limits.map(named(Kind::Qos)));
+                let balancers = self.balanced.get(&*label.name).into_iter().flatten();
+                all.extend(balancers.map(named(Kind::Balancer)));
                 if let Some(network) = self.intent.networks.get(&*label.name) {
                     let same_vlan = self.vlans.get(&network.vlan).into_iter().flatten();
                     all.extend(same_vlan.map(named(Kind::Network)));
@@ -126,6 +166,7 @@ impl Ledger {
                         all.extend(self.access.get(port).into_iter().flatten().map(named(Kind::Network)));
                         let functions = self.functions.get(port).into_iter().flatten();
                         all.extend(functions.map(|(name, _)| named(Kind::Function)(name)));
+                        all.extend(self.outlets_at(port));
                     }
                 }
             }
@@ -133,10 +174,11 @@ impl Ledger {
             Kind::Function => {
                 let users = self.users.get(&*label.name).into_iter().flatten();
                 all.extend(users.map(|(name, _)| named(Kind::Chain)(name)));
-                if let Some(function) = self.intent.functions.get(&*label.name) {
-                    let ports = [&function.ingress, &function.egress];
-                    let others = ports.into_iter().filter_map(|port| self.functions.get(port)).flatten();
+                let function = self.intent.functions.get(&*label.name);
+                for port in function.into_iter().flat_map(|function| [&function.ingress, &function.egress]) {
+                    let others = self.functions.get(port).into_iter().flatten();
                     all.extend(others.map(|(name, _)| named(Kind::Function)(name)));
+                    all.extend(self.outlets_at(port));
                 }
             }
             Kind::Chain => {
@@ -158,8 +200,35 @@ impl Ledger {
                     all.extend(ports.chain(networks).flatten().map(named(Kind::Qos)));
                 }
             }
+            Kind::Path => {
+                let routes = self.intent.paths.get(&*label.name).into_iter();
+                let same = routes.flat_map(Route::headings).filter_map(|ends| self.ways.get(&ends));
+                all.extend(same.flatten().map(named(Kind::Path)));
+            }
+            Kind::Mirror => {
+                let mirror = self.intent.mirrors.get(&*label.name);
+                let others = mirror.and_then(|mirror| self.mirrored.get(&mirror.to));
+                all.extend(others.into_iter().flatten().map(named(Kind::Mirror)));
+            }
+            Kind::Balancer => {
+                if let Some(balancer) = self.intent.balancers.get(&*label.name) {
+                    let key = (balancer.network.clone(), balancer.address);
+                    let same = self.virtual_addresses.get(&key).into_iter().flatten();
+                    let sources = balancer.sources().filter_map(|(source, ..)| self.sources.get(&source));
+                    all.extend(same.chain(sources.flatten()).map(named(Kind::Balancer)));
+                }
+            }
+            Kind::Tenant => {}
         }
+        let owners = tenant::owners(&label.name, &self.intent.tenants).filter(|_| label.kind != Kind::Tenant);
+        all.extend(owners.map(|owner| Label::new(Kind::Tenant, owner)));
         all.insert(label);
+    }
+
+    /// The mirrors whose copies leave by a port.
+    fn outlets_at<'a>(&'a self, port: &PortName) -> impl Iterator<Item = Label> + use<'a> {
+        let names = self.outlets.get(port).into_iter().flatten();
+        names.map(|name| Label { kind: Kind::Mirror, name: name.clone() })
     }
 
     fn faults_of(&self, label: &Label) -> Vec<Fault> {
@@ -204,6 +273,29 @@ impl Ledger {
             Kind::Qos => {
                 let qos = self.intent.qos.get(name);
                 qos.into_iter().for_each(|qos| self.check_qos(&label.name, qos, &mut add));
+            }
+            Kind::Path => {
+                let Some(route) = self.intent.paths.get(name) else { return faults };
+                route.check(&mut add);
+                let other = route.headings().find_map(|ends| before(&self.ways, &ends, &label.name));
+                if let Some(other) = other {
+                    let reason = format!("path {other:?} leads from one of these ends to the other already");
+                    add("/to".to_owned(), reason);
+                }
+            }
+            Kind::Mirror => {
+                let mirror = self.intent.mirrors.get(name);
+                mirror.into_iter().for_each(|mirror| self.check_mirror(mirror, &mut add));
+            }
+            Kind::Balancer => {
+                let balancer = self.intent.balancers.get(name);
+                balancer
+                    .into_iter()
+                    .for_each(|balancer| self.check_balancer(&label.name, balancer, &mut add));
+            }
+            Kind::Tenant => {
+                let tenant = self.intent.tenants.get(name);
+                tenant.into_iter().for_each(|tenant| tenant.check(name, &self.intent, &mut add));
             }
         }
         faults
@@ -267,6 +359,47 @@ impl Ledger {
         }
     }
 
+    fn check_mirror(&self, mirror: &Mirror, add: &mut impl FnMut(String, String)) {
+        mirror.check(add);
+        let (to, first) = (&mirror.to, |names: Option<&Names>| names.and_then(BTreeSet::first).cloned());
+        if let Some(network) = first(self.declared.get(to)) {
+            add("/to".to_owned(), format!("{to} is a port of network {network:?}"));
+        }
+        if let Some((function, _)) = self.functions.get(to).and_then(BTreeSet::first) {
+            add("/to".to_owned(), format!("{to} is a port of function {function:?}"));
+        }
+        for (idx, port) in mirror.ports.iter().enumerate().filter(|(_, port)| *port != to) {
+            if let Some(other) = first(self.outlets.get(port)) {
+                add(format!("/ports/{idx}"), format!("copies of mirror {other:?} leave by {port}"));
+            }
+        }
+    }
+
+    fn check_balancer(&self, name: &Arc<str>, balancer: &Balancer, add: &mut impl FnMut(String, String)) {
+        balancer.check(add);
+        let (network, address) = (&balancer.network, balancer.address);
+        match self.intent.networks.get(network) {
+            None => add("/network".to_owned(), format!("there is no network {network:?}")),
+            Some(network) => {
+                let has = |host: &&super::Reservation| host.addresses.contains(&IpAddr::V4(address));
+                if let Some(host) = network.hosts.iter().find(has) {
+                    add("/address".to_owned(), format!("{address} belongs to the host {}", host.mac));
+                }
+            }
+        }
+        if let Some(other) = before(&self.virtual_addresses, &(network.clone(), address), name) {
+            add("/address".to_owned(), format!("{address} already belongs to balancer {other:?}"));
+        }
+        for (source, member) in balancer.sources() {
+            if let Some(other) = before(&self.sources, &source, name) {
+                let (_, address, _, port) = source;
+                let reason =
+                    format!("balancer {other:?} has members answer from {address} port {port} already");
+                add(format!("/members/{member}/address"), reason);
+            }
+        }
+    }
+
     fn check_chain(&self, name: &Arc<str>, chain: &Chain, add: &mut impl FnMut(String, String)) {
         for (pointer, ports) in [("/from", &chain.from), ("/to", &chain.to)] {
             if ports.is_empty() {
@@ -318,6 +451,10 @@ impl Intent {
             Kind::Chain => self.chains.get(name).cloned().map(Declared::Chain),
             Kind::Policy => self.policies.get(name).cloned().map(Declared::Policy),
             Kind::Qos => self.qos.get(name).cloned().map(Declared::Qos),
+            Kind::Path => self.paths.get(name).cloned().map(Declared::Path),
+            Kind::Mirror => self.mirrors.get(name).cloned().map(Declared::Mirror),
+            Kind::Balancer => self.balancers.get(name).cloned().map(Declared::Balancer),
+            Kind::Tenant => self.tenants.get(name).cloned().map(Declared::Tenant),
         }
     }
 
@@ -347,6 +484,10 @@ impl Intent {
             Chain, chains;
             Policy, policies;
             Qos, qos;
+            Path, paths;
+            Mirror, mirrors;
+            Balancer, balancers;
+            Tenant, tenants;
         }
     }
 }

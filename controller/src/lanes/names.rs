@@ -29,6 +29,14 @@ pub(super) enum Claim {
     Policy(Arc<str>),
     /// A port with a rate or queue.
     Qos(Arc<str>),
+    /// An end of a way.
+    Path(Arc<str>),
+    /// Copies leave there.
+    Outlet(Arc<str>),
+    /// A port whose frames are copied.
+    Mirrored(Arc<str>),
+    /// A member of a balancer is there.
+    Member(Arc<str>),
     /// A host of a network is there.
     Host(Arc<str>),
 }
@@ -43,6 +51,9 @@ impl Claim {
             Self::Chain(name) | Self::Via(name) => (Kind::Chain, name),
             Self::Policy(name) => (Kind::Policy, name),
             Self::Qos(name) => (Kind::Qos, name),
+            Self::Path(name) => (Kind::Path, name),
+            Self::Outlet(name) | Self::Mirrored(name) => (Kind::Mirror, name),
+            Self::Member(name) => (Kind::Balancer, name),
         };
         Label { kind, name: name.clone() }
     }
@@ -57,6 +68,9 @@ impl Claim {
                 | Self::Chain(_)
                 | Self::Policy(_)
                 | Self::Qos(_)
+                | Self::Path(_)
+                | Self::Mirrored(_)
+                | Self::Member(_)
         )
     }
 
@@ -103,6 +117,20 @@ pub(super) fn claims_of(intent: &Intent, label: &Label) -> Vec<(Claim, Arc<PortN
             let Some(qos) = intent.qos.get(&**name) else { return claims };
             qos.ports.iter().for_each(|port| add(Claim::Qos(name.clone()), port));
         }
+        Kind::Path => {
+            let Some(route) = intent.paths.get(&**name) else { return claims };
+            [&route.from, &route.to].into_iter().for_each(|port| add(Claim::Path(name.clone()), port));
+        }
+        Kind::Mirror => {
+            let Some(mirror) = intent.mirrors.get(&**name) else { return claims };
+            add(Claim::Outlet(name.clone()), &mirror.to);
+            mirror.ports.iter().for_each(|port| add(Claim::Mirrored(name.clone()), port));
+        }
+        Kind::Balancer => {
+            let Some(balancer) = intent.balancers.get(&**name) else { return claims };
+            balancer.members.iter().for_each(|member| add(Claim::Member(name.clone()), &member.port));
+        }
+        Kind::Tenant => {}
     }
     claims.sort_unstable();
     claims.dedup();

@@ -20,7 +20,9 @@ pub(super) struct Place {
     pub trunks: BTreeSet<VlanId>,
     /// The function it belongs to.
     pub function: Option<Arc<str>>,
-    /// A link or a function: no hosts.
+    /// Copies leave there.
+    pub is_outlet: bool,
+    /// A link, a function or an outlet of copies: no hosts.
     pub is_taken: bool,
     /// What cannot be as it was said.
     pub issues: Vec<Issue>,
@@ -55,13 +57,7 @@ impl Case<'_> {
     pub fn decide(&self) -> Place {
         let mut place = Place::default();
         let is_link = self.view.role(self.at) == Role::Link;
-        let other_use = match () {
-            () if is_link => Some("a link to another switch"),
-            () if self.claims.iter().any(|(claim, _)| matches!(claim, Claim::Function(_))) => {
-                Some("the port of a function")
-            }
-            () => None,
-        };
+        let other_use = self.other_use(is_link);
         place.is_taken = other_use.is_some();
         let mut first: Option<&Arc<str>> = None;
         for &(claim, name) in &self.claims {
@@ -96,15 +92,38 @@ impl Case<'_> {
                     }
                     _ => place.function = Some(function.clone()),
                 },
-                Claim::Chain(_) | Claim::Via(_) | Claim::Policy(_) | Claim::Qos(_) | Claim::Host(_) => {}
+                Claim::Outlet(_) => match other_use.filter(|_| is_link || place.function.is_some()) {
+                    Some(what) => place.issue(claim, format!("{name} is {what}, so no copies leave there")),
+                    None => place.is_outlet = true,
+                },
+                Claim::Chain(_)
+                | Claim::Via(_)
+                | Claim::Policy(_)
+                | Claim::Qos(_)
+                | Claim::Path(_)
+                | Claim::Mirrored(_)
+                | Claim::Member(_)
+                | Claim::Host(_) => {}
             }
         }
         // Ports that nobody declares, once discovery is sure that no switch is behind them.
-        let declared = place.access.is_some() || !place.trunks.is_empty() || place.function.is_some();
+        let declared =
+            place.access.is_some() || !place.trunks.is_empty() || place.function.is_some() || place.is_outlet;
         if !declared && !is_link && self.view.port(self.at).is_some_and(|port| port.settled) {
             place.access = Some(default_lane());
         }
         place
+    }
+
+    /// What a port is when no hosts may be there.
+    fn other_use(&self, is_link: bool) -> Option<&'static str> {
+        let claimed = |wanted: fn(&Claim) -> bool| self.claims.iter().any(|(claim, _)| wanted(claim));
+        match () {
+            () if is_link => Some("a link to another switch"),
+            () if claimed(|claim| matches!(claim, Claim::Function(_))) => Some("the port of a function"),
+            () if claimed(|claim| matches!(claim, Claim::Outlet(_))) => Some("where copies leave"),
+            () => None,
+        }
     }
 
     fn attach(&self, place: &mut Place, claim: &Claim, attachment: &Attachment) {
@@ -138,6 +157,6 @@ impl Case<'_> {
 }
 
 /// The lane of ports that no network declares.
-pub(super) fn default_lane() -> VlanId {
+pub(crate) fn default_lane() -> VlanId {
     VlanId::new(layout::DEFAULT_LANE).expect("a constant in range")
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use packet::VlanId;
 
-use super::places::Place;
+use super::names::Claim;
+use super::places::{Place, default_lane};
 use super::{Resolver, Touched};
 use crate::blueprint::Issue;
 use crate::intent::{Intent, Judgement, Kind, Label, Policy, PortName, Traffic};
@@ -32,6 +33,9 @@ pub struct Rule {
     pub to: Option<Ends>,
     /// Only this.
     pub traffic: Traffic,
+    /// Where ports will be to which it goes, and which are not there (any more): a switch that the controller does not know
+    /// yet forwards as it was told before.
+    pub awaited: BTreeSet<VlanId>,
 }
 
 impl Rule {
@@ -45,7 +49,7 @@ impl Rule {
         let Some(to) = self.to.as_ref().filter(|_| self.judgement != Judgement::Allow) else {
             return BTreeSet::new();
         };
-        let lanes: BTreeSet<VlanId> = to.values().flatten().copied().collect();
+        let lanes: BTreeSet<VlanId> = to.values().flatten().chain(&self.awaited).copied().collect();
         match &self.from {
             None => lanes.into_iter().map(|lane| (lane, None)).collect(),
             Some(from) => from
@@ -138,7 +142,32 @@ impl Resolver {
             return None;
         }
         let (priority, judgement, traffic) = (policy.priority, policy.judgement, policy.traffic.clone());
-        Some(Rule { label, priority, judgement, from, to, traffic })
+        let is_absent = |name: &&PortName| {
+            self.names.at(name).and_then(|at| to.as_ref()?.get(&at)).is_none_or(BTreeSet::is_empty)
+        };
+        let awaited =
+            policy.to.iter().filter(is_absent).flat_map(|name| self.declared_lanes(intent, name)).collect();
+        Some(Rule { label, priority, judgement, from, to, traffic, awaited })
+    }
+
+    /// The lanes that a port will be in, as far as intents say so.
+    fn declared_lanes(&self, intent: &Intent, name: &PortName) -> BTreeSet<VlanId> {
+        let lane = |claim: &Claim| match claim {
+            Claim::Access(network) | Claim::Trunk(network) => self.networks.get(network).copied(),
+            Claim::Attach(router, idx) => {
+                let attachment = intent.routers.get(&**router)?.get(*idx)?;
+                match &attachment.network {
+                    Some(network) => self.networks.get(&**network).copied(),
+                    None => attachment.vlan,
+                }
+            }
+            _ => None,
+        };
+        let mut lanes: BTreeSet<VlanId> = self.names.claims_by(name).filter_map(lane).collect();
+        if lanes.is_empty() {
+            lanes.insert(default_lane());
+        }
+        lanes
     }
 
     /// The ports of these names that are there. None: any.

@@ -50,6 +50,8 @@ impl Planner {
             let back = if path.symmetric { take("back") } else { None };
             now.0.insert(name.clone(), [there, back]);
         }
+        self.allocate_tracks(&mut free, stale);
+        self.allocate_copies(&mut free, stale);
         let (all, had): (BTreeSet<VlanId>, BTreeSet<VlanId>) =
             (now.all().collect(), self.segments.all().collect());
         for vlan in all.symmetric_difference(&had) {
@@ -143,7 +145,14 @@ impl Planner {
     }
 
     /// Carries the lane `segment` from the switches of `sources` to the port `target`.
-    fn segment(&self, draft: &mut Draft, label: &str, segment: VlanId, sources: &BTreeSet<At>, target: At) {
+    pub(super) fn segment(
+        &self,
+        draft: &mut Draft,
+        label: &str,
+        segment: VlanId,
+        sources: &BTreeSet<At>,
+        target: At,
+    ) {
         let slot = |dpid| Slot { dpid, table: FORWARD, priority: forward::SEGMENT, label };
         let act = |actions| vec![Instruction::ApplyActions(actions)];
         draft.put(slot(target.0), in_lane(segment), act(output(target.1)));
@@ -181,10 +190,10 @@ fn hold(draft: &mut Draft, path: &Path) {
 }
 
 /// Lanes that no network has, given out by name so that a new chain does not move the segments of another.
-struct FreeLanes(BTreeSet<VlanId>);
+pub(super) struct FreeLanes(BTreeSet<VlanId>);
 
 impl FreeLanes {
-    fn take_all(&mut self, label: &str, way: &str, n: usize) -> Option<Vec<VlanId>> {
+    pub(super) fn take_all(&mut self, label: &str, way: &str, n: usize) -> Option<Vec<VlanId>> {
         (0..n).map(|idx| self.take(&format!("{label}/{way}/{idx}"))).collect()
     }
 

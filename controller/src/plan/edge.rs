@@ -1,10 +1,13 @@
 //! ADMIT, LANE and SOURCE: what may enter, by which lane, and who is known to speak.
 
-use openflow::{Action, Dpid, Field, Instruction, Match, Oxm, Priority, TableId};
-use packet::{EtherType, IpProtocol, MacAddr, VlanId};
+use std::sync::Arc;
 
+use openflow::{Action, Dpid, Field, Instruction, Match, Oxm, Priority, TableId};
+use packet::{EtherType, IpProtocol, MacAddr, PortNo, VlanId};
+
+use super::copies::Side;
 use super::{Draft, FABRIC, Planner, Slot, in_lane, punt, write_lane};
-use crate::blueprint::{FlowBody, FlowKey};
+use crate::blueprint::{FlowBody, FlowKey, Flows};
 use crate::layout::{
     self, ADMIT, LANE, LANE_RATE, POLICY, PORT_RATE, SOURCE, STEER, admit, policy, rate, source,
 };
@@ -12,13 +15,22 @@ use crate::lldp;
 use crate::view::{At, HostKey, View};
 
 /// Group addresses have this bit.
-const GROUP_BIT: MacAddr = MacAddr([1, 0, 0, 0, 0, 0]);
+pub(crate) const GROUP_BIT: MacAddr = MacAddr([1, 0, 0, 0, 0, 0]);
 /// Addresses that bridges do not forward: 01:80:c2:00:00:00 to 0f (IEEE 802.1Q §8.6.3).
 const RESERVED: MacAddr = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0]);
 const RESERVED_MASK: MacAddr = MacAddr([0xff, 0xff, 0xff, 0xff, 0xff, 0xf0]);
 
 fn fabric(dpid: Dpid, table: TableId, priority: Priority) -> Slot<'static> {
     Slot { dpid, table, priority, label: FABRIC }
+}
+
+/// The ports of links, as the flows of a switch have them.
+pub(crate) fn links_of(flows: &Flows) -> impl Iterator<Item = PortNo> {
+    let is_link = |(key, body): &(&Arc<FlowKey>, &Arc<FlowBody>)| {
+        (key.table, key.priority) == (ADMIT, admit::PORT)
+            && body.instructions.contains(&Instruction::GotoTable(LANE))
+    };
+    flows.iter().filter(is_link).filter_map(|(key, _)| key.matches.ingress())
 }
 
 impl Planner {
@@ -59,15 +71,19 @@ impl Planner {
         let Some(lane) = self.lanes().lanes.get(&vlan) else { return };
         let (dpid, port) = at;
         let enter = [write_lane(vlan, true), Instruction::GotoTable(PORT_RATE)];
+        let copying = self.copying(at, Side::Sent, None);
         if lane.access.contains(&at) {
             let slot = Slot { dpid, table: ADMIT, priority: admit::ACCESS, label: &lane.label };
             let matches = Match::new().in_port(port);
             let matches = if lane.transparent { matches } else { matches.untagged() };
-            draft.put(slot, matches, enter.to_vec());
+            let copies = (!copying.is_empty()).then(|| Instruction::ApplyActions(copying.clone()));
+            draft.put(slot, matches, copies.into_iter().chain(enter.clone()).collect());
         }
         if lane.trunks.contains(&at) {
             let slot = Slot { dpid, table: ADMIT, priority: admit::TRUNK, label: &lane.label };
-            let mut instructions = vec![Instruction::ApplyActions(vec![Action::PopVlan])];
+            let mut actions = copying;
+            actions.push(Action::PopVlan);
+            let mut instructions = vec![Instruction::ApplyActions(actions)];
             instructions.extend(enter);
             draft.put(slot, Match::new().in_port(port).vlan(vlan), instructions);
         }
@@ -77,7 +93,12 @@ impl Planner {
     /// still takes for its links, while they look like edge ports from here: flooding it would close a loop.
     pub(super) fn refuse_foreign(&self, draft: &mut Draft, vlan: VlanId, dpid: Dpid) {
         let known = self.lanes().lanes.contains_key(&vlan)
-            || self.segments.all().any(|segment| segment == vlan)
+            || self
+                .segments
+                .all()
+                .chain(self.tracks.all())
+                .chain(self.copy_lanes.all())
+                .any(|segment| segment == vlan)
             || self.labels().contains(&vlan);
         if known && self.blueprint.switches.contains_key(&dpid) {
             draft.put(fabric(dpid, ADMIT, admit::FOREIGN), Match::new().vlan(vlan), vec![]);
@@ -115,7 +136,7 @@ impl Planner {
 }
 
 /// Takes off the tag of a lane that comes by a link.
-pub(super) fn lane_entry(lane: VlanId) -> (FlowKey, FlowBody) {
+pub(crate) fn lane_entry(lane: VlanId) -> (FlowKey, FlowBody) {
     let instructions = vec![
         Instruction::ApplyActions(vec![Action::PopVlan]),
         Instruction::WriteMetadata { metadata: layout::lane(lane), mask: layout::LANE_MASK },

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use openflow::{Action, Dpid, Instruction, Match};
+use openflow::{Action, Dpid, Instruction, Match, Priority};
 use packet::{MacAddr, PortNo, VlanId};
 
+use super::copies::Side;
 use super::ways::Way;
 use super::{Draft, Planner, Slot, in_lane, output, output_tagged, push};
 use crate::layout::{self, FORWARD, forward};
@@ -24,11 +25,22 @@ impl Planner {
             return;
         };
         self.source(draft, key);
+        self.answer_for_balances(draft, key);
         let (dpid, port) = host.at;
         let slot = |dpid, priority| Slot { dpid, table: FORWARD, priority, label: &lane.label };
         let act = |actions: Vec<Action>| vec![Instruction::ApplyActions(actions)];
         let last = if lane.trunks.contains(&host.at) { output_tagged(vlan, port) } else { output(port) };
-        draft.put(slot(dpid, forward::UNICAST), in_lane(vlan).eth_dst(mac), act(last));
+        let received = |by| act([&last[..], &self.copying(host.at, Side::Received, by)].concat());
+        if !self.copying(host.at, Side::Received, None).is_empty() {
+            // What comes from there does not go back, so it is no copy either.
+            let own = in_lane(vlan).in_port(port).eth_dst(mac);
+            draft.put(slot(dpid, forward::UNICAST_BACK), own, vec![]);
+            for by in self.copied_back(host.at) {
+                let matches = in_lane(vlan).in_port(by).eth_dst(mac);
+                draft.put(slot(dpid, forward::UNICAST_BACK), matches, received(Some(by)));
+            }
+        }
+        draft.put(slot(dpid, forward::UNICAST), in_lane(vlan).eth_dst(mac), received(None));
         let choice = layout::fnv(&[&mac.0[..], &vlan.get().to_be_bytes()].concat());
         let starts = self.spans.get(&vlan).into_iter().flat_map(|span| &span.starts).copied();
         for Way { here, by, action } in self.ways(draft, vlan, (starts.collect(), dpid), choice) {
@@ -49,27 +61,60 @@ impl Planner {
             return;
         }
         tree.iter().for_each(|at| draft.enter(&self.graph, vlan, *at));
+        let bits = layout::lane(vlan) | layout::MAY_FLOOD;
+        let matches = Match::new().metadata(bits, layout::LANE_MASK | layout::MAY_FLOOD);
+        let waits =
+            lane.members.contains_key(&dpid) && self.ports_here(vlan, dpid).any(|at| self.waits(vlan, at));
+        let held = waits || self.held_ports(vlan).any(|at| at.0 == dpid);
+        let group = MacAddr([1, 0, 0, 0, 0, 0]);
+        let mut put = |(flood, group_only): (Priority, Priority), matches: Match, by: Option<PortNo>| {
+            let instructions = vec![Instruction::ApplyActions(self.copies_out(vlan, dpid, by))];
+            let slot = Slot { dpid, table: FORWARD, priority: flood, label: &lane.label };
+            draft.put(slot, matches.clone(), instructions.clone());
+            if held {
+                let slot = Slot { priority: group_only, ..slot };
+                draft.put(slot, matches.eth_dst_masked(group, group), instructions);
+            }
+        };
+        put((forward::FLOOD, forward::GROUP), matches.clone(), None);
+        // A port hears no copies of its own, and what came by a link may have to go back there as a copy.
+        let mirrored = |at: &At| !self.copying(*at, Side::Received, None).is_empty();
+        let mirrored: Vec<At> = self.ports_here(vlan, dpid).filter(mirrored).collect();
+        let back = mirrored
+            .iter()
+            .flat_map(|at| self.copied_back(*at))
+            .filter(|by| span.tree.contains(&(dpid, *by)));
+        let by: BTreeSet<PortNo> = back.chain(mirrored.iter().map(|at| at.1)).collect();
+        for by in by {
+            put((forward::FLOOD_OWN, forward::GROUP_OWN), matches.clone().in_port(by), Some(by));
+        }
+    }
+
+    /// Ports of hosts of a lane on a switch.
+    fn ports_here(&self, vlan: VlanId, dpid: Dpid) -> impl Iterator<Item = At> + '_ {
+        let lane = self.lanes().lanes.get(&vlan).into_iter();
+        lane.flat_map(move |lane| here(&lane.access, dpid).chain(here(&lane.trunks, dpid)))
+    }
+
+    /// What is done with a frame that is flooded on a switch, and came `by` a port if that matters.
+    fn copies_out(&self, vlan: VlanId, dpid: Dpid, by: Option<PortNo>) -> Vec<Action> {
+        let (Some(lane), Some(span)) = (self.lanes().lanes.get(&vlan), self.spans.get(&vlan)) else {
+            return vec![];
+        };
         // Untagged copies first, then the tag, then tagged copies. A frame never goes back where it came from: an
         // output to the ingress port does nothing (OpenFlow 1.3.5 §4.5).
-        let output = |at: At| Action::output(at.1);
-        let mut actions: Vec<Action> = here(&lane.access, dpid).map(output).collect();
-        let tagged: Vec<Action> = here(&lane.trunks, dpid).chain(tree).map(output).collect();
+        let output = |at: At| {
+            let copies = if by == Some(at.1) { vec![] } else { self.copying(at, Side::Received, by) };
+            std::iter::once(Action::output(at.1)).chain(copies)
+        };
+        let mut actions: Vec<Action> = here(&lane.access, dpid).flat_map(output).collect();
+        let tree = here(&span.tree, dpid).map(|at| Action::output(at.1));
+        let tagged: Vec<Action> = here(&lane.trunks, dpid).flat_map(output).chain(tree).collect();
         if !tagged.is_empty() {
             actions.extend(push(vlan));
             actions.extend(tagged);
         }
-        let bits = layout::lane(vlan) | layout::MAY_FLOOD;
-        let matches = Match::new().metadata(bits, layout::LANE_MASK | layout::MAY_FLOOD);
-        let slot = Slot { dpid, table: FORWARD, priority: forward::FLOOD, label: &lane.label };
-        let instructions = vec![Instruction::ApplyActions(actions)];
-        draft.put(slot, matches.clone(), instructions.clone());
-        let waits = lane.members.contains_key(&dpid)
-            && here(&lane.access, dpid).chain(here(&lane.trunks, dpid)).any(|at| self.waits(vlan, at));
-        if waits || self.held_ports(vlan).any(|at| at.0 == dpid) {
-            let group = MacAddr([1, 0, 0, 0, 0, 0]);
-            let slot = Slot { priority: forward::GROUP, ..slot };
-            draft.put(slot, matches.eth_dst_masked(group, group), instructions);
-        }
+        actions
     }
 
     /// Ports of hosts whose traffic to unknown addresses must wait, because a chain begins there.

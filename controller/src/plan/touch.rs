@@ -47,8 +47,18 @@ impl Planner {
         }
         stale.extend(touched.chains.iter().cloned().map(Part::Chain));
         stale.extend(touched.limits.iter().cloned().map(Part::Limit));
+        stale.extend(touched.courses.iter().cloned().map(Part::Course));
+        stale.extend(touched.mirrors.iter().cloned().map(Part::Mirror));
+        touched.mirrored.iter().for_each(|at| self.copy_again(*at, &mut stale));
+        if !touched.balances.is_empty() {
+            stale.extend(touched.balances.iter().cloned().map(Part::Balance));
+            self.allocate_services(&mut stale);
+        }
+        // Hosts are answered by flows of their own.
+        stale.extend(touched.balanced.iter().flat_map(|vlan| self.hosts_of(*vlan)).map(Part::Host));
         self.judge_again(&touched, &mut stale);
-        if !touched.chains.is_empty() || !touched.lanes.is_empty() {
+        let taking = [&touched.chains, &touched.courses, &touched.mirrors];
+        if taking.iter().any(|names| !names.is_empty()) || !touched.lanes.is_empty() {
             self.allocate(&mut stale);
         }
         for vlan in lanes {
@@ -86,6 +96,9 @@ impl Planner {
     fn enrol(&mut self, view: &View, stale: &mut BTreeSet<Part>) {
         if !self.switches.is_empty() {
             stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+            stale.extend(self.lanes().courses.keys().cloned().map(Part::Course));
+            self.copy_all_again(stale);
+            stale.extend(self.lanes().balances.keys().cloned().map(Part::Balance));
             // Policies for everybody are on every switch.
             let rules = self.lanes().rules.iter();
             let for_all = rules.filter(|(_, rule)| rule.from.is_none() && rule.to.is_none());
@@ -104,8 +117,15 @@ impl Planner {
             match (takes_part, self.blueprint.switches.contains_key(&dpid)) {
                 (true, false) => {
                     self.blueprint.switches.insert(dpid, Default::default());
-                    let lanes =
-                        self.lanes().lanes.keys().copied().chain(self.segments.all()).chain(self.labels());
+                    let lanes = self
+                        .lanes()
+                        .lanes
+                        .keys()
+                        .copied()
+                        .chain(self.segments.all())
+                        .chain(self.tracks.all())
+                        .chain(self.copy_lanes.all())
+                        .chain(self.labels());
                     stale.extend(lanes.map(|vlan| Part::Foreign(vlan, dpid)));
                     if was_small {
                         stale.extend(self.parts.keys().cloned());
@@ -161,6 +181,9 @@ impl Planner {
             }
         }
         stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+        stale.extend(self.lanes().courses.keys().cloned().map(Part::Course));
+        self.copy_all_again(stale);
+        stale.extend(self.lanes().balances.keys().cloned().map(Part::Balance));
         !self.graph.same_tree(&old)
     }
 
@@ -189,6 +212,8 @@ impl Planner {
             stale.extend(rules.map(|(name, _)| Part::Policy(name.clone())));
             let limits = self.lanes().limits.iter().filter(|(_, limit)| limit.lanes.contains(&vlan));
             stale.extend(limits.map(|(name, _)| Part::Limit(name.clone())));
+            let balances = self.lanes().balances.iter().filter(|(_, balance)| balance.lane == vlan);
+            stale.extend(balances.map(|(name, _)| Part::Balance(name.clone())));
         }
         if lane_is_there(&now) {
             self.spans.insert(vlan, now);

@@ -43,7 +43,7 @@ pub(super) struct Way {
 pub(super) type GroupUse = (Dpid, Dpid, bool);
 
 impl Planner {
-    fn support(&self, dpid: Dpid) -> Support {
+    pub(super) fn support(&self, dpid: Dpid) -> Support {
         self.support.get(&dpid).copied().unwrap_or_default()
     }
 
@@ -62,11 +62,7 @@ impl Planner {
             if !done.insert(here) {
                 continue;
             }
-            let has_group = self.support(here) != Support::default() && self.own_group.contains(&to);
-            let ports = match has_group {
-                true => self.group_ports(here, to),
-                false => self.graph.next_port(here, to, choice).into_iter().collect(),
-            };
+            let (has_group, ports) = self.next(here, to, choice);
             let Some(&first) = ports.first() else { continue };
             let action = if has_group {
                 draft.ways.insert((here, to, false));
@@ -91,6 +87,35 @@ impl Planner {
             }
         }
         ways
+    }
+
+    /// Whether a switch has a group for another, and the ports by which it sends to it.
+    fn next(&self, here: Dpid, to: Dpid, choice: u64) -> (bool, Vec<PortNo>) {
+        let has_group = self.support(here) != Support::default() && self.own_group.contains(&to);
+        let ports = match has_group {
+            true => self.group_ports(here, to),
+            false => self.graph.next_port(here, to, choice).into_iter().collect(),
+        };
+        (has_group, ports)
+    }
+
+    /// What a switch does with frames for another that came by no link: an output, or a group, which is noted to be needed.
+    pub(super) fn first_step(
+        &self,
+        draft: &mut Draft,
+        lane: VlanId,
+        (here, to): (Dpid, Dpid),
+        choice: u64,
+    ) -> Option<Action> {
+        let (has_group, ports) = self.next(here, to, choice);
+        let first = *ports.first()?;
+        if !has_group {
+            draft.enter(&self.graph, lane, (here, first));
+            return Some(Action::output(first));
+        }
+        ports.iter().for_each(|port| draft.enter(&self.graph, lane, (here, *port)));
+        draft.ways.insert((here, to, false));
+        Some(Action::Group(layout::group_to(to, false)))
     }
 
     /// The tag of the way around a link, and the port that it begins with, where the switch can make use of it.
@@ -197,6 +222,7 @@ impl Planner {
             stale.extend(hosts.flat_map(|(_, keys)| keys).map(|key| Part::Host(*key)));
         }
         stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+        self.copy_all_again(stale);
         stale.extend(differing.into_iter().map(Part::Bypass));
         self.bypasses = now;
     }

@@ -1,6 +1,7 @@
 //! What a forecast says is what then happens: flow for flow, and pair for pair.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use openflow::{Dpid, FlowMod};
 use packet::{Frame, MacAddr, PortNo, VlanId, build};
@@ -8,7 +9,10 @@ use proptest::prelude::*;
 
 use super::{SETTLE, port, topology};
 use crate::testnet::Net;
-use crate::{Chain, Endpoint, Function, Intent, Judgement, Network, Policy, PortName, Reservation, Traffic};
+use crate::{
+    Balancer, Chain, Endpoint, Function, Intent, Judgement, Member, Mirror, Network, Policy, PortName,
+    Reservation, Route, Service, Traffic,
+};
 
 const VLANS: [u16; 3] = [10, 20, 30];
 /// Ports 1 to 3 of every switch are for hosts, 4 and 5 are joined by a wire, as a function may be.
@@ -30,7 +34,15 @@ struct Wish {
     chain: Option<(usize, usize, usize, bool)>,
     /// From, to (none: any), whether of UDP to one port only, and what happens.
     policies: Vec<(Option<usize>, Option<usize>, bool, Judgement)>,
+    paths: Vec<Way>,
+    /// Whose frames are copied, which of them, and where the copies leave.
+    mirror: Option<(usize, bool, bool, usize)>,
+    /// Network, and who serves there.
+    balancer: Option<(usize, Vec<usize>)>,
 }
+
+/// From, to, switches to pass and to avoid, and whether with a backup, both ways, and that or nothing.
+type Way = (usize, usize, Vec<usize>, Vec<usize>, (bool, bool, bool));
 
 /// The port that policies speak of.
 const UDP: u16 = 6;
@@ -48,11 +60,23 @@ fn wish(n: usize) -> impl Strategy<Value = Wish> {
     let end = || proptest::option::weighted(0.7, 0..n_ports);
     let judgement = prop_oneof![Just(Judgement::Allow), Just(Judgement::Deny), Just(Judgement::Reject)];
     let policies = proptest::collection::vec((end(), end(), any::<bool>(), judgement), 0..4);
-    (proptest::collection::vec(one, n_ports), chain, policies).prop_map(|(uses, chain, policies)| Wish {
-        uses,
-        chain,
-        policies,
-    })
+    // A switch that is not there can be avoided, but not passed.
+    let switches = || proptest::collection::vec(0..n + 1, 0..3);
+    let path = (0..n_ports, 0..n_ports, switches(), switches(), any::<(bool, bool, bool)>());
+    let paths = proptest::collection::vec(path, 0..3);
+    let mirror = proptest::option::of((0..n_ports, any::<bool>(), any::<bool>(), 0..n_ports));
+    let members = proptest::collection::vec(0..n_ports, 1..3);
+    let balancer = proptest::option::of((0..VLANS.len(), members));
+    (proptest::collection::vec(one, n_ports), chain, policies, paths, mirror, balancer).prop_map(
+        |(uses, chain, policies, paths, mirror, balancer)| Wish {
+            uses,
+            chain,
+            policies,
+            paths,
+            mirror,
+            balancer,
+        },
+    )
 }
 
 fn place(idx: usize) -> (u64, u32) {
@@ -69,6 +93,11 @@ fn mac(at: (u64, u32), vlan: Option<u16>) -> MacAddr {
     MacAddr([2, 0, 0, vlan.unwrap_or(0) as u8, at.0 as u8, at.1 as u8])
 }
 
+/// No frame that is tried has one of these.
+fn address(idx: usize) -> Ipv4Addr {
+    [10, 9, 0, idx as u8 + 1].into()
+}
+
 impl Wish {
     fn intent(&self) -> Intent {
         let mut intent = Intent::default();
@@ -79,11 +108,11 @@ impl Wish {
             };
             let access = of(&|used| matches!(used, Use::Access(own) if own == idx));
             let trunks = of(&|used| matches!(used, Use::Trunk) && idx < 2);
-            let hosts = self.uses.iter().enumerate().filter_map(|(port, used)| {
+            let hosts = self.uses.iter().enumerate().filter_map(|(idx, used)| {
                 let tag = matches!(used, Use::Trunk).then_some(vlan);
-                let (port, mac) = (name(port), mac(place(port), tag));
+                let (port, mac) = (name(idx), mac(place(idx), tag));
                 let here = access.contains(&port) || trunks.contains(&port);
-                here.then(|| Reservation { port, mac, addresses: vec![] })
+                here.then(|| Reservation { port, mac, addresses: vec![IpAddr::V4(address(idx))] })
             });
             let hosts = hosts.collect();
             let vlan = VlanId::new(vlan).unwrap();
@@ -108,7 +137,42 @@ impl Wish {
             let policy = Policy { priority: idx as u16, judgement, from, to, traffic, stateful: false };
             intent.policies.insert(format!("p{idx}"), policy);
         }
+        self.lay_out(&mut intent);
+        if let Some((port, sent, received, to)) = self.mirror {
+            let (ports, to) = ([name(port)].into(), name(to));
+            intent.mirrors.insert("tap".into(), Mirror { ports, sent, received, to });
+            if !intent.faults().is_empty() {
+                intent.mirrors.clear();
+            }
+        }
+        if let Some((network, members)) = &self.balancer {
+            let member = |idx: &usize| Member { port: name(*idx), address: address(*idx), weight: 1 };
+            let balancer = Balancer {
+                network: format!("net{network}"),
+                address: [10, 9, 0, 200].into(),
+                services: vec![Service { tcp: false, port: 53, target: UDP }],
+                members: members.iter().map(member).collect(),
+            };
+            intent.balancers.insert("dns".into(), balancer);
+            if !intent.faults().is_empty() {
+                intent.balancers.clear();
+            }
+        }
         intent
+    }
+
+    fn lay_out(&self, intent: &mut Intent) {
+        for (idx, (from, to, via, avoid, flags)) in self.paths.iter().enumerate() {
+            let names = |switches: &[usize]| switches.iter().map(|n| format!("s{}", n + 1)).collect();
+            let (backup, symmetric, strict) = *flags;
+            let (from, to, via, avoid) = (name(*from), name(*to), names(via), names(avoid));
+            let route = Route { from, to, via, avoid, avoid_links: vec![], backup, symmetric, strict };
+            let fits = self.fits(self.paths[idx].0, self.paths[idx].1);
+            intent.paths.insert(format!("w{idx}"), route);
+            if !fits || !intent.faults().is_empty() {
+                intent.paths.remove(&format!("w{idx}"));
+            }
+        }
     }
 
     /// Hosts of undeclared ports are not known beforehand, so nothing passes a chain there before they speak.
@@ -225,7 +289,14 @@ proptest! {
 #[test]
 fn a_forecast_of_a_contradiction_is_refused() {
     let net = built(2, &[(0, 1)]);
-    let wish = Wish { uses: vec![Use::Access(0); 6], chain: None, policies: vec![] };
+    let wish = Wish {
+        uses: vec![Use::Access(0); 6],
+        chain: None,
+        policies: vec![],
+        paths: vec![],
+        mirror: None,
+        balancer: None,
+    };
     let mut intent = wish.intent();
     intent.networks.insert("other".into(), intent.networks["net0"].clone());
     assert!(!net.controller.forecast(&intent).unwrap_err().is_empty());

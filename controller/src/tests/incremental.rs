@@ -10,8 +10,8 @@ use crate::lanes::resolve;
 use crate::plan::Planner;
 use crate::view::{At, Host, Port, Switch, View};
 use crate::{
-    Attachment, Chain, Flows, Function, Intent, Judgement, Label, Network, Policy, PortName, Qos,
-    Reservation, Traffic, plan,
+    Attachment, Balancer, Chain, Flows, Function, Intent, Judgement, Kind, Label, Member, Mirror, Network,
+    Policy, PortName, Qos, Reservation, Route, Service, Tenant, Traffic, plan,
 };
 
 const N_SWITCHES: u64 = 5;
@@ -79,7 +79,7 @@ fn network() -> impl Strategy<Value = Network> {
 fn attachment() -> impl Strategy<Value = Attachment> {
     (port_name(), proptest::option::of(0u16..3), proptest::option::of(0u8..3)).prop_map(
         |(port, tag, network)| {
-            let network = network.map(|n| format!("n{n}"));
+            let network = network.map(|n| format!("n-{n}"));
             Attachment { router: "r".into(), port, vlan: tag.map(vlan), network }
         },
     )
@@ -88,7 +88,7 @@ fn attachment() -> impl Strategy<Value = Attachment> {
 fn chain() -> impl Strategy<Value = Chain> {
     (ports(4), ports(4), proptest::collection::vec(0u8..3, 0..3), any::<bool>()).prop_map(
         |(from, to, functions, symmetric)| {
-            let functions = functions.into_iter().map(|n| format!("f{n}")).collect();
+            let functions = functions.into_iter().map(|n| format!("f-{n}")).collect();
             Chain { from, to, functions, symmetric }
         },
     )
@@ -119,15 +119,66 @@ fn qos() -> impl Strategy<Value = Qos> {
     let (rate, queue) = (proptest::option::of(1u32..3), proptest::option::of(0u32..3));
     (ports(4), networks, rate, queue).prop_map(|(ports, networks, rate, queue)| Qos {
         ports,
-        networks: networks.into_iter().map(|n| format!("n{n}")).collect(),
+        networks: networks.into_iter().map(|n| format!("n-{n}")).collect(),
         rate,
         burst: None,
         queue,
     })
 }
 
+fn route() -> impl Strategy<Value = Route> {
+    let switch = || (1..=N_SWITCHES + 1).prop_map(|n| format!("s{n}"));
+    let switches = || proptest::collection::vec(switch(), 0..3);
+    let links = proptest::collection::vec(port_name(), 0..2);
+    let flags = any::<(bool, bool, bool)>();
+    (port_name(), port_name(), switches(), switches(), links, flags).prop_map(
+        |(from, to, via, avoid, avoid_links, (backup, symmetric, strict))| Route {
+            from,
+            to,
+            via,
+            avoid,
+            avoid_links,
+            backup,
+            symmetric,
+            strict,
+        },
+    )
+}
+
+fn mirror() -> impl Strategy<Value = Mirror> {
+    (ports(4), any::<bool>(), any::<bool>(), port_name()).prop_map(|(ports, sent, received, to)| Mirror {
+        ports,
+        sent,
+        received,
+        to,
+    })
+}
+
+fn balancer() -> impl Strategy<Value = Balancer> {
+    let service = (any::<bool>(), 1u16..4, 1u16..4);
+    let service = service.prop_map(|(tcp, port, target)| Service { tcp, port, target });
+    let member = (port_name(), 0u8..6, 1u16..3);
+    let member = member.prop_map(|(port, n, weight)| Member { port, address: [10, 0, 0, n].into(), weight });
+    let services = proptest::collection::vec(service, 1..3);
+    let members = proptest::collection::vec(member, 1..4);
+    (0u8..3, 4u8..8, services, members).prop_map(|(network, n, services, members)| Balancer {
+        network: format!("n-{network}"),
+        address: [10, 0, 0, n].into(),
+        services,
+        members,
+    })
+}
+
+fn tenant() -> impl Strategy<Value = Tenant> {
+    let kind = prop_oneof![Just(Kind::Network), Just(Kind::Policy), Just(Kind::Function)];
+    let switches = proptest::collection::btree_set((1..=N_SWITCHES).prop_map(|n| format!("s{n}")), 2..5);
+    let quota = proptest::collection::btree_map(kind, 0u32..4, 0..2);
+    (quota, proptest::option::of(2u32..12), proptest::option::weighted(0.2, switches))
+        .prop_map(|(quota, max_ports, ports)| Tenant { quota, max_ports, ports })
+}
+
 fn intent() -> impl Strategy<Value = Intent> {
-    let named = |prefix: &'static str| (0u8..3).prop_map(move |n| format!("{prefix}{n}"));
+    let named = |prefix: &'static str| (0u8..3).prop_map(move |n| format!("{prefix}-{n}"));
     let function = (port_name(), port_name()).prop_map(|(ingress, egress)| Function { ingress, egress });
     let networks = proptest::collection::btree_map(named("n"), network(), 0..4);
     let routers =
@@ -136,9 +187,27 @@ fn intent() -> impl Strategy<Value = Intent> {
     let chains = proptest::collection::btree_map(named("c"), chain(), 0..3);
     let policies = proptest::collection::btree_map(named("p"), policy(), 0..3);
     let qos = proptest::collection::btree_map(named("q"), qos(), 0..3);
-    let all = (networks, routers, functions, chains, policies, qos);
-    all.prop_map(|(networks, routers, functions, chains, policies, qos)| {
-        let mut intent = Intent { networks, routers, functions, chains, policies, qos };
+    let paths = proptest::collection::btree_map(named("w"), route(), 0..3);
+    let mirrors = proptest::collection::btree_map(named("m"), mirror(), 0..3);
+    let balancers = proptest::collection::btree_map(named("b"), balancer(), 0..3);
+    let owner = prop_oneof![Just("n"), Just("p"), Just("f")].prop_map(str::to_owned);
+    let tenants = proptest::collection::btree_map(owner, tenant(), 0..2);
+    let services = (mirrors, balancers, tenants);
+    let all = (networks, routers, functions, chains, policies, qos, paths, services);
+    all.prop_map(|(networks, routers, functions, chains, policies, qos, paths, services)| {
+        let (mirrors, balancers, tenants) = services;
+        let mut intent = Intent {
+            networks,
+            routers,
+            functions,
+            chains,
+            policies,
+            qos,
+            paths,
+            mirrors,
+            balancers,
+            tenants,
+        };
         // What contradicts something goes, until nothing does.
         while let Some(fault) = intent.faults().first() {
             let (kind, name) = fault.label.split_once('/').unwrap();
@@ -148,7 +217,11 @@ fn intent() -> impl Strategy<Value = Intent> {
                 "function" => drop(intent.functions.remove(name)),
                 "chain" => drop(intent.chains.remove(name)),
                 "policy" => drop(intent.policies.remove(name)),
-                _ => drop(intent.qos.remove(name)),
+                "qos" => drop(intent.qos.remove(name)),
+                "mirror" => drop(intent.mirrors.remove(name)),
+                "balancer" => drop(intent.balancers.remove(name)),
+                "tenant" => drop(intent.tenants.remove(name)),
+                _ => drop(intent.paths.remove(name)),
             }
         }
         intent
@@ -178,7 +251,7 @@ fn put_switch(view: &mut View, dpid: u64, name: u64, n_tables: u8) {
     let name = format!("s{}", if name <= N_SWITCHES && name > 0 { name } else { dpid });
     let ports = view.switches().get(&Dpid(dpid)).map(|switch| switch.ports.clone()).unwrap_or_default();
     // One of them knows no groups.
-    let groups = crate::Support { select: dpid != 2, failover: dpid != 3 && dpid != 2 };
+    let groups = crate::Support { select: dpid != 2, failover: dpid != 3 && dpid != 2, chaining: dpid != 5 };
     // Another has few meters.
     let max_meter = if dpid == 4 { 10 } else { 60_000 };
     view.put_switch(Dpid(dpid), Switch { name, n_tables, groups, max_meter, ports });

@@ -162,3 +162,37 @@ fn contradictions_of_policies_have_a_pointer() {
     let expected = [("policy/b", "/priority"), ("policy/c", "/priority"), ("policy/d", "/from")];
     assert_eq!(faults, expected.map(|(label, pointer)| (label.to_owned(), pointer.to_owned())));
 }
+
+/// A switch that the controller has not met yet forwards as it was told before: what a policy refuses to its hosts may not be
+/// flooded towards it.
+#[test]
+fn what_is_refused_to_a_port_that_is_not_there_waits() {
+    let mut net = Net::new();
+    for n in 1..=2 {
+        net.switch(n, 3);
+    }
+    net.link((1, 3), (2, 3));
+    let mut intent = Intent::default();
+    intent.networks.insert("blue".into(), network(10, &["s1:1", "s1:2", "s2:1"], &[]));
+    let ends = |name: &str| [port(name)].into();
+    let (from, to) = (ends("s1:1"), ends("s2:1"));
+    let deny =
+        Policy { priority: 10, judgement: Judgement::Deny, from, to, traffic: Traffic::Ip, stateful: false };
+    intent.policies.insert("deny".into(), deny);
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.connect(1);
+    net.run(SETTLE);
+    assert_eq!(net.send((1, 1), ip(1, 9)), [], "nobody knows where 9 is: it may be behind s2:1");
+    assert_eq!(net.send((1, 2), ip(2, 9)), [(1, 1)], "this one may speak to everybody");
+    // Once the port is there, and everybody behind it is known, the rest is flooded no more than before.
+    net.connect(2);
+    net.run(SETTLE);
+    assert_eq!(net.send((1, 1), ip(1, 9)), []);
+    net.say((2, 1), arp(9, 1));
+    assert_eq!(net.send((1, 1), ip(1, 9)), []);
+    assert_eq!(net.send((1, 2), ip(2, 9)), [(2, 1)]);
+    // A switch that is given up goes on forwarding, too.
+    net.disconnect(2);
+    net.run(Duration::from_secs(30));
+    assert_eq!(net.send((1, 1), ip(1, 9)), []);
+}

@@ -1,6 +1,6 @@
 //! A minute in the life of a random network: links flap and lose frames, control connections break and crawl, switches and
-//! controllers start anew, and what is wanted changes meanwhile, all of it from one seed. At no time does a frame cross from one
-//! network into another, or reach whom a standing policy keeps it from; nothing storms. Afterwards the network does what
+//! controllers start anew, in the middle of a write to the store, too, and what is wanted changes meanwhile, all of it from
+//! one seed. At no time does a frame cross from one network into another, or reach whom a standing policy keeps it from; nothing storms. Afterwards the network does what
 //! the intents say, and the plan that came about change by change is the one that is made from nothing.
 
 mod common;
@@ -143,12 +143,29 @@ impl Life {
                 self.sim.set_channel_delay(channel, Duration::from_millis(300));
             }
             20 => self.sim.restart_controller(),
+            21 => self.tear(),
             _ => self.change(),
         }
     }
 
     /// Something else is wanted.
     fn change(&mut self) {
+        if let Some(edit) = self.wish() {
+            assert_eq!(self.sim.with_controller(|core, now| core.edit(now, vec![edit])), Ok(()));
+        }
+    }
+
+    /// The controller dies while it writes a change to its store, which holds all of it afterwards, or nothing. (That the
+    /// store does is a test of its own, at every write to the disk.)
+    fn tear(&mut self) {
+        let edit = self.wish();
+        let kept = edit.filter(|_| self.sim.rng().below(2) == 0);
+        let intent = self.sim.controller().core().intent().edited(kept.into_iter().collect());
+        self.sim.replace_controller(intent);
+    }
+
+    /// A policy or a rate comes, becomes another, or goes.
+    fn wish(&mut self) -> Option<Edit> {
         let n = self.sim.rng().below(3) as u16;
         let (label, to) = if self.sim.rng().below(3) == 0 {
             let ports = [port(self.sim.rng().below(self.hosts.len() as u64) as usize)].into();
@@ -158,13 +175,12 @@ impl Life {
         } else {
             let judgement =
                 [Judgement::Allow, Judgement::Deny, Judgement::Reject][self.sim.rng().below(3) as usize];
-            let Some(pair) = self.pair() else { return };
+            let pair = self.pair()?;
             let policy = policy(n, judgement, pair);
             (Label::new(Kind::Policy, &format!("now{n}")), controller::Declared::Policy(policy))
         };
         let to = (self.sim.rng().below(3) > 0).then_some(to);
-        let edits = vec![Edit { label, to }];
-        assert_eq!(self.sim.with_controller(|core, now| core.edit(now, edits)), Ok(()));
+        Some(Edit { label, to })
     }
 
     /// One of everybody says something to everyone, and two something to one host each.

@@ -4,11 +4,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LeafSpine, address, network, set_intent};
-use controller::{Intent, Judgement, Policy, PortName, Traffic};
+use common::{LeafSpine, address, set_intent};
+use controller::{Judgement, Policy, PortName, Traffic};
 use packet::tcp;
 use sim::host::What;
-use sim::{LinkConfig, NodeId, seeds};
+use sim::{NodeId, seeds};
 
 fn policy(priority: u16, judgement: Judgement, ends: [&[(&str, u32)]; 2], traffic: Traffic) -> Policy {
     let [from, to] =
@@ -37,13 +37,7 @@ fn arrives(net: &mut LeafSpine, from: NodeId, (to, port): (u32, u16)) -> bool {
 #[test]
 fn who_may_speak_to_whom_holds_before_and_after_everybody_is_known() {
     seeds::for_each(6, |seed| {
-        let link = LinkConfig { delay: Duration::from_micros(100), ..LinkConfig::default() };
-        let mut net = LeafSpine::new(seed, 2, 3, link);
-        let mut intent = Intent::default();
-        let all: Vec<(&str, u32)> =
-            ["s101", "s102", "s103"].into_iter().flat_map(|leaf| [(leaf, 100), (leaf, 101)]).collect();
-        intent.networks.insert("blue".into(), network(10, &all, &[]));
-        // Hosts 1 and 2 are at the first leaf, 5 and 6 at the third.
+        let (mut net, mut intent) = LeafSpine::blue(seed);
         let web =
             policy(30, Judgement::Allow, [&[("s101", 100)], &[("s103", 100)]], Traffic::Tcp([80].into()));
         let deny = policy(20, Judgement::Deny, [&[("s101", 100)], &[("s103", 100)]], Traffic::Ip);

@@ -4,9 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LeafSpine, address, network, set_intent};
-use controller::{Intent, PortName, Qos};
-use sim::{LinkConfig, seeds};
+use common::{LeafSpine, address, set_intent};
+use controller::{PortName, Qos};
+use sim::seeds;
 
 /// How many datagrams of 1042 bytes on the wire host 5 hears, of a thousand that each sender sends in two seconds.
 fn heard(net: &mut LeafSpine, senders: &[usize]) -> usize {
@@ -28,12 +28,7 @@ fn heard(net: &mut LeafSpine, senders: &[usize]) -> usize {
 #[test]
 fn a_port_and_a_network_send_what_they_may() {
     seeds::for_each(4, |seed| {
-        let link = LinkConfig { delay: Duration::from_micros(100), ..LinkConfig::default() };
-        let mut net = LeafSpine::new(seed, 2, 3, link);
-        let mut intent = Intent::default();
-        let all: Vec<(&str, u32)> =
-            ["s101", "s102", "s103"].into_iter().flat_map(|leaf| [(leaf, 100), (leaf, 101)]).collect();
-        intent.networks.insert("blue".into(), network(10, &all, &[]));
+        let (mut net, mut intent) = LeafSpine::blue(seed);
         set_intent(&mut net.sim, intent.clone());
         assert!(net.sim.run_until_quiet(Duration::from_secs(30)), "the network comes to rest");
         for from in 0..4 {

@@ -16,6 +16,11 @@ pub(super) fn resolve(c: &mut Context<'_>, model: &mut Model) {
     unique_names(c, "routers", "router", c.spec.routers.iter().map(|r| r.name.as_str()));
     unique_names(c, "chains", "chain", c.spec.chains.iter().map(|chain| chain.name.as_str()));
     unique_names(c, "policies", "policy", c.spec.policies.iter().map(|policy| policy.name.as_str()));
+    unique_names(c, "paths", "path", c.spec.paths.iter().map(|path| path.name.as_str()));
+    let balancers = c.spec.balancers.iter().map(|balancer| balancer.name.as_str());
+    unique_names(c, "balancers", "balancer", balancers);
+    unique_names(c, "tenants", "tenant", c.spec.tenants.iter().map(|tenant| tenant.name.as_str()));
+    unique_names(c, "mirrors", "mirror", c.spec.mirrors.iter().map(|mirror| mirror.name.as_str()));
     unique_names(c, "qos", "qos", c.spec.qos.iter().map(|qos| qos.name.as_str()));
     model.networks = networks(c, model);
     model.routers = routers(c, model);
@@ -23,6 +28,10 @@ pub(super) fn resolve(c: &mut Context<'_>, model: &mut Model) {
     model.chains = chains(c, model);
     model.policies = super::policies::resolve(c, model);
     model.qos = super::qos::resolve(c, model);
+    model.paths = super::paths::resolve(c, model);
+    model.mirrors = super::mirrors::resolve(c, model);
+    model.balancers = super::balancers::resolve(c, model);
+    model.tenants = c.spec.tenants.clone();
 }
 
 fn unique_names<'a>(c: &mut Context<'_>, section: &str, word: &str, names: impl Iterator<Item = &'a str>) {
@@ -124,7 +133,7 @@ fn check_vlan(c: &mut Context<'_>, path: &str, thing: &str, vlan: u16) {
 }
 
 /// The switch port that is meant: given itself, or by the interface plugged into it.
-fn switch_port(
+pub(super) fn switch_port(
     c: &mut Context<'_>,
     model: &Model,
     path: &str,

@@ -2,9 +2,12 @@
 //! nodes and links, then (if those are sound) what refers to them, and addresses where all of that is sound.
 
 mod addresses;
+mod balancers;
 mod intents;
 mod links;
+mod mirrors;
 mod nodes;
+mod paths;
 mod policies;
 mod qos;
 mod tests;
@@ -77,6 +80,10 @@ pub(crate) fn resolve(spec: &Spec, tree: &Tree, text: &str, folder: &Path) -> Re
         chains: Vec::new(),
         policies: Vec::new(),
         qos: Vec::new(),
+        paths: Vec::new(),
+        mirrors: Vec::new(),
+        balancers: Vec::new(),
+        tenants: Vec::new(),
         tests: Vec::new(),
     };
     intents::resolve(c, &mut model);

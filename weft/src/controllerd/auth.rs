@@ -189,18 +189,23 @@ fn may(role: &Role, need: Need, path: &str, place: &str) -> Result<(), String> {
         (Role::Viewer | Role::Operator, Need::Read) | (Role::Operator, Need::Write) => Ok(()),
         (Role::Viewer, Need::Write) => needs("operator or admin"),
         (Role::Viewer | Role::Operator, Need::Rule) => needs("admin"),
-        (Role::Tenant(tenant), _) => tenant_may(tenant, path, place),
+        (Role::Tenant(tenant), _) => tenant_may(tenant, need, path, place),
     }
 }
 
 /// A tenant sees and changes its own intents by name, and nothing else.
-fn tenant_may(tenant: &str, path: &str, place: &str) -> Result<(), String> {
+fn tenant_may(tenant: &str, need: Need, path: &str, place: &str) -> Result<(), String> {
     let rest = path.strip_prefix("/api/v1/").unwrap_or_default();
     let mut collections = ResourceKind::ALL.iter().map(|kind| kind.collection());
     let own = format!("the token of tenant {tenant} is for intents named {tenant}-...");
     match rest.split_once('/') {
         // The list shows what is theirs.
         None if rest == "health" || collections.any(|name| name == rest) => Ok(()),
+        // What it may have is for others to say.
+        Some(("tenants", "{name}")) => match place.rsplit('/').next() {
+            Some(name) if name == tenant && need == Need::Read => Ok(()),
+            _ => Err(own),
+        },
         Some((collection, "{name}")) if collections.any(|name| name == collection) => {
             // What is escaped in a path is not what a name of ours begins with.
             let name = place.rsplit('/').next().unwrap_or_default();

@@ -22,6 +22,8 @@ pub enum Outgoing {
 
 /// How long the last words may take.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Messages that the hub takes at a time: it serves one connection meanwhile.
+const TOGETHER: usize = 64;
 /// Messages taken from the hub before the transport gets its turn.
 const BURST: usize = 1024;
 
@@ -35,7 +37,8 @@ pub async fn serve(
     let session = Session::new(clock::now(), Side::Controller, SessionConfig::default());
     let (reader, writer) = tokio::io::split(stream);
     tokio::pin!(reader, writer);
-    let mut connection = Connection { hub, session, peer, conn: None, stranger, place: None };
+    let mut connection =
+        Connection { hub, session, peer, conn: None, stranger, place: None, received: Vec::new() };
     match connection.run(&mut reader, &mut writer).await {
         Ok(()) => tracing::debug!(peer = connection.peer, "the switch closed the connection"),
         Err(error) => tracing::info!(peer = connection.peer, "connection of a switch ended: {error:#}"),
@@ -62,6 +65,8 @@ struct Connection {
     stranger: Option<Stranger>,
     /// Where it is served, if places are counted.
     place: Option<Place>,
+    /// Messages that the hub has not been given yet.
+    received: Vec<(Xid, Message)>,
 }
 
 impl Connection {
@@ -79,8 +84,13 @@ impl Connection {
         tokio::pin!(closed);
         loop {
             while let Some(event) = self.session.poll_event() {
-                self.event(event, &mut sender)?;
+                let result = self.event(event, &mut sender);
+                if self.received.len() >= TOGETHER || result.is_err() {
+                    self.deliver();
+                }
+                result?;
             }
+            self.deliver();
             let due = self.session.poll_timeout();
             let transmit = self.session.poll_transmit().unwrap_or_default();
             let writing = !transmit.is_empty();
@@ -122,7 +132,7 @@ impl Connection {
                     self.conn = Some(self.hub.connected(self.peer.clone(), sender));
                 }
             }
-            (Event::Message { xid, message }, Some(conn)) => self.hub.message(conn, xid, message),
+            (Event::Message { xid, message }, Some(_)) => self.received.push((xid, message)),
             (Event::Refused { xid, kind }, _) => {
                 tracing::warn!(peer = self.peer, ?xid, %kind, "a message of the switch makes no sense");
             }
@@ -130,6 +140,15 @@ impl Connection {
             (Event::Established(_) | Event::Message { .. }, _) => {}
         }
         Ok(())
+    }
+
+    /// Hands on what was received.
+    fn deliver(&mut self) {
+        if let Some(conn) = self.conn
+            && !self.received.is_empty()
+        {
+            self.hub.messages(conn, self.received.drain(..));
+        }
     }
 
     /// Queues a message and those behind it. False: nothing more will come.

@@ -7,8 +7,8 @@ use controller::{
     Judgement, Kind, Pairs, PortName, Reservation, Traffic, Verb, View,
 };
 use controller_api::{
-    Dpid, EndpointRef, Forecast, Label, Mac, Pair, PairList, PolicyAction, PolicyProtocol, PortCounters,
-    PortRef, Resource, ResourceKind, State, Status, SwitchForecast, SwitchStatus,
+    Dpid, EndpointRef, Forecast, Label, Mac, MirrorDirection, Pair, PairList, PolicyAction, PolicyProtocol,
+    PortCounters, PortRef, Protocol, Resource, ResourceKind, State, Status, SwitchForecast, SwitchStatus,
 };
 use openflow::PortStats;
 use packet::{MacAddr, VlanId};
@@ -36,6 +36,10 @@ pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
         ResourceKind::Chain => Kind::Chain,
         ResourceKind::Policy => Kind::Policy,
         ResourceKind::Qos => Kind::Qos,
+        ResourceKind::Path => Kind::Path,
+        ResourceKind::Mirror => Kind::Mirror,
+        ResourceKind::Balancer => Kind::Balancer,
+        ResourceKind::Tenant => Kind::Tenant,
     };
     let declared = |resource: &Resource| -> Result<Declared, Fault> {
         Ok(match resource {
@@ -48,6 +52,10 @@ pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
             Resource::Chain(chain) => Declared::Chain(chain_of(chain)?),
             Resource::Policy(policy) => Declared::Policy(policy_of(policy)?),
             Resource::Qos(qos) => Declared::Qos(qos_of(qos)?),
+            Resource::Path(path) => Declared::Path(route_of(path)?),
+            Resource::Mirror(mirror) => Declared::Mirror(mirror_of(mirror)?),
+            Resource::Balancer(balancer) => Declared::Balancer(balancer_of(balancer)?),
+            Resource::Tenant(tenant) => Declared::Tenant(tenant_of(tenant)),
         })
     };
     Ok(Edit { label: controller::Label::new(kind, &label.name), to: to.map(declared).transpose()? })
@@ -163,6 +171,76 @@ fn qos_of(qos: &controller_api::Qos) -> Result<controller::Qos, Fault> {
         burst: qos.burst.map(|bytes| (u64::from(bytes) * 8).div_ceil(1000) as u32),
         queue: qos.queue.map(u32::from),
     })
+}
+
+fn route_of(path: &controller_api::Path) -> Result<controller::Route, Fault> {
+    let end = |field: &str, name: &str| -> Result<PortName, Fault> {
+        let port = name.parse::<PortRef>();
+        port.map(|port| port_of(&port))
+            .map_err(|error| fault(format!("path/{}", path.name), format!("/{field}"), error))
+    };
+    Ok(controller::Route {
+        from: end("from", &path.from)?,
+        to: end("to", &path.to)?,
+        via: path.via.clone(),
+        avoid: path.avoid.clone(),
+        avoid_links: path.avoid_links.iter().map(port_of).collect(),
+        backup: path.backup,
+        symmetric: path.symmetric,
+        strict: path.strict,
+    })
+}
+
+fn mirror_of(mirror: &controller_api::Mirror) -> Result<controller::Mirror, Fault> {
+    let label = format!("mirror/{}", mirror.name);
+    let to = mirror.to.parse::<PortRef>().map_err(|error| fault(label.clone(), "/to".to_owned(), error))?;
+    Ok(controller::Mirror {
+        ports: ends_of(&label, "ports", &mirror.ports)?,
+        sent: mirror.direction != MirrorDirection::Received,
+        received: mirror.direction != MirrorDirection::Sent,
+        to: port_of(&to),
+    })
+}
+
+fn balancer_of(balancer: &controller_api::Balancer) -> Result<controller::Balancer, Fault> {
+    let label = format!("balancer/{}", balancer.name);
+    let service = |service: &controller_api::BalancerService| controller::Service {
+        tcp: service.protocol == Protocol::Tcp,
+        port: service.port,
+        target: service.target_port.unwrap_or(service.port),
+    };
+    let member = |(idx, member): (usize, &controller_api::BalancerMember)| {
+        let port = member.port.parse::<PortRef>();
+        let port = port.map_err(|error| fault(label.clone(), format!("/members/{idx}/port"), error))?;
+        let (address, weight) = (member.address, member.weight);
+        Ok(controller::Member { port: port_of(&port), address, weight })
+    };
+    Ok(controller::Balancer {
+        network: balancer.network.clone(),
+        address: balancer.address,
+        services: balancer.services.iter().map(service).collect(),
+        members: balancer.members.iter().enumerate().map(member).collect::<Result<_, Fault>>()?,
+    })
+}
+
+fn tenant_of(tenant: &controller_api::Tenant) -> controller::Tenant {
+    let quota = &tenant.quota;
+    let of = [
+        (Kind::Network, quota.networks),
+        (Kind::Router, quota.routers),
+        (Kind::Function, quota.functions),
+        (Kind::Chain, quota.chains),
+        (Kind::Policy, quota.policies),
+        (Kind::Qos, quota.qos),
+        (Kind::Path, quota.paths),
+        (Kind::Mirror, quota.mirrors),
+        (Kind::Balancer, quota.balancers),
+    ];
+    controller::Tenant {
+        quota: of.into_iter().filter_map(|(kind, most)| Some((kind, most?))).collect(),
+        max_ports: quota.ports,
+        ports: tenant.ports.as_ref().map(|ports| ports.iter().cloned().collect()),
+    }
 }
 
 fn port_of(port: &PortRef) -> PortName {

@@ -1,7 +1,6 @@
 //! The controller's core behind one lock, and everybody who has to do with it: connections, the clock, the API.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use openflow::{Dpid, FlowMod, Message, Reply, Request, Role, RoleRequest, Xid};
 use packet::Instant;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::ControllerSpec;
 use super::clock;
 use super::connection::Outgoing;
 use super::convert;
@@ -60,19 +60,21 @@ struct Connection {
 }
 
 impl Hub {
-    /// A controller with the intents of `store`, if there is one.
+    /// A controller with the intents of its store, if there is one.
     ///
     /// # Errors
     /// A store that cannot be read, or whose intents contradict each other.
-    pub fn new(name: String, store: Option<PathBuf>, strict: bool) -> anyhow::Result<Arc<Self>> {
+    pub fn new(spec: &ControllerSpec) -> anyhow::Result<Arc<Self>> {
+        let ControllerSpec { name, store, strict, reactive, .. } = spec;
         let key = Key(rand::random(), rand::random());
         let store = match store {
-            Some(path) => Store::at(&path)?,
+            Some(path) => Store::at(path)?,
             None => Store::in_memory()?,
         };
         let declared = store.load()?;
         // Whoever was started last is the master: after a restart that is the living one.
-        let mut core = Controller::new(Config { master: Some(clock::unix_millis()), ..Config::new(key) });
+        let master = Some(clock::unix_millis());
+        let mut core = Controller::new(Config { master, reactive: *reactive, ..Config::new(key) });
         let intent = convert::intent_of(&declared.intents)?;
         if let Err(faults) = core.set_intent(clock::now(), intent) {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -88,9 +90,9 @@ impl Hub {
             waiting: HashMap::new(),
         };
         let hub = Arc::new(Self {
-            name,
+            name: name.clone(),
             store: Arc::new(store),
-            strict,
+            strict: *strict,
             writing: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
             wake: Notify::new(),
@@ -179,9 +181,13 @@ impl Hub {
         })
     }
 
-    /// A message of a switch.
-    pub fn message(&self, conn: ConnId, xid: Xid, message: Message) {
-        self.change(|state, now| state.core.handle_message(now, conn, xid, message));
+    /// Messages of a switch, those that came together.
+    pub fn messages(&self, conn: ConnId, messages: impl IntoIterator<Item = (Xid, Message)>) {
+        self.change(|state, now| {
+            for (xid, message) in messages {
+                state.core.handle_message(now, conn, xid, message);
+            }
+        });
     }
 
     /// A connection is gone.
@@ -415,6 +421,10 @@ impl Hub {
             && all::<controller_api::Chain>(&state)
             && all::<controller_api::Policy>(&state)
             && all::<controller_api::Qos>(&state)
+            && all::<controller_api::Path>(&state)
+            && all::<controller_api::Mirror>(&state)
+            && all::<controller_api::Balancer>(&state)
+            && all::<controller_api::Tenant>(&state)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use controller_api::{
-    Chain, Declaration, Function, Label, Network, Policy, Qos, Resource, ResourceChange, ResourceKind, Router,
+    Balancer, Chain, Declaration, Function, Label, Mirror, Network, Path, Policy, Qos, Resource,
+    ResourceChange, ResourceKind, Router, Tenant,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,18 @@ pub struct Intents {
     /// Rates and queues.
     #[serde(default)]
     pub qos: BTreeMap<String, Qos>,
+    /// Ways.
+    #[serde(default)]
+    pub paths: BTreeMap<String, Path>,
+    /// Copies of frames.
+    #[serde(default)]
+    pub mirrors: BTreeMap<String, Mirror>,
+    /// Virtual addresses and who serves there.
+    #[serde(default)]
+    pub balancers: BTreeMap<String, Balancer>,
+    /// What tenants may have.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, Tenant>,
 }
 
 /// One kind of intent.
@@ -78,6 +91,11 @@ kinds! {
     Policy, policies, std::convert::identity,
         |policy| policy.from.iter().chain(&policy.to).cloned().collect();
     Qos, qos, std::convert::identity, |qos| qos.ports.clone();
+    Path, paths, std::convert::identity, |path| vec![path.from.clone(), path.to.clone()];
+    Mirror, mirrors, std::convert::identity, |mirror| mirror.ports.iter().chain([&mirror.to]).cloned().collect();
+    Balancer, balancers, std::convert::identity,
+        |balancer| balancer.members.iter().map(|member| member.port.clone()).collect();
+    Tenant, tenants, std::convert::identity, |tenant| tenant.ports.clone().unwrap_or_default();
 }
 
 impl Intents {
@@ -93,6 +111,10 @@ impl Intents {
             ResourceKind::Chain => find::<Chain>(self, &label.name),
             ResourceKind::Policy => find::<Policy>(self, &label.name),
             ResourceKind::Qos => find::<Qos>(self, &label.name),
+            ResourceKind::Path => find::<Path>(self, &label.name),
+            ResourceKind::Mirror => find::<Mirror>(self, &label.name),
+            ResourceKind::Balancer => find::<Balancer>(self, &label.name),
+            ResourceKind::Tenant => find::<Tenant>(self, &label.name),
         }
     }
 
@@ -106,6 +128,10 @@ impl Intents {
             Resource::Chain(chain) => drop(self.chains.insert(name, chain)),
             Resource::Policy(policy) => drop(self.policies.insert(name, policy)),
             Resource::Qos(qos) => drop(self.qos.insert(name, qos)),
+            Resource::Path(path) => drop(self.paths.insert(name, path)),
+            Resource::Mirror(mirror) => drop(self.mirrors.insert(name, mirror)),
+            Resource::Balancer(balancer) => drop(self.balancers.insert(name, balancer)),
+            Resource::Tenant(tenant) => drop(self.tenants.insert(name, tenant)),
         }
     }
 
@@ -118,6 +144,10 @@ impl Intents {
             ResourceKind::Chain => drop(self.chains.remove(&label.name)),
             ResourceKind::Policy => drop(self.policies.remove(&label.name)),
             ResourceKind::Qos => drop(self.qos.remove(&label.name)),
+            ResourceKind::Path => drop(self.paths.remove(&label.name)),
+            ResourceKind::Mirror => drop(self.mirrors.remove(&label.name)),
+            ResourceKind::Balancer => drop(self.balancers.remove(&label.name)),
+            ResourceKind::Tenant => drop(self.tenants.remove(&label.name)),
         }
     }
 
@@ -140,7 +170,14 @@ impl Intents {
             K::of(intents).keys().map(|name| Label { kind: K::KIND, name: name.clone() })
         }
         let first = of::<Network>(self).chain(of::<Router>(self)).chain(of::<Function>(self));
-        first.chain(of::<Chain>(self)).chain(of::<Policy>(self)).chain(of::<Qos>(self))
+        first
+            .chain(of::<Chain>(self))
+            .chain(of::<Policy>(self))
+            .chain(of::<Qos>(self))
+            .chain(of::<Path>(self))
+            .chain(of::<Mirror>(self))
+            .chain(of::<Balancer>(self))
+            .chain(of::<Tenant>(self))
     }
 
     /// All of them, for people and files.
@@ -152,6 +189,10 @@ impl Intents {
             chains: self.chains.values().cloned().collect(),
             policies: self.policies.values().cloned().collect(),
             qos: self.qos.values().cloned().collect(),
+            paths: self.paths.values().cloned().collect(),
+            mirrors: self.mirrors.values().cloned().collect(),
+            balancers: self.balancers.values().cloned().collect(),
+            tenants: self.tenants.values().cloned().collect(),
         }
     }
 }

@@ -72,6 +72,10 @@ pub struct Args {
     /// Refuse a change of an intent that exists unless the request says in If-Match which state of it is meant.
     #[arg(long)]
     require_if_match: bool,
+    /// Plan nothing for hosts at ports that no network declares: answer the first frame of each with flow mods and the
+    /// frame itself.
+    #[arg(long)]
+    reactive: bool,
 }
 
 /// What a controller is started with.
@@ -95,6 +99,8 @@ pub struct ControllerSpec {
     pub store: Option<PathBuf>,
     /// A change of what exists must say which state of it is meant.
     pub strict: bool,
+    /// Hosts at ports that no network declares are answered for one by one.
+    pub reactive: bool,
 }
 
 /// A running controller. Dropping it stops it.
@@ -130,7 +136,7 @@ impl Connector {
 /// # Errors
 /// An address or path that cannot be listened on, or a store that cannot be read.
 pub async fn start(spec: ControllerSpec) -> anyhow::Result<ControllerHandle> {
-    let hub = Hub::new(spec.name.clone(), spec.store.clone(), spec.strict)?;
+    let hub = Hub::new(&spec)?;
     let mut handle = ControllerHandle {
         hub: hub.clone(),
         openflow: Vec::new(),
@@ -236,6 +242,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         name: args.name,
         store: args.store,
         strict: args.require_if_match,
+        reactive: args.reactive,
     };
     begin_daemon();
     if is_open {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{Method, Uri};
+use axum::http::{Method, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use controller_api::Problem;
@@ -60,7 +60,9 @@ pub fn router(hub: Arc<Hub>, gate: Arc<Gate>) -> Router {
     let mut document = serde_json::to_value(&document).unwrap_or_default();
     parameters::complete(&mut document);
     let known = parameters::known(&document);
-    let document = move || async move { axum::Json(document) };
+    // Written once: every connection has a copy of every handler, and of what that holds.
+    let document = bytes::Bytes::from(document.to_string());
+    let document = move || async move { ([(header::CONTENT_TYPE, "application/json")], document) };
     router
         .route("/", get(browse::page))
         .route("/api/v1/openapi.json", get(document))

@@ -90,6 +90,10 @@ fn spec(resource: &Resource) -> anyhow::Result<String> {
         Resource::Chain(chain) => yaml(chain),
         Resource::Policy(policy) => yaml(policy),
         Resource::Qos(qos) => yaml(qos),
+        Resource::Path(path) => yaml(path),
+        Resource::Mirror(mirror) => yaml(mirror),
+        Resource::Balancer(balancer) => yaml(balancer),
+        Resource::Tenant(tenant) => yaml(tenant),
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Args {
 enum Command {
     /// List what there is, or show one of them.
     Get {
-        /// networks, routers, functions, chains, policies, qos, intents (all of these), switches, links, hosts, revisions or audit.
+        /// networks, routers, functions, chains, policies, qos, paths, mirrors, balancers, tenants, intents (all of these), switches, links, hosts, revisions or audit.
         what: What,
         /// Only this one.
         name: Option<String>,
@@ -52,7 +52,7 @@ enum Command {
         /// KIND/NAME such as network/blue.
         intent: Label,
     },
-    /// Declare what is in files: topologies, or their sections networks, routers, functions, chains, policies and qos alone.
+    /// Declare what is in files: topologies, or their sections networks, routers, functions, chains, policies, qos, paths, mirrors, balancers and tenants alone.
     Apply {
         #[command(flatten)]
         files: Files,

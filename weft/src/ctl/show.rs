@@ -28,6 +28,18 @@ pub enum What {
     Policies,
     /// Rates and queues.
     Qos,
+    /// Ways.
+    #[value(alias = "path")]
+    Paths,
+    /// Copies of frames.
+    #[value(alias = "mirror")]
+    Mirrors,
+    /// Virtual addresses and who serves there.
+    #[value(alias = "balancer")]
+    Balancers,
+    /// What tenants may have.
+    #[value(alias = "tenant")]
+    Tenants,
     /// Everything that is declared, as `apply` reads it.
     #[value(alias = "all")]
     Intents,
@@ -56,6 +68,10 @@ impl What {
             Self::Chains => "chains",
             Self::Policies => "policies",
             Self::Qos => "qos",
+            Self::Paths => "paths",
+            Self::Mirrors => "mirrors",
+            Self::Balancers => "balancers",
+            Self::Tenants => "tenants",
             Self::Intents => "intents",
             Self::Switches => "switches",
             Self::Links => "links",
@@ -70,13 +86,17 @@ impl What {
     }
 }
 
-const KINDS: [(What, &str); 6] = [
+const KINDS: [(What, &str); 10] = [
     (What::Networks, "network"),
     (What::Routers, "router"),
     (What::Functions, "function"),
     (What::Chains, "chain"),
     (What::Policies, "policy"),
     (What::Qos, "qos"),
+    (What::Paths, "path"),
+    (What::Mirrors, "mirror"),
+    (What::Balancers, "balancer"),
+    (What::Tenants, "tenant"),
 ];
 
 /// Lists them, or shows one.
@@ -164,6 +184,43 @@ fn columns(what: What) -> (&'static [&'static str], Row) {
             let [ports, networks] = ["ports", "networks"].map(|field| joined(&spec[field]));
             vec![name, ports, networks, text(&spec["rate"]), text(&spec["queue"]), state, reason]
         }),
+        What::Paths => (&["NAME", "FROM", "TO", "VIA", "AVOID", "BACKUP", "STATE", "REASON"], |it| {
+            let [name, state, _, reason] = status_of(it);
+            let spec = &it["spec"];
+            let [from, to, backup] = ["from", "to", "backup"].map(|field| text(&spec[field]));
+            vec![name, from, to, joined(&spec["via"]), joined(&spec["avoid"]), backup, state, reason]
+        }),
+        What::Mirrors => (&["NAME", "PORTS", "DIRECTION", "TO", "STATE", "REASON"], |it| {
+            let [name, state, _, reason] = status_of(it);
+            let spec = &it["spec"];
+            vec![name, joined(&spec["ports"]), text(&spec["direction"]), text(&spec["to"]), state, reason]
+        }),
+        What::Balancers => {
+            (&["NAME", "NETWORK", "ADDRESS", "SERVICES", "MEMBERS", "STATE", "REASON"], |it| {
+                let [name, state, _, reason] = status_of(it);
+                let spec = &it["spec"];
+                let of = |list: &Value, text: fn(&Value) -> String| -> String {
+                    list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(",")
+                };
+                let services =
+                    of(&spec["services"], |it| format!("{}/{}", text(&it["protocol"]), text(&it["port"])));
+                let members = of(&spec["members"], |it| text(&it["address"]));
+                vec![name, text(&spec["network"]), text(&spec["address"]), services, members, state, reason]
+            })
+        }
+        What::Tenants => (&["NAME", "QUOTA", "PORTS"], |it| {
+            let spec = &it["spec"];
+            let quota = spec["quota"].as_object().into_iter().flatten();
+            let quota: Vec<String> = quota.map(|(kind, most)| format!("{kind}={most}")).collect();
+            vec![text(&spec["name"]), any(quota.join(",")), any(joined(&spec["ports"]))]
+        }),
+        _ => other_columns(what),
+    }
+}
+
+/// The columns of what nobody declares.
+fn other_columns(what: What) -> (&'static [&'static str], Row) {
+    match what {
         What::Switches => (&["NAME", "DPID", "CONNECTED", "REALISED", "PORTS", "PEER"], |it| {
             ["name", "dpid", "connected", "realised", "n_ports", "peer"]
                 .map(|field| text(&it[field]))
@@ -181,7 +238,7 @@ fn columns(what: What) -> (&'static [&'static str], Row) {
             row.push(changes.join(" "));
             row
         }),
-        What::Audit | What::Intents => (&["ENTRY", "AT", "BY", "REQUEST", "REVISION", "WHAT"], |it| {
+        _ => (&["ENTRY", "AT", "BY", "REQUEST", "REVISION", "WHAT"], |it| {
             ["entry", "at", "by", "request", "revision", "what"].map(|field| text(&it[field])).to_vec()
         }),
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use controller_api::client::{Client, Intent};
-use controller_api::{Chain, Function, Network, Policy, PortRef, Qos, Router, State, Stored};
+use controller_api::{
+    Balancer, Chain, Function, Mirror, Network, Path, Policy, PortRef, Qos, Router, State, Stored,
+};
 use topology::{Model, NodeKind};
 
 use super::clock::Deadline;
@@ -32,7 +34,11 @@ pub async fn write(client: &Client, model: &Model, routers: &[Router]) -> anyhow
     put(client, "router", routers).await?;
     put(client, "chain", &model.chains).await?;
     put(client, "policy", &model.policies).await?;
-    put(client, "qos", &model.qos).await
+    put(client, "qos", &model.qos).await?;
+    put(client, "path", &model.paths).await?;
+    put(client, "mirror", &model.mirrors).await?;
+    put(client, "balancer", &model.balancers).await?;
+    put(client, "tenant", &model.tenants).await
 }
 
 async fn put<I: Intent>(client: &Client, word: &str, intents: &[I]) -> anyhow::Result<()> {
@@ -56,6 +62,9 @@ pub async fn wait_realised(client: &Client, model: &Model) -> anyhow::Result<()>
             pending::<Chain>(client, "chain").await?,
             pending::<Policy>(client, "policy").await?,
             pending::<Qos>(client, "qos").await?,
+            pending::<Path>(client, "path").await?,
+            pending::<Mirror>(client, "mirror").await?,
+            pending::<Balancer>(client, "balancer").await?,
         ] {
             if pending.is_some() {
                 return Ok(pending);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use controller::{Config, Controller, Effect, Key};
+use controller::{Config, Controller, Effect, Intent, Key};
 use openflow::session::SendError;
 use openflow::{Event as SessionEvent, Message, Xid};
 use packet::Instant;
@@ -240,8 +240,16 @@ impl Sim {
     /// # Panics
     /// If there is none: a mistake of the test.
     pub fn restart_controller(&mut self) {
-        let old = self.controller.take().expect("the network has a controller");
-        let intent = old.controller.intent().clone();
+        let intent = self.controller().core().intent().clone();
+        self.replace_controller(intent);
+    }
+
+    /// Takes the controller away and puts one in its place that knows nothing but this intent, which its store held.
+    ///
+    /// # Panics
+    /// If there is none, or the intent contradicts itself: a mistake of the test.
+    pub fn replace_controller(&mut self, intent: Intent) {
+        self.controller = None;
         for channel in 0..self.channels.len() {
             if self.channels[channel].peer == Peer::Controller {
                 self.disconnect(channel);

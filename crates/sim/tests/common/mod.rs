@@ -85,6 +85,17 @@ impl LeafSpine {
         Self { sim, spines, leaves, hosts, links }
     }
 
+    /// Two spines and three leaves with links of 100 us, and what declares one network `blue` of all their hosts: 1 and 2
+    /// at the first leaf, 5 and 6 at the third.
+    pub fn blue(seed: u64) -> (Self, Intent) {
+        let link = LinkConfig { delay: Duration::from_micros(100), ..LinkConfig::default() };
+        let all: Vec<(&str, u32)> =
+            ["s101", "s102", "s103"].into_iter().flat_map(|leaf| [(leaf, 100), (leaf, 101)]).collect();
+        let mut intent = Intent::default();
+        intent.networks.insert("blue".into(), network(10, &all, &[]));
+        (Self::new(seed, 2, 3, link), intent)
+    }
+
     /// Everybody broadcasts once; how often everybody else heard it: least and most.
     pub fn broadcast_counts(&mut self, round: u32) -> (usize, usize) {
         let text = |n: usize| format!("round {round} from {n}").into_bytes();

@@ -84,14 +84,14 @@ async fn list(
     }))
 }
 
-/// How a raw flow is written.
+/// How something is written past the intents.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct How {
+pub struct How {
     /// Change nothing: answer what would happen.
     #[serde(default)]
-    dry_run: bool,
+    pub dry_run: bool,
 }
 
 /// Adds a raw flow. It is answered when the switch has confirmed it. Flows of intents cannot be overwritten.
@@ -299,7 +299,7 @@ fn shape_of(core: &controller::Controller, flow: &FlowStats) -> Flow {
 /// A flow as the API writes it, with the intent it serves.
 pub(crate) fn flow_shape(flow: &FlowStats, intent: Option<String>) -> Flow {
     let owner = match layout::owner(flow.cookie) {
-        Owner::Intent => FlowOwner::Intent,
+        Owner::Intent | Owner::Learned => FlowOwner::Intent,
         Owner::Raw => FlowOwner::Raw,
         Owner::Foreign => FlowOwner::Foreign,
     };

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use controller_api::{
-    Chain, Forecast, Function, Label, Network, Policy, PortRef, Problem, Qos, Router, State as IntentState,
-    Stored,
+    Balancer, Chain, Forecast, Function, Label, Mirror, Network, Path, Policy, PortRef, Problem, Qos, Router,
+    State as IntentState, Stored, Tenant,
 };
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -35,6 +35,10 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
         .merge(chains::router())
         .merge(policies::router())
         .merge(qos::router())
+        .merge(paths::router())
+        .merge(mirrors::router())
+        .merge(balancers::router())
+        .merge(tenants::router())
 }
 
 /// How a write is done.
@@ -119,7 +123,8 @@ fn is_pending(hub: &Hub, label: &Label) -> bool {
         hub.stored::<K>(name).is_some_and(|(_, stored)| stored.status.state == IntentState::Pending)
     }
     use controller_api::ResourceKind::{
-        Chain as C, Function as F, Network as N, Policy as P, Qos as Q, Router as R,
+        Balancer as B, Chain as C, Function as F, Mirror as M, Network as N, Path as W, Policy as P,
+        Qos as Q, Router as R, Tenant as T,
     };
     match label.kind {
         N => of::<Network>(hub, &label.name),
@@ -128,6 +133,10 @@ fn is_pending(hub: &Hub, label: &Label) -> bool {
         C => of::<Chain>(hub, &label.name),
         P => of::<Policy>(hub, &label.name),
         Q => of::<Qos>(hub, &label.name),
+        W => of::<Path>(hub, &label.name),
+        M => of::<Mirror>(hub, &label.name),
+        B => of::<Balancer>(hub, &label.name),
+        T => of::<Tenant>(hub, &label.name),
     }
 }
 
@@ -297,3 +306,7 @@ collection!(functions, Function, "functions", "/api/v1/functions", "/api/v1/func
 collection!(chains, Chain, "chains", "/api/v1/chains", "/api/v1/chains/{name}");
 collection!(policies, Policy, "policies", "/api/v1/policies", "/api/v1/policies/{name}");
 collection!(qos, Qos, "qos", "/api/v1/qos", "/api/v1/qos/{name}");
+collection!(paths, Path, "paths", "/api/v1/paths", "/api/v1/paths/{name}");
+collection!(mirrors, Mirror, "mirrors", "/api/v1/mirrors", "/api/v1/mirrors/{name}");
+collection!(balancers, Balancer, "balancers", "/api/v1/balancers", "/api/v1/balancers/{name}");
+collection!(tenants, Tenant, "tenants", "/api/v1/tenants", "/api/v1/tenants/{name}");

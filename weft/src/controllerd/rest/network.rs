@@ -1,12 +1,13 @@
 //! What is known of the network: switches, ports, links, hosts; and traces through it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use controller::Role;
+use controller::{At, HostKey, Role};
 use controller_api::{Host, Link, Mac, Port, PortRole, Problem, Switch, TraceReply, TraceRequest};
 use openflow::{Dpid, PortStats, Reply, Request};
 use serde::Deserialize;
@@ -206,13 +207,16 @@ async fn hosts(State(hub): Shared, uri: Uri, Query(wanted): Query<HostsOf>) -> R
     let of = wanted.switch.as_ref().map(|name| switch_named(&hub, name)).transpose()?;
     Ok(hub.read(|core| {
         let lanes = core.lanes();
-        let found = lanes.hosts.iter().filter(|(_, host)| of.is_none_or(|of| host.at.0 == of));
-        let shape = |(&(vlan, mac), host): (&_, &controller::Host)| {
+        let planned = lanes.hosts.iter().map(|(key, host)| (*key, (host.at, Some(&host.addresses))));
+        let asked_for = core.asked_for().map(|(key, at)| (key, (at, None)));
+        let all: BTreeMap<HostKey, _> = planned.chain(asked_for).collect();
+        let found = all.into_iter().filter(|(_, (at, _))| of.is_none_or(|of| at.0 == of));
+        let shape = |((vlan, mac), (at, addresses)): (HostKey, (At, Option<&BTreeSet<IpAddr>>))| {
             let label = lanes.lanes.get(&vlan).and_then(|lane| lane.label.strip_prefix("network/"));
             let host = Host {
                 mac: mac_of(mac),
-                addresses: host.addresses.iter().copied().collect(),
-                port: port_ref(core.view(), host.at),
+                addresses: addresses.into_iter().flatten().copied().collect(),
+                port: port_ref(core.view(), at),
                 network: label.map(str::to_owned),
             };
             (format!("{:04}/{}", vlan.get(), host.mac), host)

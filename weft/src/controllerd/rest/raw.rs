@@ -15,11 +15,10 @@ use openflow::{
     Dpid, FlowStats, FlowStatsRequest, GroupDesc, GroupId, GroupMod, GroupModCommand, Message, MeterConfig,
     MeterId, MeterMod, MeterModCommand, PortDesc, PortMod, Reply, Request,
 };
-use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::flows::{foretell, without_stats};
+use super::flows::{How, foretell, without_stats};
 use super::page::{Page, Paging, Part};
 use super::ryu::{change_group, change_meter};
 use super::{Answer, Shared, switch_named};
@@ -35,16 +34,6 @@ pub fn router() -> OpenApiRouter<Arc<Hub>> {
         .routes(routes!(meter, put_meter, delete_meter))
         .routes(routes!(port_config, put_port_config))
         .routes(routes!(statistics))
-}
-
-/// How something is written.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct How {
-    /// Change nothing: answer which flows would change.
-    #[serde(default)]
-    dry_run: bool,
 }
 
 /// All groups of a switch, by number.

@@ -116,6 +116,8 @@ struct Disk(Arc<Mutex<(Vec<u8>, Vec<Write>)>>);
 enum Write {
     Data(u64, Vec<u8>),
     Length(u64),
+    /// What was written before is there for good.
+    Sync,
 }
 
 impl Write {
@@ -127,11 +129,24 @@ impl Write {
                 bytes.resize(bytes.len().max(end), 0);
                 bytes[*offset as usize..end].copy_from_slice(data);
             }
+            Self::Sync => {}
+        }
+    }
+
+    /// So many bytes of it.
+    fn torn(&self, at: usize) -> Self {
+        match self {
+            Self::Data(offset, data) => Self::Data(*offset, data[..at.min(data.len())].to_vec()),
+            whole => whole.clone(),
         }
     }
 }
 
 impl Disk {
+    fn holding(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new((bytes, Vec::new()))))
+    }
+
     fn note(&self, write: Write) {
         let mut disk = self.0.lock().unwrap();
         write.to(&mut disk.0);
@@ -157,6 +172,7 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
+        self.note(Write::Sync);
         Ok(())
     }
 
@@ -166,31 +182,90 @@ impl StorageBackend for Disk {
     }
 }
 
-/// Killed at any write, the process finds what was answered, and of what was not, all or nothing.
-#[test]
-fn it_survives_a_kill_at_every_write() {
+/// What a disk saw while the history was written.
+struct Recorded {
+    writes: Vec<Write>,
+    /// How many writes it had seen when each revision was answered; first, when the store was made.
+    answered: Vec<usize>,
+}
+
+fn record() -> Recorded {
     let disk = Disk::default();
     let store = Store::over(disk.clone()).unwrap();
-    // How many writes the disk had seen when each revision was answered.
-    let mut answered = vec![disk.0.lock().unwrap().1.len()];
+    let n_writes = || disk.0.lock().unwrap().1.len();
+    let mut answered = vec![n_writes()];
     for (number, (name, vlan)) in (1..).zip(HISTORY) {
         store.commit(&revision(&store, number, name, vlan)).unwrap();
-        answered.push(disk.0.lock().unwrap().1.len());
+        answered.push(n_writes());
     }
     let writes = disk.0.lock().unwrap().1.clone();
+    Recorded { writes, answered }
+}
+
+impl Recorded {
+    /// Opens a disk on which the first `n` writes were made: it has what was answered by then, and of what was not, all
+    /// or nothing.
+    fn check(&self, n: usize, bytes: &[u8], how: &str) {
+        let found = Store::over(Disk::holding(bytes.to_vec()));
+        let found = found.unwrap_or_else(|error| panic!("write {n}, {how}: {error:?}"));
+        let now = found.load().unwrap();
+        let sure = self.answered.iter().filter(|at| **at <= n).count() as u64 - 1;
+        assert!((sure..=sure + 1).contains(&now.revision), "write {n}, {how}: {} of {sure}", now.revision);
+        assert_eq!(now.intents, expected(now.revision), "write {n}, {how}");
+        assert_eq!(found.revisions_after(0, 100).unwrap().len() as u64, now.revision, "write {n}, {how}");
+        // And goes on from there.
+        let next = revision(&found, now.revision + 1, "green", Some(40));
+        found.commit(&next).unwrap();
+        assert_eq!(found.load().unwrap().revision, now.revision + 1, "write {n}, {how}");
+    }
+}
+
+/// Killed at any write, between any two or halfway through, the process finds what was answered.
+#[test]
+fn it_survives_a_kill_at_every_write() {
+    let recorded = record();
     let mut bytes = Vec::new();
-    for (n, write) in (1..).zip(&writes) {
-        write.to(&mut bytes);
+    for (n, write) in recorded.writes.iter().enumerate() {
         // Before the first answer there is nothing to be kept.
-        if n < answered[0] {
+        if n >= recorded.answered[0] {
+            recorded.check(n, &bytes, "whole");
+            for at in [1, 16, 64, 320, 1024] {
+                let mut torn = bytes.clone();
+                write.torn(at).to(&mut torn);
+                recorded.check(n, &torn, "torn");
+            }
+        }
+        write.to(&mut bytes);
+    }
+    recorded.check(recorded.writes.len(), &bytes, "whole");
+    assert!(recorded.writes.len() > HISTORY.len());
+}
+
+/// When the power fails, what was written since the disk was last told to keep it may be there or not, each for itself.
+#[test]
+fn it_survives_a_power_failure_at_every_write() {
+    let recorded = record();
+    let (mut kept, mut unsure, mut n_cases) = (Vec::new(), Vec::new(), 0);
+    for (n, write) in (1..).zip(&recorded.writes) {
+        unsure.push(write);
+        if matches!(write, Write::Sync) {
+            unsure.drain(..).for_each(|write| write.to(&mut kept));
+        }
+        if n < recorded.answered[0] {
             continue;
         }
-        let found = Store::over(Disk(Arc::new(Mutex::new((bytes.clone(), Vec::new()))))).unwrap();
-        let now = found.load().unwrap();
-        let sure = answered.iter().filter(|at| **at <= n).count() as u64 - 1;
-        assert!((sure..=sure + 1).contains(&now.revision), "write {n}: {} of {sure}", now.revision);
-        assert_eq!(now.intents, expected(now.revision), "write {n}");
-        assert_eq!(found.revisions_after(0, 100).unwrap().len() as u64, now.revision);
+        for seed in 1..=4u64 {
+            let mut bytes = kept.clone();
+            let mut dice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n as u64;
+            for write in &unsure {
+                dice = dice.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                if dice >> 63 == 1 {
+                    write.to(&mut bytes);
+                }
+            }
+            recorded.check(n, &bytes, "after a power failure");
+            n_cases += 1;
+        }
     }
-    assert!(writes.len() > HISTORY.len());
+    assert!(n_cases > 4 * HISTORY.len());
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use controller_api::client::Trust;
 use controller_api::{AuditEntry, Problem, Stored};
 use hyper::{Method, StatusCode};
+use serde_json::json;
 
 use super::*;
 use crate::channel::server_keys;
@@ -73,13 +74,34 @@ async fn a_token_says_who_asks_and_what_they_may() {
     assert_eq!(seen.iter().map(|stored| stored.spec.name.as_str()).collect::<Vec<_>>(), ["acme-web"]);
     assert_eq!(status(tenant.read::<Network>("blue").await), 403);
 
+    // What a tenant may have is said by others, and kept whoever writes.
+    let quota = |networks| json!({"name": "acme", "quota": {"networks": networks}, "ports": ["s1"]});
+    let put = |client: &Client, quota: serde_json::Value| {
+        let client = client.clone();
+        async move { status(client.put::<_, serde_json::Value>("/api/v1/tenants/acme", &quota).await) }
+    };
+    // It is the quota that is wrong if there is more already.
+    assert_eq!((put(&tenant, quota(9)).await, put(&operator, quota(0)).await), (403, 422));
+    assert_eq!(put(&operator, quota(1)).await, 200);
+    let own: serde_json::Value = tenant.get("/api/v1/tenants/acme").await.unwrap();
+    assert_eq!(own["spec"]["quota"]["networks"], 1);
+    let more = network("acme-more", 40, &[]);
+    for client in [&tenant, &operator] {
+        let error = client.write(&more).await.unwrap_err();
+        let problem = error.problem().unwrap();
+        assert_eq!(problem.status, 409);
+        assert!(problem.detail.as_deref().unwrap().contains("2 networks where 1 are allowed"), "{problem}");
+    }
+    assert_eq!(status(tenant.write(&network("acme-web", 20, &["s2:1"])).await), 409);
+    assert_eq!(status(tenant.write(&network("acme-web", 20, &["s1:1"])).await), 200);
+
     // Who it was is on the record, also of those who came by the socket and were not asked.
     let local = Client::unix(dir.path().join("test.sock"));
     local.put::<_, Stored<Network>>("/api/v1/networks/red", &network("red", 30, &[])).await.unwrap();
     let entries: Vec<AuditEntry> = admin.get("/api/v1/audit").await.unwrap();
     let by: Vec<&str> = entries.iter().map(|entry| entry.by.split(' ').next().unwrap()).collect();
-    assert_eq!(by, ["unix", "tom", "olga"], "{entries:?}");
-    assert!(entries[2].by.starts_with("olga (127.0.0.1:"), "{entries:?}");
+    assert_eq!(by, ["unix", "tom", "olga", "tom", "olga"], "{entries:?}");
+    assert!(entries[4].by.starts_with("olga (127.0.0.1:"), "{entries:?}");
     handle.stop().await;
 }
 

@@ -8,8 +8,8 @@ use controller::FlowKey;
 use controller::layout::{self, Owner};
 use controller_api::Problem;
 use openflow::{
-    Dpid, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, GroupId, GroupMod, GroupModCommand, Message,
-    MeterId, MeterMod, MeterModCommand, Reply, Request, TableId,
+    Cookie, Dpid, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest, GroupId, GroupMod, GroupModCommand,
+    Message, MeterId, MeterMod, MeterModCommand, Reply, Request, TableId,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -81,10 +81,15 @@ async fn clear(State(hub): Shared, Path((dpid,)): Path<(String,)>, origin: Origi
     Ok(StatusCode::OK)
 }
 
+/// Whether a flow is the controller's, which nobody else changes.
+fn is_own(cookie: Cookie) -> bool {
+    matches!(layout::owner(cookie), Owner::Intent | Owner::Learned)
+}
+
 /// Does what a flow mod says to the flows that serve no intent.
 async fn change_flows(hub: &Hub, dpid: Dpid, flow: FlowMod) -> Result<(), Problem> {
     use FlowModCommand::{Add, Delete, DeleteStrict, Modify, ModifyStrict};
-    if flow.command == Add && layout::owner(flow.cookie) == Owner::Intent {
+    if flow.command == Add && is_own(flow.cookie) {
         let detail = format!("{:#x} is a cookie of the controller's own flows", flow.cookie.0);
         return Err(Problem::invalid("/cookie", detail));
     }
@@ -147,7 +152,7 @@ async fn one_by_one(hub: &Hub, dpid: Dpid, flow: &FlowMod) -> Result<Vec<FlowMod
         matches: found.matches,
         ..flow.clone()
     };
-    let others = flows.into_iter().filter(|found| layout::owner(found.cookie) != Owner::Intent);
+    let others = flows.into_iter().filter(|found| !is_own(found.cookie));
     Ok(others.map(strict).collect())
 }
 

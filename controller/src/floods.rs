@@ -1,0 +1,235 @@
+//! From one broadcast tree to another without a loop between: switches change at different times, so flooded frames are
+//! neither sent nor taken by a further link before no switch takes any by a link that does not belong to the tree.
+//!
+//! Then whatever is halfway is part of the old tree, or part of the new one. A switch that is not connected keeps what it
+//! has: alone it makes no loop, since its neighbours neither send nor take flooded frames but along the new tree. Two such
+//! neighbours might, so a link between them counts until they are back or given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use openflow::{Action, Instruction};
+use packet::PortNo;
+
+use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
+use crate::layout::{self, ADMIT, FORWARD, LANE, admit, forward};
+
+/// The links by which a switch takes flooded frames.
+#[derive(Debug, Default)]
+pub(crate) struct Floods {
+    /// None: by what it was sent last. Else until so many barriers are answered.
+    taken: BTreeMap<PortNo, Option<u64>>,
+    /// Barriers sent.
+    n_sent: u64,
+    /// Barriers answered.
+    n_answered: u64,
+    /// Flows that are to take them and do not yet.
+    delayed: BTreeSet<Arc<FlowKey>>,
+}
+
+impl Floods {
+    /// Of a switch with these flows.
+    pub fn of(flows: &Flows) -> Self {
+        let taking = flows.iter().filter(|(_, body)| takes_floods(body));
+        let taken = taking.filter_map(|(key, _)| Some((link(key)?, None))).collect();
+        Self { taken, ..Self::default() }
+    }
+
+    /// The switch has these flows after all.
+    pub fn read(&mut self, flows: &Flows) {
+        self.taken.extend(Self::of(flows).taken);
+    }
+
+    /// By which links they may be taken.
+    pub fn taken(&self) -> impl Iterator<Item = PortNo> + '_ {
+        self.taken.keys().copied()
+    }
+
+    /// Whether they may be taken by a link.
+    pub fn takes(&self, port: PortNo) -> bool {
+        self.taken.contains_key(&port)
+    }
+
+    /// Whether some are to be taken and are not yet.
+    pub fn is_delayed(&self) -> bool {
+        !self.delayed.is_empty()
+    }
+
+    /// Flows that waited.
+    pub fn release(&mut self) -> BTreeSet<Arc<FlowKey>> {
+        std::mem::take(&mut self.delayed)
+    }
+
+    /// A change was sent.
+    pub fn note(&mut self, change: &Change) {
+        let Some(port) = link(change.key()) else { return };
+        match change {
+            Change::Put(_, body) if takes_floods(body) => drop(self.taken.insert(port, None)),
+            _ => {
+                let until = self.n_sent + 1;
+                self.taken.entry(port).and_modify(|taken| *taken = Some(until));
+            }
+        }
+    }
+
+    /// A barrier was sent behind the changes.
+    pub fn barrier_sent(&mut self) {
+        self.n_sent += 1;
+    }
+
+    /// The next barrier was answered.
+    pub fn barrier_answered(&mut self) {
+        self.n_answered += 1;
+        self.taken.retain(|_, until| until.is_none_or(|until| until > self.n_answered));
+    }
+
+    /// A flow is not there after all.
+    pub fn forget(&mut self, key: &FlowKey) {
+        if let Some(port) = link(key) {
+            self.taken.remove(&port);
+        }
+    }
+
+    /// What can be sent while flooded frames may cross no further of these links.
+    pub fn hold_back(
+        &mut self,
+        changes: Vec<Change>,
+        installed: &Flows,
+        links: &BTreeSet<PortNo>,
+    ) -> Vec<Change> {
+        let one = |change| match &change {
+            Change::Put(key, body) => match self.less(key, body, installed.get(key), links) {
+                Some(less) => {
+                    self.delayed.insert(key.clone());
+                    let less = Arc::new(FlowBody { cookie: body.cookie, instructions: less });
+                    (installed.get(key) != Some(&less)).then(|| Change::Put(key.clone(), less))
+                }
+                None => Some(change),
+            },
+            Change::Delete(..) => Some(change),
+        };
+        changes.into_iter().filter_map(one).collect()
+    }
+
+    /// A flow without what must wait. None: nothing must.
+    fn less(
+        &self,
+        key: &FlowKey,
+        body: &FlowBody,
+        before: Option<&Arc<FlowBody>>,
+        links: &BTreeSet<PortNo>,
+    ) -> Option<Vec<Instruction>> {
+        let mut less = body.instructions.clone();
+        if let Some(port) = link(key) {
+            if takes_floods(body) && self.taken.get(&port) != Some(&None) {
+                less.retain(|instruction| !is_leave_to_flood(instruction));
+            }
+        } else if key.table == FORWARD && [forward::FLOOD, forward::GROUP].contains(&key.priority) {
+            let before: BTreeSet<PortNo> = before.into_iter().flat_map(|before| outputs(before)).collect();
+            let waits = |action: &Action| matches!(action, Action::Output { port, .. } if links.contains(port) && !before.contains(port));
+            for instruction in &mut less {
+                if let Instruction::ApplyActions(actions) = instruction {
+                    actions.retain(|action| !waits(action));
+                }
+            }
+        }
+        (less != body.instructions).then_some(less)
+    }
+}
+
+/// Ports that a flow floods by.
+fn outputs(body: &FlowBody) -> impl Iterator<Item = PortNo> + '_ {
+    let actions = body.instructions.iter().flat_map(|instruction| match instruction {
+        Instruction::ApplyActions(actions) => &actions[..],
+        _ => &[],
+    });
+    actions.filter_map(|action| match action {
+        Action::Output { port, .. } => Some(*port),
+        _ => None,
+    })
+}
+
+/// The link whose frames a flow lets in, or might.
+fn link(key: &FlowKey) -> Option<PortNo> {
+    ((key.table, key.priority) == (ADMIT, admit::PORT)).then(|| key.matches.ingress())?
+}
+
+fn takes_floods(body: &FlowBody) -> bool {
+    body.instructions.contains(&Instruction::GotoTable(LANE))
+        && body.instructions.iter().any(is_leave_to_flood)
+}
+
+fn is_leave_to_flood(instruction: &Instruction) -> bool {
+    matches!(instruction, Instruction::WriteMetadata { metadata, mask: layout::MAY_FLOOD } if *metadata == layout::MAY_FLOOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openflow::{Cookie, Match};
+
+    fn flow(port: u32, takes: bool) -> (Arc<FlowKey>, Arc<FlowBody>) {
+        let flood = layout::MAY_FLOOD;
+        let write = takes.then_some(Instruction::WriteMetadata { metadata: flood, mask: flood });
+        let instructions = write.into_iter().chain([Instruction::GotoTable(LANE)]).collect();
+        let matches = Match::new().in_port(PortNo(port)).tagged();
+        let key = FlowKey { table: ADMIT, priority: admit::PORT, matches };
+        (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(1), instructions }))
+    }
+
+    fn put(port: u32, takes: bool) -> Change {
+        let (key, body) = flow(port, takes);
+        Change::Put(key, body)
+    }
+
+    #[test]
+    fn a_link_that_is_given_up_counts_until_that_is_confirmed() {
+        let mut floods = Floods::of(&[flow(1, true), flow(2, false)].into());
+        assert_eq!(floods.taken().collect::<Vec<_>>(), [PortNo(1)]);
+        floods.note(&put(1, false));
+        floods.note(&put(3, true));
+        floods.barrier_sent();
+        floods.note(&Change::Delete(flow(3, true).0, Cookie(1)));
+        floods.barrier_sent();
+        assert_eq!(floods.taken().count(), 2);
+        floods.barrier_answered();
+        assert_eq!(floods.taken().collect::<Vec<_>>(), [PortNo(3)]);
+        floods.barrier_answered();
+        assert_eq!(floods.taken().count(), 0);
+    }
+
+    #[test]
+    fn what_is_held_back_lets_all_in_but_flooded_frames_and_comes_once() {
+        let mut installed: Flows = [flow(1, true), flow(2, false)].into();
+        let mut floods = Floods::of(&installed);
+        let wanted = || vec![put(1, true), put(2, true), put(3, true)];
+        let links = BTreeSet::new();
+        assert_eq!(floods.hold_back(wanted(), &installed, &links), [put(1, true), put(3, false)]);
+        assert!(floods.is_delayed());
+        installed.extend([flow(3, false)]);
+        assert_eq!(floods.hold_back(wanted(), &installed, &links), [put(1, true)]);
+        assert_eq!(floods.release(), [flow(2, true).0, flow(3, true).0].into());
+        assert!(!floods.is_delayed());
+    }
+
+    #[test]
+    fn flooded_frames_leave_by_no_further_link_but_by_every_port_of_hosts() {
+        let flood = |ports: &[u32]| {
+            let actions = ports.iter().map(|port| Action::output(PortNo(*port))).collect();
+            let key = FlowKey { table: FORWARD, priority: forward::FLOOD, matches: Match::ANY };
+            let instructions = vec![Instruction::ApplyActions(actions)];
+            (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(1), instructions }))
+        };
+        let put = |ports: &[u32]| {
+            let (key, body) = flood(ports);
+            Change::Put(key, body)
+        };
+        let links = [10, 11, 12].map(PortNo).into();
+        let mut floods = Floods::default();
+        let changes = floods.hold_back(vec![put(&[1, 2, 10, 12])], &[flood(&[1, 10, 11])].into(), &links);
+        assert_eq!(changes, [put(&[1, 2, 10])]);
+        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &Flows::new(), &links), [put(&[1])]);
+        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &[flood(&[1])].into(), &links), []);
+        assert!(floods.is_delayed());
+    }
+}
