@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> Result<()> {
     let jobs = args.jobs.unwrap_or_else(processors).clamp(1, args.seeds.max(1));
     // Built once, before several run at the same time.
     shell::run(
-        shell::cargo(&["test", "--release", "-p", "sim", "--test", "life", "--no-run"]).env("TERM", "dumb"),
+        shell::cargo(&["test", "--profile", "sim", "-p", "sim", "--test", "life", "--no-run"])
+            .env("TERM", "dumb"),
     )?;
     let share = args.seeds.div_ceil(jobs);
     let shares = (0..jobs).map(|job| (job * share, share.min(args.seeds.saturating_sub(job * share))));
@@ -70,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn life() -> Command {
-    shell::cargo(&["test", "--release", "-q", "-p", "sim", "--test", "life", "--", "--nocapture"])
+    shell::cargo(&["test", "--profile", "sim", "-q", "-p", "sim", "--test", "life", "--", "--nocapture"])
 }
 
 fn patches() -> Result<Vec<PathBuf>> {

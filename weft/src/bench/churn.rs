@@ -1,8 +1,15 @@
 //! Flow mods that change the tables under traffic and leave them as they were.
 
+use std::time::Duration;
+
 use openflow::{FlowMod, FlowModCommand, Message};
 
-use super::rig::Rig;
+use super::rig::{Rig, Sample};
+
+/// A stretch with flow mods, or without.
+const SLICE: Duration = Duration::from_millis(250);
+/// In which what was gathered comes into force and microflows are tested against it.
+const SETTLING: Duration = Duration::from_millis(20);
 
 /// Takes one flow after the other out of the tables and puts it back, as routes do that come and go: its frames find
 /// another flow meanwhile, or none.
@@ -21,11 +28,33 @@ impl<'a> Churn<'a> {
         Self { flows: all_but_last, next: 0, n_mods: 0, missing: None }
     }
 
+    /// For `time` each with and without flow mods, in turn: what the machine does to both is the same.
+    ///
+    /// # Errors
+    /// When a flow mod is refused.
+    pub fn measure(
+        &mut self,
+        rig: &mut Rig,
+        time: Duration,
+        every: Duration,
+    ) -> anyhow::Result<(Sample, Sample)> {
+        let (mut with, mut without) = (Sample::default(), Sample::default());
+        while with.wall() < time {
+            // Flow mods that come together come into force after a while: those of the first are not missed then.
+            rig.measure_with(vswitch::GATHER, every, |rig| self.step(rig))?;
+            with += rig.measure_with(SLICE.min(time), every, |rig| self.step(rig))?;
+            rig.barrier()?;
+            rig.measure(SETTLING)?;
+            without += rig.measure(SLICE.min(time))?;
+        }
+        Ok((with, without))
+    }
+
     /// One flow mod.
     ///
     /// # Errors
     /// When it is refused.
-    pub fn step(&mut self, rig: &mut Rig) -> anyhow::Result<()> {
+    fn step(&mut self, rig: &mut Rig) -> anyhow::Result<()> {
         if let Some(flow) = self.missing.take() {
             self.n_mods += 1;
             return rig.submit(Message::FlowMod(flow.clone()));

@@ -41,7 +41,8 @@ pub struct Args {
     /// The worker looks for frames all the time, as a poll-mode driver would.
     #[arg(long)]
     spin: bool,
-    /// During the second measurement change the flows: one flow mod in so many milliseconds.
+    /// During the second measurement change the flows: one flow mod in so many milliseconds. It is cut into slices
+    /// then, and between these the rate without is measured.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     flow_mod_every: Option<u32>,
     /// During both measurements the frames of this capture come in by another port as fast as the worker takes them.
@@ -75,6 +76,8 @@ struct Outcome {
     stages: Vec<StageCost>,
     /// Flow mods while it was measured.
     flow_mods: u64,
+    /// Frames a second in between, while the flows stayed as they were, in millions.
+    calm_mpps: Option<f64>,
     /// Bytes of an entry of the cache, which depend on what the flows look at.
     cache_entry_bytes: usize,
     /// Frames compared with the oracle, all alike.
@@ -136,13 +139,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let cold = rig.measure(time)?;
     std::thread::sleep(Duration::from_secs_f64(args.warm));
     let stages = rig.stages();
-    let (steady, flow_mods) = match args.flow_mod_every {
-        None => (rig.measure(time)?, 0),
+    let (steady, calm, flow_mods) = match args.flow_mod_every {
+        None => (rig.measure(time)?, None, 0),
         Some(every) => {
             let mut churn = Churn::new(&flows);
-            let every = Duration::from_millis(every.into());
-            let steady = rig.measure_with(time, every, |rig| churn.step(rig))?;
-            (steady, churn.finish(&mut rig)?)
+            let (steady, calm) = churn.measure(&mut rig, time, Duration::from_millis(every.into()))?;
+            (steady, Some(calm.mpps()), churn.finish(&mut rig)?)
         }
     };
     let stages = stage_costs(&stages, &rig.stages());
@@ -152,6 +154,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = Outcome {
         stages,
         flow_mods,
+        calm_mpps: calm,
         cache_entry_bytes: rig.cache_entry_bytes(),
         ..outcome(args, (&frames, &flows), (&cold, &steady), compared)
     };
@@ -178,6 +181,7 @@ fn outcome(
         allocations: steady.allocations,
         stages: Vec::new(),
         flow_mods: 0,
+        calm_mpps: None,
         cache_entry_bytes: 0,
         compared,
     }
@@ -203,8 +207,8 @@ fn print(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
     );
     let stages = outcome.stages.iter().map(|s| format!("{} {:.0}", s.stage, s.cycles_per_frame));
     println!("cycles a frame by stage: {}", stages.collect::<Vec<_>>().join(", "));
-    if outcome.flow_mods > 0 {
-        println!("{} flow mods meanwhile", outcome.flow_mods);
+    if let Some(calm) = outcome.calm_mpps {
+        println!("{} flow mods meanwhile; {calm:.2} Mpps in between, without", outcome.flow_mods);
     }
     println!(
         "{} frames through {} flows; {} compared with the oracle, no difference",

@@ -12,6 +12,7 @@ mod probes;
 mod replay;
 mod rig;
 mod router;
+mod steady;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub enum BenchCommand {
     Switches(controller::SwitchesArgs),
     /// Packet-ins of an emulated switch, answered by any controller of OpenFlow 1.3.
     PacketIns(packet_ins::Args),
+    /// Numbered frames through a switch in memory at a steady rate, whatever happens to its controller.
+    Steady(steady::Args),
     /// TCP throughput, round trips and small UDP between two namespaces through one switch.
     Path(path::Args),
     /// Packets from memory through the router of one worker: forwarding with large tables, translation of many flows.
@@ -44,6 +47,7 @@ pub fn run(command: BenchCommand) -> anyhow::Result<ExitCode> {
         BenchCommand::Controller(args) => controller::run(&args),
         BenchCommand::Switches(args) => controller::run_switches(&args),
         BenchCommand::PacketIns(args) => packet_ins::run(&args),
+        BenchCommand::Steady(args) => steady::run(&args),
         BenchCommand::Path(args) => path::run(&args),
         BenchCommand::Router(args) => router::run(&args),
     }
@@ -59,7 +63,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Processor time of the worker threads.
+/// Processor time of the worker threads of this process; less than before when some have ended.
 ///
 /// The first number of `schedstat` is nanoseconds on a processor (Documentation/scheduler/sched-stats.rst).
 fn worker_cpu() -> anyhow::Result<Duration> {

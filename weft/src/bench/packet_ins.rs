@@ -30,8 +30,8 @@ pub struct Args {
     /// Ask a thread of this process that answers at once with a flow mod and a packet-out.
     #[arg(long, conflicts_with = "controller")]
     sink: bool,
-    /// What answers a packet-in: a learning switch sends a flow mod and a packet-out; weft's switches forward while
-    /// its controller learns, so it sends flow mods alone.
+    /// What answers a packet-in: a learning switch, and `weft controller --reactive`, send a flow mod and a packet-out; a
+    /// controller whose switches forward while it learns sends flow mods alone.
     #[arg(long, value_enum, default_value_t = Expect::Both)]
     expect: Expect,
     /// Packet-ins that may be unanswered; a rate instead when `--rate` is given.

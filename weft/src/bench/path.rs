@@ -120,7 +120,7 @@ impl WorkerCpu {
     }
 
     fn cores(&self) -> anyhow::Result<f64> {
-        Ok((super::worker_cpu()? - self.used).as_secs_f64() / self.since.elapsed().as_secs_f64())
+        Ok(super::worker_cpu()?.saturating_sub(self.used).as_secs_f64() / self.since.elapsed().as_secs_f64())
     }
 }
 

@@ -231,10 +231,8 @@ impl Port for MemoryPort {
         if self.control.next.load(Ordering::Relaxed) > 0 {
             self.control.sent().extend(frames.iter().map(|frame| (self.number, frame.to_vec())));
         }
-        for frame in frames.drain(..) {
-            self.counters.sent(&frame);
-            pool.free(frame);
-        }
+        frames.iter().for_each(|frame| self.counters.sent(frame));
+        pool.free_batch(frames);
         Ok(())
     }
 

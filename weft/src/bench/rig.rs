@@ -1,5 +1,6 @@
 //! A switch with one worker and memory ports, driven from one thread.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -46,7 +47,7 @@ pub struct Setup {
 }
 
 /// What happened in a stretch of time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     frames: u64,
     wall: Duration,
@@ -57,7 +58,23 @@ pub struct Sample {
     pub allocations: u64,
 }
 
+impl AddAssign for Sample {
+    fn add_assign(&mut self, more: Self) {
+        self.frames += more.frames;
+        self.wall += more.wall;
+        self.cpu += more.cpu;
+        self.ticks += more.ticks;
+        self.cache += more.cache;
+        self.allocations += more.allocations;
+    }
+}
+
 impl Sample {
+    /// How long it was.
+    pub const fn wall(&self) -> Duration {
+        self.wall
+    }
+
     /// Millions of frames a second of wall time.
     pub fn mpps(&self) -> f64 {
         self.frames as f64 / self.wall.as_secs_f64() / 1e6
@@ -282,7 +299,7 @@ impl Rig {
             }
         }
         let after = self.now()?;
-        let (wall, cpu) = (after.at.saturating_since(before.at), after.cpu - before.cpu);
+        let (wall, cpu) = (after.at.saturating_since(before.at), after.cpu.saturating_sub(before.cpu));
         Ok(Sample {
             frames: after.frames - before.frames,
             wall,

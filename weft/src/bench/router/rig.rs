@@ -12,6 +12,7 @@ use vrouter::{Counters, Effect, Fpm, Options, Router, RouterConfig};
 
 use super::super::replay::{Control, Frames, MemoryPort};
 use super::super::worker_cpu;
+use super::traffic;
 
 /// Longer than any honest answer takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -154,7 +155,11 @@ impl Rig {
         self.settle()
     }
 
-    /// Replays every frame once; what left, in order for each port.
+    /// Replays every frame once; what left of them, in order for each port. What the router itself has to say to its
+    /// neighbours meanwhile is left out.
+    ///
+    /// # Errors
+    /// When something left that is neither.
     pub fn pass(&mut self) -> anyhow::Result<Vec<(PortNo, Vec<u8>)>> {
         self.control.start_once()?;
         let until = self.clock.now() + PATIENCE;
@@ -164,7 +169,11 @@ impl Rig {
             self.carry();
         }
         self.settle()?;
-        Ok(self.control.take_sent())
+        let mut sent = self.control.take_sent();
+        sent.retain(|(_, frame)| !traffic::is_to_neighbours(frame));
+        let foreign = sent.iter().find(|(_, frame)| !traffic::is_of_workload(frame));
+        ensure!(foreign.is_none(), "the router sent what nobody asked for: {foreign:?}");
+        Ok(sent)
     }
 
     /// Waits until so many frames were received: when that was seen, and how many there were then.
@@ -191,7 +200,7 @@ impl Rig {
         Ok(Sample {
             frames: after.frames - before.frames,
             wall: after.at.saturating_since(before.at),
-            cpu: after.cpu - before.cpu,
+            cpu: after.cpu.saturating_sub(before.cpu),
             ticks: after.ticks - before.ticks,
             allocations: after.allocations - before.allocations,
         })
@@ -243,8 +252,9 @@ impl Rig {
     }
 }
 
-/// Memory of this process that is in use, in bytes (proc(5), statm).
+/// Memory of this process that is in use, in bytes (proc(5), statm). What the allocator only keeps does not count.
 pub fn resident() -> anyhow::Result<u64> {
+    netio::alloc::give_back();
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.context("statm has seven numbers")? * 4096)

@@ -222,6 +222,26 @@ pub fn answers<'a>(sent: impl Iterator<Item = &'a [u8]>) -> Frames {
     }))
 }
 
+/// Whether a router says this to its neighbours on its own behalf, or asks them: ARP, and neighbour discovery (RFC 4861
+/// §4), which probes its own addresses too (RFC 4862 §5.4).
+pub fn is_to_neighbours(frame: &[u8]) -> bool {
+    let is_discovery = || frame.get(20) == Some(&IpProtocol::ICMPV6.0) && frame.get(21) == Some(&255);
+    match frame.get(12..14) {
+        Some([0x08, 0x06]) => true,
+        Some([0x86, 0xdd]) => is_discovery(),
+        _ => false,
+    }
+}
+
+/// Whether a frame is one of those that are replayed: they have UDP.
+pub fn is_of_workload(frame: &[u8]) -> bool {
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.get(23) == Some(&IpProtocol::UDP.0),
+        Some([0x86, 0xdd]) => frame.get(20) == Some(&IpProtocol::UDP.0),
+        _ => false,
+    }
+}
+
 /// Whether a frame is IPv4 with UDP, of 60 bytes and with right checksums.
 pub fn is_sound(frame: &[u8]) -> bool {
     let Some(ip) = frame.get(14..).and_then(|bytes| packet::ipv4::View::parse(bytes).ok()) else {

@@ -2,14 +2,14 @@
 //! learning switch on os-ken, in turn in one run; then what weft's controller realises, and how soon.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::figures::{Bound, Figure, median, table};
-use super::measured::machine;
+use super::measured::{Usual, machine};
 use super::process::{Daemon, output};
 use super::sandbox::Temporary;
 use crate::metadata::Metadata;
@@ -23,12 +23,8 @@ const DECLARED: [&str; 4] = ["--hosts", "10000", "--switches", "100"];
 /// What to measure, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// One round of short measurements instead of three.
-    #[arg(long)]
-    quick: bool,
-    /// The binary to measure, instead of a release build made now.
-    #[arg(long, value_name = "FILE")]
-    weft: Option<PathBuf>,
+    #[command(flatten)]
+    usual: Usual,
     /// Leave out packet-ins, or what is declared.
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -46,17 +42,17 @@ enum Part {
 /// # Errors
 /// When something is missing, a program fails, or a figure does not hold.
 pub fn bench(args: &Args) -> Result<()> {
-    let weft = metadata::weft(args.weft.as_deref())?;
+    let weft = metadata::weft(args.usual.weft.as_deref())?;
     println!("{}", machine());
     let mut figures = Vec::new();
     if args.only != Some(Part::Declared) {
         debian::install(&["openvswitch-testcontroller"])?;
         python::install()?;
-        figures.extend(packet_ins(&weft, args.quick)?);
+        figures.extend(packet_ins(&weft, args.usual.quick)?);
     }
     if args.only != Some(Part::PacketIns) {
-        figures.extend(declared(&weft, args.quick)?);
-        figures.extend(one_more_port(&weft, args.quick)?);
+        figures.extend(declared(&weft, args.usual.quick)?);
+        figures.extend(one_more_port(&weft, args.usual.quick)?);
     }
     print!("{}", table(&figures));
     let missed: Vec<&str> = figures.iter().filter(|f| !f.holds()).map(|f| f.name.as_str()).collect();
@@ -141,10 +137,6 @@ fn ask(rival: Rival, (weft, dir): (&Path, &Path), rate: Option<f64>, quick: bool
             Some(daemon)
         }
     };
-    // Its switches forward while it learns: it has no packet-outs to send.
-    if rival == Rival::Weft {
-        generator.args(["--expect", "flow-mod"]);
-    }
     let text = output(&mut generator, 60).with_context(|| format!("{rival:?}"))?;
     serde_json::from_str(&text).context("weft bench packet-ins prints JSON")
 }
@@ -169,7 +161,9 @@ fn start(rival: Rival, (weft, dir): (&Path, &Path), place: &str) -> Result<Optio
         }
         Rival::Weft => {
             let mut command = Command::new(weft);
-            command.args(["controller", "--openflow", &format!("tcp:{place}"), "--rest", "127.0.0.1:0"]);
+            // Otherwise its switches forward while it learns, and it has no packet-outs to send.
+            command.args(["controller", "--reactive", "--openflow", &format!("tcp:{place}")]);
+            command.args(["--rest", "127.0.0.1:0"]);
             command.env("WEFT_RUN_DIR", dir);
             Some(command)
         }

@@ -145,6 +145,24 @@ pub fn beside_ourselves(
     })
 }
 
+/// Our rate with a flow mod a millisecond beside that without, measured in turn in each run.
+///
+/// # Errors
+/// When a bench fails.
+pub fn under_flow_mods(plan: &Plan, case: Case, least: f64) -> Result<Figure> {
+    let (name, files) = (format!("{}, a flow mod a ms", case.name()), write(plan, case)?);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for round in 0..plan.rounds {
+        let seen = ours::datapath(&plan.weft, &files, Manner::FlowMods, plan.times)?;
+        let calm = seen.calm_mpps.context("weft bench datapath tells the rate without flow mods")?;
+        eprintln!("{name} {}/{}: {:.2}, without {calm:.2} Mpps", round + 1, plan.rounds, seen.mpps);
+        with.push(seen.mpps);
+        without.push(calm);
+    }
+    let (ours, other, beside) = (median(&with), median(&without), "ours, without".to_owned());
+    Ok(Figure { name, unit: "Mpps", ours, other, beside, bound: Bound::AtLeast(least) })
+}
+
 /// Makes a workload, unless it is there.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! What other benches share with this one: its workloads, and how the machine is named.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -10,6 +10,17 @@ pub use super::workload::{Case, Files as Workload};
 
 /// The seed of every workload that is not asked for otherwise.
 pub const SEED: u64 = 7;
+
+/// What every bench with rivals can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Usual {
+    /// One round of short measurements instead of several.
+    #[arg(long)]
+    pub quick: bool,
+    /// The binary to measure, instead of a release build made now.
+    #[arg(long, value_name = "FILE")]
+    pub weft: Option<PathBuf>,
+}
 
 /// Writes the files of a workload.
 ///

@@ -45,18 +45,14 @@ pub struct Args {
     /// Measure these alone: names of workloads, or paths, attacks, flow-mods, rules, idle, memory.
     #[arg(long, num_args = 1.., value_name = "NAME")]
     only: Vec<String>,
-    /// One round of short measurements instead of five.
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    usual: measured::Usual,
     /// Print a JSON object instead of the table.
     #[arg(long)]
     json: bool,
     /// Seed of the workloads: another makes others of the same kinds.
     #[arg(long, default_value_t = measured::SEED)]
     seed: u64,
-    /// The binary to measure, instead of a release build made now.
-    #[arg(long, value_name = "FILE")]
-    weft: Option<PathBuf>,
     /// Give the rival ordinary pages, which makes it somewhat slower.
     #[arg(long)]
     no_huge: bool,
@@ -89,11 +85,11 @@ fn run_outside(args: &Args) -> Result<()> {
     if selection::needs_dpdk(&args.only) {
         Dpdk::fetch(&rivals)?;
     }
-    let weft = metadata::weft(args.weft.as_deref())?;
+    let weft = metadata::weft(args.usual.weft.as_deref())?;
     let dir = sandbox::Temporary::new()?;
     let mut words = vec!["bench".to_owned(), "peers".to_owned(), format!("--seed={}", args.seed)];
     words.extend([format!("--inside={}", dir.0.display()), format!("--weft={}", weft.display())]);
-    words.extend(args.quick.then(|| "--quick".to_owned()));
+    words.extend(args.usual.quick.then(|| "--quick".to_owned()));
     words.extend(args.json.then(|| "--json".to_owned()));
     words.extend(args.only.iter().map(|name| format!("--only={name}")));
     let wants_huge = !args.no_huge && selection::needs_dpdk(&args.only);
@@ -112,12 +108,13 @@ fn run_inside(args: &Args, dir: &Path) -> Result<()> {
     sandbox::arrive(Path::new(&rivals))?;
     let wants_dpdk = selection::needs_dpdk(&args.only);
     let dpdk = wants_dpdk.then(|| Dpdk::find(Path::new(sandbox::RIVALS))).transpose()?;
-    let seconds = |long: f64, short: f64| Duration::from_secs_f64(if args.quick { short } else { long });
+    let seconds =
+        |long: f64, short: f64| Duration::from_secs_f64(if args.usual.quick { short } else { long });
     let plan = Plan {
-        weft: args.weft.clone().context("started by itself alone")?,
+        weft: args.usual.weft.clone().context("started by itself alone")?,
         dpdk,
         dir: dir.to_owned(),
-        rounds: if args.quick { 1 } else { 5 },
+        rounds: if args.usual.quick { 1 } else { 5 },
         times: Times { cold: Duration::from_secs(3), warm: seconds(20.0, 12.0), steady: seconds(3.0, 2.0) },
         seed: args.seed,
         huge: !args.no_huge,
@@ -132,7 +129,7 @@ fn run_inside(args: &Args, dir: &Path) -> Result<()> {
     for (at, part) in parts.iter().enumerate() {
         eprintln!("[{}/{}, {}] {}", at + 1, parts.len(), minutes(start.elapsed()), part.name);
         // What fails in one part is no reason not to know the others.
-        match part.measure(&plan, args.quick) {
+        match part.measure(&plan, args.usual.quick) {
             Ok(more) => figures.extend(more),
             Err(error) => {
                 eprintln!("{}: {error:#}", part.name);

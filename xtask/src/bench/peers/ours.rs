@@ -19,6 +19,8 @@ pub struct Datapath {
     pub mpps: f64,
     /// The same right after the start.
     pub cold_mpps: f64,
+    /// The same between flow mods.
+    pub calm_mpps: Option<f64>,
     /// Ticks of the time-stamp counter.
     pub cycles_per_frame: f64,
     /// Allocations while it was measured.
@@ -101,17 +103,20 @@ impl Switch {
         Ok(Self { daemon, n_ports })
     }
 
-    /// Seconds of processor time so far.
+    /// Seconds of processor time so far, of threads that have ended, too.
     ///
     /// # Errors
     /// When the process is gone.
     pub fn cpu(&self) -> Result<f64> {
-        let mut nanos = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.daemon.id()))? {
-            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
-            nanos += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).context("schedstat")?;
-        }
-        Ok(nanos as f64 / 1e9)
+        /// What /proc counts in, for programs (`USER_HZ`).
+        const TICKS: f64 = 100.0;
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.daemon.id()))?;
+        // The name, in parentheses, may have spaces; behind it user and system time are the twelfth and thirteenth field.
+        let (_, fields) = text.rsplit_once(')').context("/proc/PID/stat has a name")?;
+        let times: Vec<f64> =
+            fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse().ok()).collect();
+        ensure!(times.len() == 2, "/proc/PID/stat has no times");
+        Ok(times.iter().sum::<f64>() / TICKS)
     }
 
     /// Bytes of memory it has.

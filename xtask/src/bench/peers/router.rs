@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::figures::{Bound, Figure, median, table};
-use super::measured::machine;
+use super::measured::{Usual, machine};
 use super::paths::{probe, tcp, udp};
 use super::process::{Daemon, output, run};
 use super::sandbox;
@@ -19,12 +19,8 @@ const PACKAGES: [&str; 4] = ["iperf3", "iproute2", "nftables", "util-linux"];
 /// What to measure, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// One round of short measurements instead of three.
-    #[arg(long)]
-    quick: bool,
-    /// The binary to measure, instead of a release build made now.
-    #[arg(long, value_name = "FILE")]
-    weft: Option<PathBuf>,
+    #[command(flatten)]
+    usual: Usual,
     /// Leave out packets from memory, or the paths between namespaces.
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -50,11 +46,11 @@ pub fn bench(args: &Args) -> Result<()> {
     }
     ensure!(debian::is_root(), "namespaces and devices need root: run this as root");
     debian::install(&PACKAGES)?;
-    let weft = metadata::weft(args.weft.as_deref())?;
+    let weft = metadata::weft(args.usual.weft.as_deref())?;
     let dir = sandbox::Temporary::new()?;
     let mut words = vec!["bench".to_owned(), "router".to_owned(), format!("--inside={}", dir.0.display())];
     words.push(format!("--weft={}", weft.display()));
-    words.extend(args.quick.then(|| "--quick".to_owned()));
+    words.extend(args.usual.quick.then(|| "--quick".to_owned()));
     words.extend(args.only.map(|part| format!("--only={part:?}").to_lowercase()));
     let status = sandbox::run(&words, &[])?;
     ensure!(status.success(), "the bench ended with {status}");
@@ -63,14 +59,14 @@ pub fn bench(args: &Args) -> Result<()> {
 
 fn inside(args: &Args, dir: &Path) -> Result<()> {
     sandbox::arrive(dir)?;
-    let weft = args.weft.as_deref().context("started by itself alone")?;
+    let weft = args.usual.weft.as_deref().context("started by itself alone")?;
     println!("{}", machine());
     let mut figures = Vec::new();
     if args.only != Some(Part::Paths) {
-        figures.extend(memory(weft, args.quick)?);
+        figures.extend(memory(weft, args.usual.quick)?);
     }
     if args.only != Some(Part::Memory) {
-        figures.extend(paths(weft, dir, args.quick)?);
+        figures.extend(paths(weft, dir, args.usual.quick)?);
     }
     print!("{}", table(&figures));
     let missed: Vec<&str> = figures.iter().filter(|f| !f.holds()).map(|f| f.name.as_str()).collect();

@@ -122,11 +122,7 @@ fn attacks(plan: &Plan) -> Result<Vec<Figure>> {
 
 fn flow_mods(plan: &Plan) -> Result<Vec<Figure>> {
     let cases = targets::FLOW_MOD_CASES.iter();
-    let one = |&case: &Case| {
-        let name = format!("{}, a flow mod a ms", case.name());
-        beside_ourselves(plan, &name, ((case, Manner::FlowMods), usual(case)), targets::UNDER_FLOW_MODS)
-    };
-    cases.map(one).collect()
+    cases.map(|&case| datapath::under_flow_mods(plan, case, targets::UNDER_FLOW_MODS)).collect()
 }
 
 fn rules(plan: &Plan) -> Result<Vec<Figure>> {
