@@ -141,7 +141,7 @@ dhcp_relays: [{interface: lan, servers: [203.0.113.2]}]
     let leases = w.sandbox.dir().join("udhcpd.leases");
     std::fs::write(&leases, "").expect("the folder is ours");
     let text = format!(
-        "start 10.1.0.50\nend 10.1.0.60\ninterface eth0\nlease_file {}\npidfile {}\noption subnet 255.255.255.0\noption router 10.1.0.1\noption lease 300\n",
+        "start 10.1.0.50\nend 10.1.0.59\ninterface eth0\nlease_file {}\npidfile {}\noption subnet 255.255.255.0\noption router 10.1.0.1\noption lease 300\n",
         leases.display(),
         w.sandbox.dir().join("udhcpd.pid").display()
     );

@@ -13,6 +13,7 @@ mod observe;
 mod offload;
 mod openflow;
 mod queues;
+mod restart;
 mod roles;
 mod router;
 mod vm;
