@@ -421,6 +421,23 @@ fn after_a_restart_links_are_waited_for() {
     assert!(net.controller.is_quiet());
 }
 
+/// One that comes a little later than another still looks around when that one has.
+#[test]
+fn after_a_restart_hosts_elsewhere_are_waited_for() {
+    let mut net = heard();
+    net.forget_controller();
+    for dpid in [1, 2, 3, 4] {
+        net.connect(dpid);
+    }
+    net.run(Duration::from_millis(200));
+    net.connect(5);
+    for ms in (220..2000).step_by(20) {
+        net.run(Duration::from_millis(20));
+        assert_eq!(net.send((3, 3), ip(1, 3)), [(5, 4)], "after {ms} ms");
+    }
+    assert!(net.controller.is_quiet());
+}
+
 /// One that does not come back is not waited for without end.
 #[test]
 fn after_a_restart_links_that_are_gone_are_given_up() {

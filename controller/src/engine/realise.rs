@@ -92,32 +92,32 @@ impl Controller {
         }
     }
 
+    /// Ends the wait of switches after a restart, of all at once: what one is told depends on what is found at the others.
     pub(super) fn release_holds(&mut self, now: Instant) {
-        let due: Vec<Dpid> = self
-            .switches
-            .iter()
-            .filter(|(_, managed)| managed.hold_until.is_some_and(|until| now >= until))
-            .map(|(dpid, _)| *dpid)
-            .collect();
-        for dpid in due {
-            let waits = self.waits_for_links(now, dpid);
-            if let Some(managed) = self.switches.get_mut(&dpid) {
-                managed.hold_until = waits.then(|| now + self.config.probe_fast);
-            }
+        let is_due = |managed: &Managed| managed.hold_until.is_some_and(|until| now >= until);
+        if !self.switches.values().any(is_due) {
+            return;
+        }
+        let waits = self.switches.keys().any(|dpid| self.is_found_again(now, *dpid) == Some(false));
+        for managed in self.switches.values_mut().filter(|managed| is_due(managed)) {
+            let waits = waits && now < managed.hold_limit;
+            managed.hold_until = waits.then(|| now + self.config.probe_fast);
             self.dirty |= !waits;
         }
     }
 
-    /// A switch has flows for links that have not been found again: the switches at their other ends may not have connected
-    /// yet, and without them it would be told that there is no way.
-    fn waits_for_links(&self, now: Instant, dpid: Dpid) -> bool {
-        let Some(managed) = self.switches.get(&dpid).filter(|managed| now < managed.hold_limit) else {
-            return false;
-        };
+    /// Whether discovery knows again where hosts of a switch may be, and every link that it has flows for: the switches at
+    /// their other ends may not have connected yet, and without them it would be told that there is no way. None: nobody
+    /// waits for it any more.
+    fn is_found_again(&self, now: Instant, dpid: Dpid) -> Option<bool> {
+        let managed = self.switches.get(&dpid)?;
+        managed.hold_until.filter(|_| now < managed.hold_limit)?;
+        let ports = &self.view.switches().get(&dpid)?.ports;
+        let has_settled = ports.iter().all(|(port, is)| is.settled || !self.discovery.is_probed((dpid, *port)));
         let links = self.view.links();
-        let is_found = |at: &At| links.get(at).is_some_and(|to| links.get(to) == Some(at));
+        let is_link = |at: &At| links.get(at).is_some_and(|to| links.get(to) == Some(at));
         let mut wanted = crate::plan::links_of(&managed.installed).map(|port| (dpid, port));
-        wanted.any(|at| self.view.port(at).is_some_and(|port| port.up) && !is_found(&at))
+        Some(has_settled && wanted.all(|at| is_link(&at) || !self.view.port(at).is_some_and(|port| port.up)))
     }
 
     /// Whether flooded frames may be taken by further links of the broadcast tree: by others none cross any more (see
