@@ -262,17 +262,7 @@ impl Resolver {
         for label in labels {
             self.declare(intent, view, label, &moved, &mut doubt);
         }
-        if !moved.is_empty() {
-            let limits =
-                intent.qos.iter().filter(|(_, qos)| qos.networks.iter().any(|n| moved.contains(&**n)));
-            doubt.limits.extend(limits.map(|(name, _)| Arc::from(&**name)));
-            let balancers = intent.balancers.iter().filter(|(_, it)| moved.contains(&*it.network));
-            doubt.balances.extend(balancers.map(|(name, _)| Arc::from(&**name)));
-            let routers = self.claims.iter().filter(|(label, _)| label.kind == Kind::Router);
-            doubt
-                .ports
-                .extend(routers.flat_map(|(_, claims)| claims).filter_map(|(_, name)| self.names.at(name)));
-        }
+        self.doubt_moved(intent, &moved, &mut doubt);
         for at in std::mem::take(&mut doubt.ports) {
             self.place(intent, view, at, &mut touched, &mut doubt);
         }
@@ -303,6 +293,20 @@ impl Resolver {
             self.lanes.lanes.retain(|vlan, _| *vlan == default || self.owners.contains_key(vlan));
         }
         touched
+    }
+
+    /// What was resolved with the numbers of networks that have others now.
+    fn doubt_moved(&self, intent: &Intent, moved: &BTreeSet<Arc<str>>, doubt: &mut Doubt) {
+        if moved.is_empty() {
+            return;
+        }
+        let limits = intent.qos.iter().filter(|(_, qos)| qos.networks.iter().any(|n| moved.contains(&**n)));
+        doubt.limits.extend(limits.map(|(name, _)| Arc::from(&**name)));
+        let balancers = intent.balancers.iter().filter(|(_, it)| moved.contains(&*it.network));
+        doubt.balances.extend(balancers.map(|(name, _)| Arc::from(&**name)));
+        let routers = self.claims.iter().filter(|(label, _)| label.kind == Kind::Router);
+        let claimed = routers.flat_map(|(_, claims)| claims).filter_map(|(_, name)| self.names.at(name));
+        doubt.ports.extend(claimed);
     }
 
     /// Names may stand for other ports now.

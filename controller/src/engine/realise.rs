@@ -113,7 +113,8 @@ impl Controller {
         let managed = self.switches.get(&dpid)?;
         managed.hold_until.filter(|_| now < managed.hold_limit)?;
         let ports = &self.view.switches().get(&dpid)?.ports;
-        let has_settled = ports.iter().all(|(port, is)| is.settled || !self.discovery.is_probed((dpid, *port)));
+        let has_settled =
+            ports.iter().all(|(port, is)| is.settled || !self.discovery.is_probed((dpid, *port)));
         let links = self.view.links();
         let is_link = |at: &At| links.get(at).is_some_and(|to| links.get(to) == Some(at));
         let mut wanted = crate::plan::links_of(&managed.installed).map(|port| (dpid, port));

@@ -122,8 +122,7 @@ pub async fn get(client: &Client, what: What, name: Option<&str>, format: Format
         println!("there are no {}", what.path());
         return Ok(());
     }
-    let (head, row) = columns(what);
-    table(head, items.iter().map(row));
+    list(what, &items);
     Ok(())
 }
 
@@ -144,103 +143,125 @@ async fn overview(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Row = fn(&Value) -> Vec<String>;
+/// The head of a column, and what stands in it.
+type Column = (&'static str, fn(&Value) -> String);
 
-fn columns(what: What) -> (&'static [&'static str], Row) {
-    match what {
-        What::Networks => (&["NAME", "VLAN", "PORTS", "TRUNKS", "HOSTS", "STATE", "REASON"], |it| {
-            let [name, state, _, reason] = status_of(it);
-            let spec = &it["spec"];
-            let [vlan, ports, trunks] = [text(&spec["vlan"]), count(&spec["ports"]), count(&spec["trunks"])];
-            vec![name, vlan, ports, trunks, count(&spec["hosts"]), state, reason]
-        }),
-        What::Routers => (&["NAME", "INTERFACES", "ROUTES", "STATE", "REASON"], |it| {
-            let [name, state, _, reason] = status_of(it);
-            vec![name, count(&it["spec"]["interfaces"]), count(&it["spec"]["routes"]), state, reason]
-        }),
-        What::Functions => (&["NAME", "IN", "OUT", "STATE", "REASON"], |it| {
-            let [name, state, _, reason] = status_of(it);
-            vec![name, text(&it["spec"]["in"]), text(&it["spec"]["out"]), state, reason]
-        }),
-        What::Chains => (&["NAME", "FROM", "TO", "FUNCTIONS", "SYMMETRIC", "STATE", "REASON"], |it| {
-            let [name, state, _, reason] = status_of(it);
-            let spec = &it["spec"];
-            let [from, to, functions] = ["from", "to", "functions"].map(|field| joined(&spec[field]));
-            vec![name, from, to, functions, text(&spec["symmetric"]), state, reason]
-        }),
-        What::Policies => {
-            (&["NAME", "PRIORITY", "ACTION", "FROM", "TO", "PROTOCOL", "PORTS", "STATE", "REASON"], |it| {
-                let [name, state, _, reason] = status_of(it);
-                let spec = &it["spec"];
-                let [from, to] = ["from", "to"].map(|field| any(joined(&spec[field])));
-                let protocol = any(text(&spec["protocol"]));
-                let [priority, action] = ["priority", "action"].map(|field| text(&spec[field]));
-                vec![name, priority, action, from, to, protocol, any(joined(&spec["ports"])), state, reason]
-            })
-        }
-        What::Qos => (&["NAME", "PORTS", "NETWORKS", "RATE", "QUEUE", "STATE", "REASON"], |it| {
-            let [name, state, _, reason] = status_of(it);
-            let spec = &it["spec"];
-            let [ports, networks] = ["ports", "networks"].map(|field| joined(&spec[field]));
-            vec![name, ports, networks, text(&spec["rate"]), text(&spec["queue"]), state, reason]
-        }),
-        What::Paths => (&["NAME", "FROM", "TO", "VIA", "AVOID", "BACKUP", "STATE", "REASON"], |it| {
-            let [name, state, _, reason] = status_of(it);
-            let spec = &it["spec"];
-            let [from, to, backup] = ["from", "to", "backup"].map(|field| text(&spec[field]));
-            vec![name, from, to, joined(&spec["via"]), joined(&spec["avoid"]), backup, state, reason]
-        }),
-        What::Mirrors => (&["NAME", "PORTS", "DIRECTION", "TO", "STATE", "REASON"], |it| {
-            let [name, state, _, reason] = status_of(it);
-            let spec = &it["spec"];
-            vec![name, joined(&spec["ports"]), text(&spec["direction"]), text(&spec["to"]), state, reason]
-        }),
-        What::Balancers => {
-            (&["NAME", "NETWORK", "ADDRESS", "SERVICES", "MEMBERS", "STATE", "REASON"], |it| {
-                let [name, state, _, reason] = status_of(it);
-                let spec = &it["spec"];
-                let of = |list: &Value, text: fn(&Value) -> String| -> String {
-                    list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(",")
-                };
-                let services =
-                    of(&spec["services"], |it| format!("{}/{}", text(&it["protocol"]), text(&it["port"])));
-                let members = of(&spec["members"], |it| text(&it["address"]));
-                vec![name, text(&spec["network"]), text(&spec["address"]), services, members, state, reason]
-            })
-        }
-        What::Tenants => (&["NAME", "QUOTA", "PORTS"], |it| {
-            let spec = &it["spec"];
-            let quota = spec["quota"].as_object().into_iter().flatten();
-            let quota: Vec<String> = quota.map(|(kind, most)| format!("{kind}={most}")).collect();
-            vec![text(&spec["name"]), any(quota.join(",")), any(joined(&spec["ports"]))]
-        }),
-        _ => other_columns(what),
+/// Lists resources, each in a row.
+fn list(what: What, items: &[Value]) {
+    let columns = columns(what);
+    let heads: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
+    table(&heads, items.iter().map(|item| columns.iter().map(|(_, cell)| cell(item)).collect()));
+}
+
+fn columns(what: What) -> Vec<Column> {
+    const NAME: Column = ("NAME", |it| text(&it["spec"]["name"]));
+    const STATE: [Column; 2] =
+        [("STATE", |it| status_of(it)[1].clone()), ("REASON", |it| status_of(it)[3].clone())];
+    let state = if what == What::Tenants { &[][..] } else { &STATE };
+    match declared(what) {
+        Some(own) => [&[NAME][..], own, state].concat(),
+        None => observed(what).to_vec(),
     }
 }
 
-/// The columns of what nobody declares.
-fn other_columns(what: What) -> (&'static [&'static str], Row) {
+/// What is declared of an intent, beside its name.
+fn declared(what: What) -> Option<&'static [Column]> {
+    Some(match what {
+        What::Networks => &[
+            ("VLAN", |it| text(&it["spec"]["vlan"])),
+            ("PORTS", |it| count(&it["spec"]["ports"])),
+            ("TRUNKS", |it| count(&it["spec"]["trunks"])),
+            ("HOSTS", |it| count(&it["spec"]["hosts"])),
+        ],
+        What::Routers => &[
+            ("INTERFACES", |it| count(&it["spec"]["interfaces"])),
+            ("ROUTES", |it| count(&it["spec"]["routes"])),
+        ],
+        What::Functions => &[("IN", |it| text(&it["spec"]["in"])), ("OUT", |it| text(&it["spec"]["out"]))],
+        What::Chains => &[
+            ("FROM", |it| joined(&it["spec"]["from"])),
+            ("TO", |it| joined(&it["spec"]["to"])),
+            ("FUNCTIONS", |it| joined(&it["spec"]["functions"])),
+            ("SYMMETRIC", |it| text(&it["spec"]["symmetric"])),
+        ],
+        What::Policies => &[
+            ("PRIORITY", |it| text(&it["spec"]["priority"])),
+            ("ACTION", |it| text(&it["spec"]["action"])),
+            ("FROM", |it| any(joined(&it["spec"]["from"]))),
+            ("TO", |it| any(joined(&it["spec"]["to"]))),
+            ("PROTOCOL", |it| any(text(&it["spec"]["protocol"]))),
+            ("PORTS", |it| any(joined(&it["spec"]["ports"]))),
+        ],
+        What::Qos => &[
+            ("PORTS", |it| joined(&it["spec"]["ports"])),
+            ("NETWORKS", |it| joined(&it["spec"]["networks"])),
+            ("RATE", |it| text(&it["spec"]["rate"])),
+            ("QUEUE", |it| text(&it["spec"]["queue"])),
+        ],
+        What::Paths => &[
+            ("FROM", |it| text(&it["spec"]["from"])),
+            ("TO", |it| text(&it["spec"]["to"])),
+            ("VIA", |it| joined(&it["spec"]["via"])),
+            ("AVOID", |it| joined(&it["spec"]["avoid"])),
+            ("BACKUP", |it| text(&it["spec"]["backup"])),
+        ],
+        What::Mirrors => &[
+            ("PORTS", |it| joined(&it["spec"]["ports"])),
+            ("DIRECTION", |it| text(&it["spec"]["direction"])),
+            ("TO", |it| text(&it["spec"]["to"])),
+        ],
+        What::Balancers => &[
+            ("NETWORK", |it| text(&it["spec"]["network"])),
+            ("ADDRESS", |it| text(&it["spec"]["address"])),
+            ("SERVICES", |it| {
+                each(&it["spec"]["services"], |it| format!("{}/{}", text(&it["protocol"]), text(&it["port"])))
+            }),
+            ("MEMBERS", |it| each(&it["spec"]["members"], |it| text(&it["address"]))),
+        ],
+        What::Tenants => &[
+            ("QUOTA", |it| {
+                let quota = it["spec"]["quota"].as_object().into_iter().flatten();
+                any(quota.map(|(kind, most)| format!("{kind}={most}")).collect::<Vec<_>>().join(","))
+            }),
+            ("PORTS", |it| any(joined(&it["spec"]["ports"]))),
+        ],
+        _ => return None,
+    })
+}
+
+/// What nobody declares.
+fn observed(what: What) -> &'static [Column] {
     match what {
-        What::Switches => (&["NAME", "DPID", "CONNECTED", "REALISED", "PORTS", "PEER"], |it| {
-            ["name", "dpid", "connected", "realised", "n_ports", "peer"]
-                .map(|field| text(&it[field]))
-                .to_vec()
-        }),
-        What::Links => (&["FROM", "TO"], |it| vec![text(&it["from"]), text(&it["to"])]),
-        What::Hosts => (&["MAC", "ADDRESSES", "PORT", "NETWORK"], |it| {
-            vec![text(&it["mac"]), joined(&it["addresses"]), text(&it["port"]), text(&it["network"])]
-        }),
-        What::Revisions => (&["REVISION", "AT", "BY", "REQUEST", "CHANGES"], |it| {
-            let changes =
-                it["changes"].as_array().into_iter().flatten().map(|change| text(&change["intent"]));
-            let changes: Vec<String> = changes.collect();
-            let mut row = ["revision", "at", "by", "request"].map(|field| text(&it[field])).to_vec();
-            row.push(changes.join(" "));
-            row
-        }),
-        _ => (&["ENTRY", "AT", "BY", "REQUEST", "REVISION", "WHAT"], |it| {
-            ["entry", "at", "by", "request", "revision", "what"].map(|field| text(&it[field])).to_vec()
-        }),
+        What::Switches => &[
+            ("NAME", |it| text(&it["name"])),
+            ("DPID", |it| text(&it["dpid"])),
+            ("CONNECTED", |it| text(&it["connected"])),
+            ("REALISED", |it| text(&it["realised"])),
+            ("PORTS", |it| text(&it["n_ports"])),
+            ("PEER", |it| text(&it["peer"])),
+        ],
+        What::Links => &[("FROM", |it| text(&it["from"])), ("TO", |it| text(&it["to"]))],
+        What::Hosts => &[
+            ("MAC", |it| text(&it["mac"])),
+            ("ADDRESSES", |it| joined(&it["addresses"])),
+            ("PORT", |it| text(&it["port"])),
+            ("NETWORK", |it| text(&it["network"])),
+        ],
+        What::Revisions => &[
+            ("REVISION", |it| text(&it["revision"])),
+            ("AT", |it| text(&it["at"])),
+            ("BY", |it| text(&it["by"])),
+            ("REQUEST", |it| text(&it["request"])),
+            ("CHANGES", |it| each(&it["changes"], |change| text(&change["intent"])).replace(',', " ")),
+        ],
+        _ => &[
+            ("ENTRY", |it| text(&it["entry"])),
+            ("AT", |it| text(&it["at"])),
+            ("BY", |it| text(&it["by"])),
+            ("REQUEST", |it| text(&it["request"])),
+            ("REVISION", |it| text(&it["revision"])),
+            ("WHAT", |it| text(&it["what"])),
+        ],
     }
 }
 
@@ -275,6 +296,10 @@ fn count(list: &Value) -> String {
 }
 
 fn joined(list: &Value) -> String {
+    each(list, text)
+}
+
+fn each(list: &Value, text: fn(&Value) -> String) -> String {
     list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(",")
 }
 
@@ -314,8 +339,7 @@ pub async fn describe(client: &Client, intent: &Label) -> anyhow::Result<()> {
         let hosts: Vec<Value> = client.get(&path).await?;
         if !hosts.is_empty() {
             println!();
-            let (head, row) = columns(What::Hosts);
-            table(head, hosts.iter().map(row));
+            list(What::Hosts, &hosts);
         }
     }
     Ok(())
