@@ -213,16 +213,11 @@ fn declared(what: What) -> Option<&'static [Column]> {
         What::Balancers => &[
             ("NETWORK", |it| text(&it["spec"]["network"])),
             ("ADDRESS", |it| text(&it["spec"]["address"])),
-            ("SERVICES", |it| {
-                each(&it["spec"]["services"], |it| format!("{}/{}", text(&it["protocol"]), text(&it["port"])))
-            }),
+            ("SERVICES", |it| each(&it["spec"]["services"], service)),
             ("MEMBERS", |it| each(&it["spec"]["members"], |it| text(&it["address"]))),
         ],
         What::Tenants => &[
-            ("QUOTA", |it| {
-                let quota = it["spec"]["quota"].as_object().into_iter().flatten();
-                any(quota.map(|(kind, most)| format!("{kind}={most}")).collect::<Vec<_>>().join(","))
-            }),
+            ("QUOTA", |it| any(quota(&it["spec"]["quota"]))),
             ("PORTS", |it| any(joined(&it["spec"]["ports"]))),
         ],
         _ => return None,
@@ -301,6 +296,15 @@ fn joined(list: &Value) -> String {
 
 fn each(list: &Value, text: fn(&Value) -> String) -> String {
     list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(",")
+}
+
+fn service(it: &Value) -> String {
+    format!("{}/{}", text(&it["protocol"]), text(&it["port"]))
+}
+
+fn quota(it: &Value) -> String {
+    let each = it.as_object().into_iter().flatten();
+    each.map(|(kind, most)| format!("{kind}={most}")).collect::<Vec<_>>().join(",")
 }
 
 /// Tells all about an intent.
