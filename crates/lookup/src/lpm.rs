@@ -6,7 +6,7 @@
 //! arrays instead ([`Direct`]), unless the prefixes are so long and so far apart that these would take too much memory.
 
 use crate::blocks::Blocks;
-use crate::direct::{self, Direct};
+use crate::direct::Direct;
 
 /// Bits a step.
 const STRIDE: u32 = 6;
@@ -68,13 +68,14 @@ impl Address for u128 {
 
     #[inline(always)]
     fn bits_at(self, at: u32, n: u32) -> usize {
-        // Shifts of 128 bits are dear: the half that has most of them, and some of the other.
+        // Shifts of 128 bits are dear: one half has all of them, as a rule.
         let (high, low) = ((self >> 64) as u64, self as u64);
-        let from = match at {
-            0..64 => high << at | (low >> 1 >> (63 - at)),
-            _ => low << (at - 64),
-        };
-        (from >> (64 - n)) as usize
+        let mask = (1 << n) - 1;
+        match at + n {
+            end @ 0..=64 => (high >> (64 - end)) as usize & mask,
+            end if at >= 64 => (low >> (128 - end)) as usize & mask,
+            end => (high << (end - 64) | low >> (128 - end)) as usize & mask,
+        }
     }
 }
 
@@ -145,8 +146,9 @@ impl Place {
 pub struct Lpm<A> {
     /// None while there are few prefixes, or too long ones.
     direct: Option<Box<Direct<A>>>,
-    /// Prefixes from which on there are arrays.
+    /// Prefixes from which on there are arrays, and from which on these have wide steps.
     min_for_arrays: usize,
+    min_for_wide: usize,
     nodes: Blocks<Node>,
     values: Blocks<u32>,
     len: usize,
@@ -163,7 +165,8 @@ impl<A: Address> Lpm<A> {
     pub fn new() -> Self {
         let mut nodes = Blocks::new();
         nodes.alloc(1);
-        Self { direct: None, min_for_arrays: MIN_FOR_ARRAYS, nodes, values: Blocks::new(), len: 0 }
+        let (min_for_arrays, min_for_wide, values) = (MIN_FOR_ARRAYS, 0, Blocks::new());
+        Self { direct: None, min_for_arrays, min_for_wide, nodes, values, len: 0 }
     }
 
     /// How many prefixes there are.
@@ -258,28 +261,43 @@ impl<A: Address> Lpm<A> {
     /// Brings the arrays up to date with a prefix that came with this value, or went.
     fn follow(&mut self, addr: A, len: u8, value: Option<u32>) {
         if self.len < MIN_FOR_ARRAYS / 2 {
-            (self.direct, self.min_for_arrays) = (None, MIN_FOR_ARRAYS);
+            (self.direct, self.min_for_arrays, self.min_for_wide) = (None, MIN_FOR_ARRAYS, 0);
         }
-        match (&mut self.direct, value) {
-            (Some(direct), Some(value)) => direct.insert(addr, len, value),
-            (Some(_), None) => {
-                let next = |len| self.get(addr, len).map(|value| (len, value));
-                let next = direct::shorter(len).find_map(next);
-                if let Some(direct) = &mut self.direct {
-                    direct.remove(addr, len, next);
-                }
-            }
-            (None, _) if self.len < self.min_for_arrays => {}
-            (None, _) => {
-                let mut direct = Box::new(Direct::new());
-                self.each(0, (A::ZERO, 0), &mut |addr, len, value| direct.insert(addr, len, value));
+        let may_be_wide = self.len >= self.min_for_wide;
+        match (self.direct.take(), value) {
+            (Some(direct), _) if may_be_wide && !direct.is_wide() => self.make_arrays(true),
+            (Some(mut direct), Some(value)) => {
+                direct.insert(addr, len, value);
                 self.direct = Some(direct);
             }
+            (Some(mut direct), None) => {
+                let next = |len| self.get(addr, len).map(|value| (len, value));
+                let next = direct.shorter(len).find_map(next);
+                direct.remove(addr, len, next);
+                self.direct = Some(direct);
+            }
+            (None, _) if self.len < self.min_for_arrays => {}
+            (None, _) => self.make_arrays(may_be_wide),
         }
-        let n_blocks = self.direct.as_ref().map_or(0, |direct| direct.n_blocks());
-        if n_blocks > self.len.max(MIN_FOR_ARRAYS) * BLOCKS_OF_ONE {
+        if self.has_large_arrays() && self.direct.as_ref().is_some_and(|direct| direct.is_wide()) {
+            self.min_for_wide = self.len * 2;
+            self.make_arrays(false);
+        }
+        if self.has_large_arrays() {
             (self.direct, self.min_for_arrays) = (None, self.len * 2);
         }
+    }
+
+    fn make_arrays(&mut self, is_wide: bool) {
+        let mut direct = Box::new(Direct::new(is_wide));
+        self.each(0, (A::ZERO, 0), &mut |addr, len, value| direct.insert(addr, len, value));
+        self.direct = Some(direct);
+    }
+
+    /// The arrays take more memory than so many prefixes may.
+    fn has_large_arrays(&self) -> bool {
+        let n_blocks = self.direct.as_ref().map_or(0, |direct| direct.n_blocks());
+        n_blocks > self.len.max(MIN_FOR_ARRAYS) * BLOCKS_OF_ONE
     }
 
     /// Visits the prefixes of a node, which begin with the first `at` bits of `addr`, and of those below.
@@ -515,6 +533,24 @@ mod tests {
         lpm.insert(addr(0), 32, 7);
         assert!(lpm.direct.is_some());
         assert!((0..2 * n).all(|n| lpm.lookup(u128::from(n) << 80) == Some(n)));
+    }
+
+    /// Arrays have wide steps while they pay.
+    #[test]
+    fn steps_are_wide_where_prefixes_are_dense() {
+        let mut lpm = Lpm::<u32>::new();
+        let is_wide = |lpm: &Lpm<u32>| lpm.direct.as_ref().map(|direct| direct.is_wide());
+        // One in each of a thousand networks of /16, then 256 in each of 78.
+        let (lone, dense) = (|n: u32| n << 16 | 0x8000, |n: u32| 0x8000_0000 | n << 8);
+        (0..1000).for_each(|n| assert_eq!(lpm.insert(lone(n), 24, n), None));
+        assert_eq!(is_wide(&lpm), Some(false));
+        (0..20_000).for_each(|n| assert_eq!(lpm.insert(dense(n), 24, n), None));
+        assert_eq!(is_wide(&lpm), Some(true));
+        assert!((0..20_000).all(|n| lpm.lookup(dense(n) | n & 0xff) == Some(n)));
+        assert!((0..1000).all(|n| lpm.lookup(lone(n)) == Some(n) && lpm.lookup(n << 16).is_none()));
+        (0..20_000).for_each(|n| assert_eq!(lpm.remove(dense(n), 24), Some(n)));
+        assert_eq!(is_wide(&lpm), Some(false));
+        assert!((0..1000).all(|n| lpm.lookup(lone(n)) == Some(n) && lpm.lookup(dense(n)).is_none()));
     }
 
     fn noise(n: u32) -> u64 {
