@@ -22,6 +22,10 @@ const N_INITIAL: u8 = 3;
 /// Least time between two advertisements to all nodes.
 const LEAST_INTERVAL: Duration = Duration::from_secs(3);
 
+/// Messages of ARP and neighbour discovery that each worker reads, of one interface, a second and at once.
+const NEIGHBOUR_RATE: u32 = 20_000;
+const NEIGHBOUR_BURST: u32 = 4096;
+
 /// The advertisements of one interface.
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
@@ -65,6 +69,12 @@ impl Adverts {
 }
 
 impl Forwarder {
+    /// Whether one more message of ARP or neighbour discovery is read.
+    pub(crate) fn admits_neighbours(&mut self, io: &Io<'_>, interface: IfIndex) -> bool {
+        let gate = self.gates.get_mut(usize::from(interface));
+        gate.is_some_and(|gate| gate.neighbours.admit(io.now, NEIGHBOUR_RATE, NEIGHBOUR_BURST))
+    }
+
     /// A message of neighbour discovery.
     pub(crate) fn discovery(
         &mut self,

@@ -8,14 +8,13 @@ use std::sync::MutexGuard;
 use conntrack::{Address, End, OutOfWindow, Passage, Segment, Sent, Side, Tracker};
 use packet::checksum::{Delta, Field, adjust};
 use packet::tcp::Flags;
-use packet::{Frame, Instant, IpProtocol, PortNo, ethernet, ipv4, tcp, udp};
+use packet::{Frame, Instant, IpProtocol, MAX_BATCH, PortNo, ethernet, ipv4, tcp, udp};
 
 use crate::Drop;
-use crate::ahead::{Family, Lane, Short};
-use crate::fib::{Hop, VrfId};
+use crate::ahead::{Ahead, Family, Glance, Lane, Short};
+use crate::fib::{Hop, SetId, VrfId};
 use crate::forwarder::Forwarder;
-use crate::neighbour::{Near, Neighbours};
-use crate::output::Io;
+use crate::neighbour::{Leave, Near, Neighbours};
 use crate::rewrite::word_mut;
 use crate::shards::Shards;
 use crate::snapshot::Snapshot;
@@ -93,22 +92,45 @@ impl<'a> Express<'a> {
         self.tracker(index).map_or(Ok(()), |tracker| tracker.pass_on(now, passage, *side, sent))
     }
 
-    /// The way out to `dst` and the next station there. Addresses go by as numbers: of those with a mark for their kind,
-    /// copies are made in pieces, for which the processor waits.
+    /// How a packet leaves for `dst`, if it need not wait. Addresses go by as numbers: of those with a mark for their
+    /// kind, copies are made in pieces, for which the processor waits.
     #[inline(always)]
-    fn way<A: Family>(&self, short: &Short<A>, vrf: VrfId, dst: A) -> Option<(&'a Exit, Near)> {
-        let (s, fib) = (self.snapshot, &self.snapshot.fib);
+    fn way<A: Family>(
+        &self,
+        now: Instant,
+        neighbours: &mut Neighbours,
+        short: &Short<A>,
+        (vrf, dst): (VrfId, A),
+    ) -> Option<Leave> {
         // `fe80::/10`.
         if A::IS_WIDE && dst.bits() >> 118 == 0xfe80 >> 6 {
             return None;
         }
-        let ports = [short.src.1, short.dst.1];
-        let hash = || s.flow_hash((short.src.0.ip(), dst.ip()), short.protocol, ports);
         let set = match short.set(dst) {
             Some(set) if vrf == self.lane.vrf => set,
-            _ => dst.set(fib, vrf),
-        };
-        let near = match fib.hop(set, |next| dst.set(fib, next), hash)? {
+            _ => dst.set(&self.snapshot.fib, vrf),
+        }?;
+        match neighbours.beyond(now, set) {
+            Some(beyond) if short.len <= beyond.mtu && !short.flags.contains(Flags::SYN) => {
+                Some(beyond.leave)
+            }
+            _ => self.way_by(now, neighbours, short, (set, dst)),
+        }
+    }
+
+    /// The same by a set that was not used lately, or leads to several stations, or for what is not like most packets.
+    #[inline(never)]
+    fn way_by<A: Family>(
+        &self,
+        now: Instant,
+        neighbours: &mut Neighbours,
+        short: &Short<A>,
+        (set, dst): (SetId, A),
+    ) -> Option<Leave> {
+        let (s, fib) = (self.snapshot, &self.snapshot.fib);
+        let ports = [short.src.1, short.dst.1];
+        let hash = || s.flow_hash((short.src.0.ip(), dst.ip()), short.protocol, ports);
+        let near = match fib.hop(Some(set), |next| dst.set(fib, next), hash)? {
             Hop::Gateway(out, via) => Near::new(*out, via),
             Hop::Connected(out) => Near { interface: *out, is_v6: A::IS_WIDE, bits: dst.bits() },
             _ => return None,
@@ -116,20 +138,40 @@ impl<'a> Express<'a> {
         let exit = s.exit(near.interface).filter(|exit| short.len <= exit.mtu)?;
         let is_clamped = short.flags.contains(Flags::SYN)
             && (exit.clamps || s.clamp(self.lane.interface, near.interface).is_some());
-        (!is_clamped).then_some((exit, near))
+        if is_clamped {
+            return None;
+        }
+        let mac = neighbours.ready(now, &s.tuning, near)?;
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&mac.to_be_bytes()[2..]);
+        macs[6..].copy_from_slice(&exit.mac.to_be_bytes()[2..]);
+        let leave = Leave { port: exit.port, interface: near.interface, macs };
+        if fib.leads_to_one(set) {
+            neighbours.note(set, near, (leave, exit.mtu));
+        }
+        Some(leave)
     }
 }
 
 /// What becomes of a packet.
-struct Chosen<'a, A> {
-    exit: &'a Exit,
-    mac: u64,
+struct Chosen<A> {
+    leave: Leave,
     /// Its connection, and what it does to that.
     known: Option<(Sent, Known<A>)>,
     change: Option<Change<A>>,
 }
 
-impl<'a> Express<'a> {
+/// What became of a packet.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is ready to leave by this port.
+    Sent(PortNo),
+    Dropped(Drop),
+    /// It was not touched, and takes the long way.
+    Long,
+}
+
+impl Express<'_> {
     /// What becomes of a packet; none if that takes the long way to find out. Nothing is changed.
     #[inline(always)]
     fn choose<A: Family>(
@@ -138,7 +180,7 @@ impl<'a> Express<'a> {
         neighbours: &mut Neighbours,
         frame: &Frame,
         short: &Short<A>,
-    ) -> Option<Chosen<'a, A>> {
+    ) -> Option<Chosen<A>> {
         let s = self.snapshot;
         if s.may_be_own(short.src.0.ip()) {
             return None;
@@ -153,38 +195,29 @@ impl<'a> Express<'a> {
             }
             (change, out_before) = (Change::of(short, side, passage.end), Some(passage.out));
             known = Some((sent, (side, passage)));
-        } else if s.may_be_own(dst.ip()) {
-            return None;
         }
-        let (exit, near) = self.way(short, vrf, dst)?;
+        let leave = self.way(now, neighbours, short, (vrf, dst))?;
         // It left elsewhere before, or is rewritten in a way that is not known here.
-        if out_before.is_some_and(|before| before != near.interface) || (change.is_some() && A::IS_WIDE) {
+        if out_before.is_some_and(|before| before != leave.interface) || (change.is_some() && A::IS_WIDE) {
             return None;
         }
-        let mac = neighbours.ready(now, &s.tuning, near)?;
-        Some(Chosen { exit, mac, known, change })
+        Some(Chosen { leave, known, change })
     }
-}
 
-impl Forwarder {
-    /// Forwards a packet, or gives it back to go the long way.
+    /// Forwards a packet as far as its port, or leaves it to go the long way.
     #[inline(always)]
-    pub(crate) fn express<A: Family>(
+    pub(crate) fn forward<A: Family>(
         &mut self,
-        express: &mut Express<'_>,
-        io: &mut Io<'_>,
-        mut frame: Frame,
+        now: Instant,
+        neighbours: &mut Neighbours,
+        frame: &mut Frame,
         short: &Short<A>,
-    ) -> Option<Frame> {
-        let Some(chosen) = express.choose(io.now, &mut self.neighbours, &frame, short) else {
-            return Some(frame);
-        };
-        self.counters.received += 1;
+    ) -> Outcome {
+        let Some(chosen) = self.choose(now, neighbours, frame, short) else { return Outcome::Long };
         if let Some((sent, known)) = &chosen.known
-            && express.pass_on(io.now, short, sent, known).is_err()
+            && self.pass_on(now, short, sent, known).is_err()
         {
-            self.drop(io, frame, Drop::TcpWindow);
-            return None;
+            return Outcome::Dropped(Drop::TcpWindow);
         }
         frame.truncate(ethernet::HEADER_LEN + usize::from(short.len));
         let transport_at = ethernet::HEADER_LEN + A::HEADER_LEN;
@@ -195,11 +228,64 @@ impl Forwarder {
             true => write_v6(head),
         };
         debug_assert!(written.is_some(), "the header was read before");
-        let macs = (u128::from(chosen.mac) << 48 | u128::from(chosen.exit.mac)) << 32;
-        head[..12].copy_from_slice(&macs.to_be_bytes()[..12]);
-        self.counters.forwarded += 1;
-        io.out.push((chosen.exit.port, frame));
-        None
+        head[..12].copy_from_slice(&chosen.leave.macs);
+        Outcome::Sent(chosen.leave.port)
+    }
+}
+
+impl Forwarder {
+    /// Makes the first packets ready to leave by `ports`, until one does not go the short way: how many, and what becomes
+    /// of that one.
+    #[inline(always)]
+    pub(crate) fn express_first(
+        &mut self,
+        now: Instant,
+        express: &mut Option<Express<'_>>,
+        batch: &mut [Frame],
+        (ahead, ports): (&Ahead, &mut [PortNo; MAX_BATCH]),
+    ) -> (usize, Option<Outcome>) {
+        for ((at, frame), port) in batch.iter_mut().enumerate().zip(ports) {
+            match self.express(now, express, frame, (ahead, at)) {
+                Outcome::Sent(to) => *port = to,
+                other => return (at, Some(other)),
+            }
+        }
+        (batch.len().min(MAX_BATCH), None)
+    }
+
+    /// The same of one behind them.
+    #[inline(never)]
+    pub(crate) fn express_later(
+        &mut self,
+        now: Instant,
+        express: &mut Option<Express<'_>>,
+        frame: &mut Frame,
+        place: (&Ahead, usize),
+    ) -> Outcome {
+        self.express(now, express, frame, place)
+    }
+
+    /// Makes a packet ready to leave, if it goes the short way.
+    #[inline(always)]
+    fn express(
+        &mut self,
+        now: Instant,
+        express: &mut Option<Express<'_>>,
+        frame: &mut Frame,
+        (ahead, at): (&Ahead, usize),
+    ) -> Outcome {
+        let outcome = match (express, ahead.glance(at)) {
+            (None, _) | (_, Glance::Long) => return Outcome::Long,
+            (Some(by), Glance::V4(n)) => {
+                by.forward(now, &mut self.neighbours, frame, &ahead.v4[usize::from(n)])
+            }
+            (Some(by), Glance::V6(n)) => {
+                by.forward(now, &mut self.neighbours, frame, &ahead.v6[usize::from(n)])
+            }
+        };
+        self.counters.received += u64::from(!matches!(outcome, Outcome::Long));
+        self.counters.forwarded += u64::from(matches!(outcome, Outcome::Sent(_)));
+        outcome
     }
 }
 

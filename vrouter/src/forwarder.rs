@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use packet::{
-    Batch, EtherType, Frame, Instant, MAX_HOPS, MacAddr, Outputs, Pool, arp, build, ethernet, ipv6,
+    Batch, EtherType, Frame, Instant, MAX_BATCH, MAX_HOPS, MacAddr, Outputs, Pool, PortNo, arp, build,
+    ethernet, ipv6,
 };
 
-use crate::ahead::{Ahead, Foreseen, Glance};
+use crate::ahead::{Ahead, Foreseen};
 use crate::decide::{Decider, Decision, Input, Refused, Silent};
 use crate::discovery::{Adverts, is_discovery};
 use crate::duplicate::Unused;
-use crate::express::Express;
+use crate::express::{Express, Outcome};
 use crate::flow::{Flow, Ip};
 use crate::fragment::Sorted;
 use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, strip};
@@ -34,10 +35,6 @@ const EXPIRE_BUDGET: usize = 256;
 /// Decisions of logged rules that each worker tells of, a second and at once.
 const LOG_RATE: u32 = 100;
 
-/// Messages of ARP and neighbour discovery that each worker reads, of one interface, a second and at once.
-const NEIGHBOUR_RATE: u32 = 20_000;
-const NEIGHBOUR_BURST: u32 = 4096;
-
 /// The worker half of a router.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -50,7 +47,7 @@ pub struct Forwarder {
     event_limiter: Limiter,
     log_limiter: Limiter,
     /// By interface.
-    gates: Vec<Gate>,
+    pub(crate) gates: Vec<Gate>,
     pub(crate) counters: Counters,
     reported: Counters,
     reports: VecDeque<Report>,
@@ -90,15 +87,23 @@ impl Forwarder {
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.look(&s, &shards, batch);
         let mut express = Express::new(&s, &shards, ahead.lane);
-        for (at, frame) in batch.drain(..).enumerate() {
-            let left = match (&mut express, ahead.glance(at)) {
-                (None, _) | (_, Glance::Long) => Some(frame),
-                (Some(by), Glance::V4(n)) => self.express(by, &mut io, frame, &ahead.v4[usize::from(n)]),
-                (Some(by), Glance::V6(n)) => self.express(by, &mut io, frame, &ahead.v6[usize::from(n)]),
-            };
-            if let Some(frame) = left {
-                express.iter_mut().for_each(Express::let_go);
-                self.receive(&s, &mut io, frame, ahead.foreseen(at));
+        // As a rule all go the short way: they are changed where they are, and leave together.
+        let mut ports = [PortNo(0); MAX_BATCH];
+        let (n, mut next) = self.express_first(now, &mut express, batch, (&ahead, &mut ports));
+        if n == batch.len() && ports[..n].iter().all(|port| *port == ports[0]) {
+            io.out.append_run(ports[0], batch);
+        }
+        let mut frames = batch.drain(..).enumerate();
+        io.out.extend(ports.into_iter().zip(frames.by_ref().take(n).map(|(_, frame)| frame)));
+        for (at, mut frame) in frames {
+            let known = next.take();
+            match known.unwrap_or_else(|| self.express_later(now, &mut express, &mut frame, (&ahead, at))) {
+                Outcome::Sent(port) => io.out.push((port, frame)),
+                Outcome::Dropped(why) => self.drop(&mut io, frame, why),
+                Outcome::Long => {
+                    express.iter_mut().for_each(Express::let_go);
+                    self.receive(&s, &mut io, frame, ahead.foreseen(at));
+                }
             }
         }
         drop(express);
@@ -113,6 +118,7 @@ impl Forwarder {
             OrderKind::Routes { generation, fib } => {
                 if generation == self.snapshot.generation {
                     self.snapshot.fib = fib;
+                    self.neighbours.forget_sets();
                 }
                 self.report(ReportKind::Adopted);
             }
@@ -286,12 +292,6 @@ impl Forwarder {
             }
             _ => self.drop(io, frame, Drop::UnknownEthertype),
         }
-    }
-
-    /// Whether one more message of ARP or neighbour discovery is read.
-    fn admits_neighbours(&mut self, io: &Io<'_>, interface: IfIndex) -> bool {
-        let gate = self.gates.get_mut(usize::from(interface));
-        gate.is_some_and(|gate| gate.neighbours.admit(io.now, NEIGHBOUR_RATE, NEIGHBOUR_BURST))
     }
 
     /// Whether one more packet goes to a service.

@@ -7,9 +7,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use packet::{Frame, Instant, MacAddr};
+use packet::{Frame, Instant, MacAddr, PortNo};
 
 use crate::Tuning;
+use crate::fib::SetId;
 use crate::flow::Flow;
 use crate::rewrite::Rewrite;
 use crate::snapshot::{IfIndex, Snapshot};
@@ -138,6 +139,28 @@ struct Recent {
     until: Instant,
 }
 
+/// How packets leave for a neighbour that the set of a route leads to alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beyond {
+    /// The number of that set.
+    set: SetId,
+    /// When it was noted: what has changed since makes it void.
+    epoch: u32,
+    until: Instant,
+    pub leave: Leave,
+    /// Bytes from the IP header on that it may have.
+    pub mtu: u16,
+}
+
+/// What a packet gets on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leave {
+    pub port: PortNo,
+    pub interface: IfIndex,
+    /// Where it goes and where it comes from, as they stand in a frame.
+    pub macs: [u8; 12],
+}
+
 #[derive(Debug)]
 pub(crate) struct Neighbours {
     table: BTreeMap<Key, Neighbour>,
@@ -145,12 +168,17 @@ pub(crate) struct Neighbours {
     n_waiting: usize,
     /// What the table says of some that are static or not yet stale, each at its place.
     recent: Box<[Option<Recent>]>,
+    /// The same of sets that lead to one of them, each at the place of its number.
+    beyond: Box<[Option<Beyond>]>,
+    /// Counts what may have changed them.
+    epoch: u32,
 }
 
 impl Default for Neighbours {
     fn default() -> Self {
         let (table, timers) = (BTreeMap::new(), BTreeSet::new());
-        Self { table, timers, n_waiting: 0, recent: vec![None; N_RECENT].into() }
+        let (recent, beyond) = (vec![None; N_RECENT].into(), vec![None; N_RECENT].into());
+        Self { table, timers, n_waiting: 0, recent, beyond, epoch: 0 }
     }
 }
 
@@ -162,7 +190,31 @@ fn place(near: Near) -> usize {
 }
 
 impl Neighbours {
+    /// Sets may lead elsewhere from now on.
+    pub(crate) fn forget_sets(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.beyond.fill(None);
+        }
+    }
+
+    /// How packets leave that a set leads to, if that was [noted](Self::note).
+    #[inline(always)]
+    pub(crate) fn beyond(&self, now: Instant, set: SetId) -> Option<&Beyond> {
+        let known = self.beyond[set as usize % N_RECENT].as_ref();
+        known.filter(|b| b.set == set && b.epoch == self.epoch && now < b.until)
+    }
+
+    /// Notes that a set leads to this neighbour alone, which was [ready](Self::ready) just now.
+    pub(crate) fn note(&mut self, set: SetId, near: Near, (leave, mtu): (Leave, u16)) {
+        if let Some(recent) = self.recent[place(near)].filter(|recent| recent.near == near) {
+            let (epoch, until) = (self.epoch, recent.until);
+            self.beyond[set as usize % N_RECENT] = Some(Beyond { set, epoch, until, leave, mtu });
+        }
+    }
+
     fn forget_recent(&mut self, (interface, addr): Key) {
+        self.forget_sets();
         let near = Near::new(interface, &addr);
         if self.recent[place(near)].is_some_and(|recent| recent.near == near) {
             self.recent[place(near)] = None;
@@ -349,6 +401,7 @@ impl Neighbours {
         };
         let mut lost = Vec::new();
         self.recent.fill(None);
+        self.forget_sets();
         self.timers.clear();
         self.n_waiting = 0;
         for ((index, addr), mut n) in std::mem::take(&mut self.table) {

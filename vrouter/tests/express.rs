@@ -4,9 +4,9 @@ mod net;
 
 use net::*;
 use packet::tcp::Flags;
-use packet::{Outputs, udp as udp_header};
+use packet::{MacAddr, Outputs, arp, build, udp as udp_header};
 use proptest::prelude::*;
-use vrouter::{FirewallAction, FirewallRule, NatRule, Police, RouterConfig};
+use vrouter::{Drop, FirewallAction, FirewallRule, NatRule, Police, RouterConfig};
 
 /// The same router, in which a limit that nobody reaches makes each frame be asked about.
 fn long_way(mut config: RouterConfig) -> RouterConfig {
@@ -197,4 +197,42 @@ fn with_option(frame: &[u8]) -> Vec<u8> {
     let sum = packet::checksum::checksum(&bytes[..24]);
     bytes[10..12].copy_from_slice(&sum.to_be_bytes());
     [&frame[..frame.len() - packet.len()], &bytes].concat()
+}
+
+/// What is remembered of next hops is void when a route, its neighbour or the configuration changes.
+#[test]
+fn a_next_hop_that_changes_is_followed_at_once() {
+    let mut net = Net::new(plain(), 1);
+    let (other, beyond) = (ip("203.0.113.253"), "198.51.100.0/24");
+    net.hosts.insert(other, (WAN, None, mac(6)));
+    // The first asks who is not known yet, the others find what it has left.
+    let next_hop = |net: &mut Net| {
+        let sent = [(); 3].map(|()| net.one(LAN, &udp((A, 4000), (R, 53), b"x")).dst_mac);
+        assert_eq!(sent, [sent[0]; 3]);
+        sent[0]
+    };
+    assert_eq!(next_hop(&mut net), mac(5));
+    net.router.add_routes(&[via(beyond, other)]).expect("the gateway is connected");
+    net.secs(1);
+    assert_eq!(next_hop(&mut net), mac(6));
+    // The number of the set of the route that went may be another's next.
+    net.router.remove_routes("", &[beyond.parse().expect("a prefix")]).expect("the VRF is there");
+    net.router.add_routes(&[via(beyond, GATEWAY)]).expect("the gateway is connected");
+    net.secs(1);
+    assert_eq!(next_hop(&mut net), mac(5));
+    let announcement = arp::Packet::request(mac(0x55), GATEWAY, GATEWAY);
+    net.send(WAN, &build::ethernet(mac(0x55), MacAddr::BROADCAST).arp(&announcement));
+    assert_eq!(next_hop(&mut net), mac(0x55));
+    let mut config = plain();
+    config.routes = vec![via("0.0.0.0/0", other)];
+    net.router.remove_routes("", &[beyond.parse().expect("a prefix")]).expect("the VRF is there");
+    net.configure(config);
+    assert_eq!(next_hop(&mut net), mac(6));
+    // Too large for the way out of now, though not for that of before.
+    let mut config = plain();
+    config.interfaces[2].mtu = 100;
+    net.configure(config);
+    let told = net.one(LAN, &udp((A, 4000), (R, 53), &[7; 200]));
+    assert_eq!((told.icmp.map(|(kind, code, _)| (kind, code)), told.dst), (Some((3, 4)), A));
+    assert_eq!(net.drops(), [(Drop::ArpIgnored, 1), (Drop::TooBig, 1)]);
 }

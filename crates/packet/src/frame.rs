@@ -248,6 +248,7 @@ impl Frame {
     }
 
     /// Cuts the frame to its first `len` bytes; longer than it is: unchanged.
+    #[inline]
     pub fn truncate(&mut self, len: usize) {
         let in_head = self.head().len();
         if len <= in_head {

@@ -257,6 +257,11 @@ impl Fib {
         None
     }
 
+    /// Whether a set is one next hop that is another station, whatever the packet.
+    pub(crate) fn leads_to_one(&self, set: SetId) -> bool {
+        matches!(self.sets.get(set as usize), Some(Set::One(Hop::Gateway(..))))
+    }
+
     /// The set that an address of IPv4 leads to.
     #[inline(always)]
     pub(crate) fn set_v4(&self, vrf: VrfId, addr: u32) -> Option<SetId> {
