@@ -48,6 +48,8 @@ pub struct Controller {
     view: View,
     planner: Planner,
     sessions: BTreeMap<ConnId, Session>,
+    /// Those that wait for what becomes of an older one.
+    claiming: BTreeSet<ConnId>,
     switches: BTreeMap<Dpid, Managed>,
     discovery: Discovery,
     reactive: Reactive,
@@ -72,6 +74,7 @@ impl Controller {
             view: View::default(),
             planner: Planner::default(),
             sessions: BTreeMap::new(),
+            claiming: BTreeSet::new(),
             switches: BTreeMap::new(),
             discovery: Discovery::default(),
             reactive: Reactive::default(),
@@ -167,6 +170,7 @@ impl Controller {
     /// A connection is gone.
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId) {
         let Some(session) = self.sessions.remove(&conn) else { return };
+        self.claiming.remove(&conn);
         let dpid = session.dpid;
         for token in session.orphans() {
             self.event(Event::Answer(token, Err(RequestError::NotConnected)));
@@ -181,7 +185,7 @@ impl Controller {
             managed.discovering = false;
             self.discovery.stop_switch(dpid);
             self.event(Event::SwitchDown(dpid));
-            self.look_again();
+            self.look_again(now);
         }
         self.succeed(now, conn);
     }

@@ -3,6 +3,7 @@
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use openflow::Dpid;
 use packet::PortNo;
@@ -46,7 +47,9 @@ impl Graph {
                 graph.nodes[to].edges.insert(b.1, (from, a.1));
             }
         }
-        graph.distances = (0..graph.nodes.len()).map(|root| graph.distances_from(root)).collect();
+        let flat = |node: &Node| node.edges.values().map(|(peer, _)| *peer).collect();
+        let neighbours: Vec<Vec<usize>> = graph.nodes.iter().map(flat).collect();
+        graph.distances = (0..graph.nodes.len()).map(|root| distances_from(&neighbours, root)).collect();
         graph.tree = graph.spanning_tree();
         graph
     }
@@ -81,17 +84,20 @@ impl Graph {
         self.nodes.iter().flat_map(|node| node.edges.keys().map(|port| (node.dpid, *port)))
     }
 
-    /// A shortest way to the other end of a link that does without it: the ports by which it leaves each switch.
+    /// A shortest way to the other end of a link that does without it: the ports by which it leaves each switch. Each prefers
+    /// the ports behind the one that the way came by, so that the ways around many links are spread over the others.
     pub fn around(&self, link: At) -> Option<Vec<At>> {
         let start = *self.idx.get(&link.0)?;
         let (goal, _) = *self.nodes[start].edges.get(&link.1)?;
         let mut came: Vec<Option<(usize, PortNo)>> = vec![None; self.nodes.len()];
-        let mut queue = VecDeque::from([start]);
-        while let Some(here) = queue.pop_front().filter(|_| came[goal].is_none()) {
-            for (&port, &(peer, _)) in &self.nodes[here].edges {
+        let mut queue = VecDeque::from([(start, link.1)]);
+        while let Some((here, by)) = queue.pop_front().filter(|_| came[goal].is_none()) {
+            let edges = &self.nodes[here].edges;
+            let behind = edges.range((Bound::Excluded(by), Bound::Unbounded)).chain(edges.range(..=by));
+            for (&port, &(peer, peer_port)) in behind {
                 if peer != start && came[peer].is_none() && (here, port) != (start, link.1) {
                     came[peer] = Some((here, port));
-                    queue.push_back(peer);
+                    queue.push_back((peer, peer_port));
                 }
             }
         }
@@ -155,11 +161,31 @@ impl Graph {
             graph.next_ports(from, to).map(|port| (port, graph.peer((from, port)))).collect()
         };
         let differs = |from, to| ways(self, from, to) != ways(old, from, to);
-        let of = |to: Dpid| all.iter().copied().filter(|from| differs(*from, to)).collect();
+        // Where nothing is nearer or farther, only those have other ways whose own links are others.
+        let links = |graph: &Self, dpid| -> Vec<(PortNo, Option<At>)> {
+            graph.ports(dpid).map(|port| (port, graph.peer((dpid, port)))).collect()
+        };
+        let relinked: BTreeSet<Dpid> =
+            all.iter().copied().filter(|dpid| links(self, *dpid) != links(old, *dpid)).collect();
+        let is_as_far = |to: &Dpid| {
+            let rows = self.idx.get(to).zip(old.idx.get(to));
+            self.idx == old.idx && rows.is_some_and(|(now, was)| self.distances[*now] == old.distances[*was])
+        };
+        let of = |to: Dpid| {
+            let candidates = if is_as_far(&to) { &relinked } else { &all };
+            candidates.iter().copied().filter(|from| differs(*from, to)).collect()
+        };
         all.iter()
             .map(|to| (*to, of(*to)))
             .filter(|(_, from): &(_, BTreeSet<Dpid>)| !from.is_empty())
             .collect()
+    }
+
+    /// Ends of links that are in `old` and not here, if that is all the difference between the links of the two.
+    pub(crate) fn only_lost(&self, old: &Self) -> Option<BTreeSet<At>> {
+        let has_all = |a: &Self, b: &Self| b.links().all(|at| a.peer(at) == b.peer(at));
+        let lost = || old.links().filter(|at| self.peer(*at).is_none()).collect();
+        (self.idx == old.idx && has_all(old, self)).then(lost)
     }
 
     /// Switches whose links, or which of them belong to the broadcast tree, differ from `old`.
@@ -202,22 +228,6 @@ impl Graph {
         tree
     }
 
-    fn distances_from(&self, root: usize) -> Vec<u32> {
-        let mut distances = vec![FAR; self.nodes.len()];
-        distances[root] = 0;
-        let mut queue = VecDeque::from([root]);
-        while let Some(here) = queue.pop_front() {
-            let next = distances[here] + 1;
-            for &(peer, _) in self.nodes[here].edges.values() {
-                if distances[peer] == FAR {
-                    distances[peer] = next;
-                    queue.push_back(peer);
-                }
-            }
-        }
-        distances
-    }
-
     /// One tree for each piece of the network, its root the switch from which the farthest is nearest.
     fn spanning_tree(&self) -> BTreeSet<At> {
         let farthest = |row: &Vec<u32>| row.iter().copied().filter(|distance| *distance != FAR).max();
@@ -243,6 +253,23 @@ impl Graph {
         }
         tree
     }
+}
+
+/// Number of links from `root` to each node.
+fn distances_from(neighbours: &[Vec<usize>], root: usize) -> Vec<u32> {
+    let mut distances = vec![FAR; neighbours.len()];
+    distances[root] = 0;
+    let mut queue = VecDeque::from([root]);
+    while let Some(here) = queue.pop_front() {
+        let next = distances[here] + 1;
+        for &peer in &neighbours[here] {
+            if distances[peer] == FAR {
+                distances[peer] = next;
+                queue.push_back(peer);
+            }
+        }
+    }
+    distances
 }
 
 #[cfg(test)]
@@ -293,6 +320,24 @@ mod tests {
         let mut view = leaf_spine();
         [4, 5].into_iter().for_each(|leaf| view.remove_link((Dpid(1), PortNo(leaf))));
         assert_eq!(Graph::new(&view).around((Dpid(1), PortNo(3))), None);
+    }
+
+    #[test]
+    fn ways_around_links_are_spread_and_stay_while_they_can() {
+        let whole = Graph::new(&leaf_spine());
+        let way = |graph: &Graph, link| graph.around(link).unwrap();
+        assert_ne!(way(&whole, (Dpid(1), PortNo(3)))[0], way(&whole, (Dpid(1), PortNo(4)))[0]);
+        let lost = (Dpid(2), PortNo(5));
+        let mut view = leaf_spine();
+        view.remove_link(lost);
+        let less = Graph::new(&view);
+        assert_eq!(less.only_lost(&whole), Some([lost, (Dpid(5), PortNo(2))].into()));
+        assert_eq!(whole.only_lost(&less), None);
+        for link in less.links() {
+            let before = way(&whole, link);
+            let takes = before.iter().any(|at| *at == lost || whole.peer(*at) == Some(lost));
+            assert_eq!(less.around(link) == Some(before), !takes, "{link:?}");
+        }
     }
 
     #[test]

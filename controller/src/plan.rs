@@ -82,6 +82,8 @@ pub(crate) struct Planner {
     own_group: BTreeSet<Dpid>,
     /// Ways around links.
     bypasses: BTreeMap<At, Bypass>,
+    /// Shortest ways around links, as far as they were looked for in this graph.
+    around: BTreeMap<At, Option<Vec<At>>>,
     /// How many parts need the group of one switch for another.
     uses: BTreeMap<GroupUse, usize>,
     /// Groups to be looked at once more.

@@ -144,9 +144,17 @@ impl Controller {
         })
     }
 
-    /// Where flooded frames could not be taken yet, they perhaps can.
-    pub(super) fn look_again(&mut self) {
-        self.dirty |= self.switches.values().any(|managed| managed.floods.is_delayed()) && self.may_flood();
+    /// Where flooded frames could not be taken yet, they perhaps can: switches are told so at once, unless there is something
+    /// to plan first.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        let delayed = self.switches.iter().filter(|(_, managed)| managed.floods.is_delayed());
+        let delayed: Vec<Dpid> = delayed.map(|(dpid, _)| *dpid).collect();
+        if delayed.is_empty() || self.is_dirty() || !self.may_flood() {
+            return;
+        }
+        for dpid in delayed {
+            self.realise(now, dpid, true);
+        }
     }
 
     /// Sends a switch what it lacks, and a barrier.
@@ -217,7 +225,7 @@ impl Controller {
                 if let Some(managed) = self.switches.get_mut(&dpid) {
                     managed.barrier_answered();
                 }
-                self.look_again();
+                self.look_again(now);
             }
             (Some(Pending::Between), _) => {}
             (Some(Pending::ModBarrier(token)), _) => self.done(token),
@@ -231,7 +239,7 @@ impl Controller {
             managed.barrier_answered();
             managed.confirmed = generation;
             self.event(Event::Confirmed(dpid, generation));
-            self.look_again();
+            self.look_again(now);
         }
         // The flow that sends discovery frames here is in place.
         self.discover(now, dpid);
@@ -241,11 +249,11 @@ impl Controller {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let dpid = session.dpid;
         if error.kind == ErrorKind::from(BadRequest::IsSlave) && !session.slave {
-            self.demoted(conn);
+            self.demoted(now, conn);
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match session.take(xid) {
-            Some(Pending::Role) => self.demoted(conn),
+            Some(Pending::Role) => self.demoted(now, conn),
             Some(Pending::Commit(sent)) => self.bundle_refused(conn, xid, sent),
             // Without the group there is nothing for flows to lead to: the switch is planned for as one without groups.
             Some(Pending::Group(group)) => {
@@ -299,12 +307,12 @@ impl Controller {
     }
 
     /// Another controller is the master of a switch, and it may be changed no more.
-    pub(super) fn demoted(&mut self, conn: ConnId) {
+    pub(super) fn demoted(&mut self, now: Instant, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.slave = true;
         if let Some(dpid) = session.dpid {
             self.event(Event::Demoted(dpid));
-            self.look_again();
+            self.look_again(now);
         }
     }
 

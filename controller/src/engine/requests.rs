@@ -1,6 +1,7 @@
 //! What the shell asks of a switch on behalf of people: statistics, and changes by hand.
 
 use openflow::{Dpid, Message, Reply, Request, Role, RoleRequest, Xid};
+use packet::Instant;
 
 use super::Controller;
 use crate::effect::{Answer, ConnId, Event, RequestError, Token};
@@ -57,12 +58,12 @@ impl Controller {
     }
 
     /// A message that may answer one of these.
-    pub(super) fn exchanged(&mut self, conn: ConnId, xid: Xid, message: Message) {
+    pub(super) fn exchanged(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match (session.take(xid), &message) {
             (Some(Pending::Exchange(token)), _) => {
                 if let Message::RoleReply(RoleRequest { role, .. }) = &message {
-                    self.has_role(conn, *role);
+                    self.has_role(now, conn, *role);
                 }
                 self.event(Event::Answer(token, Ok(Answer::Message(Box::new(message)))));
             }
@@ -74,10 +75,10 @@ impl Controller {
         }
     }
 
-    fn has_role(&mut self, conn: ConnId, role: Role) {
+    fn has_role(&mut self, now: Instant, conn: ConnId, role: Role) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match (role, session.slave) {
-            (Role::Slave, false) => self.demoted(conn),
+            (Role::Slave, false) => self.demoted(now, conn),
             (Role::Equal | Role::Master, true) => {
                 session.slave = false;
                 self.dirty = true;

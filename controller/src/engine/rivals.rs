@@ -29,6 +29,7 @@ impl Controller {
         let due = now + self.config.rival;
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.claim = Some(Claim { features, rival, due });
+            self.claiming.insert(conn);
         }
         if let Some(session) = self.sessions.get_mut(&rival) {
             let xid = session.bare_xid();
@@ -55,6 +56,7 @@ impl Controller {
     pub(super) fn succeed(&mut self, now: Instant, gone: ConnId) {
         for newer in self.claimants(|claim| claim.rival == gone) {
             let claim = self.sessions.get_mut(&newer).and_then(|session| session.claim.take());
+            self.claiming.remove(&newer);
             if let Some(claim) = claim {
                 self.claim(now, newer, claim.features);
             }
@@ -73,11 +75,14 @@ impl Controller {
 
     /// When the next of them is due.
     pub(super) fn claims_due(&self) -> Option<Instant> {
-        self.sessions.values().filter_map(|session| session.claim.as_ref()).map(|claim| claim.due).min()
+        self.claims().map(|(_, claim)| claim.due).min()
+    }
+
+    fn claims(&self) -> impl Iterator<Item = (ConnId, &Claim)> {
+        self.claiming.iter().filter_map(|conn| Some((*conn, self.sessions.get(conn)?.claim.as_ref()?)))
     }
 
     fn claimants(&self, which: impl Fn(&Claim) -> bool) -> Vec<ConnId> {
-        let waits = |session: &crate::switch::Session| session.claim.as_ref().is_some_and(&which);
-        self.sessions.iter().filter(|(_, session)| waits(session)).map(|(conn, _)| *conn).collect()
+        self.claims().filter(|(_, claim)| which(claim)).map(|(conn, _)| conn).collect()
     }
 }

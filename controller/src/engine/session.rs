@@ -35,7 +35,9 @@ impl Controller {
                 }
             }
             Message::BundleControl(control) => self.bundle_control(conn, xid, control),
-            Message::RoleReply(_) | Message::QueueGetConfigReply(_) => self.exchanged(conn, xid, message),
+            Message::RoleReply(_) | Message::QueueGetConfigReply(_) => {
+                self.exchanged(now, conn, xid, message)
+            }
             Message::EchoRequest(data) => self.send(conn, xid, Message::EchoReply(data)),
             Message::Hello(_) | Message::EchoReply(_) | Message::GetConfigReply(_) => {}
             _ => self.counters.unexpected_messages += 1,

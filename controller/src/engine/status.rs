@@ -123,6 +123,21 @@ impl Controller {
         self.switches.keys().all(|&dpid| self.is_realised(dpid) && self.is_settled(dpid)) && !self.is_dirty()
     }
 
+    /// Whether everything that happened so far is planned for, and confirmed by every switch. Ports may still be settling.
+    pub fn is_followed(&self) -> bool {
+        !self.is_dirty() && self.is_confirmed_by_all()
+    }
+
+    /// Whether everything that is planned so far is confirmed by every switch.
+    pub fn is_confirmed_by_all(&self) -> bool {
+        self.switches.keys().all(|&dpid| self.is_realised(dpid))
+    }
+
+    /// Changes sent so far, to all switches that are known.
+    pub fn n_changes(&self) -> u64 {
+        self.switches.values().map(|managed| managed.n_changes).sum()
+    }
+
     /// The connection of a switch, while there is one.
     pub fn connection(&self, dpid: Dpid) -> Option<ConnId> {
         self.switches.get(&dpid)?.conn

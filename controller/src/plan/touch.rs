@@ -1,6 +1,6 @@
 //! Which parts of a plan a change touches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openflow::Dpid;
 use packet::{MacAddr, VlanId};
@@ -154,6 +154,13 @@ impl Planner {
             return false;
         }
         let old = std::mem::replace(&mut self.graph, graph);
+        match self.graph.only_lost(&old) {
+            // A shortest way stays one while its links are there, and the first of those.
+            Some(lost) => self.around.retain(|link, way| {
+                !lost.contains(link) && way.iter().flatten().all(|at| !lost.contains(at))
+            }),
+            None => self.around.clear(),
+        }
         for dpid in self.graph.rewired(&old) {
             stale.insert(Part::Links(dpid));
             let first = (dpid, packet::PortNo(0));
@@ -163,28 +170,42 @@ impl Planner {
                 .filter(|(_, span)| span.tree.range(first..).next().is_some_and(|at| at.0 == dpid));
             stale.extend(through.map(|(vlan, _)| Part::Flood(*vlan, dpid)));
         }
-        let detours = self.graph.detours(&old);
+        self.lead_anew(&old, stale);
+        stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
+        stale.extend(self.lanes().courses.keys().cloned().map(Part::Course));
+        self.copy_all_again(stale);
+        stale.extend(self.lanes().balances.keys().cloned().map(Part::Balance));
+        !self.graph.same_tree(&old)
+    }
+
+    /// The groups of switches that have other ways than before, and the hosts behind them whose flows say so.
+    fn lead_anew(&mut self, old: &Graph, stale: &mut BTreeSet<Part>) {
+        let detours = self.graph.detours(old);
         let differs =
             |(from, to, _): &&(Dpid, Dpid, bool)| detours.get(to).is_some_and(|all| all.contains(from));
         self.stale_ways.extend(self.uses.keys().filter(differs));
         for (to, from) in detours {
             let first = (to, packet::PortNo(0));
             let here = self.lanes().hosts_at.range(first..).take_while(|(at, _)| at.0 == to);
+            let from: BTreeMap<Dpid, Option<BTreeSet<Dpid>>> =
+                from.into_iter().map(|from| (from, self.only_lost(old, from, to))).collect();
             for key in here.flat_map(|(_, keys)| keys) {
-                let starts = self.spans.get(&key.0).is_some_and(|span| !span.starts.is_disjoint(&from));
+                let starts = self.spans.get(&key.0).map(|span| &span.starts);
                 let planned = self.parts.get(&Part::Host(*key));
-                if starts
-                    || planned.is_some_and(|part| part.flows.iter().any(|(dpid, _)| from.contains(dpid)))
-                {
+                let concerns = |(from, lost): (&Dpid, &Option<BTreeSet<Dpid>>)| {
+                    let others = || starts.into_iter().flatten().copied();
+                    let is_same = lost.as_ref().is_some_and(|lost| {
+                        lost.iter().all(|peer| self.is_reached(*peer, to, others(), *from))
+                    });
+                    !is_same
+                        && (starts.is_some_and(|starts| starts.contains(from))
+                            || planned.is_some_and(|part| part.flows.iter().any(|(dpid, _)| dpid == from)))
+                };
+                if from.iter().any(concerns) {
                     stale.insert(Part::Host(*key));
                 }
             }
         }
-        stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
-        stale.extend(self.lanes().courses.keys().cloned().map(Part::Course));
-        self.copy_all_again(stale);
-        stale.extend(self.lanes().balances.keys().cloned().map(Part::Balance));
-        !self.graph.same_tree(&old)
     }
 
     /// Where a lane is, once more: what is flooded differs where its tree does, and the ways to its hosts if they start

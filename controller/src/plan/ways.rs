@@ -14,6 +14,7 @@ use openflow::{Action, Bucket, Dpid, Field, GroupType, Instruction, Match, Oxm, 
 use packet::{PortNo, VlanId};
 
 use super::{Draft, FABRIC, Part, Planner, Slot};
+use crate::graph::Graph;
 use crate::groups::{GroupBody, Support};
 use crate::layout::{self, ADMIT, LANE, admit};
 use crate::view::{At, View};
@@ -87,6 +88,39 @@ impl Planner {
             }
         }
         ways
+    }
+
+    /// Where the links that a switch lost for another led, if those that are left are all that it needs: its group spreads
+    /// over them, and what flows of hosts there say of it is as it was.
+    pub(super) fn only_lost(&self, old: &Graph, from: Dpid, to: Dpid) -> Option<BTreeSet<Dpid>> {
+        let (has_group, ports) = self.next(from, to, 0);
+        let before: Vec<PortNo> = old.next_ports(from, to).collect();
+        let lost = before.iter().map(|port| (from, *port)).filter(|at| !ports.contains(&at.1));
+        let is_as_it_was = |port: &PortNo| {
+            before.contains(port) && self.graph.peer((from, *port)) == old.peer((from, *port))
+        };
+        let is_less = has_group
+            && self.support(from).select
+            && ports.len() > 1
+            && ports.iter().all(is_as_it_was)
+            && lost.clone().all(|at| self.graph.peer(at).is_none());
+        is_less.then(|| lost.filter_map(|at| old.peer(at)).map(|peer| peer.0).collect())
+    }
+
+    /// Whether frames for `to` that start at one of these switches, or at another on the way, still reach `peer` when
+    /// `without` sends none there.
+    pub(super) fn is_reached(
+        &self,
+        peer: Dpid,
+        to: Dpid,
+        mut starts: impl Iterator<Item = Dpid>,
+        without: Dpid,
+    ) -> bool {
+        starts.any(|start| {
+            let sends = |port: &PortNo| self.graph.peer((start, *port)).is_some_and(|at| at.0 == peer);
+            let (has_group, ports) = self.next(start, to, 0);
+            start != without && has_group && ports.iter().any(sends)
+        })
     }
 
     /// Whether a switch has a group for another, and the ports by which it sends to it.
@@ -193,8 +227,10 @@ impl Planner {
         // Labels by the ports they arrive at.
         let mut taken: BTreeMap<At, BTreeSet<VlanId>> = BTreeMap::new();
         let mut now: BTreeMap<At, Bypass> = BTreeMap::new();
-        for link in self.graph.links().filter(|link| self.support(link.0).failover) {
-            let Some(way) = self.graph.around(link) else { continue };
+        let links: Vec<At> = self.graph.links().filter(|link| self.support(link.0).failover).collect();
+        for link in links {
+            let around = self.around.entry(link).or_insert_with(|| self.graph.around(link));
+            let Some(way) = around.clone() else { continue };
             let arrivals: Vec<At> = way.iter().filter_map(|at| self.graph.peer(*at)).collect();
             let is_free = |label: &&VlanId| {
                 arrivals.iter().all(|at| taken.get(at).is_none_or(|labels| !labels.contains(*label)))
@@ -212,9 +248,7 @@ impl Planner {
         let both: BTreeSet<At> = self.bypasses.keys().chain(now.keys()).copied().collect();
         let differing: BTreeSet<At> =
             both.into_iter().filter(|at| self.bypasses.get(at) != now.get(at)).collect();
-        let around: BTreeSet<Dpid> = differing.iter().map(|at| at.0).collect();
-        let ways = self.uses.keys().filter(|(from, ..)| around.contains(from));
-        let goals: BTreeSet<Dpid> = ways.clone().map(|(_, to, _)| *to).collect();
+        let (ways, goals) = self.leaning_on(&differing, &now);
         self.stale_ways.extend(ways);
         // Which frames come by the port that it begins with may be others.
         for to in goals {
@@ -225,6 +259,29 @@ impl Planner {
         self.copy_all_again(stale);
         stale.extend(differing.into_iter().map(Part::Bypass));
         self.bypasses = now;
+    }
+
+    /// The groups that send by one of these links alone, and where those lead whose way around begins with another port.
+    fn leaning_on(
+        &self,
+        links: &BTreeSet<At>,
+        now: &BTreeMap<At, Bypass>,
+    ) -> (Vec<GroupUse>, BTreeSet<Dpid>) {
+        let (mut leaning, mut goals) = (Vec::new(), BTreeSet::new());
+        let first = |bypass: Option<&Bypass>| bypass.and_then(|bypass| bypass.way.first().copied());
+        let switches: BTreeSet<Dpid> = links.iter().map(|at| at.0).collect();
+        for switch in switches {
+            let all = (switch, Dpid(0), false)..=(switch, Dpid(u64::MAX), true);
+            for (way, _) in self.uses.range(all) {
+                let [port] = self.group_ports(way.0, way.1)[..] else { continue };
+                let link = (switch, port);
+                if links.contains(&link) {
+                    leaning.push(*way);
+                    goals.extend((first(self.bypasses.get(&link)) != first(now.get(&link))).then_some(way.1));
+                }
+            }
+        }
+        (leaning, goals)
     }
 
     /// The labels of ways around links.
