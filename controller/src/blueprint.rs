@@ -1,6 +1,6 @@
 //! What the switches are to hold, and the difference to what they do hold.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -27,8 +27,11 @@ pub struct FlowKey {
 impl Ord for FlowKey {
     /// The order in which flows are added (see [`layout::rank`]), the most specific of a rank first.
     fn cmp(&self, other: &Self) -> Ordering {
-        let stage =
-            |key: &Self| (layout::rank(key.table, key.priority), Reverse(key.table), Reverse(key.priority));
+        // One number: rank upwards, then table and priority downwards.
+        let stage = |key: &Self| {
+            let rank = u32::from(layout::rank(key.table, key.priority));
+            rank << 24 | u32::from(!key.table.0) << 16 | u32::from(!key.priority.0)
+        };
         let values = |field: &Oxm| (field.field, field.value, field.mask);
         stage(self)
             .cmp(&stage(other))

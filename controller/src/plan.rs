@@ -99,7 +99,7 @@ pub(crate) struct Planner {
     /// Switches that came, went or changed since the last plan.
     switches: BTreeSet<Dpid>,
     /// Flows that changed since the last plan, and what they were.
-    before: BTreeMap<(Dpid, Arc<FlowKey>), Option<Arc<FlowBody>>>,
+    before: BTreeMap<Dpid, BTreeMap<Arc<FlowKey>, Option<Arc<FlowBody>>>>,
 }
 
 /// Where a lane is.
@@ -266,10 +266,15 @@ impl Planner {
                 changed.groups.insert(from);
             }
         }
-        for ((dpid, key), before) in std::mem::take(&mut self.before) {
-            let now = self.blueprint.switches.get(&dpid).and_then(|flows| flows.get(&key));
-            if now != before.as_ref() {
-                changed.flows.entry(dpid).or_default().insert(key);
+        for (dpid, before) in std::mem::take(&mut self.before) {
+            let flows = self.blueprint.switches.get(&dpid);
+            let differs = |key: &Arc<FlowKey>, before: Option<&Arc<FlowBody>>| {
+                flows.and_then(|flows| flows.get(key)) != before
+            };
+            let keys = before.into_iter().filter(|(key, before)| differs(key, before.as_ref()));
+            let keys: BTreeSet<Arc<FlowKey>> = keys.map(|(key, _)| key).collect();
+            if !keys.is_empty() {
+                changed.flows.insert(dpid, keys);
             }
         }
         changed.meters = std::mem::take(&mut self.stale_meters);
@@ -383,7 +388,7 @@ impl Planner {
         if before.is_some_and(|before| **before == body) {
             return;
         }
-        self.before.entry((dpid, key.clone())).or_insert_with(|| before.cloned());
+        self.before.entry(dpid).or_default().entry(key.clone()).or_insert_with(|| before.cloned());
         let (cookie, body) = (body.cookie, Arc::new(body));
         self.blueprint.put(dpid, key, body);
         if let Some(label) = labels.get(&cookie) {
@@ -393,7 +398,7 @@ impl Planner {
 
     fn remove(&mut self, dpid: Dpid, key: &Arc<FlowKey>) {
         if let Some(before) = self.blueprint.remove(dpid, key) {
-            self.before.entry((dpid, key.clone())).or_insert(Some(before));
+            self.before.entry(dpid).or_default().entry(key.clone()).or_insert(Some(before));
         }
     }
 

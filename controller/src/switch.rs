@@ -32,8 +32,10 @@ impl Default for Stale {
 impl Stale {
     /// And these, too.
     pub(crate) fn add(&mut self, more: BTreeSet<Arc<FlowKey>>) {
-        if let Self::Keys(keys) = self {
-            keys.extend(more);
+        match self {
+            Self::All => {}
+            Self::Keys(keys) if keys.is_empty() => *keys = more,
+            Self::Keys(keys) => keys.extend(more),
         }
     }
 }

@@ -135,8 +135,9 @@ impl Planner {
                 (false, true) => {
                     self.blueprint.groups.remove(&dpid);
                     self.blueprint.meters.remove(&dpid);
+                    let before = self.before.entry(dpid).or_default();
                     for (key, body) in self.blueprint.remove_switch(dpid) {
-                        self.before.entry((dpid, key)).or_insert(Some(body));
+                        before.entry(key).or_insert(Some(body));
                     }
                     let gone =
                         self.parts.keys().filter(|part| matches!(part, Part::Foreign(_, of) if *of == dpid));
