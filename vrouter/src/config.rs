@@ -80,6 +80,8 @@ pub struct Tuning {
     pub tcp_loose: bool,
     /// Whether TCP segments must lie in the windows that both ends have shown; a reset must fit exactly (RFC 5961).
     pub tcp_window: bool,
+    /// Most connections in all, over all workers; none: as many as the router was made for.
+    pub n_connections: Option<u32>,
     /// How many connections one source, and one VRF, may begin.
     pub limits: Limits,
     /// A neighbour that was not heard of for this long is asked again before it is used further.
@@ -105,6 +107,7 @@ impl Default for Tuning {
             filtering: Filtering::AddressDependent,
             tcp_loose: true,
             tcp_window: true,
+            n_connections: None,
             limits: Limits::default(),
             neighbour_reachable: Duration::from_secs(60),
             neighbour_retry: Duration::from_secs(1),

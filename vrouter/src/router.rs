@@ -112,6 +112,8 @@ impl Router {
             let Some(mut tracker) = self.shards.tracker(index) else { continue };
             let tuning = &config.tuning;
             tracker.set_timers(tuning.timers, tuning.tcp_loose, tuning.tcp_window);
+            let n = self.shards.share(tuning.n_connections);
+            tracker.resize(n, n);
             tracker.set_reserved(now, &reserved);
             if snapshot.generation as u16 == 0 {
                 // What connections remember of a configuration has as many bits.

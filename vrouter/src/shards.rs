@@ -21,12 +21,18 @@ struct One {
 #[derive(Debug)]
 pub(crate) struct Shards {
     pub seed: [u64; 2],
+    /// Connections that it was made for.
+    n_connections: u32,
     shards: Vec<One>,
     pub quotas: Arc<Quotas>,
 }
 
 /// Most shards; conntrack deals ports in blocks among at most this many.
 const MAX_SHARDS: usize = 16;
+
+fn share(n_connections: u32, n_shards: usize) -> u32 {
+    (n_connections / n_shards as u32).max(1)
+}
 
 impl Shards {
     pub(crate) fn new(n_workers: usize, seed: [u64; 2], n_connections: u32) -> Self {
@@ -35,8 +41,8 @@ impl Shards {
         let quotas = Arc::<Quotas>::default();
         let one = |index| {
             let config = Config {
-                n_connections: (n_connections / n as u32).max(1),
-                n_bindings: (n_connections / n as u32).max(1),
+                n_connections: share(n_connections, n),
+                n_bindings: share(n_connections, n),
                 seed,
                 shard: Shard { index, count: n as u32 },
                 timers: tuning.timers,
@@ -47,7 +53,12 @@ impl Shards {
             One { tracker: Mutex::new(tracker), fragments: Mutex::default() }
         };
         let shards = (0..n as u32).map(one).collect();
-        Self { seed, shards, quotas }
+        Self { seed, n_connections, shards, quotas }
+    }
+
+    /// How many connections each of them may have, of so many in all.
+    pub(crate) fn share(&self, n_connections: Option<u32>) -> u32 {
+        share(n_connections.unwrap_or(self.n_connections), self.shards.len())
     }
 
     pub(crate) fn len(&self) -> usize {

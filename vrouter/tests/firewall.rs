@@ -346,6 +346,45 @@ fn f10_ten_times_the_table_costs_established_flows_no_packet() {
     }
 }
 
+/// F16: a larger table takes what a smaller one refused, and a smaller one ends nothing; every flow goes on meanwhile.
+#[test]
+fn f16_the_table_changes_its_size_while_flows_go_on() {
+    for n_workers in [1, 2, 4] {
+        let mut net = Net::sized(nat(), n_workers, 64);
+        let establish = |net: &mut Net, inside: u16| {
+            let sent = net.send(LAN, &segment((A, inside), (R, 80), SYN, b""));
+            let out = sent.into_iter().find(|sent| sent.port == WAN)?;
+            net.one(WAN, &segment((R, 80), (WAN_IP, out.src_port), SYN_ACK, b""));
+            net.one(LAN, &segment((A, inside), (R, 80), ACK, b""));
+            Some((inside, out.src_port))
+        };
+        let go_on = |net: &mut Net, flows: &[(u16, u16)]| {
+            for &(inside, outside) in flows {
+                let back = net.one(WAN, &segment((R, 80), (WAN_IP, outside), ACK, b"x"));
+                assert_eq!(back.ends(), ((R, 80), (A, inside)));
+                assert_eq!(net.one(LAN, &segment((A, inside), (R, 80), ACK, b"x")).src_port, outside);
+            }
+        };
+        let mut flows: Vec<_> = (6000..6200).filter_map(|port| establish(&mut net, port)).collect();
+        assert_eq!(flows.len(), 64, "as many as there may be");
+        assert_eq!(net.drops(), [(Drop::NatTableFull, 136)]);
+        let mut config = nat();
+        config.tuning.n_connections = Some(4096);
+        net.configure(config.clone());
+        for port in 7000..7500 {
+            flows.push(establish(&mut net, port).expect("there is room again"));
+            go_on(&mut net, &flows[usize::from(port) % flows.len()..][..1]);
+        }
+        go_on(&mut net, &flows);
+        config.tuning.n_connections = Some(16);
+        net.configure(config);
+        assert_eq!(establish(&mut net, 8000), None);
+        go_on(&mut net, &flows);
+        assert_eq!(net.router.connections(net.now).len(), flows.len());
+        net.drops();
+    }
+}
+
 #[test]
 fn f10_what_one_source_leaves_half_open_is_limited() {
     let mut config = nat();

@@ -23,13 +23,25 @@ type Bucket = [u16; WORDS];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Index {
     /// Address space at first, memory where there are keys.
     words: Vec<u16>,
     /// Where the first cache line begins in it.
     start: usize,
     n_buckets: u64,
+    /// What it was before it grew, until all of that has moved.
+    before: Option<Box<Before>>,
+}
+
+/// An index that another one takes the place of.
+#[derive(Debug)]
+struct Before {
+    index: Index,
+    /// The next bucket to be emptied.
+    next: usize,
+    /// Values that found no room on this round.
+    n_left: usize,
 }
 
 #[inline(always)]
@@ -65,7 +77,7 @@ impl Index {
         let words = vec![0; (n_buckets + 1) * WORDS];
         let beyond = words.as_ptr().addr() % (WORDS * 2);
         let start = (WORDS * 2 - beyond) / 2 % WORDS;
-        Self { words, start, n_buckets: n_buckets as u64 }
+        Self { words, start, n_buckets: n_buckets as u64, before: None }
     }
 
     #[inline(always)]
@@ -87,6 +99,14 @@ impl Index {
     /// The value under `hash` for which `is` holds.
     #[inline]
     pub(crate) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+        match (self.find_here(hash, &is), &self.before) {
+            (None, Some(before)) => before.index.find_here(hash, &is),
+            (found, _) => found,
+        }
+    }
+
+    #[inline(always)]
+    fn find_here(&self, hash: u64, is: &impl Fn(u32) -> bool) -> Option<u32> {
         let (places, tag) = self.places(hash);
         for place in places {
             let bucket = self.bucket(place);
@@ -124,14 +144,18 @@ impl Index {
 
     /// Takes a value out.
     pub(crate) fn remove(&mut self, hash: u64, wanted: u32) {
-        if let Some((bucket, slot)) = self.slot_mut(hash, wanted) {
+        let found = self.slot_mut(hash, wanted);
+        debug_assert!(found.is_some(), "value {wanted} is not in the index");
+        if let Some((bucket, slot)) = found {
             bucket[slot] = 0;
         }
     }
 
     /// Puts a value in the place of another under the same hash.
     pub(crate) fn replace(&mut self, hash: u64, old: u32, new: u32) {
-        if let Some((bucket, slot)) = self.slot_mut(hash, old) {
+        let found = self.slot_mut(hash, old);
+        debug_assert!(found.is_some(), "value {old} is not in the index");
+        if let Some((bucket, slot)) = found {
             set_value(bucket, slot, new);
         }
     }
@@ -144,9 +168,49 @@ impl Index {
             let slot = (0..SLOTS).find(|&slot| bucket[slot] == tag && value(bucket, slot) == wanted);
             slot.map(|slot| (place, slot))
         };
-        let found = places.into_iter().find_map(slot_in);
-        debug_assert!(found.is_some(), "value {wanted} is not in the index");
-        found.map(|(place, slot)| (self.bucket_mut(place), slot))
+        match places.into_iter().find_map(slot_in) {
+            Some((place, slot)) => Some((self.bucket_mut(place), slot)),
+            None => self.before.as_mut()?.index.slot_mut(hash, wanted),
+        }
+    }
+
+    // ---- growing -------------------------------------------------------------------------------------------------
+
+    /// Has room for `n` keys from now on; they move there by and by ([`move_some`](Self::move_some)). Not before those of
+    /// the last time have moved.
+    pub(crate) fn grow(&mut self, n: u32) {
+        debug_assert!(self.before.is_none(), "one after the other");
+        let index = core::mem::replace(self, Self::new(n));
+        self.before = Some(Box::new(Before { index, next: 0, n_left: 0 }));
+    }
+
+    /// Moves the keys of up to `n_buckets` buckets; true when all have moved. `hash_of` tells the hash of a value.
+    pub(crate) fn move_some(&mut self, n_buckets: usize, hash_of: impl Fn(u32) -> u64) -> bool {
+        let Some(mut before) = self.before.take() else { return true };
+        let end = (before.next + n_buckets).min(before.index.n_buckets as usize);
+        for place in before.next..end {
+            for slot in 0..SLOTS {
+                let bucket = before.index.bucket(place);
+                if bucket[slot] == 0 {
+                    continue;
+                }
+                let value = value(bucket, slot);
+                // Whoever finds no room stays where he is, and is found there.
+                match self.insert(hash_of(value), value) {
+                    Ok(()) => before.index.bucket_mut(place)[slot] = 0,
+                    Err(Full) => before.n_left += 1,
+                }
+            }
+        }
+        before.next = end;
+        if end == before.index.n_buckets as usize {
+            if before.n_left == 0 {
+                return true;
+            }
+            (before.next, before.n_left) = (0, 0);
+        }
+        self.before = Some(before);
+        false
     }
 }
 
@@ -192,6 +256,42 @@ mod tests {
                 assert_eq!(equal_to(&bucket, tag), one_by_one, "{tag:#x} in {tags:x?}");
             }
         }
+    }
+
+    #[test]
+    fn keys_move_to_a_larger_index_while_it_is_used() {
+        let (key, n) = (Key::new([1, 2]), 2000u32);
+        let hash = |i: u32| key.hash([u64::from(i)]);
+        let mut index = Index::new(n);
+        (0..n).for_each(|i| index.insert(hash(i), i).expect("room for n"));
+        index.grow(n * 4);
+        let (mut gone, mut next, mut n_turns) = (0, n, 0);
+        while !index.move_some(1, hash) {
+            // One of the old ones goes, another changes, and three come.
+            index.remove(hash(gone), gone);
+            assert_eq!(index.find(hash(gone), |v| v == gone), None);
+            gone += 1;
+            index.replace(hash(n - 1), n - 1, n - 1);
+            (next..next + 3).for_each(|i| index.insert(hash(i), i).expect("room for more"));
+            (next, n_turns) = (next + 3, n_turns + 1);
+            assert!((gone..next).all(|i| index.find(hash(i), |v| v == i) == Some(i)), "turn {n_turns}");
+        }
+        assert!(n_turns > 300 && index.before.is_none());
+        assert!((gone..next).all(|i| index.find(hash(i), |v| v == i) == Some(i)));
+    }
+
+    #[test]
+    fn who_finds_no_room_is_found_where_he_was() {
+        let (n, alike) = (100, 0x1234_5678_9abc_def0);
+        let mut index = Index::new(n);
+        (0..20).for_each(|i| index.insert(alike, i).expect("two buckets of ten"));
+        index.grow(n * 2);
+        (100..110).for_each(|i| index.insert(alike, i).expect("two buckets of ten"));
+        assert!((0..50).all(|_| !index.move_some(16, |_| alike)));
+        assert!((0..20).chain(100..110).all(|i| index.find(alike, |v| v == i) == Some(i)));
+        (100..110).for_each(|i| index.remove(alike, i));
+        assert!((0..50).any(|_| index.move_some(16, |_| alike)));
+        assert!((0..20).all(|i| index.find(alike, |v| v == i) == Some(i)));
     }
 
     #[test]

@@ -25,6 +25,11 @@ impl Lists {
         Self { links, heads: vec![NONE; n_lists], tails: vec![NONE; n_lists] }
     }
 
+    /// Room for up to `n`.
+    fn reserve(&mut self, n: u32) {
+        self.links.reserve_exact((n as usize).saturating_sub(self.links.len()));
+    }
+
     fn is_linked(&self, idx: u32) -> bool {
         self.links.get(idx as usize).is_some_and(|[prev, _]| *prev != FREE)
     }
@@ -70,6 +75,11 @@ impl Queue {
         Self(Lists::new(1, n))
     }
 
+    /// Room for up to `n`.
+    pub(crate) fn reserve(&mut self, n: u32) {
+        self.0.reserve(n);
+    }
+
     pub(crate) fn push_back(&mut self, idx: u32) {
         self.remove(idx);
         self.0.push_back(0, idx);
@@ -107,6 +117,11 @@ impl Wheel {
     pub(crate) fn new(n: u32) -> Self {
         let lists = Lists::new(N_SLOTS as usize, n);
         Self { lists, occupied: vec![0; N_SLOTS as usize / 64], tick: 0 }
+    }
+
+    /// Room for up to `n`.
+    pub(crate) fn reserve(&mut self, n: u32) {
+        self.lists.reserve(n);
     }
 
     /// Puts `idx` in for `deadline`, or for the far end of the wheel if that is nearer.

@@ -20,12 +20,12 @@ impl<T: Record> Slab<T> {
     }
 
     pub(crate) fn insert(&mut self, record: T) -> Option<u32> {
+        if self.is_full() {
+            return None;
+        }
         if let Some(idx) = self.free.pop() {
             self.records[idx as usize] = record;
             return Some(idx);
-        }
-        if self.records.len() == self.capacity {
-            return None;
         }
         self.records.push(record);
         Some(self.records.len() as u32 - 1)
@@ -36,8 +36,14 @@ impl<T: Record> Slab<T> {
         self.free.push(idx);
     }
 
+    /// Another number of records at most. Those there are beyond it stay until they go by themselves.
+    pub(crate) fn set_capacity(&mut self, capacity: u32) {
+        self.capacity = capacity as usize;
+        self.records.reserve_exact(self.capacity.saturating_sub(self.records.len()));
+    }
+
     pub(crate) fn is_full(&self) -> bool {
-        self.len() == self.capacity
+        self.len() >= self.capacity
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -3,6 +3,7 @@
 mod bindings;
 mod passes;
 mod request;
+mod resize;
 
 use core::net::IpAddr;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub struct Tracker {
     permits_index: Index,
     ports: Ports,
     quotas: Arc<Quotas>,
+    growth: resize::Growth,
 }
 
 /// What is looked up, as part of its hash; see [`OUT`].
@@ -104,6 +106,7 @@ impl Tracker {
             permits_index: Index::new(n),
             ports: Ports::new(config.shard),
             quotas,
+            growth: resize::Growth::new(&config),
         }
     }
 
@@ -441,6 +444,9 @@ impl Tracker {
         if self.owners.len() <= idx as usize {
             self.owners.resize(idx as usize + 1, NONE);
         }
+        if self.halves.len() <= idx as usize {
+            self.halves.resize(idx as usize + 1, [[0; 5]; 2]);
+        }
         self.owners[idx as usize] = NONE;
         if self.by_inside.insert(out, idx).is_err() {
             self.free(idx);
@@ -489,6 +495,7 @@ impl Tracker {
 
     /// Forgets up to `max` connections and bindings whose time is over; returns how many.
     pub fn expire(&mut self, now: Instant, max: usize) -> usize {
+        self.grow_on();
         let mut n_expired = 0;
         while n_expired < max
             && let Some(idx) = self.wheel.pop(now)

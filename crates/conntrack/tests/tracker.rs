@@ -381,6 +381,55 @@ fn f16_a_table_is_read_in_pieces_while_it_changes() {
     assert!(n_pieces >= 20);
 }
 
+/// Connections, bindings with and without records, and permits are found all the time; ports stay each one's own.
+#[test]
+fn f16_tables_grow_and_shrink_while_they_are_used() {
+    let (mut t, mut n) = (tracker(300), 0u16);
+    let flow = |n: u16| udp(inside(1, 1024 + n % 700), remote((n / 700) as u8 + 1, 53));
+    let mut outside = BTreeMap::new();
+    let mut open = |t: &mut Tracker, n: u16| -> Result<(), Refusal> {
+        let found = out(t, at(0), flow(n))?;
+        // The same inside endpoint has the same outside one, whenever it began and whatever moved meanwhile.
+        assert_eq!(*outside.entry(flow(n).src).or_insert(found), found);
+        // An answer, so that it is not pushed out.
+        let back = udp(flow(n).dst, found);
+        assert_eq!(t.translate_in(at(0), &back).expect("it fits").expect("known").endpoint, flow(n).src);
+        Ok(())
+    };
+    while open(&mut t, n).is_ok() {
+        n += 1;
+    }
+    assert_eq!(n, 300, "the first table is full");
+    t.resize(3000, 3000);
+    // Another size is wanted before all have moved to this one.
+    t.resize(6000, 6000);
+    for turn in 0..3000 {
+        open(&mut t, n).expect("there is room again");
+        n += 1;
+        for known in [0, turn % n, n - 1] {
+            assert!(t.peek_out(at(0), &flow(known)).is_some(), "{known}, turn {turn}");
+            let Endpoint { addr, port } = outside_of(&t, flow(known));
+            let back = udp(flow(known).dst, Endpoint::new(addr, port));
+            assert_eq!(
+                t.translate_in(at(0), &back).expect("it fits").expect("known").endpoint,
+                flow(known).src
+            );
+        }
+        t.expire(at(0), 64);
+    }
+    assert_eq!(t.n_connections(), 3300);
+    t.resize(1000, 1000);
+    assert_eq!(open(&mut t, n), Err(Refusal::TableFull));
+    assert!((0..n).all(|known| t.translate_out(at(0), &flow(known)).is_ok_and(|known| known.is_some())));
+    t.retain(at(0), |c| c.inside.port % 7 == 0);
+    assert!(t.n_connections() < 1000);
+    open(&mut t, n).expect("enough have ended");
+}
+
+fn outside_of(t: &Tracker, p: Packet) -> Endpoint {
+    t.peek_out(at(0), &p).expect("known").outside
+}
+
 #[test]
 fn f04_mid_stream_pickup_can_be_switched_off() {
     let mut t = tracker(8);

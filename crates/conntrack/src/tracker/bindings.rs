@@ -100,7 +100,7 @@ impl Tracker {
         self.bindings_by_outside.replace(outside_hash, from, to);
     }
 
-    fn binding_hashes(&self, b: &Binding) -> (u64, u64) {
+    pub(super) fn binding_hashes(&self, b: &Binding) -> (u64, u64) {
         let inside = self.inside_binding_hash(b.zone, b.protocol, b.inside, b.outside.addr);
         (inside, self.hash(0, b.outside_zone, b.protocol, b.outside, b.outside))
     }
@@ -122,7 +122,7 @@ impl Tracker {
         self.hash(OUT, zone, protocol, inside, Endpoint::new(addr, 0))
     }
 
-    fn permit_hash(&self, binding: u32, remote: IpAddr) -> u64 {
+    pub(super) fn permit_hash(&self, binding: u32, remote: IpAddr) -> u64 {
         let nobody = Endpoint::new(core::net::Ipv4Addr::from_bits(binding), 0);
         self.hash(PERMIT, 0, IpProtocol(0), Endpoint::new(remote, 0), nobody)
     }
