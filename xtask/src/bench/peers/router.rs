@@ -263,7 +263,14 @@ fn see(dir: &Path, seconds: u32) -> Result<Seen> {
     let log = |name: &str| dir.join(format!("{name}.log"));
     let mut server = Command::new("ip");
     server.args(["netns", "exec", OUTSIDE, "iperf3", "-s"]);
-    let _iperf = Daemon::start(&mut server, &log("iperf"))?;
+    let mut iperf = Daemon::start(&mut server, &log("iperf"))?;
+    let listens = || {
+        let ask = ["netns", "exec", OUTSIDE, "ss", "-Hltn", "sport = :5201"];
+        let found = output(Command::new("ip").args(ask), 5)?;
+        ensure!(!found.is_empty(), "nobody listens");
+        Ok(())
+    };
+    iperf.until("a server of iperf3", 10, listens)?;
     let mut echo = Daemon::start(&mut probe(OUTSIDE, &["echo", "7001"])?, &log("echo"))?;
     let through = || output(&mut probe(INSIDE, &["round-trips", FAR, "7001", "5"])?, 10);
     echo.until("a round trip", 20, through)?;
