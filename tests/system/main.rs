@@ -5,6 +5,7 @@ mod bench;
 mod commands;
 mod controller;
 mod dhcp;
+mod fabric;
 mod frames;
 mod function;
 mod harness;
