@@ -5,20 +5,11 @@ use std::sync::Arc;
 use controller::ConnId;
 use openflow::{Event, Message, Session, SessionConfig, Side, Xid};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
 
 use super::clock;
 use super::hub::Hub;
+use super::outbox::{self, outbox};
 use crate::channel::{Place, Stranger, write};
-
-/// What the hub has for a connection.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// Send this.
-    Message(Xid, Message),
-    /// Send what is waiting, then close.
-    Close,
-}
 
 /// How long the last words may take.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
@@ -26,6 +17,8 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 const TOGETHER: usize = 64;
 /// Messages taken from the hub before the transport gets its turn.
 const BURST: usize = 1024;
+/// Bytes read at a time: what they bring is answered before more is read, so the first does not wait for many others.
+const READ: usize = 16 << 10;
 
 /// Serves one connection to its end; a stranger is admitted once the versions are agreed.
 pub async fn serve(
@@ -37,8 +30,16 @@ pub async fn serve(
     let session = Session::new(clock::now(), Side::Controller, SessionConfig::default());
     let (reader, writer) = tokio::io::split(stream);
     tokio::pin!(reader, writer);
-    let mut connection =
-        Connection { hub, session, peer, conn: None, stranger, place: None, received: Vec::new() };
+    let mut connection = Connection {
+        hub,
+        session,
+        peer,
+        conn: None,
+        stranger,
+        place: None,
+        received: vec![],
+        sending: vec![],
+    };
     match connection.run(&mut reader, &mut writer).await {
         Ok(()) => tracing::debug!(peer = connection.peer, "the switch closed the connection"),
         Err(error) => tracing::info!(peer = connection.peer, "connection of a switch ended: {error:#}"),
@@ -67,6 +68,8 @@ struct Connection {
     place: Option<Place>,
     /// Messages that the hub has not been given yet.
     received: Vec<(Xid, Message)>,
+    /// Room for messages of the hub on their way into the session.
+    sending: Vec<(Xid, Message)>,
 }
 
 impl Connection {
@@ -77,9 +80,9 @@ impl Connection {
     {
         // Until the versions are agreed the hub knows nothing of the connection and has nothing for it.
         // From then on only the hub holds a sender: when it lets go, the connection is over.
-        let (sender, mut messages) = mpsc::unbounded_channel();
+        let (sender, messages) = outbox();
         let mut sender = Some(sender);
-        let (mut bytes, mut unflushed) = (vec![0; 64 << 10], false);
+        let (mut bytes, mut unflushed) = (vec![0; READ], false);
         let closed = self.hub.closed();
         tokio::pin!(closed);
         loop {
@@ -91,14 +94,16 @@ impl Connection {
                 result?;
             }
             self.deliver();
+            if !self.take(&messages)? {
+                return Ok(());
+            }
             let due = self.session.poll_timeout();
             let transmit = self.session.poll_transmit().unwrap_or_default();
             let writing = !transmit.is_empty();
             tokio::select! {
-                read = reader.read(&mut bytes), if self.session.wants_input() => match read? {
-                    0 => return Ok(()),
-                    n => self.session.handle_bytes(clock::now(), &bytes[..n]),
-                },
+                // What is to be written goes before what more is asked.
+                biased;
+                () = &mut closed => return Ok(()),
                 written = write(writer, transmit), if writing || unflushed => match written? {
                     0 if writing => return Ok(()),
                     n => {
@@ -106,22 +111,17 @@ impl Connection {
                         self.session.handle_transmitted(clock::now(), n);
                     }
                 },
-                message = messages.recv() => {
-                    if !self.take(message, &mut messages)? {
-                        return Ok(());
-                    }
-                }
+                read = reader.read(&mut bytes), if self.session.wants_input() => match read? {
+                    0 => return Ok(()),
+                    n => self.session.handle_bytes(clock::now(), &bytes[..n]),
+                },
+                () = messages.ready() => {}
                 () = clock::sleep_until(due) => self.session.handle_timeout(clock::now()),
-                () = &mut closed => return Ok(()),
             }
         }
     }
 
-    fn event(
-        &mut self,
-        event: Event,
-        sender: &mut Option<mpsc::UnboundedSender<Outgoing>>,
-    ) -> anyhow::Result<()> {
+    fn event(&mut self, event: Event, sender: &mut Option<outbox::Sender>) -> anyhow::Result<()> {
         match (event, self.conn) {
             (Event::Established(version), None) => {
                 if let Some(stranger) = self.stranger.take() {
@@ -151,30 +151,12 @@ impl Connection {
         }
     }
 
-    /// Queues a message and those behind it. False: nothing more will come.
-    fn take(
-        &mut self,
-        first: Option<Outgoing>,
-        more: &mut mpsc::UnboundedReceiver<Outgoing>,
-    ) -> anyhow::Result<bool> {
-        let mut next = first;
-        for _ in 0..BURST {
-            match next {
-                Some(Outgoing::Message(xid, message)) => self.session.send(xid, &message)?,
-                Some(Outgoing::Close) | None => return Ok(false),
-            }
-            match more.try_recv() {
-                Ok(message) => next = Some(message),
-                Err(mpsc::error::TryRecvError::Empty) => return Ok(true),
-                Err(mpsc::error::TryRecvError::Disconnected) => return Ok(false),
-            }
+    /// Takes over what the hub has. False: nothing more will come.
+    fn take(&mut self, messages: &outbox::Receiver) -> anyhow::Result<bool> {
+        let goes_on = messages.take(BURST, &mut self.sending);
+        for (xid, message) in self.sending.drain(..) {
+            self.session.send(xid, &message)?;
         }
-        // One was taken beyond the burst.
-        match next {
-            Some(Outgoing::Message(xid, message)) => {
-                self.session.send(xid, &message).map(|()| true).map_err(Into::into)
-            }
-            Some(Outgoing::Close) | None => Ok(false),
-        }
+        Ok(goes_on)
     }
 }

@@ -11,14 +11,14 @@ use controller_api::{
 };
 use openflow::{Dpid, FlowMod, Message, Reply, Request, Role, RoleRequest, Xid};
 use packet::Instant;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::ControllerSpec;
 use super::clock;
-use super::connection::Outgoing;
 use super::convert;
 use super::edit::{Declared, Edit, Origin, Prepared, prepare};
 use super::intents::Kind;
+use super::outbox::Sender;
 use super::routers::{self, RouterSink, Routers};
 use super::stats::StatsSource;
 use super::store::Store;
@@ -35,7 +35,7 @@ pub struct Hub {
     /// Held by the one write that is under way.
     writing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
-    /// Wakes the clock when its next appointment may have changed.
+    /// Wakes the clock when there is an appointment before the one that it sleeps for.
     wake: Notify,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
@@ -47,15 +47,19 @@ pub struct Hub {
 
 struct State {
     core: Controller,
+    /// The appointment that the clock sleeps for, or will once it has seen it.
+    alarm: Option<Instant>,
     declared: Declared,
     routers: Routers,
     connections: HashMap<ConnId, Connection>,
     last_conn: u64,
     waiting: HashMap<Token, oneshot::Sender<Result<Answer, RequestError>>>,
+    /// Room for messages of one connection on their way to its outbox.
+    lot: Vec<(Xid, Message)>,
 }
 
 struct Connection {
-    sender: mpsc::UnboundedSender<Outgoing>,
+    sender: Sender,
     peer: String,
 }
 
@@ -83,11 +87,13 @@ impl Hub {
         let revision = watch::Sender::new(declared.revision);
         let state = State {
             core,
+            alarm: None,
             declared,
             routers: Routers::default(),
             connections: HashMap::new(),
             last_conn: 0,
             waiting: HashMap::new(),
+            lot: Vec::new(),
         };
         let hub = Arc::new(Self {
             name: name.clone(),
@@ -136,8 +142,11 @@ impl Hub {
         let mut state = self.lock();
         let result = change(&mut state, clock::now());
         state.pump();
+        let is_sooner = state.sets_alarm();
         drop(state);
-        self.wake.notify_one();
+        if is_sooner {
+            self.wake.notify_one();
+        }
         self.changes.send_modify(|n| *n = n.wrapping_add(1));
         result
     }
@@ -145,7 +154,7 @@ impl Hub {
     /// Keeps the appointments of the core.
     pub async fn keep_time(self: Arc<Self>) {
         loop {
-            let due = self.lock().core.poll_timeout();
+            let due = self.lock().next_alarm();
             tokio::select! {
                 () = clock::sleep_until(due) => self.change(|state, now| state.core.handle_timeout(now)),
                 () = self.wake.notified() => {}
@@ -171,7 +180,7 @@ impl Hub {
     }
 
     /// A switch is connected; messages for it go to `sender`.
-    pub fn connected(&self, peer: String, sender: mpsc::UnboundedSender<Outgoing>) -> ConnId {
+    pub fn connected(&self, peer: String, sender: Sender) -> ConnId {
         self.change(|state, now| {
             state.last_conn += 1;
             let conn = ConnId(state.last_conn);
@@ -437,18 +446,20 @@ impl State {
 
     /// Does what the core wants done.
     fn pump(&mut self) {
+        // Messages for one connection follow each other: they go into its outbox together.
+        let mut conn = None;
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                Effect::Send { conn, xid, message } => {
-                    if let Some(connection) = self.connections.get(&conn) {
-                        // A connection that just ended says so itself.
-                        let _ = connection.sender.send(Outgoing::Message(xid, message));
+                Effect::Send { conn: to, xid, message } => {
+                    if conn != Some(to) {
+                        self.put(conn.replace(to));
                     }
+                    self.lot.push((xid, message));
                 }
-                Effect::Close { conn, reason } => {
-                    if let Some(connection) = self.connections.remove(&conn) {
+                Effect::Close { conn: gone, reason } => {
+                    self.put(conn.take());
+                    if let Some(connection) = self.connections.remove(&gone) {
                         tracing::info!(peer = connection.peer, %reason, "closing the connection of a switch");
-                        let _ = connection.sender.send(Outgoing::Close);
                     }
                 }
                 Effect::Event(Event::Answer(token, answer)) => {
@@ -459,6 +470,32 @@ impl State {
                 Effect::Event(event) => log(&event),
             }
         }
+        self.put(conn);
+    }
+
+    /// Messages for one connection are complete. One that just ended takes none.
+    fn put(&mut self, conn: Option<ConnId>) {
+        match conn.and_then(|conn| self.connections.get(&conn)) {
+            Some(connection) => connection.sender.put(&mut self.lot),
+            None => self.lot.clear(),
+        }
+    }
+
+    /// What the clock sleeps for from now on.
+    fn next_alarm(&mut self) -> Option<Instant> {
+        self.alarm = self.core.poll_timeout();
+        self.alarm
+    }
+
+    /// Whether the clock must be woken because it sleeps for too long. For a later appointment it need not be: it finds
+    /// nothing to do and looks again.
+    fn sets_alarm(&mut self) -> bool {
+        let due = self.core.poll_timeout();
+        let is_sooner = due.is_some_and(|due| self.alarm.is_none_or(|alarm| due < alarm));
+        if is_sooner {
+            self.alarm = due;
+        }
+        is_sooner
     }
 
     fn stored<K: Kind>(&self, spec: &K) -> (u64, Stored<K>) {

@@ -7,6 +7,7 @@ mod convert;
 mod edit;
 mod hub;
 mod intents;
+mod outbox;
 pub(crate) mod problem;
 mod rest;
 mod routers;
