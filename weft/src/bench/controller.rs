@@ -1,12 +1,17 @@
-//! `weft bench controller`: what one more port costs in a network that has many, from the REST call to the barrier; and
-//! what it takes to realise many hosts from nothing.
+//! `weft bench controller`: what one more port costs in a network that has many, from the REST call to the barrier; what
+//! it takes to realise many hosts from nothing, to follow a link that goes down, and to find everything again after a
+//! restart.
 //!
 //! The switches keep flows and answer, and forward nothing. For the ports controller, REST over TCP and switches are one
-//! process; for the hosts the switches are another one and connect over TCP.
+//! process; otherwise the switches are another one and connect over TCP.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 mod declared;
+mod fleet;
+mod link_down;
+mod restart;
 mod switch;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -18,8 +23,11 @@ use controller_api::{Declaration, Network, PortRef, State, Stored, Written};
 use openflow::PortNo;
 use serde::Serialize;
 
-use crate::controllerd::{ControllerHandle, ControllerSpec, start};
+use crate::controllerd::{ControllerHandle, ControllerSpec, Hub, start};
+use fleet::Shape;
 
+/// Longest wait for anything.
+const DEADLINE: Duration = Duration::from_secs(120);
 /// Ports of a network. Half of them are on one switch, half on the next.
 const PORTS_PER_NETWORK: usize = 50;
 /// Ports of a switch, at most: more do not fit into one message that describes them.
@@ -35,17 +43,26 @@ pub struct Args {
     #[arg(long, default_value_t = 200)]
     changes: usize,
     /// Declare so many hosts instead, from nothing, on `--switches`.
-    #[arg(long, value_name = "HOSTS", value_parser = clap::value_parser!(u32).range(100..=10_000))]
+    #[arg(long, value_name = "HOSTS", value_parser = clap::value_parser!(u32).range(100..=20_000))]
     hosts: Option<u32>,
-    /// Switches of them.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(2..=1000))]
-    switches: u16,
+    /// Take so many links of a leaf-spine down instead, one after the other.
+    #[arg(long, value_name = "LINKS", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "restart")]
+    link_down: Option<u16>,
+    /// Kill the controller of a leaf-spine instead, and start it again.
+    #[arg(long)]
+    restart: bool,
+    /// Switches in all: 100, of which links go down 200.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    switches: Option<u16>,
+    /// How many of them are spines, where there are links.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    spines: u16,
     /// As JSON, one object a line.
     #[arg(long)]
     json: bool,
 }
 
-pub use declared::{SwitchesArgs, run_switches};
+pub use fleet::{SwitchesArgs, run_switches};
 
 #[derive(Debug, Serialize)]
 struct Outcome {
@@ -64,8 +81,22 @@ struct Outcome {
 /// # Errors
 /// When something is not realised in time.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let shape = |n_switches: u16, n_hosts: u32| -> anyhow::Result<Shape> {
+        ensure!(args.spines < n_switches, "of {n_switches} switches {} cannot be spines", args.spines);
+        let n_ports = n_hosts.div_ceil(u32::from(n_switches - args.spines));
+        Ok(Shape { n_switches, n_spines: args.spines, n_ports })
+    };
+    if let Some(n_times) = args.link_down {
+        let n_hosts = args.hosts.unwrap_or(1_000);
+        let shape = shape(args.switches.unwrap_or(200), n_hosts)?;
+        return link_down::run(link_down::Spec { shape, n_hosts, n_times }, args.json);
+    }
+    if args.restart {
+        let n_hosts = args.hosts.unwrap_or(2_000);
+        return restart::run(n_hosts, shape(args.switches.unwrap_or(100), n_hosts)?, args.json);
+    }
     if let Some(n_hosts) = args.hosts {
-        return declared::run(n_hosts, args.switches, args.json);
+        return declared::run(n_hosts, args.switches.unwrap_or(100), args.json);
     }
     for &n_ports in &args.ports {
         ensure!((100..=100_000).contains(&n_ports), "100 to 100,000 ports can be measured");
@@ -95,7 +126,7 @@ async fn measure(n_ports: usize, n_changes: usize) -> anyhow::Result<Outcome> {
     // Beside those that are declared, each switch has ports to add.
     let per_switch = u32::try_from(n_ports.div_ceil(n_switches) + 2 * PORTS_PER_NETWORK)?;
     for dpid in 1..=n_switches {
-        tokio::spawn(switch::serve(handle.connector().connect(), dpid as u64, per_switch));
+        tokio::spawn(fleet::serve_alone(handle.connector().connect(), dpid as u64, per_switch));
     }
     let mut next = vec![1; n_switches];
     let networks: Vec<Network> = (0..n_networks).map(|idx| network(idx, &mut next)).collect();
@@ -106,7 +137,7 @@ async fn measure(n_ports: usize, n_changes: usize) -> anyhow::Result<Outcome> {
     client.put::<_, Written>("/api/v1/intents", &declaration).await?;
     quiet(&handle, n_switches).await?;
     let realised = began.elapsed().as_secs_f64();
-    let flows = handle.hub().read(|core| core.blueprint().switches.values().map(BTreeMap::len).sum());
+    let flows = n_flows(handle.hub());
 
     let mut took = Vec::with_capacity(n_changes);
     for nth in 0..n_changes {
@@ -129,6 +160,11 @@ async fn measure(n_ports: usize, n_changes: usize) -> anyhow::Result<Outcome> {
     };
     let change = [at(0.5), at(0.99), at(1.0)];
     Ok(Outcome { ports: n_ports, switches: n_switches, networks: n_networks, flows, realised, change })
+}
+
+/// Flows that are wanted.
+fn n_flows(hub: &Hub) -> usize {
+    hub.read(|core| core.blueprint().switches.values().map(BTreeMap::len).sum())
 }
 
 /// The next free ports of two neighbouring switches.
