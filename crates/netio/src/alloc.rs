@@ -29,6 +29,21 @@ pub fn give_back() {
     }
 }
 
+/// Has all threads allocate from one piece of memory that grows in large steps. By itself each thread has its own, which the
+/// C library makes larger by a page at a time, each time with a call of the system: costly where much is built at once.
+pub fn share_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time; what is allocated already stays where it is.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, HEAP_STEP);
+    }
+}
+
+/// Bytes by which a shared heap grows.
+#[cfg(target_env = "gnu")]
+const HEAP_STEP: i32 = 4 << 20;
+
 /// Allocations from this size on are asked for in huge pages: tables that are looked up everywhere would else need an entry
 /// of the processor's page table for nearly every look-up. Smaller ones fit what it remembers, and would waste memory.
 const HUGE_FROM: usize = 8 << 20;

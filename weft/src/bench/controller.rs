@@ -81,6 +81,8 @@ struct Outcome {
 /// # Errors
 /// When something is not realised in time.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // As `weft controller` does.
+    netio::alloc::share_heap();
     let shape = |n_switches: u16, n_hosts: u32| -> anyhow::Result<Shape> {
         ensure!(args.spines < n_switches, "of {n_switches} switches {} cannot be spines", args.spines);
         let n_ports = n_hosts.div_ceil(u32::from(n_switches - args.spines));

@@ -245,6 +245,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         strict: args.require_if_match,
         reactive: args.reactive,
     };
+    netio::alloc::share_heap();
     begin_daemon();
     if is_open {
         tracing::warn!(rest = %args.rest, "whoever reaches this address may do everything: see --rest-tokens");
