@@ -36,7 +36,7 @@ use names::{Claim, Names, claims_of};
 pub(crate) use places::default_lane;
 use places::{Case, Place};
 use rules::Rules;
-pub use rules::{Ends, Hold, Rule};
+pub use rules::{Ends, Guard, Hold, Placed, Rule};
 
 /// A lane: the ports of a network and how their frames look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,8 @@ pub struct Lanes {
     pub paths: BTreeMap<String, Path>,
     /// Policies by name.
     pub rules: BTreeMap<String, Rule>,
+    /// Policies that keep state, by name.
+    pub placed: BTreeMap<String, Placed>,
     /// Rates and queues by name.
     pub limits: BTreeMap<String, Limit>,
     /// Ways by name.

@@ -40,7 +40,9 @@ pub use intent::{
     Attachment, Balancer, Chain, Declared, Edit, Fault, Function, Intent, Judgement, Kind, Label, Member,
     Mirror, Network, Policy, PortName, Qos, Reservation, Route, Service, Tenant, Traffic,
 };
-pub use lanes::{Balance, Copies, Course, Ends, Hold, Lane, Lanes, Limit, Path, Rule, Serving, resolve};
+pub use lanes::{
+    Balance, Copies, Course, Ends, Guard, Hold, Lane, Lanes, Limit, Path, Placed, Rule, Serving, resolve,
+};
 pub use meters::{MeterBody, MeterChange, Meters, diff_meters, owned_meters};
 pub use plan::plan;
 pub use reach::{Endpoint, Pairs};

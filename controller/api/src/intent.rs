@@ -368,8 +368,8 @@ pub struct Policy {
     /// Only these destination ports of TCP or UDP, 1 to 65535; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
-    /// Answers pass because a connection was begun, not because of their ports. Only a weft router on the path could
-    /// know that; elsewhere the policy is refused, with the reason in its status.
+    /// Answers pass because a connection was begun, not because of their ports. Only a weft router on the path can know that:
+    /// the policy becomes a rule of its firewall, before those of the router itself. Elsewhere it is refused, with the reason in its status.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stateful: bool,
 }

@@ -413,6 +413,27 @@ pub struct FirewallRule {
     pub log: bool,
 }
 
+impl FirewallRule {
+    /// One that matches everything.
+    pub fn of(action: FirewallAction) -> Self {
+        Self {
+            input: None,
+            out: None,
+            from_zone: None,
+            to_zone: None,
+            from: None,
+            from_group: None,
+            to: None,
+            to_group: None,
+            protocol: None,
+            ports: None,
+            action,
+            limit: None,
+            log: false,
+        }
+    }
+}
+
 /// What a rule of a router's firewall does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "lowercase")]

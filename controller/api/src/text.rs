@@ -144,6 +144,10 @@ text_value!(Rate, "^[0-9]+(\\.[0-9]+)?[kMG]?$", "20M", "bits a second such as 20
 pub struct Cidr(pub IpNet);
 
 impl Cidr {
+    /// One address alone.
+    pub fn host(address: IpAddr) -> Self {
+        Self(address.into())
+    }
     /// The address as written.
     pub fn addr(self) -> IpAddr {
         self.0.addr()

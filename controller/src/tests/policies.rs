@@ -143,8 +143,30 @@ fn state_is_kept_by_routers_alone() {
     intent.routers.insert("r1".into(), vec![attach("s4:3", "blue"), attach("s4:4", "red")]);
     net.controller.set_intent(net.now, intent.clone()).unwrap();
     net.run(SETTLE);
-    let reasons = net.controller.status("policy/web").reasons;
-    assert!(reasons[0].contains("router \"r1\""), "{reasons:?}");
+    let status = net.controller.status("policy/web");
+    assert_eq!((status.state, status.reasons), (IntentState::Realised, vec![]));
+    assert_eq!(net.controller.blueprint().n_flows(openflow::Dpid(3), "policy/web"), 0);
+    // Both hosts have said who they are; what routers are told follows.
+    for (n, at) in [(1, (3, 3)), (2, (5, 4))] {
+        net.say(at, arp(n, 99));
+    }
+    let guards = net.controller.lanes().guards("r1");
+    let address = |n: u8| BTreeSet::from([std::net::IpAddr::from([10, 0, 0, n])]);
+    assert_eq!((guards.len(), &guards[0].from, &guards[0].to), (1, &address(1), &address(2)));
+    assert_eq!(net.controller.lanes().nameless_ends("web"), []);
+    assert_eq!(net.controller.lanes().guards("r2"), []);
+    // Ends that one network has, or any, meet without a router.
+    let both =
+        Policy { stateful: true, ..policy(11, Judgement::Deny, [&["s3:3", "s5:4"], &["s5:4"]], Traffic::Ip) };
+    let any = Policy { stateful: true, ..policy(12, Judgement::Deny, [&[], &["s5:4"]], Traffic::Ip) };
+    declare(&mut net, &mut intent, vec![("both", both), ("any", any)]);
+    for (label, why) in [("policy/both", "from red to red"), ("policy/any", "names both its ends")] {
+        let status = net.controller.status(label);
+        assert_eq!(status.state, IntentState::Failed, "{label}");
+        assert!(status.reasons[0].contains(why), "{:?}", status.reasons);
+    }
+    // `web` is withdrawn.
+    assert_eq!(net.controller.lanes().guards("r1"), []);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The controller's core behind one lock, and everybody who has to do with it: connections, the clock, the API.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use controller::{Answer, Config, ConnId, Controller, Effect, Event, Key, RequestError, Token};
+use controller::{Answer, Config, ConnId, Controller, Effect, Event, Guard, Key, RequestError, Token};
 use controller_api::{
     AuditEntry, Forecast, Label, Problem, ResourceKind, Revision, Router, State as IntentState, Status,
     Stored, Written,
@@ -158,6 +158,9 @@ impl Hub {
             tokio::select! {
                 () = clock::sleep_until(due) => self.change(|state, now| state.core.handle_timeout(now)),
                 () = self.wake.notified() => {}
+            }
+            if self.lock().guards_differ() {
+                self.push_routers();
             }
         }
     }
@@ -370,11 +373,17 @@ impl Hub {
     fn push_routers(self: &Arc<Self>) {
         let (changes, sink) = {
             let mut state = self.lock();
+            state.routers.guards = state.guards();
             let State { routers, declared: Declared { intents, .. }, .. } = &mut *state;
             if routers.sink.is_none() && intents.routers.values().all(|router| router.server.is_none()) {
                 return;
             }
-            (routers.changes(&intents.routers), routers.sink.clone())
+            let guarded = |(name, router): (&String, &Router)| {
+                let guards = routers.guards.get(name).map(Vec::as_slice).unwrap_or_default();
+                (name.clone(), routers::guarded(router, guards))
+            };
+            let wanted = intents.routers.iter().map(guarded).collect();
+            (routers.changes(&wanted), routers.sink.clone())
         };
         for (change, server) in changes {
             tokio::spawn(routers::push(self.clone(), change, server, sink.clone()));
@@ -506,8 +515,24 @@ impl State {
         {
             self.add_router(&mut status, router);
         }
+        if K::KIND == ResourceKind::Policy {
+            self.add_guards(&mut status, spec.name());
+        }
         let revision = self.declared.revisions.get(&label).copied().unwrap_or(0);
         (revision, Stored { spec: spec.clone(), status })
+    }
+
+    /// What policies that keep state ask of routers.
+    fn guards(&self) -> BTreeMap<String, Vec<Guard>> {
+        let lanes = self.core.lanes();
+        let names = lanes.placed.values().flat_map(|placed| &placed.routers);
+        names.map(|name| (name.clone(), lanes.guards(name))).collect()
+    }
+
+    /// Whether they ask for something else than what was pushed.
+    fn guards_differ(&self) -> bool {
+        let is_without = self.core.lanes().placed.is_empty() && self.routers.guards.is_empty();
+        !is_without && self.routers.guards != self.guards()
     }
 
     fn add_router(&self, status: &mut Status, router: &Router) {
@@ -515,12 +540,34 @@ impl State {
         if self.routers.sink.is_none() && router.server.is_none() {
             return;
         }
-        let (state, reason) = self.routers.state(router);
-        status.state = status.state.max(state);
-        if let Some(reason) = reason {
-            let before = status.reason.take().map(|before| format!("{before}; ")).unwrap_or_default();
-            status.reason = Some(format!("{before}{reason}"));
+        let guards = self.core.lanes().guards(&router.name);
+        let (state, reason) = self.routers.state(&routers::guarded(router, &guards));
+        add(status, state, reason);
+    }
+
+    /// How far routers are with a policy that keeps state.
+    fn add_guards(&self, status: &mut Status, policy: &str) {
+        let Some(placed) = self.core.lanes().placed.get(policy) else { return };
+        for at in self.core.lanes().nameless_ends(policy) {
+            let at = convert::port_ref(self.core.view(), at);
+            add(status, IntentState::Pending, Some(format!("nobody at {at} is known by an IP address yet")));
         }
+        for router in placed.routers.iter().filter_map(|name| self.declared.intents.routers.get(name)) {
+            if self.routers.sink.is_none() && router.server.is_none() {
+                let reason = format!("router {:?} has no `server`: nobody here configures it", router.name);
+                add(status, IntentState::Failed, Some(reason));
+            }
+            self.add_router(status, router);
+        }
+    }
+}
+
+/// Something that has a part in an intent is no further than this.
+fn add(status: &mut Status, state: IntentState, reason: Option<String>) {
+    status.state = status.state.max(state);
+    if let Some(reason) = reason {
+        let before = status.reason.take().map(|before| format!("{before}; ")).unwrap_or_default();
+        status.reason = Some(format!("{before}{reason}"));
     }
 }
 

@@ -1,12 +1,13 @@
 //! Configuration of routers, pushed to where they run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use controller::{Guard, Judgement, Traffic};
 use controller_api::client::{Client, Intent};
-use controller_api::{Router, State};
+use controller_api::{AddressGroup, Cidr, FirewallAction, FirewallRule, Router, State};
 
 use super::hub::Hub;
 
@@ -28,6 +29,8 @@ pub type RouterSink =
 pub struct Routers {
     /// Configures those without a server.
     pub sink: Option<RouterSink>,
+    /// What policies that keep state asked of each when it was pushed last.
+    pub guards: BTreeMap<String, Vec<Guard>>,
     /// By name: what was pushed, and what became of it.
     states: BTreeMap<String, (Router, State, Option<String>)>,
 }
@@ -84,6 +87,49 @@ impl Routers {
     }
 }
 
+/// A router with the rules of policies that keep state before its own, each by groups of addresses.
+pub fn guarded(router: &Router, guards: &[Guard]) -> Router {
+    let mut router = router.clone();
+    let mut rules = Vec::new();
+    // Nobody is there yet, or nobody knows his address: there is nothing to judge.
+    for guard in guards.iter().filter(|guard| !guard.from.is_empty() && !guard.to.is_empty()) {
+        let names = ["from", "to"].map(|end| format!("{}/{end}", guard.label));
+        for (name, addresses) in names.iter().zip([&guard.from, &guard.to]) {
+            let members = addresses.iter().map(|address| Cidr::host(*address)).collect();
+            router.groups.push(AddressGroup { name: name.clone(), members, groups: Vec::new() });
+        }
+        let [from, to] = names;
+        let action = match guard.judgement {
+            Judgement::Allow => FirewallAction::Allow,
+            Judgement::Deny => FirewallAction::Drop,
+            Judgement::Reject => FirewallAction::Reject,
+        };
+        rules.extend(traffic_of(&guard.traffic).into_iter().map(|(protocol, ports)| FirewallRule {
+            from_group: Some(from.clone()),
+            to_group: Some(to.clone()),
+            protocol: protocol.map(str::to_owned),
+            ports: ports.map(|port| port.to_string()),
+            ..FirewallRule::of(action)
+        }));
+    }
+    router.firewall.splice(0..0, rules);
+    router
+}
+
+/// Protocols and ports, in the words of a firewall.
+fn traffic_of(traffic: &Traffic) -> Vec<(Option<&'static str>, Option<u16>)> {
+    let ports = |protocol, ports: &BTreeSet<u16>| match ports.is_empty() {
+        true => vec![(Some(protocol), None)],
+        false => ports.iter().map(|port| (Some(protocol), Some(*port))).collect(),
+    };
+    match traffic {
+        Traffic::Ip => vec![(None, None)],
+        Traffic::Icmp => vec![(Some("icmp"), None), (Some("icmpv6"), None)],
+        Traffic::Tcp(numbers) => ports("tcp", numbers),
+        Traffic::Udp(numbers) => ports("udp", numbers),
+    }
+}
+
 /// Pushes one change and notes the outcome.
 pub async fn push(hub: Arc<Hub>, change: RouterChange, server: Option<String>, sink: Option<RouterSink>) {
     let result = match (&server, sink) {
@@ -114,4 +160,43 @@ async fn push_to(server: &str, change: &RouterChange) -> Result<(), String> {
         RouterChange::Delete(name) => client.delete::<serde_json::Value>(&path(name)).await.map(drop),
     };
     result.map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_stand_before_the_rules_of_the_router_itself() {
+        let own = FirewallRule { protocol: Some("tcp".to_owned()), ..FirewallRule::of(FirewallAction::Drop) };
+        let router = Router { name: "r1".to_owned(), firewall: vec![own.clone()], ..Router::default() };
+        let guard = |label: &str, judgement, to: &[u8], traffic| Guard {
+            label: label.to_owned(),
+            judgement,
+            from: [[10, 1, 0, 1].into()].into(),
+            to: to.iter().map(|n| [10, 2, 0, *n].into()).collect(),
+            traffic,
+        };
+        let web = guard("policy/web", Judgement::Allow, &[2, 3], Traffic::Tcp([80, 443].into()));
+        let icmp = guard("policy/icmp", Judgement::Reject, &[2], Traffic::Icmp);
+        let nobody = guard("policy/nobody", Judgement::Deny, &[], Traffic::Ip);
+        let guarded = guarded(&router, &[web, icmp, nobody]);
+        let rule = |label: &str, protocol: &str, port: Option<u16>, action| FirewallRule {
+            from_group: Some(format!("policy/{label}/from")),
+            to_group: Some(format!("policy/{label}/to")),
+            protocol: Some(protocol.to_owned()),
+            ports: port.map(|port| port.to_string()),
+            ..FirewallRule::of(action)
+        };
+        let rules = [
+            rule("web", "tcp", Some(80), FirewallAction::Allow),
+            rule("web", "tcp", Some(443), FirewallAction::Allow),
+            rule("icmp", "icmp", None, FirewallAction::Reject),
+            rule("icmp", "icmpv6", None, FirewallAction::Reject),
+            own,
+        ];
+        assert_eq!(guarded.firewall, rules);
+        let members: Vec<usize> = guarded.groups.iter().map(|group| group.members.len()).collect();
+        assert_eq!(members, [1, 2, 1, 1]);
+    }
 }

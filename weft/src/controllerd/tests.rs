@@ -394,6 +394,72 @@ async fn routers_are_pushed_and_their_refusal_is_a_status() {
 }
 
 #[tokio::test]
+async fn policies_that_keep_state_become_rules_of_routers() {
+    let (handle, client) = started(1).await;
+    let host = |port: u8, address: [u8; 4]| Reservation {
+        port: PortRef::new("s1", port),
+        mac: Mac([2, 0, 0, 0, 0, port]),
+        addresses: vec![address.into()],
+    };
+    let red = network("red", 20, &["s1:2", "s1:4"]);
+    let blue = network("blue", 10, &["s1:1", "s1:3"]);
+    client.write(&Network { hosts: vec![host(2, [10, 2, 0, 2])], ..red }).await.unwrap();
+    client.write(&Network { hosts: vec![host(1, [10, 1, 0, 1])], ..blue.clone() }).await.unwrap();
+    let interface = |network: &str, port: u8| controller_api::RouterInterface {
+        name: network.into(),
+        network: Some(network.into()),
+        attachment: Some(PortRef::new("s1", port)),
+        ..Default::default()
+    };
+    let interfaces = vec![interface("blue", 3), interface("red", 4)];
+    client.write(&Router { name: "r1".into(), interfaces, ..Router::default() }).await.unwrap();
+    let web = Policy {
+        name: "web".into(),
+        priority: 20,
+        action: PolicyAction::Deny,
+        from: vec!["s1:1".into()],
+        to: vec!["s1:2".into()],
+        protocol: Some(PolicyProtocol::Tcp),
+        ports: vec![80],
+        stateful: true,
+    };
+    let forecast: Forecast = client.put("/api/v1/policies/web?dry_run=true", &web).await.unwrap();
+    assert!(forecast.switches.is_empty() && forecast.issues.is_empty(), "{forecast:?}");
+    let stored = client.write(&web).await.unwrap();
+    assert_eq!(stored.status.state, State::Failed, "{:?}", stored.status);
+    assert!(stored.status.reason.unwrap().contains("nobody here configures it"));
+
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let sink: RouterSink = Arc::new(move |change| {
+        if let RouterChange::Put(router) = change {
+            let rules = router.firewall.iter().map(|rule| rule.from_group.clone().unwrap_or_default());
+            told.lock().unwrap().push(rules.collect::<Vec<_>>());
+        }
+        Box::pin(async { Ok(()) })
+    });
+    handle.hub().set_router_sink(sink);
+    let is = |name: &'static str, state: State| {
+        move |hub: &Hub| hub.stored::<Policy>(name).is_some_and(|(_, it)| it.status.state == state)
+    };
+    assert!(handle.hub().wait_until(Duration::from_secs(10), is("web", State::Realised)).await);
+    assert_eq!(seen.lock().unwrap().last().unwrap()[..], ["policy/web/from"]);
+    // Nobody has an address at this port.
+    let far = Policy { name: "far".into(), priority: 30, from: vec!["s1:3".into()], ..web };
+    let far = Policy { to: vec!["s1:2".into()], ..far };
+    let stored = client.write(&far).await.unwrap();
+    assert_eq!(stored.status.state, State::Pending, "{:?}", stored.status);
+    assert!(stored.status.reason.unwrap().contains("nobody at s1:3"));
+    // Without it the router is as it was written.
+    client.remove::<Policy>("far").await.unwrap();
+    client.remove::<Policy>("web").await.unwrap();
+    let is_bare = |_: &Hub| seen.lock().unwrap().last().is_some_and(Vec::is_empty);
+    assert!(handle.hub().wait_until(Duration::from_secs(10), is_bare).await);
+    assert!(handle.hub().wait_until(Duration::from_secs(10), Hub::is_realised).await);
+    handle.stop().await;
+}
+
+#[tokio::test]
 async fn intents_outlive_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let spec = ControllerSpec {
