@@ -416,6 +416,13 @@ fn declare_policies(fabric: &Fabric) {
     fabric.declare("policies/far", &policy("far", 30, "deny", (5, 15), "udp", &[ECHO]));
     fabric.is_silent(5, 15);
     fabric.reaches(1, 15);
+    // The router knows an answer from a question.
+    let one_way = json!({"name": "one-way", "priority": 50, "action": "deny", "from": [port(15)], "to": [port(1)], "protocol": "udp", "stateful": true});
+    fabric.declare("policies/one-way", &one_way);
+    fabric.is_silent(15, 1);
+    fabric.reaches(1, 15);
+    fabric.withdraw("policies/one-way");
+    fabric.reaches(15, 1);
     // Somebody listens, but nobody may.
     let to = format!("{}:5002", address(13));
     let _listener = fabric.host(13).enter(|| TcpListener::bind(&to)).expect("a free port");
