@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant as Clock};
 
-use controller::{At, Config, ConnId, Controller, Declared, Edit, Effect, Key, Kind, Label, Network, PortName, Reservation};
+use controller::{At, Config, ConnId, Controller, Declared, Edit, Effect, Key, Kind, Label, Network, Outgoing, PortName, Reservation};
 use openflow::{
     Action, BundleControl, BundleControlKind, Dpid, Features, GroupCapabilities, GroupFeatures, Match, Message,
     MeterFeatures, MeterFlags, MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc, PortReason, PortState,
@@ -88,8 +88,12 @@ impl Fabric {
     }
 
     /// What a switch answers at once.
-    fn answer(&mut self, dpid: Dpid, message: Message) -> Option<Message> {
+    fn answer(&mut self, dpid: Dpid, message: Outgoing) -> Option<Message> {
         use BundleControlKind as Kind;
+        let Outgoing::Message(message) = message else {
+            self.n_mods += 1;
+            return None;
+        };
         match message {
             Message::FeaturesRequest => Some(Message::FeaturesReply(Features {
                 dpid,
@@ -102,10 +106,6 @@ impl Fabric {
             Message::MultipartRequest(request) => {
                 let body = self.multipart(dpid, &request.body);
                 Some(Message::MultipartReply(MultipartReply { more: false, body }))
-            }
-            Message::FlowMod(_) | Message::GroupMod(_) | Message::BundleAdd(_) => {
-                self.n_mods += 1;
-                None
             }
             Message::BundleControl(control) => {
                 let kind = match control.kind {
@@ -212,12 +212,9 @@ fn median(mut of: Vec<f64>) -> (f64, f64) {
 fn main() {
     let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let wants = |part: &str| only.as_ref().is_none_or(|only| only == part);
-    for n_spines in [0, 4] {
-        if !wants("declared") {
-            break;
-        }
+    for (part, n_spines) in [("declared", 0), ("fabric", 4)].into_iter().filter(|(part, _)| wants(part)) {
         let mut took = Vec::new();
-        let mut parts = String::new();
+        let (mut parts, mut best) = (String::new(), Duration::MAX);
         for _ in 0..5 {
             let mut fabric = Fabric::new(n_spines, 100 - n_spines, 10_000);
             let networks = fabric.networks(10_000);
@@ -228,9 +225,12 @@ fn main() {
             fabric.drain();
             let realised = began.elapsed();
             took.push(fabric.n_mods as f64 / realised.as_secs_f64() / 1e3);
-            parts = format!("{} flow mods, {planned:.0?} until planned, {realised:.0?} in all", fabric.n_mods);
+            if realised < best {
+                best = realised;
+                parts = format!("best: {} flow mods, {planned:.1?} until planned, {realised:.1?} in all", fabric.n_mods);
+            }
         }
-        println!("10,000 hosts, {n_spines} spines: {:.0} thousand flow mods a second ({parts})", median(took).0);
+        println!("{part}: 10,000 hosts, {n_spines} spines: {:.0} thousand flow mods a second ({parts})", median(took).0);
     }
     if wants("links") {
         let mut fabric = Fabric::new(4, 196, 1000);
@@ -246,6 +246,6 @@ fn main() {
             ups.push(fabric.set_link(link, true));
         }
         let ((down, worst), (up, most_up)) = (median(downs), median(ups));
-        println!("a link down among 200 switches: {down:.1} ms, worst {worst:.1}, {most} changes at most; back: {up:.1} ms, worst {most_up:.1}");
+        println!("links: a link down among 200 switches: {down:.1} ms, worst {worst:.1}, {most} changes at most; back: {up:.1} ms, worst {most_up:.1}");
     }
 }

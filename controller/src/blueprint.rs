@@ -1,7 +1,9 @@
 //! What the switches are to hold, and the difference to what they do hold.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use openflow::{
@@ -13,9 +15,20 @@ use crate::groups::{GroupBody, Groups};
 use crate::layout;
 use crate::meters::{MeterBody, Meters};
 
-/// What makes a flow the same flow: table, priority and match (OpenFlow 1.3.5 §6.4).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What makes a flow the same flow: table, priority and match (OpenFlow 1.3.5 §6.4). Clones share one.
+///
+/// Keys are in the order in which flows are added (see [`layout::rank`]), the most specific of a rank first. Where neither says
+/// which of two comes first, a digest of their matches does: maps of flows are large, and compare a number at a time.
+#[derive(Debug, Clone)]
 pub struct FlowKey {
+    /// Rank upwards, then table and priority downwards, then the digest.
+    order: u64,
+    parts: Arc<FlowParts>,
+}
+
+/// What a [`FlowKey`] is made of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FlowParts {
     /// Where it is.
     pub table: TableId,
     /// Precedence, highest first.
@@ -24,18 +37,53 @@ pub struct FlowKey {
     pub matches: Match,
 }
 
+impl FlowKey {
+    /// The key of such a flow.
+    pub fn new(table: TableId, priority: Priority, matches: Match) -> Self {
+        let rank = u64::from(layout::rank(table, priority));
+        let stage = rank << 24 | u64::from(!table.0) << 16 | u64::from(!priority.0);
+        let order = stage << 32 | u64::from(digest(&matches));
+        Self { order, parts: Arc::new(FlowParts { table, priority, matches }) }
+    }
+}
+
+/// A number that hardly two matches of a stage share.
+fn digest(matches: &Match) -> u32 {
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let words = |value: u128| [value as u64, (value >> 64) as u64];
+    let hash = matches.iter().fold(0, |hash, field| {
+        let hash = mix(hash, field.field as u64 + 1);
+        let hash = words(field.value).into_iter().fold(hash, mix);
+        field.mask.into_iter().flat_map(words).fold(hash, mix)
+    });
+    (hash >> 32) as u32
+}
+
+impl Deref for FlowKey {
+    type Target = FlowParts;
+
+    fn deref(&self) -> &FlowParts {
+        &self.parts
+    }
+}
+
+impl PartialEq for FlowKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order && self.parts == other.parts
+    }
+}
+
+impl Eq for FlowKey {}
+
 impl Ord for FlowKey {
-    /// The order in which flows are added (see [`layout::rank`]), the most specific of a rank first.
     fn cmp(&self, other: &Self) -> Ordering {
-        // One number: rank upwards, then table and priority downwards.
-        let stage = |key: &Self| {
-            let rank = u32::from(layout::rank(key.table, key.priority));
-            rank << 24 | u32::from(!key.table.0) << 16 | u32::from(!key.priority.0)
-        };
         let values = |field: &Oxm| (field.field, field.value, field.mask);
-        stage(self)
-            .cmp(&stage(other))
-            .then_with(|| self.matches.iter().map(values).cmp(other.matches.iter().map(values)))
+        self.order.cmp(&other.order).then_with(|| {
+            if Arc::ptr_eq(&self.parts, &other.parts) {
+                return Ordering::Equal;
+            }
+            self.matches.iter().map(values).cmp(other.matches.iter().map(values))
+        })
     }
 }
 
@@ -55,7 +103,7 @@ pub struct FlowBody {
 }
 
 /// The flows of one switch.
-pub type Flows = BTreeMap<Arc<FlowKey>, Arc<FlowBody>>;
+pub type Flows = BTreeMap<FlowKey, Arc<FlowBody>>;
 
 /// What keeps an intent from being realised in full.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,18 +210,25 @@ impl Blueprint {
         self.counts.get(&(layout::intent_cookie(label), dpid)).copied().unwrap_or(0)
     }
 
-    /// Puts a flow into the plan of a switch that takes part; what was there before.
+    /// Puts a flow into the plan of a switch. What was there before, if that is different and the switch takes part.
     pub(crate) fn put(
         &mut self,
         dpid: Dpid,
-        key: Arc<FlowKey>,
-        body: Arc<FlowBody>,
-    ) -> Option<Arc<FlowBody>> {
-        let flows = self.switches.get_mut(&dpid)?;
-        *self.counts.entry((body.cookie, dpid)).or_default() += 1;
-        let before = flows.insert(key, body);
+        key: &FlowKey,
+        body: FlowBody,
+    ) -> Option<Option<Arc<FlowBody>>> {
+        let cookie = body.cookie;
+        let before = match self.switches.get_mut(&dpid)?.entry(key.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(Arc::new(body));
+                None
+            }
+            Entry::Occupied(place) if **place.get() == body => return None,
+            Entry::Occupied(mut place) => Some(place.insert(Arc::new(body))),
+        };
+        *self.counts.entry((cookie, dpid)).or_default() += 1;
         before.iter().for_each(|before| self.uncount(dpid, before.cookie));
-        before
+        Some(before)
     }
 
     /// Takes a switch out; what it was to hold.
@@ -234,12 +289,12 @@ impl Blueprint {
 /// The flows among `stats` that belong to the blueprint.
 pub fn owned(stats: &[FlowStats]) -> Flows {
     let owned = |flow: &&FlowStats| layout::owner(flow.cookie) == layout::Owner::Intent;
-    stats.iter().filter(owned).map(|flow| (Arc::new(key_of(flow)), Arc::new(body_of(flow)))).collect()
+    stats.iter().filter(owned).map(|flow| (key_of(flow), Arc::new(body_of(flow)))).collect()
 }
 
 /// What makes a flow that a switch reports the same flow.
 pub(crate) fn key_of(flow: &FlowStats) -> FlowKey {
-    FlowKey { table: flow.table, priority: flow.priority, matches: flow.matches.clone() }
+    FlowKey::new(flow.table, flow.priority, flow.matches.clone())
 }
 
 fn body_of(flow: &FlowStats) -> FlowBody {
@@ -250,14 +305,14 @@ fn body_of(flow: &FlowStats) -> FlowBody {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Add, or overwrite what has this key.
-    Put(Arc<FlowKey>, Arc<FlowBody>),
+    Put(FlowKey, Arc<FlowBody>),
     /// Delete.
-    Delete(Arc<FlowKey>, Cookie),
+    Delete(FlowKey, Cookie),
 }
 
 impl Change {
     /// The flow it is about.
-    pub fn key(&self) -> &Arc<FlowKey> {
+    pub fn key(&self) -> &FlowKey {
         match self {
             Self::Put(key, _) | Self::Delete(key, _) => key,
         }
@@ -301,20 +356,30 @@ pub fn diff(actual: &Flows, wanted: &Flows) -> Vec<Change> {
         .collect()
 }
 
-/// As [`diff`], of these flows alone.
-pub fn diff_of(actual: &Flows, wanted: &Flows, keys: &BTreeSet<Arc<FlowKey>>) -> Vec<Change> {
-    let gone = keys.iter().rev().filter(|key| !wanted.contains_key(*key));
-    let gone = gone.filter_map(|key| Some(Change::Delete(key.clone(), actual.get(key)?.cookie)));
-    let put = keys.iter().filter_map(|key| {
-        let body = wanted.get(key)?;
-        (actual.get(key) != Some(body)).then(|| Change::Put(key.clone(), body.clone()))
-    });
-    gone.chain(put).collect()
+/// As [`diff`], of these flows alone, which come in order.
+pub fn diff_of<'a>(
+    actual: &Flows,
+    wanted: &Flows,
+    keys: impl IntoIterator<Item = &'a FlowKey>,
+) -> Vec<Change> {
+    let (mut gone, mut put) = (Vec::new(), Vec::new());
+    for key in keys {
+        let is = actual.get(key);
+        match wanted.get(key) {
+            Some(body) if is != Some(body) => put.push(Change::Put(key.clone(), body.clone())),
+            Some(_) => {}
+            None => gone.extend(is.map(|is| Change::Delete(key.clone(), is.cookie))),
+        }
+    }
+    gone.reverse();
+    gone.append(&mut put);
+    gone
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use openflow::Action;
     use packet::PortNo;
     use proptest::prelude::*;
@@ -325,8 +390,8 @@ mod tests {
                 let flow = |((table, priority, port), (cookie, out))| {
                     let matches = Match::new().in_port(PortNo(port));
                     let instructions = vec![Instruction::ApplyActions(vec![Action::output(PortNo(out))])];
-                    let key = FlowKey { table: TableId(table), priority: Priority(priority), matches };
-                    (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(cookie), instructions }))
+                    let key = FlowKey::new(TableId(table), Priority(priority), matches);
+                    (key, Arc::new(FlowBody { cookie: Cookie(cookie), instructions }))
                 };
                 flows.into_iter().map(flow).collect()
             },
@@ -341,7 +406,7 @@ mod tests {
                 change.apply(&mut changed);
             }
             prop_assert_eq!(&changed, &wanted);
-            let keys = actual.keys().chain(wanted.keys()).cloned().collect();
+            let keys: BTreeSet<FlowKey> = actual.keys().chain(wanted.keys()).cloned().collect();
             prop_assert_eq!(diff_of(&actual, &wanted, &keys), diff(&actual, &wanted));
             prop_assert_eq!(diff(&changed, &wanted), vec![]);
         }
@@ -358,8 +423,8 @@ mod tests {
             (ADMIT, admit::PORT),
         ];
         let flow = |(table, priority)| {
-            let key = FlowKey { table, priority, matches: Match::ANY };
-            (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(0), instructions: vec![] }))
+            let key = FlowKey::new(table, priority, Match::ANY);
+            (key, Arc::new(FlowBody { cookie: Cookie(0), instructions: vec![] }))
         };
         let flows: Flows = stages.into_iter().map(flow).collect();
         let order = |changes: Vec<Change>| -> Vec<_> {

@@ -1,9 +1,14 @@
 //! What comes out of the controller.
 
-use openflow::{Dpid, Message, Reply, Xid};
+use openflow::{BundleAdd, BundleFlags, Dpid, Message, Reply, Xid};
 use packet::{MacAddr, VlanId};
 
+use crate::blueprint::Change;
+use crate::groups::GroupChange;
 use crate::view::At;
+
+/// All of it or nothing, in order (OpenFlow 1.4.1 §7.3.9.4).
+pub(crate) const BUNDLE_FLAGS: BundleFlags = BundleFlags(BundleFlags::ATOMIC.0 | BundleFlags::ORDERED.0);
 
 /// A connection of a switch; the shell gives the numbers, each once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +28,7 @@ pub enum Effect {
         /// Its transaction.
         xid: Xid,
         /// The message.
-        message: Message,
+        message: Outgoing,
     },
     /// Close a connection; no `handle_disconnected` is needed, nor harmful.
     Close {
@@ -34,6 +39,42 @@ pub enum Effect {
     },
     /// Tell whoever listens.
     Event(Event),
+}
+
+/// A message for a switch. Those that come in great numbers are made where they are written: to carry what they are made from is
+/// cheaper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Any.
+    Message(Message),
+    /// A flow mod, in this bundle if there is a number.
+    Flow(Change, Option<u32>),
+    /// A group mod likewise.
+    Group(GroupChange, Option<u32>),
+}
+
+impl Outgoing {
+    /// The message, whose transaction is `xid`.
+    pub fn into_message(self, xid: Xid) -> Message {
+        let (message, bundle) = match self {
+            Self::Message(message) => return message,
+            Self::Flow(change, bundle) => (Message::FlowMod(change.to_mod()), bundle),
+            Self::Group(change, bundle) => (Message::GroupMod(change.to_mod()), bundle),
+        };
+        match bundle {
+            Some(bundle) => {
+                let message = Box::new(message);
+                Message::BundleAdd(BundleAdd { bundle, flags: BUNDLE_FLAGS, xid, message })
+            }
+            None => message,
+        }
+    }
+}
+
+impl From<Message> for Outgoing {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
 }
 
 /// Why the controller closes a connection.

@@ -20,7 +20,7 @@ use packet::Instant;
 use crate::blueprint::Blueprint;
 use crate::config::Config;
 use crate::discovery::Discovery;
-use crate::effect::{CloseReason, ConnId, Counters, Effect, Event, RequestError, Token};
+use crate::effect::{CloseReason, ConnId, Counters, Effect, Event, Outgoing, RequestError, Token};
 use crate::intent::{Edit, Fault, Intent, Label, Ledger};
 use crate::lanes::Lanes;
 use crate::plan::Planner;
@@ -236,7 +236,8 @@ impl Controller {
         self.dirty || self.view.is_changed()
     }
 
-    fn send(&mut self, conn: ConnId, xid: Xid, message: Message) {
+    fn send(&mut self, conn: ConnId, xid: Xid, message: impl Into<Outgoing>) {
+        let message = message.into();
         self.effects.push_back(Effect::Send { conn, xid, message });
     }
 

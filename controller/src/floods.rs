@@ -24,7 +24,7 @@ pub(crate) struct Floods {
     /// Barriers answered.
     n_answered: u64,
     /// Flows that are to take them and do not yet.
-    delayed: BTreeSet<Arc<FlowKey>>,
+    delayed: BTreeSet<FlowKey>,
 }
 
 impl Floods {
@@ -56,7 +56,7 @@ impl Floods {
     }
 
     /// Flows that waited.
-    pub fn release(&mut self) -> BTreeSet<Arc<FlowKey>> {
+    pub fn release(&mut self) -> BTreeSet<FlowKey> {
         std::mem::take(&mut self.delayed)
     }
 
@@ -168,13 +168,13 @@ mod tests {
     use super::*;
     use openflow::{Cookie, Match};
 
-    fn flow(port: u32, takes: bool) -> (Arc<FlowKey>, Arc<FlowBody>) {
+    fn flow(port: u32, takes: bool) -> (FlowKey, Arc<FlowBody>) {
         let flood = layout::MAY_FLOOD;
         let write = takes.then_some(Instruction::WriteMetadata { metadata: flood, mask: flood });
         let instructions = write.into_iter().chain([Instruction::GotoTable(LANE)]).collect();
         let matches = Match::new().in_port(PortNo(port)).tagged();
-        let key = FlowKey { table: ADMIT, priority: admit::PORT, matches };
-        (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(1), instructions }))
+        let key = FlowKey::new(ADMIT, admit::PORT, matches);
+        (key, Arc::new(FlowBody { cookie: Cookie(1), instructions }))
     }
 
     fn put(port: u32, takes: bool) -> Change {
@@ -216,9 +216,9 @@ mod tests {
     fn flooded_frames_leave_by_no_further_link_but_by_every_port_of_hosts() {
         let flood = |ports: &[u32]| {
             let actions = ports.iter().map(|port| Action::output(PortNo(*port))).collect();
-            let key = FlowKey { table: FORWARD, priority: forward::FLOOD, matches: Match::ANY };
+            let key = FlowKey::new(FORWARD, forward::FLOOD, Match::ANY);
             let instructions = vec![Instruction::ApplyActions(actions)];
-            (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(1), instructions }))
+            (key, Arc::new(FlowBody { cookie: Cookie(1), instructions }))
         };
         let put = |ports: &[u32]| {
             let (key, body) = flood(ports);

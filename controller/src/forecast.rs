@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn changes_read_as_ovs_ofctl_reads_them() {
         let matches = Match::new().in_port(PortNo(1)).vlan(VlanId::new(10).unwrap());
-        let key = Arc::new(FlowKey { table: TableId(3), priority: Priority(7), matches });
+        let key = FlowKey::new(TableId(3), Priority(7), matches);
         let instructions = vec![Instruction::ApplyActions(vec![Action::PopVlan, Action::output(PortNo(2))])];
         let body = Arc::new(FlowBody { cookie: Cookie(0x1f), instructions });
         let put = FlowChange::new(Change::Put(key.clone(), body.clone()), &Flows::new());

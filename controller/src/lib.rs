@@ -31,7 +31,7 @@ mod view;
 
 pub use blueprint::{Blueprint, Change, FlowBody, FlowKey, Flows, Issue, Issues, diff, owned};
 pub use config::Config;
-pub use effect::{Answer, CloseReason, ConnId, Counters, Effect, Event, RequestError, Token};
+pub use effect::{Answer, CloseReason, ConnId, Counters, Effect, Event, Outgoing, RequestError, Token};
 pub use engine::{Controller, IntentState, IntentStatus, SwitchState};
 pub use forecast::{FlowChange, Forecast, Verb};
 pub use graph::Graph;

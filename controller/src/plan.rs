@@ -53,8 +53,8 @@ pub fn plan(intent: &Intent, view: &View) -> Blueprint {
 /// What a plan changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
-    /// Flows by switch.
-    pub flows: BTreeMap<Dpid, BTreeSet<Arc<FlowKey>>>,
+    /// Flows by switch, in order.
+    pub flows: BTreeMap<Dpid, Vec<FlowKey>>,
     /// Switches with other groups.
     pub groups: BTreeSet<Dpid>,
     /// Switches with other meters.
@@ -98,8 +98,16 @@ pub(crate) struct Planner {
     graph_is_old: bool,
     /// Switches that came, went or changed since the last plan.
     switches: BTreeSet<Dpid>,
-    /// Flows that changed since the last plan, and what they were.
-    before: BTreeMap<Dpid, BTreeMap<Arc<FlowKey>, Option<Arc<FlowBody>>>>,
+    /// Flows that changed since the last plan, each time with what they were before.
+    log: Vec<Was>,
+}
+
+/// What a flow was.
+#[derive(Debug)]
+struct Was {
+    dpid: Dpid,
+    key: FlowKey,
+    body: Option<Arc<FlowBody>>,
 }
 
 /// Where a lane is.
@@ -149,7 +157,7 @@ enum Part {
 /// What a part came to.
 #[derive(Debug, Default)]
 struct Planned {
-    flows: Vec<(Dpid, Arc<FlowKey>)>,
+    flows: Vec<(Dpid, FlowKey)>,
     entries: Vec<(Dpid, VlanId)>,
     ways: Vec<GroupUse>,
     meters: Vec<(Dpid, MeterId)>,
@@ -160,7 +168,8 @@ struct Planned {
 /// A part as it is being computed.
 #[derive(Debug, Default)]
 struct Draft {
-    flows: BTreeMap<(Dpid, FlowKey), FlowBody>,
+    /// In order once it is complete, each key once.
+    flows: Vec<(Dpid, FlowKey, FlowBody)>,
     labels: BTreeMap<Cookie, String>,
     /// Switches that frames of a lane enter by a link.
     entries: BTreeSet<(Dpid, VlanId)>,
@@ -185,9 +194,26 @@ struct Slot<'a> {
 impl Draft {
     fn put(&mut self, slot: Slot<'_>, matches: Match, instructions: Vec<Instruction>) {
         let cookie = layout::intent_cookie(slot.label);
-        let key = FlowKey { table: slot.table, priority: slot.priority, matches };
-        self.flows.insert((slot.dpid, key), FlowBody { cookie, instructions });
+        let key = FlowKey::new(slot.table, slot.priority, matches);
+        self.flows.push((slot.dpid, key, FlowBody { cookie, instructions }));
         self.labels.entry(cookie).or_insert_with(|| slot.label.to_owned());
+    }
+
+    /// Puts the flows in order. What was put last with a key is what counts.
+    fn complete(&mut self) {
+        self.flows.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        self.flows.dedup_by(|later, earlier| {
+            let is_same = (later.0, &later.1) == (earlier.0, &earlier.1);
+            if is_same {
+                std::mem::swap(later, earlier);
+            }
+            is_same
+        });
+    }
+
+    /// Whether there is such a flow.
+    fn has(&self, dpid: Dpid, key: &FlowKey) -> bool {
+        self.flows.binary_search_by(|flow| (flow.0, &flow.1).cmp(&(dpid, key))).is_ok()
     }
 
     fn issue(&mut self, label: &str, reason: String) {
@@ -251,12 +277,17 @@ impl Planner {
 
     /// Computes what was touched. The flows that are different now, and whether anything is.
     pub fn plan(&mut self, view: &View) -> (Changed, bool) {
-        let stale = self.stale(view);
+        let (known, fresh): (Vec<Part>, Vec<Part>) =
+            self.stale(view).into_iter().partition(|part| self.parts.contains_key(part));
         let drafts: Vec<(Part, Draft)> =
-            stale.into_iter().map(|part| (part.clone(), self.draft(&part, view))).collect();
+            known.into_iter().map(|part| (part.clone(), self.draft(&part, view))).collect();
         // First all that goes: a flow may pass from one part to another.
         drafts.iter().for_each(|(part, draft)| self.withdraw(part, draft));
         drafts.into_iter().for_each(|(part, draft)| self.establish(part, draft));
+        for part in fresh {
+            let draft = self.draft(&part, view);
+            self.establish(part, draft);
+        }
         let mut changed = Changed::default();
         for way in std::mem::take(&mut self.stale_ways) {
             let (from, to, back) = way;
@@ -266,17 +297,7 @@ impl Planner {
                 changed.groups.insert(from);
             }
         }
-        for (dpid, before) in std::mem::take(&mut self.before) {
-            let flows = self.blueprint.switches.get(&dpid);
-            let differs = |key: &Arc<FlowKey>, before: Option<&Arc<FlowBody>>| {
-                flows.and_then(|flows| flows.get(key)) != before
-            };
-            let keys = before.into_iter().filter(|(key, before)| differs(key, before.as_ref()));
-            let keys: BTreeSet<Arc<FlowKey>> = keys.map(|(key, _)| key).collect();
-            if !keys.is_empty() {
-                changed.flows.insert(dpid, keys);
-            }
-        }
+        changed.flows = self.differing();
         changed.meters = std::mem::take(&mut self.stale_meters);
         changed.groups.extend(std::mem::take(&mut self.stale_groups));
         let differs = self.blueprint.issues.differ()
@@ -284,6 +305,22 @@ impl Planner {
             || !changed.groups.is_empty()
             || !changed.meters.is_empty();
         (changed, differs)
+    }
+
+    /// The flows that are not what they were at the last plan.
+    fn differing(&mut self) -> BTreeMap<Dpid, Vec<FlowKey>> {
+        let mut log = std::mem::take(&mut self.log);
+        log.sort_by(|a, b| (a.dpid, &a.key).cmp(&(b.dpid, &b.key)));
+        let mut differing: BTreeMap<Dpid, Vec<FlowKey>> = BTreeMap::new();
+        for was in log.chunk_by(|a, b| (a.dpid, &a.key) == (b.dpid, &b.key)) {
+            let Some(Was { dpid, key, body }) = was.first() else { continue };
+            let is = || self.blueprint.switches.get(dpid)?.get(key);
+            // One change made it another; several may have led back.
+            if was.len() == 1 || is() != body.as_ref() {
+                differing.entry(*dpid).or_default().push(key.clone());
+            }
+        }
+        differing
     }
 
     /// Computes a part. One that is for nothing any more comes out empty.
@@ -306,6 +343,7 @@ impl Planner {
             Part::Balance(name) => self.balance(&mut draft, view, name),
             Part::Hold(vlan, at) => self.hold(&mut draft, *vlan, *at),
         }
+        draft.complete();
         draft
     }
 
@@ -313,7 +351,7 @@ impl Planner {
     fn withdraw(&mut self, part: &Part, draft: &Draft) {
         let before = self.parts.remove(part).unwrap_or_default();
         for (dpid, key) in &before.flows {
-            if !draft.flows.contains_key(&(*dpid, FlowKey::clone(key))) {
+            if !draft.has(*dpid, key) {
                 self.remove(*dpid, key);
             }
         }
@@ -365,10 +403,9 @@ impl Planner {
         };
         meters.into_iter().for_each(|((dpid, meter), body)| self.set_meter(dpid, meter, Some(body)));
         groups.into_iter().for_each(|((dpid, group), body)| self.set_group(dpid, group, Some(body)));
-        for ((dpid, key), body) in flows {
-            let key = Arc::new(key);
-            planned.flows.push((dpid, key.clone()));
-            self.put(dpid, key, body, &labels);
+        for (dpid, key, body) in flows {
+            self.put(dpid, &key, body, &labels);
+            planned.flows.push((dpid, key));
         }
         planned.entries.iter().for_each(|(dpid, lane)| self.enter(*dpid, *lane));
         for way in &planned.ways {
@@ -382,23 +419,18 @@ impl Planner {
         self.parts.insert(part, planned);
     }
 
-    fn put(&mut self, dpid: Dpid, key: Arc<FlowKey>, body: FlowBody, labels: &BTreeMap<Cookie, String>) {
-        let Some(flows) = self.blueprint.switches.get(&dpid) else { return };
-        let before = flows.get(&key);
-        if before.is_some_and(|before| **before == body) {
-            return;
-        }
-        self.before.entry(dpid).or_default().entry(key.clone()).or_insert_with(|| before.cloned());
-        let (cookie, body) = (body.cookie, Arc::new(body));
-        self.blueprint.put(dpid, key, body);
+    fn put(&mut self, dpid: Dpid, key: &FlowKey, body: FlowBody, labels: &BTreeMap<Cookie, String>) {
+        let cookie = body.cookie;
+        let Some(before) = self.blueprint.put(dpid, key, body) else { return };
+        self.log.push(Was { dpid, key: key.clone(), body: before });
         if let Some(label) = labels.get(&cookie) {
             self.blueprint.labels.entry(cookie).or_insert_with(|| label.clone());
         }
     }
 
-    fn remove(&mut self, dpid: Dpid, key: &Arc<FlowKey>) {
+    fn remove(&mut self, dpid: Dpid, key: &FlowKey) {
         if let Some(before) = self.blueprint.remove(dpid, key) {
-            self.before.entry(dpid).or_default().entry(key.clone()).or_insert(Some(before));
+            self.log.push(Was { dpid, key: key.clone(), body: Some(before) });
         }
     }
 
@@ -409,7 +441,7 @@ impl Planner {
         if *n == 1 {
             let (key, body) = lane_entry(lane);
             let labels = BTreeMap::from([(body.cookie, FABRIC.to_owned())]);
-            self.put(dpid, Arc::new(key), body, &labels);
+            self.put(dpid, &key, body, &labels);
         }
     }
 
@@ -418,7 +450,7 @@ impl Planner {
         *n -= 1;
         if *n == 0 {
             self.entries.remove(&(dpid, lane));
-            self.remove(dpid, &Arc::new(lane_entry(lane).0));
+            self.remove(dpid, &lane_entry(lane).0);
         }
     }
 }

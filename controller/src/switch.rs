@@ -20,21 +20,20 @@ pub(crate) enum Stale {
     /// Any.
     All,
     /// These.
-    Keys(BTreeSet<Arc<FlowKey>>),
+    Keys(Vec<FlowKey>),
 }
 
 impl Default for Stale {
     fn default() -> Self {
-        Self::Keys(BTreeSet::new())
+        Self::Keys(Vec::new())
     }
 }
 
 impl Stale {
     /// And these, too.
-    pub(crate) fn add(&mut self, more: BTreeSet<Arc<FlowKey>>) {
+    pub(crate) fn add(&mut self, more: impl IntoIterator<Item = FlowKey>) {
         match self {
             Self::All => {}
-            Self::Keys(keys) if keys.is_empty() => *keys = more,
             Self::Keys(keys) => keys.extend(more),
         }
     }
@@ -66,7 +65,7 @@ pub(crate) struct Managed {
     /// They may not be as they are wanted.
     pub meters_stale: bool,
     /// Flows the switch refused, and why. They are not sent again unless they change, or to try once more.
-    pub refused: BTreeMap<Arc<FlowKey>, (Arc<FlowBody>, String)>,
+    pub refused: BTreeMap<FlowKey, (Arc<FlowBody>, String)>,
     /// The next changes include what was refused.
     pub try_refused: bool,
     /// Generations sent but not confirmed, oldest first.
@@ -140,7 +139,11 @@ impl Managed {
         self.refused.retain(|key, _| wanted.contains_key(key));
         let changes = match std::mem::take(&mut self.stale) {
             Stale::All => self.pending(wanted),
-            Stale::Keys(keys) => self.worth(crate::blueprint::diff_of(&self.installed, wanted, &keys)),
+            Stale::Keys(mut keys) => {
+                keys.sort_unstable();
+                keys.dedup();
+                self.worth(crate::blueprint::diff_of(&self.installed, wanted, &keys))
+            }
         };
         self.try_refused = false;
         match links {
@@ -215,7 +218,7 @@ impl Managed {
     }
 
     /// Notes that a change was refused: the flow is not there.
-    pub(crate) fn refuse(&mut self, key: Arc<FlowKey>, body: Arc<FlowBody>, error: String) {
+    pub(crate) fn refuse(&mut self, key: FlowKey, body: Arc<FlowBody>, error: String) {
         if self.installed.get(&key) == Some(&body) {
             self.installed.remove(&key);
             self.floods.forget(&key);
@@ -270,7 +273,7 @@ pub(crate) enum Pending {
     /// A multipart request; parts received so far.
     Multipart(Purpose, Option<Reply>),
     /// A change of the blueprint.
-    Change(Box<Change>),
+    Change(Change),
     /// Everything up to this generation was sent before.
     Barrier(u64),
     /// As `Barrier`, but a bundle before it failed.
@@ -367,7 +370,7 @@ impl Session {
         let mut done = Vec::new();
         for (xid, pending) in earlier {
             match pending {
-                Pending::Change(change) => done.push(*change),
+                Pending::Change(change) => done.push(change),
                 Pending::Mod(_)
                 | Pending::BundleStep
                 | Pending::Commit(_)

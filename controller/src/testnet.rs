@@ -196,7 +196,7 @@ impl Net {
                 else {
                     return;
                 };
-                for (xid, reply) in self.message(dpid, xid, message) {
+                for (xid, reply) in self.message(dpid, xid, message.into_message(xid)) {
                     self.controller.handle_message(self.now, conn, xid, reply);
                 }
             }

@@ -75,7 +75,7 @@ fn asking() -> [FlowMod; 3] {
     let unicast = || in_lane(default_lane()).eth_dst_masked(MacAddr::ZERO, GROUP_BIT);
     let (entry, body) = lane_entry(default_lane());
     let flows = [
-        FlowMod::add(layout::LANE, admit::ASK, entry.matches, body.instructions),
+        FlowMod::add(layout::LANE, admit::ASK, entry.matches.clone(), body.instructions),
         FlowMod::add(layout::SOURCE, source::ASK, unicast(), vec![punt()]),
         FlowMod::add(layout::FORWARD, forward::ASK, unicast(), vec![punt()]),
     ];

@@ -1,17 +1,14 @@
 //! From a change of intent or view to confirmed flows.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openflow::error::BadRequest;
-use openflow::{
-    BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, Error, ErrorKind, Message, Xid,
-};
+use openflow::{BundleControl, BundleControlKind, Dpid, Error, ErrorKind, Message, Xid};
 use packet::Instant;
 
 use super::Controller;
 use crate::blueprint::{Change, Flows};
-use crate::effect::{ConnId, Event};
+use crate::effect::{BUNDLE_FLAGS, ConnId, Event, Outgoing};
 use crate::groups::{GroupChange, Groups, Support};
 use crate::lanes::{Lanes, Touched};
 use crate::layout;
@@ -21,8 +18,6 @@ use crate::view::{At, View};
 
 /// Most changes of a bundle: a switch must keep them until the end.
 const MAX_BUNDLED: usize = 2000;
-/// All of it or nothing, in order (OpenFlow 1.4.1 §7.3.9.4).
-pub(super) const BUNDLE_FLAGS: BundleFlags = BundleFlags(BundleFlags::ATOMIC.0 | BundleFlags::ORDERED.0);
 
 /// Time between plans for each flow that the last one changed: about twice what it takes to plan and send it. In
 /// between there must be time for what it is planned from.
@@ -49,7 +44,7 @@ impl Controller {
         for label in std::mem::take(&mut self.changed) {
             self.revisions.insert(label.to_string(), generation);
         }
-        let n_changes: usize = changed.flows.values().map(BTreeSet::len).sum();
+        let n_changes: usize = changed.flows.values().map(Vec::len).sum();
         let interval = PLAN_INTERVAL_PER_FLOW.saturating_mul(u32::try_from(n_changes).unwrap_or(u32::MAX));
         self.next_plan = now + self.config.plan_interval.max(interval);
         for (dpid, keys) in changed.flows {
@@ -195,7 +190,7 @@ impl Controller {
         messages.extend(change_meters(managed, session, meters_gone));
         managed.barrier_sent(generation);
         let barrier = session.xid(Pending::Barrier(generation));
-        for (xid, message) in messages.into_iter().chain([(barrier, Message::BarrierRequest)]) {
+        for (xid, message) in messages.into_iter().chain([(barrier, Message::BarrierRequest.into())]) {
             self.send(conn, xid, message);
         }
     }
@@ -280,7 +275,7 @@ impl Controller {
             Some(Pending::BundleProbe | Pending::BundleStep) => {}
             Some(Pending::Change(change)) => {
                 if let Some(dpid) = dpid {
-                    self.change_refused(dpid, *change, error.kind.to_string());
+                    self.change_refused(dpid, change, error.kind.to_string());
                 }
             }
             Some(
@@ -389,69 +384,72 @@ fn change_meters(
     managed: &mut Managed,
     session: &mut Session,
     changes: Vec<MeterChange>,
-) -> Vec<(Xid, Message)> {
+) -> Vec<(Xid, Outgoing)> {
     let mut messages = Vec::with_capacity(changes.len());
     for change in changes {
         managed.n_changes += 1;
         change.apply(&mut managed.meters);
-        messages.push((session.xid(Pending::Meter(change.meter)), Message::MeterMod(change.to_mod())));
+        let message = Message::MeterMod(change.to_mod());
+        messages.push((session.xid(Pending::Meter(change.meter)), message.into()));
     }
     messages
 }
 
-fn group(managed: &mut Managed, session: &mut Session, change: &GroupChange) -> (Xid, Message) {
+fn flow(session: &mut Session, change: Change, bundle: Option<u32>) -> (Xid, Outgoing) {
+    (session.xid(Pending::Change(change.clone())), Outgoing::Flow(change, bundle))
+}
+
+fn group(
+    managed: &mut Managed,
+    session: &mut Session,
+    change: &GroupChange,
+    bundle: Option<u32>,
+) -> (Xid, Outgoing) {
     managed.note_group(change);
-    (session.xid(Pending::Group(change.group)), Message::GroupMod(change.to_mod()))
+    (session.xid(Pending::Group(change.group)), Outgoing::Group(change.clone(), bundle))
 }
 
 /// Changes that take effect together: no frame sees some of them without the others.
-fn bundled(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Message)> {
+fn bundled(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Outgoing)> {
     let bundle = session.bundle();
-    let control = |kind| Message::BundleControl(BundleControl { bundle, kind, flags: BUNDLE_FLAGS });
-    let open = (session.xid(Pending::BundleStep), control(BundleControlKind::OpenRequest));
-    let (mut messages, mut sent) = (vec![open], Sent::default());
-    let mut mods: Vec<(Xid, Message)> =
-        changes.put.iter().map(|change| group(managed, session, change)).collect();
+    let control = |kind| Message::BundleControl(BundleControl { bundle, kind, flags: BUNDLE_FLAGS }).into();
+    let mut messages = vec![(session.xid(Pending::BundleStep), control(BundleControlKind::OpenRequest))];
+    let mut sent = Sent::default();
+    messages.extend(changes.put.iter().map(|change| group(managed, session, change, Some(bundle))));
     for change in changes.flows {
         sent.flows.push((change.clone(), managed.installed.get(change.key()).cloned()));
         managed.note(&change);
-        let message = Message::FlowMod(change.to_mod());
-        mods.push((session.xid(Pending::Change(Box::new(change))), message));
+        messages.push(flow(session, change, Some(bundle)));
     }
-    mods.extend(changes.gone.iter().map(|change| group(managed, session, change)));
+    messages.extend(changes.gone.iter().map(|change| group(managed, session, change, Some(bundle))));
     sent.groups.extend(changes.put.into_iter().chain(changes.gone));
-    messages.extend(mods.into_iter().map(|(xid, message)| {
-        let add = BundleAdd { bundle, flags: BUNDLE_FLAGS, xid, message: Box::new(message) };
-        (xid, Message::BundleAdd(add))
-    }));
     messages.push((session.xid(Pending::Commit(sent)), control(BundleControlKind::CommitRequest)));
     messages
 }
 
 /// Groups to be there, what is to be gone, what is to be there, groups to be gone: no switch may mix them, so there is a
 /// barrier between each two.
-fn one_by_one(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Message)> {
-    let mut messages: Vec<_> = changes.put.iter().map(|change| group(managed, session, change)).collect();
+fn one_by_one(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Outgoing)> {
+    let mut messages: Vec<_> = changes.put.iter().map(|change| group(managed, session, change, None)).collect();
     let (deletions, additions): (Vec<Change>, Vec<Change>) =
         changes.flows.into_iter().partition(|change| matches!(change, Change::Delete(..)));
     for stage in [deletions, additions] {
         between(session, &mut messages, stage.is_empty());
         for change in stage {
             managed.note(&change);
-            let message = Message::FlowMod(change.to_mod());
-            messages.push((session.xid(Pending::Change(Box::new(change))), message));
+            messages.push(flow(session, change, None));
         }
     }
     between(session, &mut messages, changes.gone.is_empty());
     for change in &changes.gone {
-        messages.push(group(managed, session, change));
+        messages.push(group(managed, session, change, None));
     }
     messages
 }
 
 /// A barrier behind what was sent, if more comes.
-fn between(session: &mut Session, messages: &mut Vec<(Xid, Message)>, is_last: bool) {
+fn between(session: &mut Session, messages: &mut Vec<(Xid, Outgoing)>, is_last: bool) {
     if !messages.is_empty() && !is_last {
-        messages.push((session.xid(Pending::Between), Message::BarrierRequest));
+        messages.push((session.xid(Pending::Between), Message::BarrierRequest.into()));
     }
 }

@@ -8,7 +8,7 @@ use openflow::{
 use packet::Instant;
 
 use super::Controller;
-use super::realise::BUNDLE_FLAGS;
+use crate::effect::BUNDLE_FLAGS;
 use crate::blueprint;
 use crate::effect::{ConnId, Event};
 use crate::groups::{Support, owned_groups};

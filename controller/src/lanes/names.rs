@@ -186,7 +186,9 @@ impl Names {
         if !self.ports.contains_key(name) {
             let at = view.find_port(name);
             self.ports.insert(name.clone(), Named { at, claims: BTreeSet::new() });
-            self.switches.entry(name.switch.clone()).or_insert_with(|| view.find_switch(&name.switch));
+            if !self.switches.contains_key(&name.switch) {
+                self.switches.insert(name.switch.clone(), view.find_switch(&name.switch));
+            }
             self.spell(at, name);
         }
         let Some(named) = self.ports.get_mut(name) else { return };

@@ -26,7 +26,7 @@ fn fabric(dpid: Dpid, table: TableId, priority: Priority) -> Slot<'static> {
 
 /// The ports of links, as the flows of a switch have them.
 pub(crate) fn links_of(flows: &Flows) -> impl Iterator<Item = PortNo> {
-    let is_link = |(key, body): &(&Arc<FlowKey>, &Arc<FlowBody>)| {
+    let is_link = |(key, body): &(&FlowKey, &Arc<FlowBody>)| {
         (key.table, key.priority) == (ADMIT, admit::PORT)
             && body.instructions.contains(&Instruction::GotoTable(LANE))
     };
@@ -142,7 +142,7 @@ pub(crate) fn lane_entry(lane: VlanId) -> (FlowKey, FlowBody) {
         Instruction::WriteMetadata { metadata: layout::lane(lane), mask: layout::LANE_MASK },
         Instruction::GotoTable(layout::FORWARD),
     ];
-    let key = FlowKey { table: LANE, priority: admit::PORT, matches: Match::new().vlan(lane) };
+    let key = FlowKey::new(LANE, admit::PORT, Match::new().vlan(lane));
     (key, FlowBody { cookie: layout::intent_cookie(FABRIC), instructions })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openflow::Dpid;
 use packet::{MacAddr, VlanId};
 
-use super::{Part, Planner, Span};
+use super::{Part, Planner, Span, Was};
 use crate::graph::Graph;
 use crate::lanes::{Lane, Touched};
 use crate::layout;
@@ -135,10 +135,8 @@ impl Planner {
                 (false, true) => {
                     self.blueprint.groups.remove(&dpid);
                     self.blueprint.meters.remove(&dpid);
-                    let before = self.before.entry(dpid).or_default();
-                    for (key, body) in self.blueprint.remove_switch(dpid) {
-                        before.entry(key).or_insert(Some(body));
-                    }
+                    let flows = self.blueprint.remove_switch(dpid).into_iter();
+                    self.log.extend(flows.map(|(key, body)| Was { dpid, key, body: Some(body) }));
                     let gone =
                         self.parts.keys().filter(|part| matches!(part, Part::Foreign(_, of) if *of == dpid));
                     stale.extend(gone.cloned());

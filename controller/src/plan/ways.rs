@@ -57,6 +57,7 @@ impl Planner {
         (mut open, to): (Vec<Dpid>, Dpid),
         choice: u64,
     ) -> Vec<Way> {
+        open.retain(|from| self.graph.distance(*from, to).is_some());
         let (mut done, mut ways) = (BTreeSet::from([to]), Vec::new());
         let (mut arrivals, mut grouped) = (BTreeSet::new(), Vec::new());
         while let Some(here) = open.pop() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use controller::ConnId;
+use controller::{ConnId, Outgoing};
 use openflow::{Event, Message, Session, SessionConfig, Side, Xid};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -69,7 +69,7 @@ struct Connection {
     /// Messages that the hub has not been given yet.
     received: Vec<(Xid, Message)>,
     /// Room for messages of the hub on their way into the session.
-    sending: Vec<(Xid, Message)>,
+    sending: Vec<(Xid, Outgoing)>,
 }
 
 impl Connection {
@@ -155,7 +155,7 @@ impl Connection {
     fn take(&mut self, messages: &outbox::Receiver) -> anyhow::Result<bool> {
         let goes_on = messages.take(BURST, &mut self.sending);
         for (xid, message) in self.sending.drain(..) {
-            self.session.send(xid, &message)?;
+            self.session.send(xid, &message.into_message(xid))?;
         }
         Ok(goes_on)
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use controller::{Answer, Config, ConnId, Controller, Effect, Event, Guard, Key, RequestError, Token};
+use controller::{Answer, Config, ConnId, Controller, Effect, Event, Guard, Key, Outgoing, RequestError, Token};
 use controller_api::{
     AuditEntry, Forecast, Label, Problem, ResourceKind, Revision, Router, State as IntentState, Status,
     Stored, Written,
@@ -55,7 +55,7 @@ struct State {
     last_conn: u64,
     waiting: HashMap<Token, oneshot::Sender<Result<Answer, RequestError>>>,
     /// Room for messages of one connection on their way to its outbox.
-    lot: Vec<(Xid, Message)>,
+    lot: Vec<(Xid, Outgoing)>,
 }
 
 struct Connection {

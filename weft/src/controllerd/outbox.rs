@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use openflow::{Message, Xid};
+use controller::Outgoing;
+use openflow::Xid;
 use tokio::sync::Notify;
 
 /// Both ends of a queue. Whoever puts lets go of it to end the connection.
@@ -22,7 +23,7 @@ struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<(Xid, Message)>,
+    messages: VecDeque<(Xid, Outgoing)>,
     /// Nothing more will come.
     is_closed: bool,
 }
@@ -40,7 +41,7 @@ pub struct Sender(Arc<Outbox>);
 
 impl Sender {
     /// Puts messages behind those that are there, and leaves none.
-    pub fn put(&self, messages: &mut Vec<(Xid, Message)>) {
+    pub fn put(&self, messages: &mut Vec<(Xid, Outgoing)>) {
         if messages.is_empty() {
             return;
         }
@@ -67,7 +68,7 @@ pub struct Receiver(Arc<Outbox>);
 
 impl Receiver {
     /// Moves at most `limit` messages into `to`. False: nothing more will come.
-    pub fn take(&self, limit: usize, to: &mut Vec<(Xid, Message)>) -> bool {
+    pub fn take(&self, limit: usize, to: &mut Vec<(Xid, Outgoing)>) -> bool {
         let mut queue = self.0.lock();
         let n = queue.messages.len().min(limit);
         to.extend(queue.messages.drain(..n));
@@ -95,9 +96,10 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use openflow::Message;
 
-    fn messages(xids: std::ops::Range<u32>) -> Vec<(Xid, Message)> {
-        xids.map(|xid| (Xid(xid), Message::BarrierRequest)).collect()
+    fn messages(xids: std::ops::Range<u32>) -> Vec<(Xid, Outgoing)> {
+        xids.map(|xid| (Xid(xid), Message::BarrierRequest.into())).collect()
     }
 
     #[tokio::test]

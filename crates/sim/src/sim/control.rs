@@ -288,7 +288,7 @@ impl Sim {
                 Effect::Event(event) => node.events.push((self.now, event)),
                 Effect::Send { conn, xid, message } => {
                     if let Some(channel) = self.controller_channel(conn.0) {
-                        self.send_message(channel, PEER, xid, &message);
+                        self.send_message(channel, PEER, xid, &message.into_message(xid));
                     }
                 }
                 Effect::Close { conn, .. } => {

@@ -116,7 +116,7 @@ async fn add(
     let dpid = switch_named(&hub, &name)?;
     let flow = flow_mod_of(&request)?;
     let key =
-        controller::FlowKey { table: flow.table, priority: flow.priority, matches: flow.matches.clone() };
+        controller::FlowKey::new(flow.table, flow.priority, flow.matches.clone());
     let taken = hub.read(|core| {
         let body = core.blueprint().switches.get(&dpid)?.get(&key)?;
         Some(core.blueprint().label(body.cookie).unwrap_or("an intent").to_owned())
