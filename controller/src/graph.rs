@@ -228,16 +228,20 @@ impl Graph {
         tree
     }
 
-    /// One tree for each piece of the network, its root the switch from which the farthest is nearest.
+    /// One tree for each piece of the network, its root the first switch from which the farthest is at most one link farther than
+    /// need be: a link that goes down seldom makes another one the root.
     fn spanning_tree(&self) -> BTreeSet<At> {
         let farthest = |row: &Vec<u32>| row.iter().copied().filter(|distance| *distance != FAR).max();
-        let by_eccentricity =
-            self.distances.iter().enumerate().map(|(idx, row)| (farthest(row).unwrap_or(0), idx));
-        let mut by_eccentricity: Vec<(u32, usize)> = by_eccentricity.collect();
-        by_eccentricity.sort_unstable();
+        let far: Vec<u32> = self.distances.iter().map(|row| farthest(row).unwrap_or(0)).collect();
+        let nearest = |row: &Vec<u32>| {
+            let piece = row.iter().zip(&far).filter(|(distance, _)| **distance != FAR);
+            piece.map(|(_, far)| *far).min().unwrap_or(0)
+        };
+        let is_root = |idx: &usize| far[*idx] <= nearest(&self.distances[*idx]) + 1;
+        let roots: Vec<usize> = (0..self.nodes.len()).filter(is_root).collect();
         let mut tree = BTreeSet::new();
         let mut reached = vec![false; self.nodes.len()];
-        for (_, root) in by_eccentricity {
+        for root in roots {
             if std::mem::replace(&mut reached[root], true) {
                 continue;
             }

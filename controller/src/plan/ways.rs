@@ -19,6 +19,9 @@ use crate::groups::{GroupBody, Support};
 use crate::layout::{self, ADMIT, LANE, admit};
 use crate::view::{At, View};
 
+/// Labels that links share as long as they can: each is refused on every switch where it has no business.
+const USUAL_LABELS: usize = 32;
+
 /// A way around a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bypass {
@@ -236,7 +239,11 @@ impl Planner {
             let is_free = |label: &&VlanId| {
                 arrivals.iter().all(|at| taken.get(at).is_none_or(|labels| !labels.contains(*label)))
             };
-            let Some(&label) = free.iter().find(is_free) else { continue };
+            // Each begins to look at a place of its own, so that hardly one has another label because another link is gone.
+            let first = layout::fnv(&[link.0.0.to_be_bytes(), u64::from(link.1.0).to_be_bytes()].concat());
+            let (usual, rest) = free.split_at(free.len().min(USUAL_LABELS));
+            let (later, sooner) = usual.split_at(first as usize % usual.len().max(1));
+            let Some(&label) = sooner.iter().chain(later).chain(rest).find(is_free) else { continue };
             for at in &arrivals {
                 taken.entry(*at).or_default().insert(label);
             }
