@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant as Clock};
 
-use controller::{At, Config, ConnId, Controller, Declared, Edit, Effect, Key, Kind, Label, Network, Outgoing, PortName, Reservation};
+use controller::{
+    At, Config, ConnId, Controller, Declared, Edit, Effect, Key, Kind, Label, Network, Outgoing, PortName,
+    Reservation,
+};
 use openflow::{
-    Action, BundleControl, BundleControlKind, Dpid, Features, GroupCapabilities, GroupFeatures, Match, Message,
-    MeterFeatures, MeterFlags, MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc, PortReason, PortState,
-    PortStatus, Reply, Request, SwitchCapabilities, SwitchDesc, Xid,
+    Action, BundleControl, BundleControlKind, Dpid, Features, GroupCapabilities, GroupFeatures, Match,
+    Message, MeterFeatures, MeterFlags, MultipartReply, Oxm, PacketIn, PacketInReason, PortDesc, PortReason,
+    PortState, PortStatus, Reply, Request, SwitchCapabilities, SwitchDesc, Xid,
 };
 use packet::{Instant, MacAddr, PortNo, VlanId};
 
@@ -31,7 +34,10 @@ impl Fabric {
     fn new(n_spines: u32, n_leaves: u32, n_hosts: u32) -> Self {
         let mut fabric = Self {
             now: Instant::from_secs(100),
-            controller: Controller::new(Config { audit: Duration::from_secs(3600), ..Config::new(Key(1, 2)) }),
+            controller: Controller::new(Config {
+                audit: Duration::from_secs(3600),
+                ..Config::new(Key(1, 2))
+            }),
             n_spines,
             n_leaves,
             n_ports: n_hosts.div_ceil(n_leaves),
@@ -63,10 +69,15 @@ impl Fabric {
     }
 
     fn multipart(&self, dpid: Dpid, request: &Request) -> Reply {
-        let n_ports = if dpid.0 as u32 <= self.n_spines { self.n_leaves } else { self.n_spines + self.n_ports };
+        let n_ports =
+            if dpid.0 as u32 <= self.n_spines { self.n_leaves } else { self.n_spines + self.n_ports };
         match request {
-            Request::Desc => Reply::Desc(SwitchDesc { datapath: format!("s{}", dpid.0).into(), ..Default::default() }),
-            Request::PortDesc => Reply::PortDesc((1..=n_ports).map(|port| self.desc((dpid, PortNo(port)))).collect()),
+            Request::Desc => {
+                Reply::Desc(SwitchDesc { datapath: format!("s{}", dpid.0).into(), ..Default::default() })
+            }
+            Request::PortDesc => {
+                Reply::PortDesc((1..=n_ports).map(|port| self.desc((dpid, PortNo(port)))).collect())
+            }
             Request::Flow(_) => Reply::Flow(vec![]),
             Request::GroupFeatures => Reply::GroupFeatures(GroupFeatures {
                 types: 0b1111,
@@ -167,7 +178,11 @@ impl Fabric {
         self.now = self.now + Duration::from_secs(1);
         let began = Clock::now();
         for end in ends {
-            if is_up { self.down.remove(&end) } else { self.down.insert(end) };
+            if is_up {
+                self.down.remove(&end)
+            } else {
+                self.down.insert(end)
+            };
             let status = PortStatus { reason: PortReason::Modify, desc: self.desc(end) };
             self.controller.handle_message(self.now, ConnId(end.0.0), Xid(0), Message::PortStatus(status));
             self.drain();
@@ -227,10 +242,16 @@ fn main() {
             took.push(fabric.n_mods as f64 / realised.as_secs_f64() / 1e3);
             if realised < best {
                 best = realised;
-                parts = format!("best: {} flow mods, {planned:.1?} until planned, {realised:.1?} in all", fabric.n_mods);
+                parts = format!(
+                    "best: {} flow mods, {planned:.1?} until planned, {realised:.1?} in all",
+                    fabric.n_mods
+                );
             }
         }
-        println!("{part}: 10,000 hosts, {n_spines} spines: {:.0} thousand flow mods a second ({parts})", median(took).0);
+        println!(
+            "{part}: 10,000 hosts, {n_spines} spines: {:.0} thousand flow mods a second ({parts})",
+            median(took).0
+        );
     }
     if wants("links") {
         let mut fabric = Fabric::new(4, 196, 1000);
@@ -246,6 +267,8 @@ fn main() {
             ups.push(fabric.set_link(link, true));
         }
         let ((down, worst), (up, most_up)) = (median(downs), median(ups));
-        println!("links: a link down among 200 switches: {down:.1} ms, worst {worst:.1}, {most} changes at most; back: {up:.1} ms, worst {most_up:.1}");
+        println!(
+            "links: a link down among 200 switches: {down:.1} ms, worst {worst:.1}, {most} changes at most; back: {up:.1} ms, worst {most_up:.1}"
+        );
     }
 }

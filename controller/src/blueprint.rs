@@ -1,8 +1,8 @@
 //! What the switches are to hold, and the difference to what they do hold.
 
 use std::cmp::Ordering;
-use std::collections::btree_map::Entry;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -211,12 +211,7 @@ impl Blueprint {
     }
 
     /// Puts a flow into the plan of a switch. What was there before, if that is different and the switch takes part.
-    pub(crate) fn put(
-        &mut self,
-        dpid: Dpid,
-        key: &FlowKey,
-        body: FlowBody,
-    ) -> Option<Option<Arc<FlowBody>>> {
+    pub(crate) fn put(&mut self, dpid: Dpid, key: &FlowKey, body: FlowBody) -> Option<Option<Arc<FlowBody>>> {
         let cookie = body.cookie;
         let before = match self.switches.get_mut(&dpid)?.entry(key.clone()) {
             Entry::Vacant(place) => {
@@ -379,10 +374,10 @@ pub fn diff_of<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
     use openflow::Action;
     use packet::PortNo;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn flows() -> impl Strategy<Value = Flows> {
         proptest::collection::btree_map((0u8..3, 0u16..4, 1u32..4), (0u64..3, 1u32..4), 0..20).prop_map(

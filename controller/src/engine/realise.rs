@@ -430,7 +430,8 @@ fn bundled(managed: &mut Managed, session: &mut Session, changes: Changes) -> Ve
 /// Groups to be there, what is to be gone, what is to be there, groups to be gone: no switch may mix them, so there is a
 /// barrier between each two.
 fn one_by_one(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Outgoing)> {
-    let mut messages: Vec<_> = changes.put.iter().map(|change| group(managed, session, change, None)).collect();
+    let mut messages: Vec<_> =
+        changes.put.iter().map(|change| group(managed, session, change, None)).collect();
     let (deletions, additions): (Vec<Change>, Vec<Change>) =
         changes.flows.into_iter().partition(|change| matches!(change, Change::Delete(..)));
     for stage in [deletions, additions] {

@@ -8,8 +8,8 @@ use openflow::{
 use packet::Instant;
 
 use super::Controller;
-use crate::effect::BUNDLE_FLAGS;
 use crate::blueprint;
+use crate::effect::BUNDLE_FLAGS;
 use crate::effect::{ConnId, Event};
 use crate::groups::{Support, owned_groups};
 use crate::layout;

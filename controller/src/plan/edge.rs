@@ -99,7 +99,7 @@ impl Planner {
                 .chain(self.tracks.all())
                 .chain(self.copy_lanes.all())
                 .any(|segment| segment == vlan)
-            || self.labels().contains(&vlan);
+            || self.is_label(vlan);
         if known && self.blueprint.switches.contains_key(&dpid) {
             draft.put(fabric(dpid, ADMIT, admit::FOREIGN), Match::new().vlan(vlan), vec![]);
         }

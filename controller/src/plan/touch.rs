@@ -180,9 +180,9 @@ impl Planner {
     /// The groups of switches that have other ways than before, and the hosts behind them whose flows say so.
     fn lead_anew(&mut self, old: &Graph, stale: &mut BTreeSet<Part>) {
         let detours = self.graph.detours(old);
-        let differs =
-            |(from, to, _): &&(Dpid, Dpid, bool)| detours.get(to).is_some_and(|all| all.contains(from));
-        self.stale_ways.extend(self.uses.keys().filter(differs));
+        let pairs = detours.iter().flat_map(|(to, from)| from.iter().map(|from| (*from, *to)));
+        let ways = pairs.flat_map(|(from, to)| [false, true].map(|back| (from, to, back)));
+        self.stale_ways.extend(ways.filter(|way| self.uses.contains_key(way)));
         for (to, from) in detours {
             let first = (to, packet::PortNo(0));
             let here = self.lanes().hosts_at.range(first..).take_while(|(at, _)| at.0 == to);

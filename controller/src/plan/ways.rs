@@ -21,6 +21,8 @@ use crate::view::{At, View};
 
 /// Labels that links share as long as they can: each is refused on every switch where it has no business.
 const USUAL_LABELS: usize = 32;
+/// Words with a bit for each label.
+const N_WORDS: usize = (*layout::BYPASSES.end() - *layout::BYPASSES.start()) as usize / 64 + 1;
 
 /// A way around a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,26 +230,32 @@ impl Planner {
             .filter_map(|n| VlanId::new(n).ok())
             .filter(|vlan| !lanes.contains_key(vlan))
             .collect();
-        // Labels by the ports they arrive at.
-        let mut taken: BTreeMap<At, BTreeSet<VlanId>> = BTreeMap::new();
+        // Labels, by their places among those that are free, of what arrives at a port.
+        let mut taken: BTreeMap<At, [u64; N_WORDS]> = BTreeMap::new();
         let mut now: BTreeMap<At, Bypass> = BTreeMap::new();
+        let usual = free.len().min(USUAL_LABELS);
+        let mut arrivals: Vec<At> = Vec::new();
         let links: Vec<At> = self.graph.links().filter(|link| self.support(link.0).failover).collect();
         for link in links {
             let around = self.around.entry(link).or_insert_with(|| self.graph.around(link));
-            let Some(way) = around.clone() else { continue };
-            let arrivals: Vec<At> = way.iter().filter_map(|at| self.graph.peer(*at)).collect();
-            let is_free = |label: &&VlanId| {
-                arrivals.iter().all(|at| taken.get(at).is_none_or(|labels| !labels.contains(*label)))
-            };
+            let Some(way) = around else { continue };
+            arrivals.clear();
+            arrivals.extend(way.iter().filter_map(|at| self.graph.peer(*at)));
+            let others = arrivals.iter().filter_map(|at| taken.get(at));
+            let others = others.fold([0; N_WORDS], |all: [u64; N_WORDS], some| {
+                std::array::from_fn(|word| all[word] | some[word])
+            });
+            let is_free = |place: &usize| others[place / 64] & (1 << (place % 64)) == 0;
             // Each begins to look at a place of its own, so that hardly one has another label because another link is gone.
             let first = layout::fnv(&[link.0.0.to_be_bytes(), u64::from(link.1.0).to_be_bytes()].concat());
-            let (usual, rest) = free.split_at(free.len().min(USUAL_LABELS));
-            let (later, sooner) = usual.split_at(first as usize % usual.len().max(1));
-            let Some(&label) = sooner.iter().chain(later).chain(rest).find(is_free) else { continue };
+            let first = first as usize % usual.max(1);
+            let Some(place) = (first..usual).chain(0..first).chain(usual..free.len()).find(is_free) else {
+                continue;
+            };
             for at in &arrivals {
-                taken.entry(*at).or_default().insert(label);
+                taken.entry(*at).or_default()[place / 64] |= 1 << (place % 64);
             }
-            now.insert(link, Bypass { label, way, arrivals });
+            now.insert(link, Bypass { label: free[place], way: way.clone(), arrivals: arrivals.clone() });
         }
         let (had, have) = (labels_of(&self.bypasses), labels_of(&now));
         for label in had.symmetric_difference(&have) {
@@ -295,6 +303,11 @@ impl Planner {
     /// The labels of ways around links.
     pub(super) fn labels(&self) -> BTreeSet<VlanId> {
         labels_of(&self.bypasses)
+    }
+
+    /// Whether the way around a link has this label.
+    pub(super) fn is_label(&self, vlan: VlanId) -> bool {
+        self.bypasses.values().any(|bypass| bypass.label == vlan)
     }
 
     /// The switches along the way around a link.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use controller::{Answer, Config, ConnId, Controller, Effect, Event, Guard, Key, Outgoing, RequestError, Token};
+use controller::{
+    Answer, Config, ConnId, Controller, Effect, Event, Guard, Key, Outgoing, RequestError, Token,
+};
 use controller_api::{
     AuditEntry, Forecast, Label, Problem, ResourceKind, Revision, Router, State as IntentState, Status,
     Stored, Written,

@@ -115,8 +115,7 @@ async fn add(
 ) -> Result<Response, Refusal> {
     let dpid = switch_named(&hub, &name)?;
     let flow = flow_mod_of(&request)?;
-    let key =
-        controller::FlowKey::new(flow.table, flow.priority, flow.matches.clone());
+    let key = controller::FlowKey::new(flow.table, flow.priority, flow.matches.clone());
     let taken = hub.read(|core| {
         let body = core.blueprint().switches.get(&dpid)?.get(&key)?;
         Some(core.blueprint().label(body.cookie).unwrap_or("an intent").to_owned())
