@@ -28,6 +28,7 @@ use crate::switch::{Managed, Session};
 use crate::view::{At, View};
 
 use reactive::Reactive;
+use realise::Round;
 pub(crate) use realise::{forget, take_false_links};
 pub(crate) use reject::Rejections;
 pub(crate) use rivals::Claim;
@@ -58,6 +59,7 @@ pub struct Controller {
     last_token: u64,
     /// There is something to plan or to send.
     dirty: bool,
+    round: Round,
     next_plan: Instant,
     next_aging: Instant,
     next_audit: Instant,
@@ -82,6 +84,7 @@ impl Controller {
             effects: VecDeque::new(),
             last_token: 0,
             dirty: false,
+            round: Round::default(),
             next_plan: Instant::ZERO,
             next_aging: Instant::ZERO,
             next_audit: Instant::ZERO,
@@ -110,15 +113,24 @@ impl Controller {
     /// Every contradiction found.
     pub fn edit(&mut self, now: Instant, edits: Vec<Edit>) -> Result<(), Vec<Fault>> {
         let undo = self.ledger.apply(edits);
-        let labels = || undo.iter().map(|edit| edit.label.clone());
-        let faults = self.ledger.faults(labels());
+        let faults = self.ledger.faults(undo.iter().map(|edit| edit.label.clone()));
         if !faults.is_empty() {
             self.ledger.apply(undo);
             return Err(faults);
         }
-        self.changed.extend(labels());
-        self.plan_now(now);
+        self.follow(now, undo);
         Ok(())
+    }
+
+    /// Changes some intents as [`Controller::check`] found nothing to object to since the last change.
+    pub fn adopt(&mut self, now: Instant, edits: Vec<Edit>) {
+        let undo = self.ledger.apply(edits);
+        self.follow(now, undo);
+    }
+
+    fn follow(&mut self, now: Instant, undo: Vec<Edit>) {
+        self.changed.extend(undo.into_iter().map(|edit| edit.label));
+        self.plan_now(now);
     }
 
     /// What [`Controller::edit`] would object to. Nothing is changed.
@@ -228,6 +240,7 @@ impl Controller {
 
     /// What the shell is to do next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        while self.effects.is_empty() && self.tell_next() {}
         self.effects.pop_front()
     }
 

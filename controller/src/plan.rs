@@ -279,14 +279,16 @@ impl Planner {
     pub fn plan(&mut self, view: &View) -> (Changed, bool) {
         let (known, fresh): (Vec<Part>, Vec<Part>) =
             self.stale(view).into_iter().partition(|part| self.parts.contains_key(part));
-        let drafts: Vec<(Part, Draft)> =
-            known.into_iter().map(|part| (part.clone(), self.draft(&part, view))).collect();
+        let drafted = |part: Part| (self.draft(&part, view), part);
+        let drafts: Vec<(Draft, Part)> = known.into_iter().map(drafted).collect();
         // First all that goes: a flow may pass from one part to another.
-        drafts.iter().for_each(|(part, draft)| self.withdraw(part, draft));
-        drafts.into_iter().for_each(|(part, draft)| self.establish(part, draft));
+        let before: Vec<Planned> = drafts.iter().map(|(draft, part)| self.withdraw(part, draft)).collect();
+        for ((draft, part), before) in drafts.into_iter().zip(before) {
+            self.establish(part, draft, &before);
+        }
         for part in fresh {
             let draft = self.draft(&part, view);
-            self.establish(part, draft);
+            self.establish(part, draft, &Planned::default());
         }
         let mut changed = Changed::default();
         for way in std::mem::take(&mut self.stale_ways) {
@@ -347,31 +349,34 @@ impl Planner {
         draft
     }
 
-    /// Takes back what a part came to, except the flows that it still has.
-    fn withdraw(&mut self, part: &Part, draft: &Draft) {
+    /// Takes back what a part came to, except what it still has; what it came to.
+    fn withdraw(&mut self, part: &Part, draft: &Draft) -> Planned {
         let before = self.parts.remove(part).unwrap_or_default();
         for (dpid, key) in &before.flows {
             if !draft.has(*dpid, key) {
                 self.remove(*dpid, key);
             }
         }
-        before.entries.iter().for_each(|(dpid, lane)| self.leave(*dpid, *lane));
-        for way in before.ways {
-            if let Some(n) = self.uses.get_mut(&way) {
+        for (dpid, lane) in before.entries.iter().filter(|entry| !draft.entries.contains(entry)) {
+            self.leave(*dpid, *lane);
+        }
+        for way in before.ways.iter().filter(|way| !draft.ways.contains(way)) {
+            if let Some(n) = self.uses.get_mut(way) {
                 *n -= 1;
                 if *n == 0 {
-                    self.uses.remove(&way);
-                    self.stale_ways.insert(way);
+                    self.uses.remove(way);
+                    self.stale_ways.insert(*way);
                 }
             }
         }
-        for (dpid, meter) in before.meters {
+        for &(dpid, meter) in &before.meters {
             self.set_meter(dpid, meter, draft.meters.get(&(dpid, meter)).copied());
         }
-        for (dpid, group) in before.groups {
+        for &(dpid, group) in &before.groups {
             self.set_group(dpid, group, draft.groups.get(&(dpid, group)).cloned());
         }
         before.issues.iter().for_each(|issue| self.blueprint.issues.remove(issue));
+        before
     }
 
     fn set_group(&mut self, dpid: Dpid, group: GroupId, body: Option<GroupBody>) {
@@ -388,7 +393,8 @@ impl Planner {
         }
     }
 
-    fn establish(&mut self, part: Part, draft: Draft) {
+    /// Enters what a part comes to, and came not to `before`.
+    fn establish(&mut self, part: Part, draft: Draft, before: &Planned) {
         let Draft { flows, labels, entries, ways, meters, groups, issues } = draft;
         if flows.is_empty() && entries.is_empty() && issues.is_empty() {
             return;
@@ -407,8 +413,9 @@ impl Planner {
             self.put(dpid, &key, body, &labels);
             planned.flows.push((dpid, key));
         }
-        planned.entries.iter().for_each(|(dpid, lane)| self.enter(*dpid, *lane));
-        for way in &planned.ways {
+        let is_new = |entry: &&(Dpid, VlanId)| before.entries.binary_search(entry).is_err();
+        planned.entries.iter().filter(is_new).for_each(|(dpid, lane)| self.enter(*dpid, *lane));
+        for way in planned.ways.iter().filter(|way| before.ways.binary_search(way).is_err()) {
             let n = self.uses.entry(*way).or_default();
             *n += 1;
             if *n == 1 {
@@ -439,10 +446,23 @@ impl Planner {
         let n = self.entries.entry((dpid, lane)).or_default();
         *n += 1;
         if *n == 1 {
-            let (key, body) = lane_entry(lane);
-            let labels = BTreeMap::from([(body.cookie, FABRIC.to_owned())]);
-            self.put(dpid, &key, body, &labels);
+            self.admit(dpid, lane);
         }
+    }
+
+    /// Frames of a lane enter a switch by its links.
+    fn admit(&mut self, dpid: Dpid, lane: VlanId) {
+        let (key, body) = lane_entry(lane);
+        let labels = BTreeMap::from([(body.cookie, FABRIC.to_owned())]);
+        self.put(dpid, &key, body, &labels);
+    }
+
+    /// A switch takes part from now on: what others have it do already.
+    fn admit_all(&mut self, dpid: Dpid) {
+        let entries = self.entries.keys().filter(|(here, _)| *here == dpid);
+        let lanes: Vec<VlanId> = entries.map(|(_, lane)| *lane).collect();
+        lanes.into_iter().for_each(|lane| self.admit(dpid, lane));
+        self.stale_ways.extend(self.uses.keys().filter(|(from, ..)| *from == dpid));
     }
 
     fn leave(&mut self, dpid: Dpid, lane: VlanId) {

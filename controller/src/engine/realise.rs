@@ -1,5 +1,6 @@
 //! From a change of intent or view to confirmed flows.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openflow::error::BadRequest;
@@ -21,7 +22,17 @@ const MAX_BUNDLED: usize = 2000;
 
 /// Time between plans for each flow that the last one changed: about twice what it takes to plan and send it. In
 /// between there must be time for what it is planned from.
-const PLAN_INTERVAL_PER_FLOW: Duration = Duration::from_micros(12);
+const PLAN_INTERVAL_PER_FLOW: Duration = Duration::from_micros(8);
+
+/// Switches that are yet to be told what a plan made of them.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// When it was planned.
+    now: Instant,
+    /// Whether flooded frames may be taken by further links.
+    may_flood: bool,
+    switches: BTreeSet<Dpid>,
+}
 
 impl Controller {
     pub(super) fn plan_if_due(&mut self, now: Instant) {
@@ -58,12 +69,17 @@ impl Controller {
         for dpid in changed.groups {
             self.switches.entry(dpid).and_modify(|managed| managed.groups_stale = true);
         }
-        let may_flood = self.may_flood();
-        let switches: Vec<Dpid> = self.switches.keys().copied().collect();
-        for dpid in switches {
-            self.realise(now, dpid, may_flood);
-            self.arm(dpid);
-        }
+        let switches = self.switches.keys().copied().collect();
+        self.round = Round { now, may_flood: self.may_flood(), switches };
+    }
+
+    /// Tells the next switch of the round what it lacks. False: all were told. The shell hands on what one is told while the
+    /// next one is looked at.
+    pub(super) fn tell_next(&mut self) -> bool {
+        let Some(dpid) = self.round.switches.pop_first() else { return false };
+        self.realise(self.round.now, dpid, self.round.may_flood);
+        self.arm(dpid);
+        true
     }
 
     /// Follows what changed until nothing more comes of it.

@@ -117,6 +117,7 @@ impl Planner {
             match (takes_part, self.blueprint.switches.contains_key(&dpid)) {
                 (true, false) => {
                     self.blueprint.switches.insert(dpid, Default::default());
+                    self.admit_all(dpid);
                     let lanes = self
                         .lanes()
                         .lanes

@@ -54,8 +54,8 @@ pub struct Args {
     /// Switches in all: 100, of which links go down 200.
     #[arg(long, value_parser = clap::value_parser!(u16).range(2..=1000))]
     switches: Option<u16>,
-    /// How many of them are spines, where there are links.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// How many of them are spines; without one no switch is linked to another.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(0..=64))]
     spines: u16,
     /// As JSON, one object a line.
     #[arg(long)]
@@ -89,6 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(Shape { n_switches, n_spines: args.spines, n_ports })
     };
     if let Some(n_times) = args.link_down {
+        ensure!(args.spines > 0, "without spines there are no links");
         let n_hosts = args.hosts.unwrap_or(1_000);
         let shape = shape(args.switches.unwrap_or(200), n_hosts)?;
         return link_down::run(link_down::Spec { shape, n_hosts, n_times }, args.json);
@@ -98,7 +99,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return restart::run(n_hosts, shape(args.switches.unwrap_or(100), n_hosts)?, args.json);
     }
     if let Some(n_hosts) = args.hosts {
-        return declared::run(n_hosts, args.switches.unwrap_or(100), args.json);
+        return declared::run(n_hosts, shape(args.switches.unwrap_or(100), n_hosts)?, args.json);
     }
     for &n_ports in &args.ports {
         ensure!((100..=100_000).contains(&n_ports), "100 to 100,000 ports can be measured");

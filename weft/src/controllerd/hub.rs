@@ -306,11 +306,10 @@ impl Hub {
         let record = Revision { revision, at: clock::stamp(), by, request, changes };
         let record = self.in_store(move |store| store.commit(&record).map(|()| record)).await?;
         self.change(|state, now| {
-            let refused = state.core.edit(now, edits);
-            refused.map_err(|_| Problem::internal("an intent was refused that had been found sound"))?;
+            // They were checked, and no other write was under way since.
+            state.core.adopt(now, edits);
             state.declared.apply(revision, &record.changes);
-            Ok::<(), Problem>(())
-        })?;
+        });
         self.revision.send_replace(revision);
         if changed.iter().any(|label| label.kind == ResourceKind::Router) {
             self.push_routers();

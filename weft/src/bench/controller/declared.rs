@@ -36,8 +36,7 @@ struct Outcome {
 }
 
 /// Measures and prints.
-pub fn run(n_hosts: u32, n_switches: u16, json: bool) -> anyhow::Result<ExitCode> {
-    let shape = Shape { n_switches, n_spines: 0, n_ports: n_hosts.div_ceil(n_switches.into()) };
+pub fn run(n_hosts: u32, shape: Shape, json: bool) -> anyhow::Result<ExitCode> {
     let generator = sourced(shape)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = Outcome { generator, ..runtime.block_on(measure(n_hosts, shape))? };
@@ -122,8 +121,15 @@ async fn measure(n_hosts: u32, shape: Shape) -> anyhow::Result<Outcome> {
     let place = handle.openflow().first().context("OpenFlow is served")?.addr;
     let _switches = Process::start(shape, place)?;
     let hub = handle.hub();
+    // Each link is there twice, once in each direction.
+    let n_links = 2 * usize::from(shape.n_spines) * usize::from(shape.n_leaves());
     let is_there = |hub: &Hub| {
-        hub.read(|core| core.view().switches().len() == usize::from(shape.n_switches) && core.is_quiet())
+        hub.read(|core| {
+            let n_switches = core.view().switches().len();
+            n_switches == usize::from(shape.n_switches)
+                && core.view().links().len() == n_links
+                && core.is_quiet()
+        })
     };
     ensure!(hub.wait_until(DEADLINE, is_there).await, "not all switches are there after two minutes");
 
