@@ -21,7 +21,7 @@ use crate::meters::{MeterBody, Meters};
 /// which of two comes first, a digest of their matches does: maps of flows are large, and compare a number at a time.
 #[derive(Debug, Clone)]
 pub struct FlowKey {
-    /// Rank upwards, then table and priority downwards, then the digest.
+    /// Its [`stage`], then the digest of its match.
     order: u64,
     parts: Arc<FlowParts>,
 }
@@ -40,11 +40,19 @@ pub struct FlowParts {
 impl FlowKey {
     /// The key of such a flow.
     pub fn new(table: TableId, priority: Priority, matches: Match) -> Self {
-        let rank = u64::from(layout::rank(table, priority));
-        let stage = rank << 24 | u64::from(!table.0) << 16 | u64::from(!priority.0);
-        let order = stage << 32 | u64::from(digest(&matches));
+        let order = u64::from(stage(table, priority)) << 32 | u64::from(digest(&matches));
         Self { order, parts: Arc::new(FlowParts { table, priority, matches }) }
     }
+
+    /// Whether the flow has this table and priority.
+    pub(crate) fn is_at(&self, table: TableId, priority: Priority) -> bool {
+        (self.order >> 32) as u32 == stage(table, priority)
+    }
+}
+
+/// Rank upwards, then table and priority downwards.
+fn stage(table: TableId, priority: Priority) -> u32 {
+    u32::from(layout::rank(table, priority)) << 24 | u32::from(!table.0) << 16 | u32::from(!priority.0)
 }
 
 /// A number that hardly two matches of a stage share.

@@ -151,7 +151,7 @@ fn outputs(body: &FlowBody) -> impl Iterator<Item = PortNo> + '_ {
 
 /// The link whose frames a flow lets in, or might.
 fn link(key: &FlowKey) -> Option<PortNo> {
-    ((key.table, key.priority) == (ADMIT, admit::PORT)).then(|| key.matches.ingress())?
+    key.is_at(ADMIT, admit::PORT).then(|| key.matches.ingress())?
 }
 
 fn takes_floods(body: &FlowBody) -> bool {

@@ -27,8 +27,7 @@ fn fabric(dpid: Dpid, table: TableId, priority: Priority) -> Slot<'static> {
 /// The ports of links, as the flows of a switch have them.
 pub(crate) fn links_of(flows: &Flows) -> impl Iterator<Item = PortNo> {
     let is_link = |(key, body): &(&FlowKey, &Arc<FlowBody>)| {
-        (key.table, key.priority) == (ADMIT, admit::PORT)
-            && body.instructions.contains(&Instruction::GotoTable(LANE))
+        key.is_at(ADMIT, admit::PORT) && body.instructions.contains(&Instruction::GotoTable(LANE))
     };
     flows.iter().filter(is_link).filter_map(|(key, _)| key.matches.ingress())
 }
