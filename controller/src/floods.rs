@@ -4,6 +4,10 @@
 //! Then whatever is halfway is part of the old tree, or part of the new one. A switch that is not connected keeps what it
 //! has: alone it makes no loop, since its neighbours neither send nor take flooded frames but along the new tree. Two such
 //! neighbours might, so a link between them counts until they are back or given up.
+//!
+//! A frame to a host that is known here may leave the tree, and come back to it where the host is not known. That is over
+//! as soon as everybody is told, unless somebody is told nothing yet (after a restart of the controller): then whoever
+//! joins is not told ways to hosts elsewhere, either, and floods what is for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +17,17 @@ use packet::PortNo;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::layout::{self, ADMIT, FORWARD, LANE, admit, forward};
+
+/// What a switch is not told yet.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Ports of its links.
+    pub links: BTreeSet<PortNo>,
+    /// Flooded frames may cross none of these that they do not cross already.
+    pub floods: bool,
+    /// No host is to be reached by these that is not known already.
+    pub ways: bool,
+}
 
 /// The links by which a switch takes flooded frames.
 #[derive(Debug, Default)]
@@ -25,6 +40,8 @@ pub(crate) struct Floods {
     n_answered: u64,
     /// Flows that are to take them and do not yet.
     delayed: BTreeSet<Arc<FlowKey>>,
+    /// Ways to hosts that it is not told yet.
+    ways: BTreeSet<Arc<FlowKey>>,
 }
 
 impl Floods {
@@ -50,14 +67,26 @@ impl Floods {
         self.taken.contains_key(&port)
     }
 
-    /// Whether some are to be taken and are not yet.
-    pub fn is_delayed(&self) -> bool {
+    /// Whether some flows wait to take flooded frames.
+    pub fn is_to_take_more(&self) -> bool {
         !self.delayed.is_empty()
     }
 
-    /// Flows that waited.
-    pub fn release(&mut self) -> BTreeSet<Arc<FlowKey>> {
-        std::mem::take(&mut self.delayed)
+    /// Whether some flows wait, or a part of them.
+    pub fn is_delayed(&self) -> bool {
+        !self.delayed.is_empty() || !self.ways.is_empty()
+    }
+
+    /// Flows that waited, and need not any more.
+    pub fn release(&mut self, limits: Option<&Limits>) -> BTreeSet<Arc<FlowKey>> {
+        let mut released = BTreeSet::new();
+        if limits.is_none_or(|limits| !limits.floods) {
+            released.append(&mut self.delayed);
+        }
+        if limits.is_none_or(|limits| !limits.ways) {
+            released.append(&mut self.ways);
+        }
+        released
     }
 
     /// A change was sent.
@@ -90,23 +119,19 @@ impl Floods {
         }
     }
 
-    /// What can be sent while flooded frames may cross no further of these links.
-    pub fn hold_back(
-        &mut self,
-        changes: Vec<Change>,
-        installed: &Flows,
-        links: &BTreeSet<PortNo>,
-    ) -> Vec<Change> {
-        let one = |change| match &change {
-            Change::Put(key, body) => match self.less(key, body, installed.get(key), links) {
-                Some(less) => {
-                    self.delayed.insert(key.clone());
-                    let less = Arc::new(FlowBody { cookie: body.cookie, instructions: less });
-                    (installed.get(key) != Some(&less)).then(|| Change::Put(key.clone(), less))
-                }
-                None => Some(change),
-            },
-            Change::Delete(..) => Some(change),
+    /// What can be sent within these limits.
+    pub fn hold_back(&mut self, changes: Vec<Change>, installed: &Flows, limits: &Limits) -> Vec<Change> {
+        let one = |change: Change| {
+            let Change::Put(key, body) = &change else { return Some(change) };
+            if limits.ways && !installed.contains_key(key) && is_way(key, body, &limits.links) {
+                self.ways.insert(key.clone());
+                return None;
+            }
+            let less = || self.less(key, body, installed.get(key), &limits.links);
+            let Some(less) = limits.floods.then(less).flatten() else { return Some(change) };
+            self.delayed.insert(key.clone());
+            let less = Arc::new(FlowBody { cookie: body.cookie, instructions: less });
+            (installed.get(key) != Some(&less)).then(|| Change::Put(key.clone(), less))
         };
         changes.into_iter().filter_map(one).collect()
     }
@@ -137,16 +162,31 @@ impl Floods {
     }
 }
 
-/// Ports that a flow floods by.
-fn outputs(body: &FlowBody) -> impl Iterator<Item = PortNo> + '_ {
-    let actions = body.instructions.iter().flat_map(|instruction| match instruction {
+/// What a flow applies to its frames.
+fn actions(body: &FlowBody) -> impl Iterator<Item = &Action> {
+    body.instructions.iter().flat_map(|instruction| match instruction {
         Instruction::ApplyActions(actions) => &actions[..],
         _ => &[],
-    });
-    actions.filter_map(|action| match action {
+    })
+}
+
+/// Ports that a flow floods by.
+fn outputs(body: &FlowBody) -> impl Iterator<Item = PortNo> + '_ {
+    actions(body).filter_map(|action| match action {
         Action::Output { port, .. } => Some(*port),
         _ => None,
     })
+}
+
+/// Whether a flow leads to a host by one of these links, or several of them.
+fn is_way(key: &FlowKey, body: &FlowBody, links: &BTreeSet<PortNo>) -> bool {
+    key.table == FORWARD
+        && [forward::UNICAST, forward::UNICAST_BACK].contains(&key.priority)
+        && actions(body).any(|action| match action {
+            Action::Output { port, .. } => links.contains(port),
+            Action::Group(_) => true,
+            _ => false,
+        })
 }
 
 /// The link whose frames a flow lets in, or might.
@@ -182,6 +222,10 @@ mod tests {
         Change::Put(key, body)
     }
 
+    fn limits<const N: usize>(links: [u32; N], floods: bool, ways: bool) -> Limits {
+        Limits { links: links.map(PortNo).into(), floods, ways }
+    }
+
     #[test]
     fn a_link_that_is_given_up_counts_until_that_is_confirmed() {
         let mut floods = Floods::of(&[flow(1, true), flow(2, false)].into());
@@ -203,12 +247,13 @@ mod tests {
         let mut installed: Flows = [flow(1, true), flow(2, false)].into();
         let mut floods = Floods::of(&installed);
         let wanted = || vec![put(1, true), put(2, true), put(3, true)];
-        let links = BTreeSet::new();
-        assert_eq!(floods.hold_back(wanted(), &installed, &links), [put(1, true), put(3, false)]);
+        let limits = limits([], true, false);
+        assert_eq!(floods.hold_back(wanted(), &installed, &limits), [put(1, true), put(3, false)]);
         assert!(floods.is_delayed());
         installed.extend([flow(3, false)]);
-        assert_eq!(floods.hold_back(wanted(), &installed, &links), [put(1, true)]);
-        assert_eq!(floods.release(), [flow(2, true).0, flow(3, true).0].into());
+        assert_eq!(floods.hold_back(wanted(), &installed, &limits), [put(1, true)]);
+        assert_eq!(floods.release(Some(&limits)), [].into());
+        assert_eq!(floods.release(None), [flow(2, true).0, flow(3, true).0].into());
         assert!(!floods.is_delayed());
     }
 
@@ -224,12 +269,37 @@ mod tests {
             let (key, body) = flood(ports);
             Change::Put(key, body)
         };
-        let links = [10, 11, 12].map(PortNo).into();
+        let limits = limits([10, 11, 12], true, false);
         let mut floods = Floods::default();
-        let changes = floods.hold_back(vec![put(&[1, 2, 10, 12])], &[flood(&[1, 10, 11])].into(), &links);
+        let changes = floods.hold_back(vec![put(&[1, 2, 10, 12])], &[flood(&[1, 10, 11])].into(), &limits);
         assert_eq!(changes, [put(&[1, 2, 10])]);
-        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &Flows::new(), &links), [put(&[1])]);
-        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &[flood(&[1])].into(), &links), []);
+        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &Flows::new(), &limits), [put(&[1])]);
+        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &[flood(&[1])].into(), &limits), []);
         assert!(floods.is_delayed());
+    }
+
+    #[test]
+    fn ways_by_links_wait_where_there_was_none() {
+        let way = |n: u64, action: Action| {
+            let key =
+                FlowKey { table: FORWARD, priority: forward::UNICAST, matches: Match::ANY.metadata(n, n) };
+            let instructions = vec![Instruction::ApplyActions(vec![action])];
+            (Arc::new(key), Arc::new(FlowBody { cookie: Cookie(1), instructions }))
+        };
+        let put = |n, action| {
+            let (key, body) = way(n, action);
+            Change::Put(key, body)
+        };
+        let (here, link) = (Action::output(PortNo(1)), Action::output(PortNo(10)));
+        let group = Action::Group(openflow::GroupId(7));
+        let mut floods = Floods::default();
+        let wanted = vec![put(1, here.clone()), put(2, link.clone()), put(3, group.clone()), put(4, link)];
+        let told = floods.hold_back(wanted.clone(), &[way(4, group)].into(), &limits([10], false, true));
+        assert_eq!(told, [wanted[0].clone(), wanted[3].clone()]);
+        assert!(floods.is_delayed());
+        assert_eq!(floods.release(Some(&limits([10], false, true))), [].into());
+        let late = [wanted[1].key().clone(), wanted[2].key().clone()].into();
+        assert_eq!(floods.release(Some(&limits([10], true, false))), late);
+        assert!(!floods.is_delayed());
     }
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use openflow::{Dpid, FlowStats, GroupDesc, GroupId, MeterConfig, MeterId, PortDesc, Reply, SwitchDesc, Xid};
-use packet::{Instant, PortNo};
+use packet::Instant;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
 use crate::engine::{Claim, Rejections};
-use crate::floods::Floods;
+use crate::floods::{Floods, Limits};
 use crate::groups::{GroupChange, Groups, Support, diff_groups};
 use crate::meters::{MeterChange, Meters, diff_meters};
 use crate::view::At;
@@ -49,7 +49,7 @@ pub(crate) struct Managed {
     pub lost: Option<Instant>,
     /// Nothing is changed before: discovery must first find again what the flows were planned for.
     pub hold_until: Option<Instant>,
-    /// Then it is changed, whatever was not found again.
+    /// Then it is changed, whatever was not found again; until then it is new.
     pub hold_limit: Instant,
     /// Flows of the blueprint as far as they were read, or sent since.
     pub installed: Flows,
@@ -131,20 +131,17 @@ impl Managed {
         self.floods.barrier_answered();
     }
 
-    /// The changes that lead to `wanted`, which are sent now. With `links`, flooded frames may cross none of these that they do
-    /// not cross already.
-    pub(crate) fn changes(&mut self, wanted: &Flows, links: Option<&BTreeSet<PortNo>>) -> Vec<Change> {
-        if links.is_none() {
-            self.stale.add(self.floods.release());
-        }
+    /// The changes that lead to `wanted`, which are sent now: what the limits let pass.
+    pub(crate) fn changes(&mut self, wanted: &Flows, limits: Option<&Limits>) -> Vec<Change> {
+        self.stale.add(self.floods.release(limits));
         self.refused.retain(|key, _| wanted.contains_key(key));
         let changes = match std::mem::take(&mut self.stale) {
             Stale::All => self.pending(wanted),
             Stale::Keys(keys) => self.worth(crate::blueprint::diff_of(&self.installed, wanted, &keys)),
         };
         self.try_refused = false;
-        match links {
-            Some(links) => self.floods.hold_back(changes, &self.installed, links),
+        match limits {
+            Some(limits) => self.floods.hold_back(changes, &self.installed, limits),
             None => changes,
         }
     }

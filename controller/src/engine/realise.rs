@@ -12,6 +12,7 @@ use packet::Instant;
 use super::Controller;
 use crate::blueprint::{Change, Flows};
 use crate::effect::{ConnId, Event};
+use crate::floods::Limits;
 use crate::groups::{GroupChange, Groups, Support};
 use crate::lanes::{Lanes, Touched};
 use crate::layout;
@@ -63,10 +64,10 @@ impl Controller {
         for dpid in changed.groups {
             self.switches.entry(dpid).and_modify(|managed| managed.groups_stale = true);
         }
-        let may_flood = self.may_flood();
+        let allowed = self.allowed();
         let switches: Vec<Dpid> = self.switches.keys().copied().collect();
         for dpid in switches {
-            self.realise(now, dpid, may_flood);
+            self.realise(now, dpid, allowed);
             self.arm(dpid);
         }
     }
@@ -121,6 +122,12 @@ impl Controller {
         Some(has_settled && wanted.all(|at| is_link(&at) || !self.view.port(at).is_some_and(|port| port.up)))
     }
 
+    /// What switches may be told at this time.
+    fn allowed(&self) -> Allowed {
+        let waits = self.switches.values().any(|managed| managed.hold_until.is_some());
+        Allowed { floods: self.may_flood(), ways: !waits }
+    }
+
     /// Whether flooded frames may be taken by further links of the broadcast tree: by others none cross any more (see
     /// [`crate::floods`]).
     fn may_flood(&self) -> bool {
@@ -147,30 +154,35 @@ impl Controller {
     /// Where flooded frames could not be taken yet, they perhaps can: switches are told so at once, unless there is something
     /// to plan first.
     pub(super) fn look_again(&mut self, now: Instant) {
-        let delayed = self.switches.iter().filter(|(_, managed)| managed.floods.is_delayed());
+        let delayed = self.switches.iter().filter(|(_, managed)| managed.floods.is_to_take_more());
         let delayed: Vec<Dpid> = delayed.map(|(dpid, _)| *dpid).collect();
-        if delayed.is_empty() || self.is_dirty() || !self.may_flood() {
+        if delayed.is_empty() || self.is_dirty() {
             return;
         }
-        for dpid in delayed {
-            self.realise(now, dpid, true);
+        let allowed = self.allowed();
+        if allowed.floods {
+            delayed.into_iter().for_each(|dpid| self.realise(now, dpid, allowed));
         }
     }
 
     /// Sends a switch what it lacks, and a barrier.
-    fn realise(&mut self, now: Instant, dpid: Dpid, may_flood: bool) {
+    fn realise(&mut self, now: Instant, dpid: Dpid, allowed: Allowed) {
         let (nothing, no_groups, no_meters) = (Flows::new(), Groups::new(), Meters::new());
         let blueprint = self.planner.blueprint();
         let wanted = blueprint.switches.get(&dpid).unwrap_or(&nothing);
         let groups = blueprint.groups.get(&dpid).unwrap_or(&no_groups);
         let meters = blueprint.meters.get(&dpid).unwrap_or(&no_meters);
         let generation = blueprint.generation;
-        let links = (!may_flood).then(|| self.planner.graph().ports(dpid).collect());
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
+        let (floods, ways) = (!allowed.floods, !allowed.ways && now < managed.hold_limit);
+        let limits = (floods || ways).then(|| {
+            let links = self.planner.graph().ports(dpid).collect();
+            Limits { links, floods, ways }
+        });
         let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
         let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
         let (put, gone) = managed.group_changes(groups);
-        let changes = Changes { put, flows: managed.changes(wanted, links.as_ref()), gone };
+        let changes = Changes { put, flows: managed.changes(wanted, limits.as_ref()), gone };
         // Not every switch takes meters in a bundle.
         let (meters_put, meters_gone) = managed.meter_changes(meters);
         let metered = !meters_put.is_empty() || !meters_gone.is_empty();
@@ -365,6 +377,15 @@ pub(crate) fn take_false_links(view: &mut View, lanes: &Lanes) -> Vec<(At, At)> 
         return Vec::new();
     }
     view.take_links(is_function)
+}
+
+/// What switches may be told at a time.
+#[derive(Clone, Copy)]
+struct Allowed {
+    /// To take flooded frames by further links.
+    floods: bool,
+    /// Though they are new, where hosts elsewhere are.
+    ways: bool,
 }
 
 /// Changes of a switch, in order: groups that flows may need, flows, groups that none needs any more.

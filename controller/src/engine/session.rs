@@ -211,9 +211,11 @@ impl Controller {
         managed.next_audit = Some(now + self.config.audit);
         // A controller that was started again knows neither links nor hosts yet: changing flows now would take
         // away what still works. Once discovery settled, the difference is small or none.
+        if !known {
+            managed.hold_limit = now + self.config.retire;
+        }
         if !known && !managed.installed.is_empty() {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
-            managed.hold_limit = now + self.config.retire;
         }
         let old_ports = self.view.switches().get(&dpid).map(|old| old.ports.clone()).unwrap_or_default();
         self.view.put_switch(dpid, view::Switch { name, n_tables, groups, max_meter, ..Default::default() });
