@@ -481,6 +481,18 @@ fn after_a_restart_nothing_circles_between_the_told_and_those_that_wait() {
     }
 }
 
+/// One that loses its flows while it waits has nothing to wait for, and is found.
+#[test]
+fn after_a_restart_a_switch_that_starts_anew_is_told_at_once() {
+    let mut net = leaf_spine();
+    net.restart_controller();
+    net.disconnect(3);
+    net.switches.get_mut(&openflow::Dpid(3)).unwrap().flows.clear();
+    net.connect(3);
+    net.run(SETTLE);
+    assert!(net.controller.is_quiet());
+}
+
 /// One that does not come back is not waited for without end.
 #[test]
 fn after_a_restart_links_that_are_gone_are_given_up() {

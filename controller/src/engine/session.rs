@@ -214,7 +214,10 @@ impl Controller {
         if !known {
             managed.hold_limit = now + self.config.retire;
         }
-        if !known && !managed.installed.is_empty() {
+        if managed.installed.is_empty() {
+            // Nothing is lost, and without flows it finds no links, for which others wait.
+            managed.hold_until = None;
+        } else if !known {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
         }
         let old_ports = self.view.switches().get(&dpid).map(|old| old.ports.clone()).unwrap_or_default();
