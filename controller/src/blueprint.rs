@@ -9,6 +9,8 @@ use openflow::{
     TableId,
 };
 
+use packet::{MacAddr, VlanId};
+
 use crate::groups::{GroupBody, Groups};
 use crate::layout;
 use crate::meters::{MeterBody, Meters};
@@ -22,6 +24,14 @@ pub struct FlowKey {
     pub priority: Priority,
     /// Which frames.
     pub matches: Match,
+}
+
+impl FlowKey {
+    /// The flow that every switch on the ways to a host has for it.
+    pub(crate) fn way(lane: VlanId, mac: MacAddr) -> Self {
+        let matches = crate::plan::in_lane(lane).eth_dst(mac);
+        Self { table: layout::FORWARD, priority: layout::forward::UNICAST, matches }
+    }
 }
 
 impl Ord for FlowKey {

@@ -51,6 +51,8 @@ pub struct Controller {
     /// Those that wait for what becomes of an older one.
     claiming: BTreeSet<ConnId>,
     switches: BTreeMap<Dpid, Managed>,
+    /// Those that could not be told anything when it was planned last.
+    away: BTreeSet<Dpid>,
     discovery: Discovery,
     reactive: Reactive,
     counters: Counters,
@@ -76,6 +78,7 @@ impl Controller {
             sessions: BTreeMap::new(),
             claiming: BTreeSet::new(),
             switches: BTreeMap::new(),
+            away: BTreeSet::new(),
             discovery: Discovery::default(),
             reactive: Reactive::default(),
             counters: Counters::default(),

@@ -6,8 +6,8 @@
 //! neighbours might, so a link between them counts until they are back or given up.
 //!
 //! A frame to a host that is known here may leave the tree, and come back to it where the host is not known. That is over
-//! as soon as everybody is told, unless somebody is told nothing yet (after a restart of the controller): then whoever
-//! joins is not told ways to hosts elsewhere, either, and floods what is for them.
+//! as soon as everybody is told, unless somebody cannot be: then nobody is told a new way that might lead there, and what
+//! is for the host is flooded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,14 +19,13 @@ use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::layout::{self, ADMIT, FORWARD, LANE, admit, forward};
 
 /// What a switch is not told yet.
-#[derive(Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Limits<'a> {
     /// Ports of its links.
     pub links: BTreeSet<PortNo>,
     /// Flooded frames may cross none of these that they do not cross already.
     pub floods: bool,
-    /// No host is to be reached by these that is not known already.
-    pub ways: bool,
+    /// Whether a flow that leads to a host by one of these must wait, if there was none.
+    pub waits: &'a dyn Fn(&FlowKey) -> bool,
 }
 
 /// The links by which a switch takes flooded frames.
@@ -77,16 +76,14 @@ impl Floods {
         !self.delayed.is_empty() || !self.ways.is_empty()
     }
 
-    /// Flows that waited, and need not any more.
-    pub fn release(&mut self, limits: Option<&Limits>) -> BTreeSet<Arc<FlowKey>> {
-        let mut released = BTreeSet::new();
-        if limits.is_none_or(|limits| !limits.floods) {
-            released.append(&mut self.delayed);
-        }
-        if limits.is_none_or(|limits| !limits.ways) {
-            released.append(&mut self.ways);
-        }
-        released
+    /// Flows that waited for flooded frames.
+    pub fn release(&mut self) -> BTreeSet<Arc<FlowKey>> {
+        std::mem::take(&mut self.delayed)
+    }
+
+    /// Ways that waited.
+    pub fn release_ways(&mut self) -> BTreeSet<Arc<FlowKey>> {
+        std::mem::take(&mut self.ways)
     }
 
     /// A change was sent.
@@ -120,10 +117,12 @@ impl Floods {
     }
 
     /// What can be sent within these limits.
-    pub fn hold_back(&mut self, changes: Vec<Change>, installed: &Flows, limits: &Limits) -> Vec<Change> {
+    pub fn hold_back(&mut self, changes: Vec<Change>, installed: &Flows, limits: &Limits<'_>) -> Vec<Change> {
         let one = |change: Change| {
+            self.ways.remove(change.key());
             let Change::Put(key, body) = &change else { return Some(change) };
-            if limits.ways && !installed.contains_key(key) && is_way(key, body, &limits.links) {
+            let is_new = || !installed.contains_key(key) && is_way(key, body, &limits.links);
+            if is_new() && (limits.waits)(key) {
                 self.ways.insert(key.clone());
                 return None;
             }
@@ -222,8 +221,8 @@ mod tests {
         Change::Put(key, body)
     }
 
-    fn limits<const N: usize>(links: [u32; N], floods: bool, ways: bool) -> Limits {
-        Limits { links: links.map(PortNo).into(), floods, ways }
+    fn limits<const N: usize>(links: [u32; N], floods: bool) -> Limits<'static> {
+        Limits { links: links.map(PortNo).into(), floods, waits: &|_| false }
     }
 
     #[test]
@@ -247,13 +246,12 @@ mod tests {
         let mut installed: Flows = [flow(1, true), flow(2, false)].into();
         let mut floods = Floods::of(&installed);
         let wanted = || vec![put(1, true), put(2, true), put(3, true)];
-        let limits = limits([], true, false);
+        let limits = limits([], true);
         assert_eq!(floods.hold_back(wanted(), &installed, &limits), [put(1, true), put(3, false)]);
         assert!(floods.is_delayed());
         installed.extend([flow(3, false)]);
         assert_eq!(floods.hold_back(wanted(), &installed, &limits), [put(1, true)]);
-        assert_eq!(floods.release(Some(&limits)), [].into());
-        assert_eq!(floods.release(None), [flow(2, true).0, flow(3, true).0].into());
+        assert_eq!(floods.release(), [flow(2, true).0, flow(3, true).0].into());
         assert!(!floods.is_delayed());
     }
 
@@ -269,7 +267,7 @@ mod tests {
             let (key, body) = flood(ports);
             Change::Put(key, body)
         };
-        let limits = limits([10, 11, 12], true, false);
+        let limits = limits([10, 11, 12], true);
         let mut floods = Floods::default();
         let changes = floods.hold_back(vec![put(&[1, 2, 10, 12])], &[flood(&[1, 10, 11])].into(), &limits);
         assert_eq!(changes, [put(&[1, 2, 10])]);
@@ -294,12 +292,14 @@ mod tests {
         let group = Action::Group(openflow::GroupId(7));
         let mut floods = Floods::default();
         let wanted = vec![put(1, here.clone()), put(2, link.clone()), put(3, group.clone()), put(4, link)];
-        let told = floods.hold_back(wanted.clone(), &[way(4, group)].into(), &limits([10], false, true));
+        let limits = Limits { waits: &|_| true, ..limits([10], false) };
+        let told = floods.hold_back(wanted.clone(), &[way(4, group)].into(), &limits);
         assert_eq!(told, [wanted[0].clone(), wanted[3].clone()]);
-        assert!(floods.is_delayed());
-        assert_eq!(floods.release(Some(&limits([10], false, true))), [].into());
-        let late = [wanted[1].key().clone(), wanted[2].key().clone()].into();
-        assert_eq!(floods.release(Some(&limits([10], true, false))), late);
+        // One of them goes after all.
+        let gone = vec![Change::Delete(wanted[1].key().clone(), Cookie(1))];
+        assert_eq!(floods.hold_back(gone.clone(), &Flows::new(), &limits), gone);
+        assert!(floods.is_delayed() && !floods.is_to_take_more());
+        assert_eq!(floods.release_ways(), [wanted[2].key().clone()].into());
         assert!(!floods.is_delayed());
     }
 }

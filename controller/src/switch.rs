@@ -49,7 +49,7 @@ pub(crate) struct Managed {
     pub lost: Option<Instant>,
     /// Nothing is changed before: discovery must first find again what the flows were planned for.
     pub hold_until: Option<Instant>,
-    /// Then it is changed, whatever was not found again; until then it is new.
+    /// Then it is changed, whatever was not found again.
     pub hold_limit: Instant,
     /// Flows of the blueprint as far as they were read, or sent since.
     pub installed: Flows,
@@ -132,8 +132,10 @@ impl Managed {
     }
 
     /// The changes that lead to `wanted`, which are sent now: what the limits let pass.
-    pub(crate) fn changes(&mut self, wanted: &Flows, limits: Option<&Limits>) -> Vec<Change> {
-        self.stale.add(self.floods.release(limits));
+    pub(crate) fn changes(&mut self, wanted: &Flows, limits: Option<&Limits<'_>>) -> Vec<Change> {
+        if limits.is_none_or(|limits| !limits.floods) {
+            self.stale.add(self.floods.release());
+        }
         self.refused.retain(|key, _| wanted.contains_key(key));
         let changes = match std::mem::take(&mut self.stale) {
             Stale::All => self.pending(wanted),

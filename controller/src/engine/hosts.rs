@@ -10,7 +10,6 @@ use super::Controller;
 use crate::blueprint::FlowKey;
 use crate::effect::Event;
 use crate::layout;
-use crate::plan::in_lane;
 use crate::switch::Pending;
 use crate::view::{At, Host};
 
@@ -100,8 +99,7 @@ impl Controller {
             self.plan_now(now);
         }
         // A switch that is not told yet would only ask again.
-        let matches = in_lane(lane).eth_dst(frame.dst());
-        let way = FlowKey { table: layout::FORWARD, priority: layout::forward::UNICAST, matches };
+        let way = FlowKey::way(lane, frame.dst());
         if !self.switches.get(&at.0).is_some_and(|managed| managed.installed.contains_key(&way)) {
             return self.counters.held_dropped += 1;
         }

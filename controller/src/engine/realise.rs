@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use openflow::error::BadRequest;
 use openflow::{
-    BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, Error, ErrorKind, Message, Xid,
+    BundleAdd, BundleControl, BundleControlKind, BundleFlags, Dpid, Error, ErrorKind, Field, Message, Xid,
 };
-use packet::Instant;
+use packet::{Instant, MacAddr, VlanId};
 
 use super::Controller;
-use crate::blueprint::{Change, Flows};
+use crate::blueprint::{Change, FlowKey, Flows};
 use crate::effect::{ConnId, Event};
 use crate::floods::Limits;
 use crate::groups::{GroupChange, Groups, Support};
@@ -64,10 +64,11 @@ impl Controller {
         for dpid in changed.groups {
             self.switches.entry(dpid).and_modify(|managed| managed.groups_stale = true);
         }
-        let allowed = self.allowed();
+        self.note_away();
+        let may_flood = self.may_flood();
         let switches: Vec<Dpid> = self.switches.keys().copied().collect();
         for dpid in switches {
-            self.realise(now, dpid, allowed);
+            self.realise(now, dpid, may_flood);
             self.arm(dpid);
         }
     }
@@ -122,10 +123,51 @@ impl Controller {
         Some(has_settled && wanted.all(|at| is_link(&at) || !self.view.port(at).is_some_and(|port| port.up)))
     }
 
-    /// What switches may be told at this time.
-    fn allowed(&self) -> Allowed {
-        let waits = self.switches.values().any(|managed| managed.hold_until.is_some());
-        Allowed { floods: self.may_flood(), ways: !waits }
+    /// Looks which switches cannot be told anything. If they are others than before, ways need perhaps not wait any more.
+    fn note_away(&mut self) {
+        let is_away = |managed: &Managed| managed.conn.is_none() || managed.hold_until.is_some();
+        let away =
+            self.switches.iter().filter(|(_, managed)| is_away(managed)).map(|(dpid, _)| *dpid).collect();
+        if away != self.away {
+            self.away = away;
+            for managed in self.switches.values_mut() {
+                managed.stale.add(managed.floods.release_ways());
+            }
+        }
+    }
+
+    /// Whether a way of a switch to a host may lead over another that does not know the host, and cannot be told.
+    fn leads_astray(&self, from: Dpid, key: &FlowKey) -> bool {
+        let lane = key.matches.get(Field::Metadata).map(|f| f.value as u64 & layout::LANE_MASK);
+        let lane = lane.and_then(|lane| VlanId::new(lane as u16).ok());
+        let mac = key.matches.exact(Field::EthDst).map(|mac| MacAddr::from_u64(mac as u64));
+        let Some((lane, mac)) = lane.zip(mac) else { return false };
+        let Some(host) = self.lanes().hosts.get(&(lane, mac)) else { return false };
+        let graph = self.planner.graph();
+        let whole = graph.distance(from, host.at.0);
+        let is_between = |dpid: Dpid| {
+            let parts = graph.distance(from, dpid).zip(graph.distance(dpid, host.at.0));
+            parts.map(|(to, on)| to + on) == whole
+        };
+        let way = FlowKey::way(lane, mac);
+        let knows =
+            |dpid| self.switches.get(dpid).is_some_and(|managed| managed.installed.contains_key(&way));
+        self.away.iter().any(|dpid| is_between(*dpid) && !knows(dpid))
+    }
+
+    /// The changes of flows that a switch is told now.
+    fn flow_changes(&mut self, dpid: Dpid, may_flood: bool) -> Vec<Change> {
+        let Some(mut managed) = self.switches.remove(&dpid) else { return vec![] };
+        let nothing = Flows::new();
+        let wanted = self.planner.blueprint().switches.get(&dpid).unwrap_or(&nothing);
+        let waits = |key: &FlowKey| self.leads_astray(dpid, key);
+        let limits = (!may_flood || !self.away.is_empty()).then(|| {
+            let links = self.planner.graph().ports(dpid).collect();
+            Limits { links, floods: !may_flood, waits: &waits }
+        });
+        let changes = managed.changes(wanted, limits.as_ref());
+        self.switches.insert(dpid, managed);
+        changes
     }
 
     /// Whether flooded frames may be taken by further links of the broadcast tree: by others none cross any more (see
@@ -156,33 +198,31 @@ impl Controller {
     pub(super) fn look_again(&mut self, now: Instant) {
         let delayed = self.switches.iter().filter(|(_, managed)| managed.floods.is_to_take_more());
         let delayed: Vec<Dpid> = delayed.map(|(dpid, _)| *dpid).collect();
-        if delayed.is_empty() || self.is_dirty() {
+        if delayed.is_empty() || self.is_dirty() || !self.may_flood() {
             return;
         }
-        let allowed = self.allowed();
-        if allowed.floods {
-            delayed.into_iter().for_each(|dpid| self.realise(now, dpid, allowed));
+        for dpid in delayed {
+            self.realise(now, dpid, true);
         }
     }
 
     /// Sends a switch what it lacks, and a barrier.
-    fn realise(&mut self, now: Instant, dpid: Dpid, allowed: Allowed) {
-        let (nothing, no_groups, no_meters) = (Flows::new(), Groups::new(), Meters::new());
+    fn realise(&mut self, now: Instant, dpid: Dpid, may_flood: bool) {
+        let Some(managed) = self.switches.get(&dpid) else { return };
+        let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
+        if self.sessions.get(&conn).is_none_or(|session| session.slave) {
+            return;
+        }
+        let flows = self.flow_changes(dpid, may_flood);
+        let (no_groups, no_meters) = (Groups::new(), Meters::new());
         let blueprint = self.planner.blueprint();
-        let wanted = blueprint.switches.get(&dpid).unwrap_or(&nothing);
         let groups = blueprint.groups.get(&dpid).unwrap_or(&no_groups);
         let meters = blueprint.meters.get(&dpid).unwrap_or(&no_meters);
         let generation = blueprint.generation;
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
-        let (floods, ways) = (!allowed.floods, !allowed.ways && now < managed.hold_limit);
-        let limits = (floods || ways).then(|| {
-            let links = self.planner.graph().ports(dpid).collect();
-            Limits { links, floods, ways }
-        });
-        let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
-        let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (put, gone) = managed.group_changes(groups);
-        let changes = Changes { put, flows: managed.changes(wanted, limits.as_ref()), gone };
+        let changes = Changes { put, flows, gone };
         // Not every switch takes meters in a bundle.
         let (meters_put, meters_gone) = managed.meter_changes(meters);
         let metered = !meters_put.is_empty() || !meters_gone.is_empty();
@@ -377,15 +417,6 @@ pub(crate) fn take_false_links(view: &mut View, lanes: &Lanes) -> Vec<(At, At)> 
         return Vec::new();
     }
     view.take_links(is_function)
-}
-
-/// What switches may be told at a time.
-#[derive(Clone, Copy)]
-struct Allowed {
-    /// To take flooded frames by further links.
-    floods: bool,
-    /// Though they are new, where hosts elsewhere are.
-    ways: bool,
 }
 
 /// Changes of a switch, in order: groups that flows may need, flows, groups that none needs any more.

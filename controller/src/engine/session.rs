@@ -211,14 +211,12 @@ impl Controller {
         managed.next_audit = Some(now + self.config.audit);
         // A controller that was started again knows neither links nor hosts yet: changing flows now would take
         // away what still works. Once discovery settled, the difference is small or none.
-        if !known {
-            managed.hold_limit = now + self.config.retire;
-        }
         if managed.installed.is_empty() {
             // Nothing is lost, and without flows it finds no links, for which others wait.
             managed.hold_until = None;
         } else if !known {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
+            managed.hold_limit = now + self.config.retire;
         }
         let old_ports = self.view.switches().get(&dpid).map(|old| old.ports.clone()).unwrap_or_default();
         self.view.put_switch(dpid, view::Switch { name, n_tables, groups, max_meter, ..Default::default() });
