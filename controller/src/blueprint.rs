@@ -11,6 +11,8 @@ use openflow::{
     TableId,
 };
 
+use packet::{MacAddr, VlanId};
+
 use crate::groups::{GroupBody, Groups};
 use crate::layout;
 use crate::meters::{MeterBody, Meters};
@@ -42,6 +44,11 @@ impl FlowKey {
     pub fn new(table: TableId, priority: Priority, matches: Match) -> Self {
         let order = u64::from(stage(table, priority)) << 32 | u64::from(digest(&matches));
         Self { order, parts: Arc::new(FlowParts { table, priority, matches }) }
+    }
+
+    /// The flow that every switch on the ways to a host has for it.
+    pub(crate) fn way(lane: VlanId, mac: MacAddr) -> Self {
+        Self::new(layout::FORWARD, layout::forward::UNICAST, crate::plan::in_lane(lane).eth_dst(mac))
     }
 
     /// Whether the flow has this table and priority.

@@ -52,6 +52,8 @@ pub struct Controller {
     /// Those that wait for what becomes of an older one.
     claiming: BTreeSet<ConnId>,
     switches: BTreeMap<Dpid, Managed>,
+    /// Those that could not be told anything when it was planned last.
+    away: BTreeSet<Dpid>,
     discovery: Discovery,
     reactive: Reactive,
     counters: Counters,
@@ -78,6 +80,7 @@ impl Controller {
             sessions: BTreeMap::new(),
             claiming: BTreeSet::new(),
             switches: BTreeMap::new(),
+            away: BTreeSet::new(),
             discovery: Discovery::default(),
             reactive: Reactive::default(),
             counters: Counters::default(),
@@ -173,6 +176,7 @@ impl Controller {
 
     /// A switch finished the version negotiation.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
+        self.tell_all();
         let mut session = Session::new(now);
         let xid = session.xid(crate::switch::Pending::Features);
         self.sessions.insert(conn, session);
@@ -181,6 +185,7 @@ impl Controller {
 
     /// A connection is gone.
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId) {
+        self.tell_all();
         let Some(session) = self.sessions.remove(&conn) else { return };
         self.claiming.remove(&conn);
         let dpid = session.dpid;
@@ -204,6 +209,7 @@ impl Controller {
 
     /// A message of a switch.
     pub fn handle_message(&mut self, now: Instant, conn: ConnId, xid: Xid, message: Message) {
+        self.tell_all();
         if self.sessions.contains_key(&conn) {
             self.sign_of_life(now, conn);
             self.message(now, conn, xid, message);
@@ -213,6 +219,7 @@ impl Controller {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.tell_all();
         self.decide_claims(now);
         self.probe(now);
         if now >= self.next_aging {

@@ -4,6 +4,10 @@
 //! Then whatever is halfway is part of the old tree, or part of the new one. A switch that is not connected keeps what it
 //! has: alone it makes no loop, since its neighbours neither send nor take flooded frames but along the new tree. Two such
 //! neighbours might, so a link between them counts until they are back or given up.
+//!
+//! A frame to a host that is known here may leave the tree, and come back to it where the host is not known. That is over
+//! as soon as everybody is told, unless somebody cannot be: then nobody is told a new way that might lead there, and what
+//! is for the host is flooded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +17,16 @@ use packet::PortNo;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::layout::{self, ADMIT, FORWARD, LANE, admit, forward};
+
+/// What a switch is not told yet.
+pub(crate) struct Limits<'a> {
+    /// Ports of its links.
+    pub links: BTreeSet<PortNo>,
+    /// Flooded frames may cross none of these that they do not cross already.
+    pub floods: bool,
+    /// Whether a flow that leads to a host by one of these must wait, if there was none.
+    pub waits: &'a dyn Fn(&FlowKey) -> bool,
+}
 
 /// The links by which a switch takes flooded frames.
 #[derive(Debug, Default)]
@@ -25,6 +39,8 @@ pub(crate) struct Floods {
     n_answered: u64,
     /// Flows that are to take them and do not yet.
     delayed: BTreeSet<FlowKey>,
+    /// Ways to hosts that it is not told yet.
+    ways: BTreeSet<FlowKey>,
 }
 
 impl Floods {
@@ -50,14 +66,24 @@ impl Floods {
         self.taken.contains_key(&port)
     }
 
-    /// Whether some are to be taken and are not yet.
-    pub fn is_delayed(&self) -> bool {
+    /// Whether some flows wait to take flooded frames.
+    pub fn is_to_take_more(&self) -> bool {
         !self.delayed.is_empty()
     }
 
-    /// Flows that waited.
+    /// Whether some flows wait, or a part of them.
+    pub fn is_delayed(&self) -> bool {
+        !self.delayed.is_empty() || !self.ways.is_empty()
+    }
+
+    /// Flows that waited for flooded frames.
     pub fn release(&mut self) -> BTreeSet<FlowKey> {
         std::mem::take(&mut self.delayed)
+    }
+
+    /// Ways that waited.
+    pub fn release_ways(&mut self) -> BTreeSet<FlowKey> {
+        std::mem::take(&mut self.ways)
     }
 
     /// A change was sent.
@@ -90,23 +116,21 @@ impl Floods {
         }
     }
 
-    /// What can be sent while flooded frames may cross no further of these links.
-    pub fn hold_back(
-        &mut self,
-        changes: Vec<Change>,
-        installed: &Flows,
-        links: &BTreeSet<PortNo>,
-    ) -> Vec<Change> {
-        let one = |change| match &change {
-            Change::Put(key, body) => match self.less(key, body, installed.get(key), links) {
-                Some(less) => {
-                    self.delayed.insert(key.clone());
-                    let less = Arc::new(FlowBody { cookie: body.cookie, instructions: less });
-                    (installed.get(key) != Some(&less)).then(|| Change::Put(key.clone(), less))
-                }
-                None => Some(change),
-            },
-            Change::Delete(..) => Some(change),
+    /// What can be sent within these limits.
+    pub fn hold_back(&mut self, changes: Vec<Change>, installed: &Flows, limits: &Limits<'_>) -> Vec<Change> {
+        let one = |change: Change| {
+            self.ways.remove(change.key());
+            let Change::Put(key, body) = &change else { return Some(change) };
+            let is_new = || !installed.contains_key(key) && is_way(key, body, &limits.links);
+            if is_new() && (limits.waits)(key) {
+                self.ways.insert(key.clone());
+                return None;
+            }
+            let less = || self.less(key, body, installed.get(key), &limits.links);
+            let Some(less) = limits.floods.then(less).flatten() else { return Some(change) };
+            self.delayed.insert(key.clone());
+            let less = Arc::new(FlowBody { cookie: body.cookie, instructions: less });
+            (installed.get(key) != Some(&less)).then(|| Change::Put(key.clone(), less))
         };
         changes.into_iter().filter_map(one).collect()
     }
@@ -137,16 +161,31 @@ impl Floods {
     }
 }
 
-/// Ports that a flow floods by.
-fn outputs(body: &FlowBody) -> impl Iterator<Item = PortNo> + '_ {
-    let actions = body.instructions.iter().flat_map(|instruction| match instruction {
+/// What a flow applies to its frames.
+fn actions(body: &FlowBody) -> impl Iterator<Item = &Action> {
+    body.instructions.iter().flat_map(|instruction| match instruction {
         Instruction::ApplyActions(actions) => &actions[..],
         _ => &[],
-    });
-    actions.filter_map(|action| match action {
+    })
+}
+
+/// Ports that a flow floods by.
+fn outputs(body: &FlowBody) -> impl Iterator<Item = PortNo> + '_ {
+    actions(body).filter_map(|action| match action {
         Action::Output { port, .. } => Some(*port),
         _ => None,
     })
+}
+
+/// Whether a flow leads to a host by one of these links, or several of them.
+fn is_way(key: &FlowKey, body: &FlowBody, links: &BTreeSet<PortNo>) -> bool {
+    key.table == FORWARD
+        && [forward::UNICAST, forward::UNICAST_BACK].contains(&key.priority)
+        && actions(body).any(|action| match action {
+            Action::Output { port, .. } => links.contains(port),
+            Action::Group(_) => true,
+            _ => false,
+        })
 }
 
 /// The link whose frames a flow lets in, or might.
@@ -182,6 +221,10 @@ mod tests {
         Change::Put(key, body)
     }
 
+    fn limits<const N: usize>(links: [u32; N], floods: bool) -> Limits<'static> {
+        Limits { links: links.map(PortNo).into(), floods, waits: &|_| false }
+    }
+
     #[test]
     fn a_link_that_is_given_up_counts_until_that_is_confirmed() {
         let mut floods = Floods::of(&[flow(1, true), flow(2, false)].into());
@@ -203,11 +246,11 @@ mod tests {
         let mut installed: Flows = [flow(1, true), flow(2, false)].into();
         let mut floods = Floods::of(&installed);
         let wanted = || vec![put(1, true), put(2, true), put(3, true)];
-        let links = BTreeSet::new();
-        assert_eq!(floods.hold_back(wanted(), &installed, &links), [put(1, true), put(3, false)]);
+        let limits = limits([], true);
+        assert_eq!(floods.hold_back(wanted(), &installed, &limits), [put(1, true), put(3, false)]);
         assert!(floods.is_delayed());
         installed.extend([flow(3, false)]);
-        assert_eq!(floods.hold_back(wanted(), &installed, &links), [put(1, true)]);
+        assert_eq!(floods.hold_back(wanted(), &installed, &limits), [put(1, true)]);
         assert_eq!(floods.release(), [flow(2, true).0, flow(3, true).0].into());
         assert!(!floods.is_delayed());
     }
@@ -224,12 +267,38 @@ mod tests {
             let (key, body) = flood(ports);
             Change::Put(key, body)
         };
-        let links = [10, 11, 12].map(PortNo).into();
+        let limits = limits([10, 11, 12], true);
         let mut floods = Floods::default();
-        let changes = floods.hold_back(vec![put(&[1, 2, 10, 12])], &[flood(&[1, 10, 11])].into(), &links);
+        let changes = floods.hold_back(vec![put(&[1, 2, 10, 12])], &[flood(&[1, 10, 11])].into(), &limits);
         assert_eq!(changes, [put(&[1, 2, 10])]);
-        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &Flows::new(), &links), [put(&[1])]);
-        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &[flood(&[1])].into(), &links), []);
+        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &Flows::new(), &limits), [put(&[1])]);
+        assert_eq!(floods.hold_back(vec![put(&[1, 10])], &[flood(&[1])].into(), &limits), []);
         assert!(floods.is_delayed());
+    }
+
+    #[test]
+    fn ways_by_links_wait_where_there_was_none() {
+        let way = |n: u64, action: Action| {
+            let key = FlowKey::new(FORWARD, forward::UNICAST, Match::ANY.metadata(n, n));
+            let instructions = vec![Instruction::ApplyActions(vec![action])];
+            (key, Arc::new(FlowBody { cookie: Cookie(1), instructions }))
+        };
+        let put = |n, action| {
+            let (key, body) = way(n, action);
+            Change::Put(key, body)
+        };
+        let (here, link) = (Action::output(PortNo(1)), Action::output(PortNo(10)));
+        let group = Action::Group(openflow::GroupId(7));
+        let mut floods = Floods::default();
+        let wanted = vec![put(1, here.clone()), put(2, link.clone()), put(3, group.clone()), put(4, link)];
+        let limits = Limits { waits: &|_| true, ..limits([10], false) };
+        let told = floods.hold_back(wanted.clone(), &[way(4, group)].into(), &limits);
+        assert_eq!(told, [wanted[0].clone(), wanted[3].clone()]);
+        // One of them goes after all.
+        let gone = vec![Change::Delete(wanted[1].key().clone(), Cookie(1))];
+        assert_eq!(floods.hold_back(gone.clone(), &Flows::new(), &limits), gone);
+        assert!(floods.is_delayed() && !floods.is_to_take_more());
+        assert_eq!(floods.release_ways(), [wanted[2].key().clone()].into());
+        assert!(!floods.is_delayed());
     }
 }

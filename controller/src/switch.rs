@@ -1,15 +1,15 @@
 //! A switch as the controller manages it: what it holds, what it was told, what it confirmed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use openflow::{Dpid, FlowStats, GroupDesc, GroupId, MeterConfig, MeterId, PortDesc, Reply, SwitchDesc, Xid};
-use packet::{Instant, PortNo};
+use packet::Instant;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
 use crate::effect::{ConnId, Token};
 use crate::engine::{Claim, Rejections};
-use crate::floods::Floods;
+use crate::floods::{Floods, Limits};
 use crate::groups::{GroupChange, Groups, Support, diff_groups};
 use crate::meters::{MeterChange, Meters, diff_meters};
 use crate::view::At;
@@ -130,10 +130,9 @@ impl Managed {
         self.floods.barrier_answered();
     }
 
-    /// The changes that lead to `wanted`, which are sent now. With `links`, flooded frames may cross none of these that they do
-    /// not cross already.
-    pub(crate) fn changes(&mut self, wanted: &Flows, links: Option<&BTreeSet<PortNo>>) -> Vec<Change> {
-        if links.is_none() {
+    /// The changes that lead to `wanted`, which are sent now: what the limits let pass.
+    pub(crate) fn changes(&mut self, wanted: &Flows, limits: Option<&Limits<'_>>) -> Vec<Change> {
+        if limits.is_none_or(|limits| !limits.floods) {
             self.stale.add(self.floods.release());
         }
         self.refused.retain(|key, _| wanted.contains_key(key));
@@ -146,8 +145,8 @@ impl Managed {
             }
         };
         self.try_refused = false;
-        match links {
-            Some(links) => self.floods.hold_back(changes, &self.installed, links),
+        match limits {
+            Some(limits) => self.floods.hold_back(changes, &self.installed, limits),
             None => changes,
         }
     }

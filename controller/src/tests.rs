@@ -438,6 +438,101 @@ fn after_a_restart_hosts_elsewhere_are_waited_for() {
     assert!(net.controller.is_quiet());
 }
 
+/// What follows a large plan waits until it is realised, and not for as long again as it took.
+#[test]
+fn a_lost_link_is_followed_at_once_when_a_large_plan_is_confirmed() {
+    let mut net = leaf_spine();
+    let mut blue = network(10, &["s3:3", "s5:4"], &[]);
+    let host = |n: u16| {
+        let [a, b] = n.to_be_bytes();
+        crate::Reservation { port: port("s3:3"), mac: MacAddr([2, 1, 0, 0, a, b]), addresses: vec![] }
+    };
+    blue.hosts = (0..1000).map(host).collect();
+    let mut intent = Intent::default();
+    intent.networks.insert("blue".into(), blue);
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.drain();
+    assert!(net.mods.len() > 2000, "it is large");
+    net.now = net.now + crate::Config::new(crate::Key(1, 2)).plan_interval;
+    net.set_port((3, 1), false);
+    assert!(net.controller.is_quiet());
+}
+
+/// Switches in a ring, and 5 behind 2: all links but the last are the broadcast tree.
+fn ring() -> Net {
+    let mut net = Net::new();
+    for dpid in 1..=5 {
+        net.switch(dpid, 4);
+        net.switches.get_mut(&openflow::Dpid(dpid)).unwrap().grouped = false;
+    }
+    for (a, b) in [((1, 1), (2, 1)), ((1, 2), (3, 1)), ((2, 2), (4, 1)), ((2, 3), (5, 1)), ((3, 2), (4, 2))] {
+        net.link(a, b);
+    }
+    let mut intent = Intent::default();
+    intent.networks.insert("blue".into(), network(10, &["s1:4", "s3:4", "s5:4"], &[]));
+    net.controller.set_intent(net.now, intent).unwrap();
+    net.connect_all();
+    net.run(SETTLE);
+    net.say((1, 4), arp(1, 9));
+    net
+}
+
+/// Hosts come to switch 5. One half of them is reached from switch 3 by switch 4, and all by switch 2.
+fn nothing_circles_and_hosts_are_reached(net: &mut Net) {
+    let hosts = 10..20;
+    hosts.clone().for_each(|n| drop(net.say((5, 4), arp(n, 9))));
+    for n in hosts {
+        let heard = net.say((1, 4), ip(1, n));
+        assert_eq!(heard.iter().filter(|at| **at == (5, 4)).count(), 1, "{heard:?}");
+    }
+}
+
+fn hosts_are_known(net: &mut Net) {
+    net.run(SETTLE);
+    net.say((3, 4), arp(2, 9));
+    for n in 10..20 {
+        assert_eq!(net.say((3, 4), ip(2, n)), [(5, 4)]);
+    }
+    assert!(net.controller.is_quiet());
+}
+
+/// Whoever lost its flows meanwhile is not told ways that lead back through those that are told nothing yet.
+#[test]
+fn after_a_restart_nothing_circles_between_the_told_and_those_that_wait() {
+    for order in [[3, 4, 1, 2, 5], [1, 2, 5, 3, 4]] {
+        let mut net = ring();
+        net.forget_controller();
+        for dpid in [3, 4] {
+            net.switches.get_mut(&openflow::Dpid(dpid)).unwrap().flows.clear();
+        }
+        order.into_iter().for_each(|dpid| net.connect(dpid));
+        net.run(Duration::from_millis(300));
+        nothing_circles_and_hosts_are_reached(&mut net);
+        hosts_are_known(&mut net);
+    }
+}
+
+#[test]
+fn nothing_circles_between_the_told_and_those_without_connection() {
+    let mut net = ring();
+    [1, 2].into_iter().for_each(|dpid| net.disconnect(dpid));
+    nothing_circles_and_hosts_are_reached(&mut net);
+    [1, 2].into_iter().for_each(|dpid| net.connect(dpid));
+    hosts_are_known(&mut net);
+}
+
+/// One that loses its flows while it waits has nothing to wait for, and is found.
+#[test]
+fn after_a_restart_a_switch_that_starts_anew_is_told_at_once() {
+    let mut net = leaf_spine();
+    net.restart_controller();
+    net.disconnect(3);
+    net.switches.get_mut(&openflow::Dpid(3)).unwrap().flows.clear();
+    net.connect(3);
+    net.run(SETTLE);
+    assert!(net.controller.is_quiet());
+}
+
 /// One that does not come back is not waited for without end.
 #[test]
 fn after_a_restart_links_that_are_gone_are_given_up() {

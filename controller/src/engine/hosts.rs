@@ -7,6 +7,7 @@ use openflow::{Action, Dpid, Field, Message, PacketIn, PacketOut, ports};
 use packet::{EtherType, Instant, MacAddr, VlanId, arp, ethernet, ipv4};
 
 use super::Controller;
+use crate::blueprint::FlowKey;
 use crate::effect::Event;
 use crate::layout;
 use crate::switch::Pending;
@@ -96,6 +97,12 @@ impl Controller {
         }
         if self.is_dirty() {
             self.plan_now(now);
+            self.tell_all();
+        }
+        // A switch that is not told yet would only ask again.
+        let way = FlowKey::way(lane, frame.dst());
+        if !self.switches.get(&at.0).is_some_and(|managed| managed.installed.contains_key(&way)) {
+            return self.counters.held_dropped += 1;
         }
         let conn = self.switches.get(&at.0).and_then(|managed| managed.conn);
         let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) else {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openflow::error::BadRequest;
-use openflow::{BundleControl, BundleControlKind, Dpid, Error, ErrorKind, Message, Xid};
-use packet::Instant;
+use openflow::{BundleControl, BundleControlKind, Dpid, Error, ErrorKind, Field, Message, Xid};
+use packet::{Instant, MacAddr, VlanId};
 
 use super::Controller;
-use crate::blueprint::{Change, Flows};
+use crate::blueprint::{Change, FlowKey, Flows};
 use crate::effect::{BUNDLE_FLAGS, ConnId, Event, Outgoing};
+use crate::floods::Limits;
 use crate::groups::{GroupChange, Groups, Support};
 use crate::lanes::{Lanes, Touched};
 use crate::layout;
@@ -24,7 +25,8 @@ const MAX_BUNDLED: usize = 2000;
 /// between there must be time for what it is planned from.
 const PLAN_INTERVAL_PER_FLOW: Duration = Duration::from_micros(8);
 
-/// Switches that are yet to be told what a plan made of them.
+/// Switches that are yet to be told what a plan has for them: before anything else happens, or when the shell has taken what
+/// was there before. It hands that on while the next switch is looked at.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     /// When it was planned.
@@ -41,8 +43,9 @@ impl Controller {
         }
     }
 
-    /// Plans what changed, and sends every switch what it lacks.
+    /// Plans what changed. Then every switch is sent what it lacks, one after the other: see [`Round`].
     pub(super) fn plan_now(&mut self, now: Instant) {
+        self.tell_all();
         self.resolve(now);
         self.dirty = false;
         let (changed, differs) = self.planner.plan(&self.view);
@@ -69,17 +72,22 @@ impl Controller {
         for dpid in changed.groups {
             self.switches.entry(dpid).and_modify(|managed| managed.groups_stale = true);
         }
+        self.note_away();
         let switches = self.switches.keys().copied().collect();
         self.round = Round { now, may_flood: self.may_flood(), switches };
     }
 
-    /// Tells the next switch of the round what it lacks. False: all were told. The shell hands on what one is told while the
-    /// next one is looked at.
+    /// Tells the next switch of the round what it lacks. False: all were told.
     pub(super) fn tell_next(&mut self) -> bool {
         let Some(dpid) = self.round.switches.pop_first() else { return false };
         self.realise(self.round.now, dpid, self.round.may_flood);
         self.arm(dpid);
         true
+    }
+
+    /// Tells all that are left.
+    pub(super) fn tell_all(&mut self) {
+        while self.tell_next() {}
     }
 
     /// Follows what changed until nothing more comes of it.
@@ -132,6 +140,53 @@ impl Controller {
         Some(has_settled && wanted.all(|at| is_link(&at) || !self.view.port(at).is_some_and(|port| port.up)))
     }
 
+    /// Looks which switches cannot be told anything. If they are others than before, ways need perhaps not wait any more.
+    fn note_away(&mut self) {
+        let is_away = |managed: &Managed| managed.conn.is_none() || managed.hold_until.is_some();
+        let away =
+            self.switches.iter().filter(|(_, managed)| is_away(managed)).map(|(dpid, _)| *dpid).collect();
+        if away != self.away {
+            self.away = away;
+            for managed in self.switches.values_mut() {
+                managed.stale.add(managed.floods.release_ways());
+            }
+        }
+    }
+
+    /// Whether a way of a switch to a host may lead over another that does not know the host, and cannot be told.
+    fn leads_astray(&self, from: Dpid, key: &FlowKey) -> bool {
+        let lane = key.matches.get(Field::Metadata).map(|f| f.value as u64 & layout::LANE_MASK);
+        let lane = lane.and_then(|lane| VlanId::new(lane as u16).ok());
+        let mac = key.matches.exact(Field::EthDst).map(|mac| MacAddr::from_u64(mac as u64));
+        let Some((lane, mac)) = lane.zip(mac) else { return false };
+        let Some(host) = self.lanes().hosts.get(&(lane, mac)) else { return false };
+        let graph = self.planner.graph();
+        let whole = graph.distance(from, host.at.0);
+        let is_between = |dpid: Dpid| {
+            let parts = graph.distance(from, dpid).zip(graph.distance(dpid, host.at.0));
+            parts.map(|(to, on)| to + on) == whole
+        };
+        let way = FlowKey::way(lane, mac);
+        let knows =
+            |dpid| self.switches.get(dpid).is_some_and(|managed| managed.installed.contains_key(&way));
+        self.away.iter().any(|dpid| is_between(*dpid) && !knows(dpid))
+    }
+
+    /// The changes of flows that a switch is told now.
+    fn flow_changes(&mut self, dpid: Dpid, may_flood: bool) -> Vec<Change> {
+        let Some(mut managed) = self.switches.remove(&dpid) else { return vec![] };
+        let nothing = Flows::new();
+        let wanted = self.planner.blueprint().switches.get(&dpid).unwrap_or(&nothing);
+        let waits = |key: &FlowKey| self.leads_astray(dpid, key);
+        let limits = (!may_flood || !self.away.is_empty()).then(|| {
+            let links = self.planner.graph().ports(dpid).collect();
+            Limits { links, floods: !may_flood, waits: &waits }
+        });
+        let changes = managed.changes(wanted, limits.as_ref());
+        self.switches.insert(dpid, managed);
+        changes
+    }
+
     /// Whether flooded frames may be taken by further links of the broadcast tree: by others none cross any more (see
     /// [`crate::floods`]).
     fn may_flood(&self) -> bool {
@@ -158,7 +213,7 @@ impl Controller {
     /// Where flooded frames could not be taken yet, they perhaps can: switches are told so at once, unless there is something
     /// to plan first.
     pub(super) fn look_again(&mut self, now: Instant) {
-        let delayed = self.switches.iter().filter(|(_, managed)| managed.floods.is_delayed());
+        let delayed = self.switches.iter().filter(|(_, managed)| managed.floods.is_to_take_more());
         let delayed: Vec<Dpid> = delayed.map(|(dpid, _)| *dpid).collect();
         if delayed.is_empty() || self.is_dirty() || !self.may_flood() {
             return;
@@ -170,18 +225,21 @@ impl Controller {
 
     /// Sends a switch what it lacks, and a barrier.
     fn realise(&mut self, now: Instant, dpid: Dpid, may_flood: bool) {
-        let (nothing, no_groups, no_meters) = (Flows::new(), Groups::new(), Meters::new());
+        let Some(managed) = self.switches.get(&dpid) else { return };
+        let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
+        if self.sessions.get(&conn).is_none_or(|session| session.slave) {
+            return;
+        }
+        let flows = self.flow_changes(dpid, may_flood);
+        let (no_groups, no_meters) = (Groups::new(), Meters::new());
         let blueprint = self.planner.blueprint();
-        let wanted = blueprint.switches.get(&dpid).unwrap_or(&nothing);
         let groups = blueprint.groups.get(&dpid).unwrap_or(&no_groups);
         let meters = blueprint.meters.get(&dpid).unwrap_or(&no_meters);
         let generation = blueprint.generation;
-        let links = (!may_flood).then(|| self.planner.graph().ports(dpid).collect());
         let Some(managed) = self.switches.get_mut(&dpid) else { return };
-        let Some(conn) = managed.conn.filter(|_| managed.hold_until.is_none()) else { return };
-        let Some(session) = self.sessions.get_mut(&conn).filter(|session| !session.slave) else { return };
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (put, gone) = managed.group_changes(groups);
-        let changes = Changes { put, flows: managed.changes(wanted, links.as_ref()), gone };
+        let changes = Changes { put, flows, gone };
         // Not every switch takes meters in a bundle.
         let (meters_put, meters_gone) = managed.meter_changes(meters);
         let metered = !meters_put.is_empty() || !meters_gone.is_empty();
@@ -250,10 +308,19 @@ impl Controller {
             managed.barrier_answered();
             managed.confirmed = generation;
             self.event(Event::Confirmed(dpid, generation));
+            self.rest_no_longer(now);
             self.look_again(now);
         }
         // The flow that sends discovery frames here is in place.
         self.discover(now, dpid);
+    }
+
+    /// Once all is confirmed, what happens next need not wait for as long as a large plan takes.
+    fn rest_no_longer(&mut self, now: Instant) {
+        let soon = now + self.config.plan_interval;
+        if self.next_plan > soon && self.switches.values().all(|managed| managed.in_flight.is_empty()) {
+            self.next_plan = soon;
+        }
     }
 
     pub(super) fn error(&mut self, now: Instant, conn: ConnId, xid: Xid, error: &Error) {

@@ -211,7 +211,10 @@ impl Controller {
         managed.next_audit = Some(now + self.config.audit);
         // A controller that was started again knows neither links nor hosts yet: changing flows now would take
         // away what still works. Once discovery settled, the difference is small or none.
-        if !known && !managed.installed.is_empty() {
+        if managed.installed.is_empty() {
+            // Nothing is lost, and without flows it finds no links, for which others wait.
+            managed.hold_until = None;
+        } else if !known {
             managed.hold_until = Some(now + self.config.settle + self.config.probe_fast);
             managed.hold_limit = now + self.config.retire;
         }

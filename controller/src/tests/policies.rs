@@ -75,6 +75,24 @@ fn what_is_refused_to_an_unknown_host_waits_until_it_is_known() {
     assert_eq!(net.say((3, 3), group).len(), 2, "what is for all goes to all");
 }
 
+/// It would come back again and again.
+#[test]
+fn what_waits_does_not_go_back_to_a_switch_that_is_told_nothing_yet() {
+    let mut net = leaf_spine();
+    let mut intent = Intent::default();
+    intent.networks.insert("blue".into(), network(10, &["s3:3", "s5:4", "s4:3"], &[]));
+    let deny = policy(10, Judgement::Deny, [&["s3:3"], &["s5:4"]], Traffic::Ip);
+    declare(&mut net, &mut intent, vec![("deny", deny)]);
+    net.say((3, 3), arp(1, 2));
+    net.restart_controller();
+    net.run(Duration::from_millis(100));
+    net.say((4, 3), arp(3, 1));
+    assert_eq!(net.say((3, 3), ip(1, 3)), []);
+    assert_eq!(net.controller.counters().held_dropped, 1);
+    net.run(SETTLE);
+    assert_eq!(net.say((3, 3), ip(1, 3)), [(4, 3)]);
+}
+
 #[test]
 fn whoever_is_rejected_is_told() {
     let (mut net, mut intent) = known();
