@@ -27,6 +27,11 @@ impl Namespace {
         Self { name: name.to_owned(), log_dir: sandbox.dir().to_owned() }
     }
 
+    /// A namespace that somebody else has made.
+    pub fn adopt(sandbox: &Sandbox, name: &str) -> Self {
+        Self { name: name.to_owned(), log_dir: sandbox.dir().to_owned() }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

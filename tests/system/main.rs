@@ -17,4 +17,5 @@ mod queues;
 mod restart;
 mod roles;
 mod router;
+mod shadow;
 mod vm;

@@ -52,6 +52,17 @@ fn the_file_the_cases_start_from_is_right() {
 /// What is replaced, by what, and the whole line that must come out.
 const CASES: &[(&str, &str, &str)] = &[
     ("via: [s1]", "via: [h1]", "32:42: path gold: node \"h1\" is a host, not a switch; did you mean \"s1\"?"),
+    (
+        "{name: r1, interfaces",
+        "{name: r1, shadow: h3, interfaces",
+        "19:24: router r1: no host \"h3\", in whose namespace the routing daemons would run; did you mean \"h1\"?",
+    ),
+    (
+        "interfaces: [{name: lan, address: 10.0.0.254/24}], nat: {masquerade: [{out: lan}]}",
+        "shadow: h1, interfaces: [{name: lan-of-the-office, port: lan, address: 10.0.0.254/24}]",
+        "19:48: router r1: \"lan-of-the-office\" is not an interface name: 1 to 15 characters without \"/\", \":\", \"%\" and \
+         white space are expected; its shadow has the same name: give it another, and the old one as `port`",
+    ),
     ("via: [s1]", "via: [s1], avoid: [s1]", "32:42: path gold: switch s1 is to be avoided, too"),
     ("from: h1, to: h2, via", "from: h1, to: h1, via", "32:32: path gold: s1:1 is at both ends"),
     (

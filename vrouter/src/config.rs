@@ -211,6 +211,9 @@ pub struct InterfaceConfig {
     /// Addresses elsewhere that the router answers ARP and solicitations for here, as long as it has a route to them by
     /// another interface (RFC 1027, RFC 4861 §7.2.8).
     pub proxy: Vec<Prefix>,
+    /// The port to its shadow, an interface of a kernel where routing daemons run: what is for this router and nothing of
+    /// it takes goes there, and what comes from there leaves by this interface. None: it has no shadow.
+    pub shadow: Option<PortNo>,
 }
 
 /// A rate that what exceeds it is dropped for.
@@ -240,6 +243,7 @@ impl Default for InterfaceConfig {
             known_only: false,
             police: None,
             proxy: Vec::new(),
+            shadow: None,
         }
     }
 }

@@ -26,6 +26,9 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(3);
 const NEIGHBOUR_RATE: u32 = 20_000;
 const NEIGHBOUR_BURST: u32 = 4096;
 
+/// Type of ICMPv6 (RFC 4861 §4.3).
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+
 /// The advertisements of one interface.
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
@@ -75,8 +78,32 @@ impl Forwarder {
         gate.is_some_and(|gate| gate.neighbours.admit(io.now, NEIGHBOUR_RATE, NEIGHBOUR_BURST))
     }
 
+    /// Takes in a message of neighbour discovery. All but questions about neighbours go up as well: a shadow has its own
+    /// questions, and daemons there may speak with hosts as routers do.
+    pub(crate) fn receive_discovery(
+        &mut self,
+        s: &Snapshot,
+        io: &mut Io<'_>,
+        frame: Frame,
+        (ip, arrived): (&Ip, &Arrived),
+    ) {
+        let result = match self.admits_neighbours(io, arrived.interface) {
+            true => self.discovery(s, io, &frame, (ip, arrived)),
+            false => Err(Drop::ServiceLimit),
+        };
+        let is_question = frame.head().get(ip.header_len) == Some(&NEIGHBOUR_SOLICITATION);
+        match result {
+            Ok(()) if !is_question => self.packet_up(s, io, frame, (ip, arrived), None),
+            Ok(()) => io.pool.free(frame),
+            Err(Drop::NdIgnored) if !is_question => {
+                self.packet_up(s, io, frame, (ip, arrived), Some(Drop::NdIgnored));
+            }
+            Err(why) => self.drop(io, frame, why),
+        }
+    }
+
     /// A message of neighbour discovery.
-    pub(crate) fn discovery(
+    fn discovery(
         &mut self,
         s: &Snapshot,
         io: &mut Io<'_>,

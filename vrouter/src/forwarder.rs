@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use packet::{
-    Batch, EtherType, Frame, Instant, MAX_BATCH, MAX_HOPS, MacAddr, Outputs, Pool, PortNo, arp, build,
-    ethernet, ipv6,
+    Batch, EtherType, Frame, Instant, MAX_BATCH, MAX_HOPS, MacAddr, Outputs, Pool, PortNo, build, ethernet,
+    ipv6,
 };
 
 use crate::ahead::{Ahead, Foreseen};
@@ -19,10 +19,10 @@ use crate::fragment::Sorted;
 use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, strip};
 use crate::limiter::{Gate, Limiter};
 use crate::local::LateSyns;
-use crate::message::{Learned, OrderKind, ReportKind};
+use crate::message::{OrderKind, ReportKind};
 use crate::mss;
-use crate::neighbour::{Answer, Due, Heard, Neighbours, Waiting};
-use crate::output::{Io, announce, emit, emit_sized, link, longest, send_frame};
+use crate::neighbour::{Answer, Due, Neighbours, Waiting};
+use crate::output::{Io, announce, emit, emit_sized, longest};
 use crate::rewrite::set_ttl;
 use crate::shards::Shards;
 use crate::snapshot::{IfIndex, Snapshot};
@@ -264,6 +264,9 @@ impl Forwarder {
         if frame.meta.hops >= MAX_HOPS {
             return self.drop(io, frame, Drop::HopLimit);
         }
+        if let Some(interface) = s.behind_shadow(frame.meta.in_port) {
+            return self.frame_down(s, io, frame, interface);
+        }
         let arrived = match classify(s, &frame) {
             Ok(arrived) => arrived,
             Err(why) => return self.drop(io, frame, why),
@@ -280,17 +283,8 @@ impl Forwarder {
                     Err(why) => self.drop(io, frame, why),
                 }
             }
-            EtherType::ARP => {
-                let result = match self.admits_neighbours(io, arrived.interface) {
-                    true => self.arp(s, io, &frame, &arrived),
-                    false => Err(Drop::ServiceLimit),
-                };
-                match result {
-                    Ok(()) => io.pool.free(frame),
-                    Err(why) => self.drop(io, frame, why),
-                }
-            }
-            _ => self.drop(io, frame, Drop::UnknownEthertype),
+            EtherType::ARP => self.receive_arp(s, io, frame, &arrived),
+            _ => self.frame_up(s, io, frame, (&arrived, Some(Drop::UnknownEthertype))),
         }
     }
 
@@ -298,62 +292,6 @@ impl Forwarder {
     pub(crate) fn admits_service(&mut self, now: Instant, interface: IfIndex, rate: u32, burst: u32) -> bool {
         let gate = self.gates.get_mut(usize::from(interface));
         gate.is_some_and(|gate| gate.services.admit(now, rate, burst))
-    }
-
-    fn arp(&mut self, s: &Snapshot, io: &mut Io<'_>, frame: &Frame, arrived: &Arrived) -> Result<(), Drop> {
-        let bytes = frame.head().get(arrived.network_at..).unwrap_or(&[]);
-        let packet = arp::Packet::parse(bytes).map_err(|_| Drop::BadArp)?;
-        let interface = s.interface(arrived.interface);
-        let (sender, mac) = (IpAddr::V4(packet.sender_ip), packet.sender_mac);
-        if !mac.is_unicast() || mac != arrived.src {
-            return Err(Drop::BadArp);
-        }
-        let ours = |addr: IpAddr| interface.has(addr) || s.nat.is_proxied(arrived.interface, addr);
-        if ours(sender) {
-            if mac == interface.mac {
-                return Err(Drop::ArpIgnored);
-            }
-            let interface = interface.name.clone();
-            let event = RouterEvent::DuplicateAddress { interface, address: sender, mac };
-            self.report_event(io.now, event);
-            return Err(Drop::DuplicateAddress);
-        }
-        if !sender.is_unspecified() && !s.may_speak(arrived.interface, sender, mac) {
-            return Err(Drop::Spoofed);
-        }
-        let for_us =
-            ours(packet.target_ip.into()) || s.is_proxied(arrived.interface, packet.target_ip.into());
-        // A sender of 0.0.0.0 only asks whether an address is taken (RFC 5227 §2.1.1).
-        if interface.network_of(sender).is_some() && !sender.is_unspecified() {
-            let (generation, address) = (s.generation, sender);
-            let heard = Heard::by_arp(mac);
-            let learned = Learned { generation, interface: arrived.interface, address, heard };
-            if self.learned(s, io, &learned, for_us) {
-                self.report(ReportKind::Learned(learned));
-            }
-        } else if !sender.is_unspecified() {
-            return Err(Drop::BadArp);
-        }
-        match packet.operation {
-            arp::Operation::Request if for_us => {
-                send_frame(io, interface, &link(interface, mac).arp(&packet.reply(interface.mac)));
-                Ok(())
-            }
-            arp::Operation::Reply if for_us => Ok(()),
-            _ => Err(Drop::ArpIgnored),
-        }
-    }
-
-    /// Remembers a neighbour and sends what waited for it; false if it was not remembered.
-    pub(crate) fn learned(&mut self, s: &Snapshot, io: &mut Io<'_>, learned: &Learned, create: bool) -> bool {
-        let key = (learned.interface, learned.address);
-        let Some(queue) = self.neighbours.learn(io.now, &s.tuning, key, learned.heard, create) else {
-            return false;
-        };
-        for waiting in queue {
-            self.emit(s, io, learned.interface, learned.heard.mac, waiting);
-        }
-        true
     }
 
     // ---- packets -------------------------------------------------------------------------------------------------
@@ -368,13 +306,7 @@ impl Forwarder {
     ) {
         let interface = arrived.interface;
         if is_discovery(&frame, &ip) {
-            if !self.admits_neighbours(io, interface) {
-                return self.drop(io, frame, Drop::ServiceLimit);
-            }
-            return match self.discovery(s, io, &frame, (&ip, arrived)) {
-                Ok(()) => io.pool.free(frame),
-                Err(why) => self.drop(io, frame, why),
-            };
+            return self.receive_discovery(s, io, frame, (&ip, arrived));
         }
         if Self::is_dhcp_broadcast(s, interface, &frame, &ip) {
             if let Some(frame) = self.punt(s, io, (frame, interface), &ip) {
@@ -382,8 +314,10 @@ impl Forwarder {
             }
             return;
         }
-        if let Err(why) = check_addresses(s, &ip, arrived) {
-            return self.drop(io, frame, why);
+        match check_addresses(s, &ip, arrived) {
+            Ok(()) => {}
+            Err(Drop::Multicast) => return self.group_up(s, io, frame, (&ip, arrived)),
+            Err(why) => return self.drop(io, frame, why),
         }
         let tracked = !s.nat.is_empty() || !s.firewall.is_empty();
         if !tracked && !s.is_own(interface, ip.dst) {

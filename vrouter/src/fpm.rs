@@ -7,14 +7,15 @@
 mod wire;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use packet::Instant;
 
 pub use wire::FpmError;
 
+use crate::netlink::{self, Said, To, Told, Via};
+use crate::told::NextHops;
 use crate::{NextHop, Prefix, RouteConfig, RouteTarget, Router};
-use wire::{Said, To, Via};
 
 /// Without a word for this long after it has connected, a daemon has told its whole table.
 const QUIET: Duration = Duration::from_secs(15);
@@ -57,10 +58,7 @@ pub struct Fpm {
     sweep_at: Option<Instant>,
     is_connected: bool,
     /// A daemon that comes back may name these before it has told them again.
-    next_hops: BTreeMap<u32, To>,
-    groups: BTreeMap<u32, Vec<(u32, u16)>>,
-    /// Next hops and groups that lead elsewhere than when routes named them.
-    changed: BTreeSet<u32>,
+    next_hops: NextHops,
     answers: Vec<u8>,
 }
 
@@ -91,7 +89,7 @@ impl Fpm {
         let result = loop {
             match wire::frame(&all[at..]) {
                 Ok(Some(len)) => {
-                    for message in wire::messages(&all[at + wire::HEADER_LEN..at + len]) {
+                    for message in netlink::messages(&all[at + wire::HEADER_LEN..at + len]) {
                         self.handle(router, message);
                     }
                     at += len;
@@ -111,8 +109,8 @@ impl Fpm {
     }
 
     fn handle(&mut self, router: &mut Router, message: &[u8]) {
-        match wire::read(message) {
-            Some(Said::Route { table, to, metric, way }) => {
+        match netlink::read(message) {
+            Some(Said::Route(Told { table, to, metric, way, .. })) => {
                 let named = match way {
                     To::Named(id) => Some(id),
                     _ => None,
@@ -126,57 +124,34 @@ impl Fpm {
                 let flag = if is_in { wire::OFFLOADED } else { wire::OFFLOAD_FAILED };
                 wire::tell(&mut self.answers, message, flag);
             }
-            Some(Said::NoRoute { table, to }) => self.remove(router, &(vrf(table), to)),
-            Some(Said::NextHop { id, way }) => {
-                let (way, group) = (way.unwrap_or(To::Elsewhere), self.groups.remove(&id));
-                let old = self.next_hops.insert(id, way);
-                if group.is_some() || old.is_some_and(|old| self.next_hops.get(&id) != Some(&old)) {
-                    self.changed.insert(id);
-                }
-            }
-            Some(Said::Group { id, members }) => {
-                let next_hop = self.next_hops.remove(&id);
-                let old = self.groups.insert(id, members);
-                if next_hop.is_some() || old.is_some_and(|old| self.groups.get(&id) != Some(&old)) {
-                    self.changed.insert(id);
-                }
-            }
-            Some(Said::NoNextHop { id }) => {
-                self.next_hops.remove(&id);
-                self.groups.remove(&id);
-            }
+            Some(Said::NoRoute(Told { table, to, .. })) => self.remove(router, &(vrf(table), to)),
+            Some(Said::NextHop { id, way }) => self.next_hops.put(id, way),
+            Some(Said::Group { id, members }) => self.next_hops.put_group(id, members),
+            Some(Said::NoNextHop { id }) => self.next_hops.remove(id),
             None => {}
         }
     }
 
-    /// What the router is to do.
+    /// What the router is to do. Interfaces are those of the daemon's host, and mean nothing here.
     fn target(&self, way: &To) -> Result<RouteTarget, Missing> {
-        let hop = |via: &Via| NextHop { gateway: via.gateway, interface: None, weight: via.weight };
-        match way {
-            To::Hops(hops) => match hops.as_slice() {
-                [only] => Ok(RouteTarget::Via { gateway: only.gateway, interface: None }),
-                hops => Ok(RouteTarget::Group(hops.iter().map(hop).collect())),
-            },
+        let hop = |via: &Via| {
+            let gateway = via.gateway?;
+            Some(NextHop { gateway, interface: None, weight: via.weight })
+        };
+        let way = self.next_hops.resolve(way).ok_or(Missing::Unknown)?;
+        match &*way {
+            To::Hops(hops) => {
+                let hops: Vec<NextHop> = hops.iter().filter_map(hop).collect();
+                match hops.as_slice() {
+                    [] => Err(Missing::Elsewhere),
+                    [only] => Ok(RouteTarget::Via { gateway: only.gateway, interface: None }),
+                    _ => Ok(RouteTarget::Group(hops)),
+                }
+            }
             To::Blackhole => Ok(RouteTarget::Blackhole),
             To::Unreachable => Ok(RouteTarget::Unreachable),
             To::Prohibit => Ok(RouteTarget::Prohibit),
-            To::Elsewhere => Err(Missing::Elsewhere),
-            To::Named(id) => match self.groups.get(id) {
-                Some(members) => {
-                    let gateways = members.iter().filter_map(|(id, weight)| match self.next_hops.get(id) {
-                        Some(To::Hops(hops)) => {
-                            hops.first().map(|via| Via { weight: *weight, ..via.clone() })
-                        }
-                        _ => None,
-                    });
-                    let hops: Vec<Via> = gateways.collect();
-                    if hops.is_empty() { Err(Missing::Unknown) } else { self.target(&To::Hops(hops)) }
-                }
-                None => match self.next_hops.get(id) {
-                    None | Some(To::Named(_)) => Err(Missing::Unknown),
-                    Some(way) => self.target(way),
-                },
-            },
+            To::Elsewhere | To::Named(_) => Err(Missing::Elsewhere),
         }
     }
 
@@ -205,14 +180,10 @@ impl Fpm {
 
     /// Takes routes along with next hops and groups that the session has changed behind their names.
     fn follow_changed(&mut self, router: &mut Router) {
-        let mut changed = std::mem::take(&mut self.changed);
+        let changed = self.next_hops.take_changed();
         if changed.is_empty() {
             return;
         }
-        let groups = self.groups.iter();
-        let around = groups.filter(|(_, members)| members.iter().any(|(id, _)| changed.contains(id)));
-        let around: Vec<u32> = around.map(|(id, _)| *id).collect();
-        changed.extend(around);
         let session = self.session;
         let is_meant =
             |known: &Known| known.session == session && known.way.is_some_and(|id| changed.contains(&id));

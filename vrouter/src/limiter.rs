@@ -40,11 +40,13 @@ pub(crate) struct Gate {
     pub services: Limiter,
     /// ARP and neighbour discovery.
     pub neighbours: Limiter,
+    /// Frames for the interface's shadow.
+    pub shadow: Limiter,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        Self { services: Limiter::new(), neighbours: Limiter::new() }
+        Self { services: Limiter::new(), neighbours: Limiter::new(), shadow: Limiter::new() }
     }
 }
 

@@ -55,13 +55,12 @@ impl Forwarder {
         if self.unused.holds(ip.dst) {
             return self.drop(io, frame, Drop::DuplicateAddress);
         }
-        let frame = match ip.protocol {
-            IpProtocol::TCP => match self.punt(s, io, (frame, arrival), ip) {
-                Some(frame) => frame,
-                None => return,
-            },
-            _ => frame,
-        };
+        let Some(frame) = self.punt(s, io, (frame, arrival), ip) else { return };
+        let is_echo = ip.is_icmp() && flow.kind == Kind::Request;
+        if let Some(shadow) = s.shadow_for(arrival, ip.dst).filter(|_| !is_echo) {
+            // Who sent it is not known here any more, and no kernel asks.
+            return self.hand_up(io, frame, (arrival, shadow), (MacAddr::ZERO, s.interface(arrival).mac));
+        }
         let outside = s.nat.outside(s.interface(arrival).vrf, ip.dst).is_some();
         match (ip.protocol, flow.kind) {
             (_, Kind::Request) if ip.is_icmp() => self.echo(s, io, (frame, arrival), ip),
@@ -73,7 +72,6 @@ impl Forwarder {
                 self.drop(io, frame, Drop::NoListener);
             }
             (IpProtocol::UDP, _) => {
-                let Some(frame) = self.punt(s, io, (frame, arrival), ip) else { return };
                 self.tell(s, io, arrival, frame.head(), Tell::Port);
                 self.drop(io, frame, Drop::NoListener);
             }

@@ -170,7 +170,7 @@ fn copied_options(options: Options) -> Options {
 }
 
 /// The tags of an interface's frames: with two, the outer is a service tag (IEEE 802.1Q §5.1).
-fn tags(interface: &Interface) -> impl Iterator<Item = Tag> {
+pub(crate) fn tags(interface: &Interface) -> impl DoubleEndedIterator<Item = Tag> {
     let (outer, inner) = interface.vlans;
     let outer = outer.map(|vlan| if inner.is_some() { Tag::service(vlan) } else { Tag::new(vlan) });
     outer.into_iter().chain(inner.map(Tag::new))

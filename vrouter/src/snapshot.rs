@@ -52,6 +52,8 @@ pub(crate) struct Base {
     /// By interface, for packets that need nothing special there.
     exits: Vec<Option<Exit>>,
     by_port: BTreeMap<(PortNo, Vlans), IfIndex>,
+    /// Interfaces by the port to their shadow.
+    shadows: BTreeMap<PortNo, IfIndex>,
     /// Names by number; the first has none.
     vrfs: Vec<String>,
     pub nat: NatTable,
@@ -84,6 +86,7 @@ pub(crate) struct Interface {
     pub clamp_mss: bool,
     pub known_only: bool,
     pub proxy: Vec<Prefix>,
+    pub shadow: Option<PortNo>,
 }
 
 impl Interface {
@@ -216,8 +219,19 @@ impl Base {
         let (mac, mtu, clamps) = (config.mac.to_u64(), config.mtu, config.clamp_mss);
         self.exits.push(untagged.map(|port| Exit { port, mac, mtu, clamps }));
         let InterfaceConfig {
-            name, port, mac, mtu, source_check, advert, clamp_mss, known_only, proxy, ..
+            name,
+            port,
+            mac,
+            mtu,
+            source_check,
+            advert,
+            clamp_mss,
+            known_only,
+            proxy,
+            shadow,
+            ..
         } = config.clone();
+        self.shadows.extend(shadow.map(|port| (port, index as IfIndex)));
         self.interfaces.push(Interface {
             name,
             port,
@@ -232,6 +246,7 @@ impl Base {
             clamp_mss,
             known_only,
             proxy,
+            shadow,
         });
         Ok(())
     }
@@ -415,6 +430,20 @@ impl Base {
     pub(crate) fn conforms(&self, interface: IfIndex, now: Instant, len: usize) -> bool {
         let policer = self.policers.get(usize::from(interface)).and_then(Option::as_ref);
         policer.is_none_or(|policer| policer.admit(now, len))
+    }
+
+    /// The interface whose shadow is behind a port.
+    #[inline]
+    pub(crate) fn behind_shadow(&self, port: PortNo) -> Option<IfIndex> {
+        if self.shadows.is_empty() { None } else { self.shadows.get(&port).copied() }
+    }
+
+    /// The shadow that takes what came by `arrival` for an address of an interface; not for one that is only translated.
+    pub(crate) fn shadow_for(&self, arrival: IfIndex, dst: IpAddr) -> Option<PortNo> {
+        let here = self.interface(arrival);
+        let shadow = here.shadow?;
+        let is_own = here.has(dst) || self.interfaces.iter().any(|i| i.vrf == here.vrf && i.has(dst));
+        is_own.then_some(shadow)
     }
 
     /// The interface that takes frames of a port and its tags.

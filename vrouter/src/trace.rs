@@ -73,7 +73,10 @@ impl Router {
             Input { interface: arrived.interface, ip, longest, ports, flow, foreseen: Foreseen::default() };
         let mut decider = Decider::new(s, &self.shards, now, trace);
         match decider.decide(&input) {
-            Ok(Decision::Local) => trace.note(|| "local: for this router".into()),
+            Ok(Decision::Local) => trace.note(|| match s.shadow_for(arrived.interface, ip.dst) {
+                Some(port) => format!("local: for this router, or for its shadow by port {port}"),
+                None => "local: for this router".into(),
+            }),
             Ok(Decision::Forward { interface, next, .. }) => {
                 let neighbour = self.neighbour(now, (interface, next));
                 trace.note(|| match neighbour {

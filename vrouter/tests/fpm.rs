@@ -2,24 +2,15 @@
 
 mod net;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
+use net::netlink::{DEL, NEW, attribute, hop, member, next_hop_body, route_body};
 use net::*;
 use packet::Instant;
 use vrouter::{Fpm, FpmError, Options, RouteSource, Router};
 
-const NEW: u16 = 24;
-const DEL: u16 = 25;
 const OFFLOADED: u32 = 0x4000;
 const FAILED: u32 = 0x2000_0000;
-
-fn attribute(number: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
-    bytes.extend(number.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
 
 fn fpm(kind: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![1, 1];
@@ -31,22 +22,9 @@ fn fpm(kind: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn octets(addr: IpAddr) -> Vec<u8> {
-    match addr {
-        IpAddr::V4(addr) => addr.octets().to_vec(),
-        IpAddr::V6(addr) => addr.octets().to_vec(),
-    }
-}
-
 /// A route message: of a table and type, to a prefix, with more attributes.
 fn route(kind: u16, (table, of): (u8, u8), to: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
-    let (addr, len) = to.split_once('/').expect("a prefix");
-    let addr: IpAddr = addr.parse().expect("an address");
-    let family = if addr.is_ipv4() { 2 } else { 10 };
-    let mut body = vec![family, len.parse().expect("a length"), 0, 0, table, 186, 0, of, 0, 0, 0, 0];
-    body.extend(attribute(1, &octets(addr)));
-    attributes.iter().for_each(|a| body.extend(a));
-    fpm(kind, &body)
+    fpm(kind, &route_body((table, 186, of), to, attributes))
 }
 
 fn by_gateway(to: &str, gateway: Ipv4Addr) -> Vec<u8> {
@@ -136,25 +114,12 @@ fn x07_each_route_is_answered_with_what_became_of_it() {
 #[test]
 fn x01_several_next_hops_groups_vrfs_and_ipv6() {
     let mut s = Session::new();
-    let hop = |gateway: &str, weight: u8| {
-        let inner = attribute(5, &ip(gateway).octets());
-        let mut bytes = ((inner.len() + 8) as u16).to_ne_bytes().to_vec();
-        bytes.extend([0, weight - 1, 0, 0, 0, 0]);
-        bytes.extend(inner);
-        bytes
-    };
-    let several = attribute(9, &[hop("203.0.113.7", 1), hop("203.0.113.8", 3)].concat());
+    let several = attribute(9, &[hop("203.0.113.7", 1, 0), hop("203.0.113.8", 3, 0)].concat());
     assert_eq!(s.say(&route(NEW, (254, 1), "192.0.2.0/24", &[several])), [OFFLOADED]);
     assert!(s.routes()[0].contains("203.0.113.8") && s.routes()[0].contains("weight: 3"), "{:?}", s.routes());
     // Next hops and a group of them, told before.
-    let next_hop = |id: u32, rest: &[u8]| {
-        let mut body = vec![2, 0, 0, 0, 0, 0, 0, 0];
-        body.extend(attribute(1, &id.to_ne_bytes()));
-        body.extend(rest);
-        fpm(104, &body)
-    };
+    let next_hop = |id: u32, rest: &[u8]| fpm(104, &next_hop_body(id, rest));
     let gateway = |text: &str| attribute(6, &ip(text).octets());
-    let member = |id: u32, weight: u8| [&id.to_ne_bytes()[..], &[weight - 1, 0, 0, 0]].concat();
     let named = |to: &str, id: u32| route(NEW, (254, 1), to, &[attribute(30, &id.to_ne_bytes())]);
     s.say(&next_hop(1, &gateway("203.0.113.7")));
     s.say(&next_hop(2, &gateway("203.0.113.9")));

@@ -7,6 +7,7 @@ use crate::shell::{self, has_program};
 /// What the tests need beyond the Rust toolchain: package, and why.
 pub const PACKAGES: &[(&str, &str)] = &[
     ("bind9-dnsutils", "dig asks the DNS forwarder"),
+    ("bird2", "speaks BGP in the shadow of a router"),
     ("busybox-static", "the VM's userland; ping and nc in the namespaces of tests"),
     ("cpio", "packs the VM's initrd"),
     ("curl", "asks the REST API as the README does"),

@@ -99,6 +99,12 @@ pub struct Router {
     /// Names for hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+    /// The network namespace where routing daemons such as BIRD and FRR run unchanged: there each interface has a shadow, a
+    /// tap of its name, MAC and IP addresses, and the routes that daemons give the kernel there become the router's. A name
+    /// is that of `ip netns`, and made if there is none; in a topology it is that of a node of kind `host`. Else the path of
+    /// a namespace, or `pid:N`. Absent: the router has no shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<String>,
     /// Where a router daemon is told its configuration (`unix:/run/weft/r1.sock` or `http://...`). Absent: a router
     /// in the controller's own process.
     #[serde(default, skip_serializing_if = "Option::is_none")]

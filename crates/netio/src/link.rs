@@ -279,6 +279,21 @@ impl Netlink {
         Ok(self.address_messages(name).await?.iter().filter_map(address_of).collect())
     }
 
+    /// Removes an address, if the interface has it.
+    ///
+    /// # Errors
+    /// When the interface does not exist, and without privilege.
+    pub async fn remove_address(&self, name: &str, address: IpAddr, prefix_len: u8) -> Result<(), LinkError> {
+        for message in self.address_messages(name).await? {
+            if address_of(&message) == Some((address, prefix_len)) {
+                let request = self.handle.address().del(message);
+                let what = format!("remove {address}/{prefix_len} of {name}");
+                request.execute().await.map_err(|e| kernel(&what, e))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes all addresses of an interface.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! One network, a bridge in the sandbox: the router, FRR and FRR's neighbours are on it.
 
+mod shadow;
 mod speaker;
 
 use std::net::Ipv4Addr;
@@ -36,21 +37,18 @@ struct Frr {
 }
 
 impl Frr {
-    /// Starts zebra, staticd and bgpd in `host`; `zebra` and `bgpd` are lines of their configurations.
-    fn start(host: &Namespace, name: &str, (zebra, bgpd): (&str, &str)) -> Self {
+    /// Starts daemons in `host`, each with lines of its configuration; zebra is the first.
+    fn start(host: &Namespace, name: &str, daemons: &[(&'static str, &str)]) -> Self {
         require_program("vtysh", "frr");
         // Daemons give up root: the folder is theirs, below one that they may enter.
         let dir = PathBuf::from("/run/frr").join(name);
         std::fs::create_dir_all(&dir).expect("the folder is the sandbox's");
         run(Command::new("chown").arg("frr:frr").arg(&dir)).success();
         let mut frr = Self { dir, daemons: Vec::new() };
-        frr.spawn(host, "zebra", zebra);
-        let socket = frr.dir.join("zserv");
-        wait_until(SOON, "zebra's socket", || socket.exists());
-        frr.spawn(host, "staticd", "");
-        frr.spawn(host, "bgpd", bgpd);
-        for (daemon, _) in &frr.daemons {
-            let socket = frr.dir.join(format!("{daemon}.vty"));
+        for (daemon, config) in daemons {
+            frr.spawn(host, daemon, config);
+            let socket =
+                frr.dir.join(if *daemon == "zebra" { "zserv".to_owned() } else { format!("{daemon}.vty") });
             wait_until(SOON, daemon, || socket.exists());
         }
         frr
@@ -107,14 +105,18 @@ struct World {
     _sandbox: Sandbox,
 }
 
-fn world(name: &str) -> World {
-    let sandbox = Sandbox::enter(name);
-    let weft = Weft::new(&sandbox);
-    // FRR keeps crash logs and sockets in folders of the system's: here they are the sandbox's.
+/// FRR keeps crash logs and sockets in folders of the system's: here they are the sandbox's.
+fn folders() {
     for folder in ["/var/tmp", "/run/frr"] {
         std::fs::create_dir_all(folder).expect("root may");
         run(Command::new("mount").args(["-t", "tmpfs", "none", folder])).success();
     }
+}
+
+fn world(name: &str) -> World {
+    let sandbox = Sandbox::enter(name);
+    let weft = Weft::new(&sandbox);
+    folders();
     let [h1, frr, peer] = ["h1", "frr", "peer"].map(|name| Namespace::new(&sandbox, name));
     let ip = |args: &[&str]| run(Command::new("ip").args(args)).success();
     ip(&["link", "add", "br0", "type", "bridge"]);
@@ -148,7 +150,8 @@ impl World {
         let bgpd = "router bgp 65001\n bgp router-id 203.0.113.2\n no bgp ebgp-requires-policy\n \
                     bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n neighbor 203.0.113.3 remote-as 65002\n \
                     neighbor 203.0.113.3 timers connect 1\n";
-        Frr::start(&self.frr, "frr", (&format!("fpm address {FPM} port 2620"), bgpd))
+        let zebra = format!("fpm address {FPM} port 2620");
+        Frr::start(&self.frr, "frr", &[("zebra", &zebra), ("staticd", ""), ("bgpd", bgpd)])
     }
 
     /// Another FRR, which announces these networks.
@@ -159,7 +162,7 @@ impl World {
              bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n neighbor 203.0.113.2 remote-as 65001\n neighbor 203.0.113.2 timers connect 1\n \
              address-family ipv4 unicast\n{networks} exit-address-family\n"
         );
-        Frr::start(&self.peer, "peer", ("", &bgpd))
+        Frr::start(&self.peer, "peer", &[("zebra", ""), ("staticd", ""), ("bgpd", &bgpd)])
     }
 
     /// The routes that came by FPM, as they are shown.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use controller_api::{Chain, Function, Mac, Network, PortRef, Reservation, Router};
 use packet::VlanId;
 
-use super::Context;
+use super::{Context, shadows};
 use crate::diagnostics::Diagnostic;
 use crate::model::{End, Model, Node, NodeKind};
 use crate::yaml::join;
@@ -177,6 +177,7 @@ fn routers(c: &mut Context<'_>, model: &Model) -> Vec<Router> {
             let path = format!("{path}/interfaces/{n}");
             interface_of(c, model, (&path, &thing), idx, interface);
         }
+        router.shadow = shadows::resolve(c, model, (&path, &thing), spec);
         duplicate_interfaces(c, &path, spec);
         references(c, &path, &thing, spec);
         list.push(router);

@@ -10,6 +10,7 @@ mod nodes;
 mod paths;
 mod policies;
 mod qos;
+mod shadows;
 mod tests;
 mod units;
 

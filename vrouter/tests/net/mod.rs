@@ -1,6 +1,7 @@
 //! A router with its workers on virtual time, hosts that answer ARP, and packets read back with etherparse as judge.
 #![allow(dead_code, reason = "each test binary uses its part of the harness")]
 
+pub mod netlink;
 pub mod v6;
 
 use std::collections::BTreeMap;

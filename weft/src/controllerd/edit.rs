@@ -92,6 +92,7 @@ pub fn prepare(
     let mut wanted: BTreeMap<Label, Option<Resource>> = BTreeMap::new();
     for step in edit.steps {
         check_name(&step)?;
+        check_shadow(now, &step)?;
         check_condition(now, &step, strict && !edit.replace)?;
         if step.to.is_none() && now.intents.get(&step.label).is_none() {
             return Err(Problem::not_found(format!("{} {:?}", step.label.kind, step.label.name)));
@@ -153,6 +154,21 @@ fn check_name(step: &Step) -> Result<(), Problem> {
     }
     let detail = "a name has 1 to 63 letters, digits, hyphens, underscores and dots, and begins with a letter or digit";
     Err(Problem::invalid(format!("{}/name", step.pointer), detail))
+}
+
+/// Namespaces are the machine's: no tenant reaches into one by its routers.
+fn check_shadow(now: &Declared, step: &Step) -> Result<(), Problem> {
+    let Some(Resource::Router(router)) = &step.to else { return Ok(()) };
+    let is_of = |tenant: &String| {
+        step.label.name.strip_prefix(tenant.as_str()).is_some_and(|rest| rest.starts_with('-'))
+    };
+    match now.intents.tenants.keys().find(|tenant| is_of(tenant)) {
+        Some(tenant) if router.shadow.is_some() => {
+            let detail = format!("the router is tenant {tenant}'s, and only others' routers have a shadow");
+            Err(Problem::invalid(format!("{}/shadow", step.pointer), detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_condition(now: &Declared, step: &Step, strict: bool) -> Result<(), Problem> {

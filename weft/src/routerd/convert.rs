@@ -182,6 +182,8 @@ fn interface(
         known_only: from.known_only,
         police: from.police.map(police),
         proxy: from.proxy.iter().map(|net| prefix(net.0)).collect(),
+        // Filled in where shadows are made.
+        shadow: None,
     })
 }
 

@@ -37,28 +37,27 @@ pub async fn serve(listener: TcpListener, owner: Owner, router: String) -> anyho
             Event::Accepted(Ok((stream, peer))) => {
                 tracing::info!(router, %peer, "a routing daemon has connected");
                 session = Some(stream);
-                fpm = with(&owner, fpm, |fpm, _, now| fpm.connected(now)).await?.0;
+                fpm = owner.lend(fpm, |fpm, _, now| fpm.connected(now)).await?.0;
             }
             Event::Accepted(Err(error)) => tracing::warn!(router, %error, "no connection for FPM"),
             Event::Read(Ok(n)) if n > 0 => {
                 let bytes = buffer[..n].to_vec();
                 let result: Result<(), FpmError>;
-                (fpm, result) =
-                    with(&owner, fpm, move |fpm, r, now| fpm.handle_bytes(r, now, &bytes)).await?;
+                (fpm, result) = owner.lend(fpm, move |fpm, r, now| fpm.handle_bytes(r, now, &bytes)).await?;
                 let told = answer(&mut fpm, session.as_mut()).await;
                 if let Err(error) = result.map_err(anyhow::Error::from).and(told) {
                     tracing::warn!(router, error = format!("{error:#}"), "the routing daemon is turned away");
                     session = None;
-                    fpm = with(&owner, fpm, |fpm, _, now| fpm.disconnected(now)).await?.0;
+                    fpm = owner.lend(fpm, |fpm, _, now| fpm.disconnected(now)).await?.0;
                 }
             }
             Event::Read(_) => {
                 tracing::warn!(router, "the routing daemon has gone; its routes stay for a while");
                 session = None;
-                fpm = with(&owner, fpm, |fpm, _, now| fpm.disconnected(now)).await?.0;
+                fpm = owner.lend(fpm, |fpm, _, now| fpm.disconnected(now)).await?.0;
             }
             Event::Tick if fpm.poll_timeout().is_some() => {
-                fpm = with(&owner, fpm, |fpm, r, now| fpm.handle_timeout(r, now)).await?.0;
+                fpm = owner.lend(fpm, |fpm, r, now| fpm.handle_timeout(r, now)).await?.0;
             }
             Event::Tick => {}
         }
@@ -83,18 +82,4 @@ async fn answer(fpm: &mut Fpm, session: Option<&mut TcpStream>) -> anyhow::Resul
         timeout(PATIENCE, stream.write_all(&bytes)).await??;
     }
     Ok(())
-}
-
-/// Has `f` called where the router is.
-async fn with<T: Send + 'static>(
-    owner: &Owner,
-    mut fpm: Fpm,
-    f: impl FnOnce(&mut Fpm, &mut vrouter::Router, packet::Instant) -> T + Send + 'static,
-) -> anyhow::Result<(Fpm, T)> {
-    owner
-        .ask(move |router, now| {
-            let result = f(&mut fpm, router, now);
-            (fpm, result)
-        })
-        .await
 }

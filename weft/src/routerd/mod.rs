@@ -4,6 +4,7 @@ mod convert;
 mod fpm;
 mod leases;
 mod rest;
+mod shadow;
 mod show;
 mod task;
 
@@ -26,6 +27,7 @@ use crate::plane::{Plane, PortRequest, WorkerArgs};
 use crate::service::{begin_daemon, bind_unix, daemon_name, run_dir, serve, signals};
 pub use convert::FieldError;
 use convert::PortName;
+use shadow::Shadow;
 use task::Owner;
 
 /// Connections that a router tracks at a time unless told otherwise, and most that it may be told.
@@ -113,6 +115,7 @@ struct Inner {
     state: Mutex<State>,
     /// Configurations and ports change one after the other.
     changing: tokio::sync::Mutex<()>,
+    shadow: tokio::sync::Mutex<Option<Shadow>>,
     task: JoinHandle<()>,
 }
 
@@ -158,6 +161,7 @@ pub async fn start(spec: RouterSpec, plane: Plane) -> anyhow::Result<RouterHandl
         owner,
         state: Mutex::new(State { next_port: 1, ..State::default() }),
         changing: tokio::sync::Mutex::new(()),
+        shadow: tokio::sync::Mutex::new(None),
         task,
     };
     let handle = RouterHandle(Arc::new(inner));
@@ -222,21 +226,23 @@ impl RouterHandle {
     /// As [`RouterHandle::add_port`], without receiving yet.
     async fn prepare_port(&self, name: &str, spec: PortSpec) -> anyhow::Result<PortNo> {
         let _changing = self.0.changing.lock().await;
-        let number = {
-            let mut state = self.state();
-            if state.ports.iter().any(|p| p.name.name == name) {
-                bail!("router {}: port \"{name}\" is there already", self.0.name);
-            }
-            let number = PortNo(state.next_port);
-            state.next_port += 1;
-            number
-        };
+        if self.state().ports.iter().any(|p| p.name.name == name) {
+            bail!("router {}: port \"{name}\" is there already", self.0.name);
+        }
+        let number = self.next_port();
         let request = PortRequest { number, label: name.to_owned(), spec: spec.clone(), persistent: false };
         let added = self.0.plane.prepare_port(self.0.id, request).await;
         let added = added.with_context(|| format!("router {}: port \"{name}\" ({spec})", self.0.name))?;
         let name = PortName { name: name.to_owned(), number };
         self.state().ports.push(PortState { name, spec, mac: added.info.mac, up: added.up });
         Ok(number)
+    }
+
+    /// The number of a port to be added.
+    fn next_port(&self) -> PortNo {
+        let mut state = self.state();
+        state.next_port += 1;
+        PortNo(state.next_port - 1)
     }
 
     /// Closes a port. Interfaces on it stay configured and reach nobody.
@@ -262,8 +268,7 @@ impl RouterHandle {
         let _changing = self.0.changing.lock().await;
         let ports: Vec<PortName> = self.state().ports.iter().map(|p| p.name.clone()).collect();
         let config = convert::config(router, &ports)?;
-        let result = self.0.owner.ask(move |owner, now| owner.set_config(now, config)).await?;
-        result.map_err(|error| convert::place_nat(router, error.into()))?;
+        self.adopt(router, config).await?;
         self.state().config = Some(router.clone());
         Ok(())
     }
@@ -387,6 +392,10 @@ impl RouterHandle {
             server.abort();
             let _ = tokio::fs::remove_file(path).await;
         }
+        let shadow = self.0.shadow.lock().await.take();
+        if let Some(shadow) = shadow {
+            self.end_shadow(shadow).await;
+        }
         if let Err(error) = self.0.plane.remove_engine(self.0.id).await {
             tracing::warn!(router = self.0.name, error = format!("{error:#}"), "not stopped cleanly");
         }
@@ -397,6 +406,9 @@ impl RouterHandle {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(shadow) = self.shadow.get_mut() {
+            shadow.abandon();
+        }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some((server, path)) = state.server.take() {
             server.abort();

@@ -43,6 +43,22 @@ impl Owner {
         answer.await.context("the router has been stopped")
     }
 
+    /// As [`Owner::ask`], with something that `f` changes and that comes back.
+    ///
+    /// # Errors
+    /// When the router has been stopped.
+    pub async fn lend<S: Send + 'static, T: Send + 'static>(
+        &self,
+        mut lent: S,
+        f: impl FnOnce(&mut S, &mut Router, Instant) -> T + Send + 'static,
+    ) -> anyhow::Result<(S, T)> {
+        self.ask(move |router, now| {
+            let result = f(&mut lent, router, now);
+            (lent, result)
+        })
+        .await
+    }
+
     /// Whether the link of a port is up, if it has changed since the port was added.
     pub fn link(&self, port: PortNo) -> Option<bool> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&port).copied()

@@ -94,6 +94,11 @@ async fn a_token_says_who_asks_and_what_they_may() {
     }
     assert_eq!(status(tenant.write(&network("acme-web", 20, &["s2:1"])).await), 409);
     assert_eq!(status(tenant.write(&network("acme-web", 20, &["s1:1"])).await), 200);
+    // Nor does it reach into namespaces of the machine.
+    let shadow = json!({"name": "acme-r1", "shadow": "pid:1"});
+    let error = tenant.put::<_, serde_json::Value>("/api/v1/routers/acme-r1", &shadow).await.unwrap_err();
+    let problem = error.problem().unwrap();
+    assert_eq!((problem.status, problem.pointer.as_deref()), (422, Some("/shadow")), "{problem}");
 
     // Who it was is on the record, also of those who came by the socket and were not asked.
     let local = Client::unix(dir.path().join("test.sock"));
