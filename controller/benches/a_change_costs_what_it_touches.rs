@@ -3,6 +3,8 @@
 //!
 //! The core alone: no sockets, no bytes, no JSON. The switches answer at once and keep nothing, so what is measured is what
 //! the controller does. `weft bench controller` measures the same with all that belongs to it.
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant as Clock};
 
