@@ -59,6 +59,11 @@ fn a_fabric_full_of_loops_forwards() {
 }
 
 #[test]
+fn policies_rates_paths_mirrors_and_balancers_come_up_together() {
+    round_trip("07-policies.yaml", "policies", &[]);
+}
+
+#[test]
 fn two_guests_reach_each_other_and_the_outside() {
     let sandbox = Sandbox::enter("two-vms");
     let weft = Weft::new(&sandbox);

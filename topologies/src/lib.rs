@@ -28,13 +28,14 @@ pub use schema::schema;
 pub use spec::Spec;
 
 /// The topologies that come with weft, by file name.
-pub const EXAMPLES: [(&str, &str); 6] = [
+pub const EXAMPLES: [(&str, &str); 7] = [
     ("01-two-hosts.yaml", include_str!("../01-two-hosts.yaml")),
     ("02-vlan-trunk.yaml", include_str!("../02-vlan-trunk.yaml")),
     ("03-nat-gateway.yaml", include_str!("../03-nat-gateway.yaml")),
     ("04-chain.yaml", include_str!("../04-chain.yaml")),
     ("05-leaf-spine.yaml", include_str!("../05-leaf-spine.yaml")),
     ("06-two-vms.yaml", include_str!("../06-two-vms.yaml")),
+    ("07-policies.yaml", include_str!("../07-policies.yaml")),
 ];
 
 /// Why a topology cannot be had.
