@@ -48,7 +48,7 @@ impl FlowKey {
 
     /// The flow that every switch on the ways to a host has for it.
     pub(crate) fn way(lane: VlanId, mac: MacAddr) -> Self {
-        Self::new(layout::FORWARD, layout::forward::UNICAST, crate::plan::in_lane(lane).eth_dst(mac))
+        Self::new(layout::FORWARD, layout::forward::UNICAST, crate::plan::directed(lane).eth_dst(mac))
     }
 
     /// Whether the flow has this table and priority.

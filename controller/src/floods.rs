@@ -5,9 +5,10 @@
 //! has: alone it makes no loop, since its neighbours neither send nor take flooded frames but along the new tree. Two such
 //! neighbours might, so a link between them counts until they are back or given up.
 //!
-//! A frame to a host that is known here may leave the tree, and come back to it where the host is not known. That is over
-//! as soon as everybody is told, unless somebody cannot be: then nobody is told a new way that might lead there, and what
-//! is for the host is flooded.
+//! A frame to a host that is known here may leave the tree, and come back to it where the host is not known. There it is
+//! flooded, and whatever one switch floods, the next one floods too, so it never comes by here as if it were new. But where
+//! it came by a link that does not belong to the tree, it is dropped. That is over as soon as everybody is told, unless
+//! somebody cannot be: then nobody is told a new way that might lead there, and what is for the host is flooded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use openflow::{Action, Instruction};
 use packet::PortNo;
 
 use crate::blueprint::{Change, FlowBody, FlowKey, Flows};
-use crate::layout::{self, ADMIT, FORWARD, LANE, admit, forward};
+use crate::layout::{ADMIT, FORWARD, LANE, admit, forward};
 
 /// What a switch is not told yet.
 pub(crate) struct Limits<'a> {
@@ -146,7 +147,7 @@ impl Floods {
         let mut less = body.instructions.clone();
         if let Some(port) = link(key) {
             if takes_floods(body) && self.taken.get(&port) != Some(&None) {
-                less.retain(|instruction| !is_leave_to_flood(instruction));
+                less.clear();
             }
         } else if key.table == FORWARD && [forward::FLOOD, forward::GROUP].contains(&key.priority) {
             let before: BTreeSet<PortNo> = before.into_iter().flat_map(|before| outputs(before)).collect();
@@ -188,18 +189,13 @@ fn is_way(key: &FlowKey, body: &FlowBody, links: &BTreeSet<PortNo>) -> bool {
         })
 }
 
-/// The link whose frames a flow lets in, or might.
+/// The link whose flooded frames a flow takes, or might.
 fn link(key: &FlowKey) -> Option<PortNo> {
-    key.is_at(ADMIT, admit::PORT).then(|| key.matches.ingress())?
+    key.is_at(ADMIT, admit::FLOODED).then(|| key.matches.ingress())?
 }
 
 fn takes_floods(body: &FlowBody) -> bool {
     body.instructions.contains(&Instruction::GotoTable(LANE))
-        && body.instructions.iter().any(is_leave_to_flood)
-}
-
-fn is_leave_to_flood(instruction: &Instruction) -> bool {
-    matches!(instruction, Instruction::WriteMetadata { metadata, mask: layout::MAY_FLOOD } if *metadata == layout::MAY_FLOOD)
 }
 
 #[cfg(test)]
@@ -208,11 +204,8 @@ mod tests {
     use openflow::{Cookie, Match};
 
     fn flow(port: u32, takes: bool) -> (FlowKey, Arc<FlowBody>) {
-        let flood = layout::MAY_FLOOD;
-        let write = takes.then_some(Instruction::WriteMetadata { metadata: flood, mask: flood });
-        let instructions = write.into_iter().chain([Instruction::GotoTable(LANE)]).collect();
-        let matches = Match::new().in_port(PortNo(port)).tagged();
-        let key = FlowKey::new(ADMIT, admit::PORT, matches);
+        let instructions = takes.then_some(Instruction::GotoTable(LANE)).into_iter().collect();
+        let key = FlowKey::new(ADMIT, admit::FLOODED, Match::new().in_port(PortNo(port)));
         (key, Arc::new(FlowBody { cookie: Cookie(1), instructions }))
     }
 
@@ -242,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_lets_all_in_but_flooded_frames_and_comes_once() {
+    fn what_is_held_back_refuses_flooded_frames_and_comes_once() {
         let mut installed: Flows = [flow(1, true), flow(2, false)].into();
         let mut floods = Floods::of(&installed);
         let wanted = || vec![put(1, true), put(2, true), put(3, true)];

@@ -38,6 +38,10 @@ pub const N_TABLES: u8 = 8;
 pub const LANE_MASK: u64 = 0x0fff;
 /// Metadata bit: came by an edge port or a link of the broadcast tree, so it may be flooded.
 pub const MAY_FLOOD: u64 = 0x1000;
+/// Metadata bit: another switch floods it, so it is flooded here as well, whoever is known.
+pub const FLOODED: u64 = 0x2000;
+/// The priority in the tag (IEEE 802.1Q §9.6, PCP) of what one switch floods to another.
+pub const FLOODED_PCP: u8 = 1;
 
 /// The lane of ports that no network declares.
 pub const DEFAULT_LANE: u16 = 4094;
@@ -57,6 +61,8 @@ pub mod admit {
     pub const BYPASS: Priority = Priority(600);
     /// By a link, in a lane that has a queue of its own.
     pub const QUEUE: Priority = Priority(550);
+    /// What another switch floods, by a link.
+    pub const FLOODED: Priority = Priority(510);
     /// A port of a link, or of a function.
     pub const PORT: Priority = Priority(500);
     /// A trunk port with the tag of a network.

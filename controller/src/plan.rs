@@ -117,6 +117,8 @@ struct Span {
     starts: BTreeSet<Dpid>,
     /// The part of the broadcast tree that joins its ports.
     tree: BTreeSet<At>,
+    /// Frames may have tags of their own in it.
+    tags: bool,
 }
 
 /// One thing that flows are for.
@@ -489,6 +491,12 @@ pub(crate) fn in_lane(lane: VlanId) -> Match {
     Match::new().metadata(layout::lane(lane), layout::LANE_MASK)
 }
 
+/// Frames of a lane that may go straight to a host. What another switch floods may not: where it does not know the host, it
+/// might come by here again.
+pub(crate) fn directed(lane: VlanId) -> Match {
+    Match::new().metadata(layout::lane(lane), layout::LANE_MASK | layout::FLOODED)
+}
+
 /// Output as the frame is, which between ADMIT and the output means without the lane's tag.
 fn output(port: PortNo) -> Vec<Action> {
     vec![Action::output(port)]
@@ -497,6 +505,13 @@ fn output(port: PortNo) -> Vec<Action> {
 /// Tags with the lane.
 fn push(lane: VlanId) -> [Action; 2] {
     [Action::PushVlan(0x8100), Action::SetField(Oxm::new(Field::VlanVid, Oxm::vlan(lane).value))]
+}
+
+/// Tags with the lane, and sends to another switch. `tags`: there may be one underneath, which would lend the new one its
+/// priority (OpenFlow 1.3.5 §5.12.1); between switches that says what is flooded.
+pub(crate) fn carry(lane: VlanId, tags: bool, send: Action) -> Vec<Action> {
+    let plain = tags.then(|| Action::SetField(Oxm::new(Field::VlanPcp, 0)));
+    push(lane).into_iter().chain(plain).chain([send]).collect()
 }
 
 /// Output with the tag of the lane.

@@ -221,6 +221,28 @@ fn undeclared_ports_pass_tags_of_hosts_but_none_of_a_lane() {
     assert_eq!(net.say((1, 5), tagged.payload(EtherType(0x88b5), &[0; 46])), [(1, 1), (2, 1), (2, 5)]);
 }
 
+/// Between switches the priority of the tag says what is flooded; a host's own tag says nothing of it.
+#[test]
+fn a_host_s_own_priority_is_its_own() {
+    let mut net = Net::new();
+    [1, 2, 3].into_iter().for_each(|dpid| net.switch(dpid, 3));
+    for (a, b) in [((1, 1), (2, 1)), ((1, 2), (3, 1)), ((2, 2), (3, 2))] {
+        net.link(a, b);
+    }
+    net.controller.set_intent(net.now, Intent::default()).unwrap();
+    net.connect_all();
+    net.run(SETTLE);
+    net.say((2, 3), arp(2, 9));
+    net.say((3, 3), arp(3, 9));
+    // 2 and 3 are joined by a link that does not belong to the broadcast tree.
+    let tagged = build::ethernet(mac(2), mac(3)).vlan(VlanId::new(77).unwrap());
+    for priority in 0..8 {
+        let mut frame = tagged.payload(EtherType(0x88b5), &[0; 46]);
+        frame[14] |= priority << 5;
+        assert_eq!(net.send((2, 3), frame), [(3, 3)], "{priority}");
+    }
+}
+
 /// s1: client 1, fw 2 and 3. s2: server 1, inspector 2 and 3. Joined by ports 4.
 fn chained(symmetric: bool) -> Net {
     let mut net = Net::new();
@@ -520,6 +542,24 @@ fn nothing_circles_between_the_told_and_those_without_connection() {
     nothing_circles_and_hosts_are_reached(&mut net);
     [1, 2].into_iter().for_each(|dpid| net.connect(dpid));
     hosts_are_known(&mut net);
+}
+
+/// Half of the hosts are reached from switch 3 by switches 4 and 2. What 1 floods to 3 does not go that way.
+#[test]
+fn what_one_switch_floods_the_next_one_floods_whoever_it_knows() {
+    let mut net = ring();
+    let hosts = 10..20;
+    hosts.clone().for_each(|n| drop(net.say((5, 4), arp(n, 9))));
+    for dpid in [1, 2] {
+        let switch = net.switches.get_mut(&openflow::Dpid(dpid)).unwrap();
+        switch.flows.retain(|flow| flow.priority != crate::layout::forward::UNICAST);
+    }
+    for n in hosts {
+        let mut heard = net.send((1, 4), ip(1, n));
+        heard.sort_unstable();
+        assert_eq!(heard, [(3, 4), (5, 4)]);
+        assert_eq!(net.send((3, 4), ip(2, n)).iter().filter(|at| **at == (5, 4)).count(), 1);
+    }
 }
 
 /// One that loses its flows while it waits has nothing to wait for, and is found.

@@ -21,7 +21,7 @@ use crate::effect::Event;
 use crate::intent::Intent;
 use crate::lanes::default_lane;
 use crate::layout::{self, admit, forward, source};
-use crate::plan::{GROUP_BIT, in_lane, lane_entry, output_tagged, punt};
+use crate::plan::{GROUP_BIT, carry, in_lane, lane_entry, punt};
 use crate::view::{At, Changes, HostKey};
 
 /// Seconds without a frame after which a switch forgets.
@@ -182,7 +182,8 @@ impl Controller {
             return self.counters.held_dropped += 1;
         }
         let mut leaves: Vec<(Dpid, Vec<Action>)> = vec![(to.0, vec![Action::output(to.1)])];
-        leaves.extend(way.into_iter().rev().map(|(dpid, port)| (dpid, output_tagged(default_lane(), port))));
+        let on = |port| carry(default_lane(), true, Action::output(port));
+        leaves.extend(way.into_iter().rev().map(|(dpid, port)| (dpid, on(port))));
         let told = self.reactive.hosts.get(&mac).map(|known| &known.told);
         let asks = packet_in.table == layout::FORWARD;
         let untold = |(dpid, _): &&(Dpid, Vec<Action>)| {

@@ -10,7 +10,7 @@ use openflow::{Instruction, Match};
 use packet::{EtherType, VlanId};
 
 use super::ways::Way;
-use super::{Draft, Part, Planner, Slot, in_lane, output, punt, push, write_lane};
+use super::{Draft, Part, Planner, Slot, carry, in_lane, output, punt, write_lane};
 use crate::lanes::Path;
 use crate::layout::{self, ADMIT, FORWARD, STEER, admit, forward, steer};
 use crate::view::{At, View};
@@ -163,8 +163,7 @@ impl Planner {
                 Some(port) => (forward::SEGMENT_BACK, in_lane(segment).in_port(port)),
                 None => (forward::SEGMENT, in_lane(segment)),
             };
-            let [push, set] = push(segment);
-            draft.put(Slot { priority, ..slot(here) }, matches, act(vec![push, set, action]));
+            draft.put(Slot { priority, ..slot(here) }, matches, act(carry(segment, true, action)));
         }
     }
 }

@@ -11,7 +11,7 @@ use openflow::{Action, Bucket, Dpid, GroupType, ports};
 use packet::{PortNo, VlanId};
 
 use super::chains::FreeLanes;
-use super::{Draft, Part, Planner, push};
+use super::{Draft, Part, Planner, carry};
 use crate::groups::GroupBody;
 use crate::lanes::Copies;
 use crate::layout;
@@ -154,7 +154,7 @@ impl Planner {
         let failover = self.support(dpid).failover;
         let on = |port: PortNo| {
             let out = if back == Some(port) { ports::IN_PORT } else { port };
-            bucket(failover.then_some(port), push(lane).into_iter().chain([Action::output(out)]).collect())
+            bucket(failover.then_some(port), carry(lane, true, Action::output(out)))
         };
         let group_type = if failover { GroupType::FastFailover } else { GroupType::All };
         GroupBody { group_type, buckets: by.iter().copied().map(on).collect() }

@@ -11,7 +11,7 @@ use packet::VlanId;
 
 use super::chains::FreeLanes;
 use super::copies::Side;
-use super::{Draft, Part, Planner, Slot, in_lane, output, output_tagged, push, write_lane};
+use super::{Draft, Part, Planner, Slot, carry, in_lane, output, output_tagged, write_lane};
 use crate::graph::{Graph, Legs, Shunned};
 use crate::groups::GroupBody;
 use crate::lanes::Course;
@@ -168,7 +168,7 @@ impl Planner {
         for (idx, (leg, &lane)) in legs.iter().zip(lanes).enumerate() {
             for &out in leg {
                 draft.enter(&self.graph, lane, out);
-                draft.put(slot(out.0), in_lane(lane), act(output_tagged(lane, out.1)));
+                draft.put(slot(out.0), in_lane(lane), act(carry(lane, true, Action::output(out.1))));
             }
             let Some(&end) = heading.stops.get(idx + 1) else { continue };
             draft.put(slot(end), in_lane(lane), act(self.onwards(heading, (legs, lanes), idx + 1)));
@@ -182,8 +182,8 @@ impl Planner {
         let later = legs.iter().zip(lanes).skip(next);
         match later.into_iter().find_map(|(leg, lane)| Some((leg.first()?, *lane))) {
             // Back where it came from: OpenFlow 1.3.5 §4.5.
-            Some((out, lane)) if came_by == Some(*out) => output_tagged(lane, ports::IN_PORT),
-            Some((out, lane)) => output_tagged(lane, out.1),
+            Some((out, lane)) if came_by == Some(*out) => carry(lane, true, Action::output(ports::IN_PORT)),
+            Some((out, lane)) => carry(lane, true, Action::output(out.1)),
             None => {
                 let lane = heading.course.lane;
                 let tagged = self.lanes().lanes.get(&lane).is_some_and(|l| l.trunks.contains(&heading.to));
@@ -220,7 +220,7 @@ impl Planner {
             weight: 0,
             watch_port: Some(out.1),
             watch_group: None,
-            actions: push(lane).into_iter().chain([Action::output(out.1)]).collect(),
+            actions: carry(lane, true, Action::output(out.1)),
         };
         let Some(&entry) = lanes.first() else { return };
         let group = layout::group_of_lane(entry);

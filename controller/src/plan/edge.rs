@@ -123,13 +123,22 @@ impl Planner {
     /// Frames of other switches.
     pub(super) fn links(&self, draft: &mut Draft, dpid: Dpid) {
         for port in self.graph.ports(dpid) {
-            let mut instructions = Vec::new();
-            if self.graph.in_tree((dpid, port)) {
-                let flood = layout::MAY_FLOOD;
-                instructions.push(Instruction::WriteMetadata { metadata: flood, mask: flood });
-            }
-            instructions.push(Instruction::GotoTable(LANE));
-            draft.put(fabric(dpid, ADMIT, admit::PORT), Match::new().in_port(port).tagged(), instructions);
+            let tagged = Match::new().in_port(port).tagged();
+            let enter = |bits| match bits {
+                0 => vec![Instruction::GotoTable(LANE)],
+                _ => vec![
+                    Instruction::WriteMetadata { metadata: bits, mask: bits },
+                    Instruction::GotoTable(LANE),
+                ],
+            };
+            let (directed, flooded) = match self.graph.in_tree((dpid, port)) {
+                true => (enter(layout::MAY_FLOOD), enter(layout::MAY_FLOOD | layout::FLOODED)),
+                false => (enter(0), vec![]),
+            };
+            let marked = tagged.clone().with(Oxm::new(Field::VlanPcp, layout::FLOODED_PCP.into()));
+            let marked = marked.expect("a tag has a priority");
+            draft.put(fabric(dpid, ADMIT, admit::FLOODED), marked, flooded);
+            draft.put(fabric(dpid, ADMIT, admit::PORT), tagged, directed);
         }
     }
 }

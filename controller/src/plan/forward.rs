@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use openflow::{Action, Dpid, Instruction, Match, Priority};
+use openflow::{Action, Dpid, Field, Instruction, Match, Oxm, Priority};
 use packet::{MacAddr, PortNo, VlanId};
 
 use super::copies::Side;
 use super::ways::Way;
-use super::{Draft, Planner, Slot, in_lane, output, output_tagged, push};
+use super::{Draft, Planner, Slot, carry, directed, output, output_tagged, push};
 use crate::layout::{self, FORWARD, forward};
 use crate::view::{At, HostKey};
 
@@ -33,23 +33,24 @@ impl Planner {
         let received = |by| act([&last[..], &self.copying(host.at, Side::Received, by)].concat());
         if !self.copying(host.at, Side::Received, None).is_empty() {
             // What comes from there does not go back, so it is no copy either.
-            let own = in_lane(vlan).in_port(port).eth_dst(mac);
+            let own = directed(vlan).in_port(port).eth_dst(mac);
             draft.put(slot(dpid, forward::UNICAST_BACK), own, vec![]);
             for by in self.copied_back(host.at) {
-                let matches = in_lane(vlan).in_port(by).eth_dst(mac);
+                let matches = directed(vlan).in_port(by).eth_dst(mac);
                 draft.put(slot(dpid, forward::UNICAST_BACK), matches, received(Some(by)));
             }
         }
-        draft.put(slot(dpid, forward::UNICAST), in_lane(vlan).eth_dst(mac), received(None));
+        draft.put(slot(dpid, forward::UNICAST), directed(vlan).eth_dst(mac), received(None));
         let choice = layout::fnv(&[&mac.0[..], &vlan.get().to_be_bytes()].concat());
-        let starts = self.spans.get(&vlan).into_iter().flat_map(|span| &span.starts).copied();
-        for Way { here, by, action } in self.ways(draft, vlan, (starts.collect(), dpid), choice) {
+        let span = self.spans.get(&vlan);
+        let tags = span.is_some_and(|span| span.tags);
+        let starts = span.into_iter().flat_map(|span| &span.starts).copied().collect();
+        for Way { here, by, action } in self.ways(draft, vlan, (starts, dpid), choice) {
             let (priority, matches) = match by {
-                Some(port) => (forward::UNICAST_BACK, in_lane(vlan).in_port(port).eth_dst(mac)),
-                None => (forward::UNICAST, in_lane(vlan).eth_dst(mac)),
+                Some(port) => (forward::UNICAST_BACK, directed(vlan).in_port(port).eth_dst(mac)),
+                None => (forward::UNICAST, directed(vlan).eth_dst(mac)),
             };
-            let [push, set] = push(vlan);
-            draft.put(slot(here, priority), matches, act(vec![push, set, action]));
+            draft.put(slot(here, priority), matches, act(carry(vlan, tags, action)));
         }
     }
 
@@ -101,18 +102,22 @@ impl Planner {
         let (Some(lane), Some(span)) = (self.lanes().lanes.get(&vlan), self.spans.get(&vlan)) else {
             return vec![];
         };
-        // Untagged copies first, then the tag, then tagged copies. A frame never goes back where it came from: an
+        // Untagged copies first, then the tag, then tagged copies, then marked ones. A frame never goes back where it came from: an
         // output to the ingress port does nothing (OpenFlow 1.3.5 §4.5).
         let output = |at: At| {
             let copies = if by == Some(at.1) { vec![] } else { self.copying(at, Side::Received, by) };
             std::iter::once(Action::output(at.1)).chain(copies)
         };
         let mut actions: Vec<Action> = here(&lane.access, dpid).flat_map(output).collect();
-        let tree = here(&span.tree, dpid).map(|at| Action::output(at.1));
-        let tagged: Vec<Action> = here(&lane.trunks, dpid).flat_map(output).chain(tree).collect();
-        if !tagged.is_empty() {
+        let trunks: Vec<Action> = here(&lane.trunks, dpid).flat_map(output).collect();
+        let tree: Vec<Action> = here(&span.tree, dpid).map(|at| Action::output(at.1)).collect();
+        if !trunks.is_empty() || !tree.is_empty() {
             actions.extend(push(vlan));
-            actions.extend(tagged);
+            actions.extend(trunks);
+        }
+        if !tree.is_empty() {
+            actions.push(Action::SetField(Oxm::new(Field::VlanPcp, layout::FLOODED_PCP.into())));
+            actions.extend(tree);
         }
         actions
     }

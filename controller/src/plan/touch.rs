@@ -217,7 +217,8 @@ impl Planner {
         let tree = self.graph.pruned_tree(&members);
         let mut starts = members;
         starts.extend(self.chain_exits(vlan));
-        let now = Span { starts, tree };
+        let tags = lane.is_some_and(|lane| lane.transparent || !lane.trunks.is_empty());
+        let now = Span { starts, tree, tags };
         let before = self.spans.remove(&vlan).unwrap_or_default();
         let differing = now.tree.symmetric_difference(&before.tree).map(|at| at.0);
         stale.extend(differing.map(|dpid| Part::Flood(vlan, dpid)));
@@ -227,7 +228,7 @@ impl Planner {
                 .flat_map(|span| span.tree.iter().map(|at| at.0).chain(span.starts.iter().copied()));
             stale.extend(everywhere.map(|dpid| Part::Flood(vlan, dpid)));
         }
-        if whole || now.starts != before.starts {
+        if whole || (&now.starts, now.tags) != (&before.starts, before.tags) {
             stale.extend(self.hosts_of(vlan).map(Part::Host));
             let rules = self.lanes().rules.iter().filter(|(_, rule)| rule.spreads_over(vlan));
             stale.extend(rules.map(|(name, _)| Part::Policy(name.clone())));
