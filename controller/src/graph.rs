@@ -3,7 +3,6 @@
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 
 use openflow::Dpid;
 use packet::PortNo;
@@ -29,8 +28,24 @@ pub struct Graph {
 #[derive(Debug, PartialEq, Eq)]
 struct Node {
     dpid: Dpid,
-    /// Port, the switch at its other end, and the port there.
-    edges: BTreeMap<PortNo, (usize, PortNo)>,
+    /// In the order of their ports.
+    edges: Vec<Edge>,
+}
+
+/// A link, as one end sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Edge {
+    port: PortNo,
+    /// The switch at the other end, and the port there.
+    peer: usize,
+    peer_port: PortNo,
+}
+
+impl Node {
+    fn edge(&self, port: PortNo) -> Option<&Edge> {
+        let idx = self.edges.binary_search_by_key(&port, |edge| edge.port).ok()?;
+        self.edges.get(idx)
+    }
 }
 
 impl Graph {
@@ -39,15 +54,16 @@ impl Graph {
         let mut graph = Self::default();
         for (idx, &dpid) in view.switches().keys().enumerate() {
             graph.idx.insert(dpid, idx);
-            graph.nodes.push(Node { dpid, edges: BTreeMap::new() });
+            graph.nodes.push(Node { dpid, edges: Vec::new() });
         }
         for (a, b) in view.edges() {
             if let (Some(&from), Some(&to)) = (graph.idx.get(&a.0), graph.idx.get(&b.0)) {
-                graph.nodes[from].edges.insert(a.1, (to, b.1));
-                graph.nodes[to].edges.insert(b.1, (from, a.1));
+                graph.nodes[from].edges.push(Edge { port: a.1, peer: to, peer_port: b.1 });
+                graph.nodes[to].edges.push(Edge { port: b.1, peer: from, peer_port: a.1 });
             }
         }
-        let flat = |node: &Node| node.edges.values().map(|(peer, _)| *peer).collect();
+        graph.nodes.iter_mut().for_each(|node| node.edges.sort_unstable_by_key(|edge| edge.port));
+        let flat = |node: &Node| node.edges.iter().map(|edge| edge.peer).collect();
         let neighbours: Vec<Vec<usize>> = graph.nodes.iter().map(flat).collect();
         graph.distances = (0..graph.nodes.len()).map(|root| distances_from(&neighbours, root)).collect();
         graph.tree = graph.spanning_tree();
@@ -66,10 +82,25 @@ impl Graph {
 
     /// Every port by which `from` reaches `to` on a shortest path.
     pub fn next_ports(&self, from: Dpid, to: Dpid) -> impl Iterator<Item = PortNo> + '_ {
+        self.next_edges(from, to).map(|edge| edge.port)
+    }
+
+    /// Every port by which `from` reaches `to` on a shortest path, and the other end of its link.
+    pub(crate) fn next_links(&self, from: Dpid, to: Dpid) -> impl Iterator<Item = (PortNo, At)> + '_ {
+        self.next_edges(from, to).map(|edge| (edge.port, self.end(edge)))
+    }
+
+    fn next_edges(&self, from: Dpid, to: Dpid) -> impl Iterator<Item = &Edge> {
         let row = self.idx.get(&to).map(|to| &self.distances[*to]);
         let nearer = self.distance(from, to).and_then(|distance| distance.checked_sub(1));
-        let edges = self.node(from).map(|node| node.edges.iter()).into_iter().flatten();
-        edges.filter_map(move |(port, (peer, _))| (Some(row?[*peer]) == nearer).then_some(*port))
+        let edges = row.zip(nearer).and_then(|_| self.node(from)).map(|node| &node.edges[..]);
+        let is_nearer = move |edge: &&Edge| row.map(|row| row[edge.peer]) == nearer;
+        edges.unwrap_or_default().iter().filter(is_nearer)
+    }
+
+    /// The other end of a link.
+    fn end(&self, edge: &Edge) -> At {
+        (self.nodes[edge.peer].dpid, edge.peer_port)
     }
 
     /// The port by which `from` reaches `to` on a shortest path. `choice` picks among equal ones.
@@ -81,20 +112,20 @@ impl Graph {
 
     /// All links, each from either end.
     pub fn links(&self) -> impl Iterator<Item = At> + '_ {
-        self.nodes.iter().flat_map(|node| node.edges.keys().map(|port| (node.dpid, *port)))
+        self.nodes.iter().flat_map(|node| node.edges.iter().map(|edge| (node.dpid, edge.port)))
     }
 
     /// A shortest way to the other end of a link that does without it: the ports by which it leaves each switch. Each prefers
     /// the ports behind the one that the way came by, so that the ways around many links are spread over the others.
     pub fn around(&self, link: At) -> Option<Vec<At>> {
         let start = *self.idx.get(&link.0)?;
-        let (goal, _) = *self.nodes[start].edges.get(&link.1)?;
+        let goal = self.nodes[start].edge(link.1)?.peer;
         let mut came: Vec<Option<(usize, PortNo)>> = vec![None; self.nodes.len()];
         let mut queue = VecDeque::from([(start, link.1)]);
         while let Some((here, by)) = queue.pop_front().filter(|_| came[goal].is_none()) {
             let edges = &self.nodes[here].edges;
-            let behind = edges.range((Bound::Excluded(by), Bound::Unbounded)).chain(edges.range(..=by));
-            for (&port, &(peer, peer_port)) in behind {
+            let (before, behind) = edges.split_at(edges.partition_point(|edge| edge.port <= by));
+            for &Edge { port, peer, peer_port } in behind.iter().chain(before) {
                 if peer != start && came[peer].is_none() && (here, port) != (start, link.1) {
                     came[peer] = Some((here, port));
                     queue.push_back((peer, peer_port));
@@ -128,8 +159,7 @@ impl Graph {
 
     /// The other end of a link.
     pub fn peer(&self, at: At) -> Option<At> {
-        let (peer, port) = self.node(at.0)?.edges.get(&at.1)?;
-        Some((self.nodes[*peer].dpid, *port))
+        Some(self.end(self.node(at.0)?.edge(at.1)?))
     }
 
     /// The piece of the network each switch is in, named by the lowest switch of it.
@@ -141,7 +171,7 @@ impl Graph {
 
     /// Ports of links of a switch.
     pub fn ports(&self, dpid: Dpid) -> impl Iterator<Item = PortNo> + '_ {
-        self.node(dpid).into_iter().flat_map(|node| node.edges.keys().copied())
+        self.node(dpid).into_iter().flat_map(|node| node.edges.iter().map(|edge| edge.port))
     }
 
     /// Whether the link of this port belongs to the broadcast tree.
@@ -157,16 +187,10 @@ impl Graph {
     /// For each destination the switches that have other ways there than in `old`; all that are here or were there.
     pub(crate) fn detours(&self, old: &Self) -> BTreeMap<Dpid, BTreeSet<Dpid>> {
         let all: BTreeSet<Dpid> = self.idx.keys().chain(old.idx.keys()).copied().collect();
-        let ways = |graph: &Self, from, to| -> Vec<(PortNo, Option<At>)> {
-            graph.next_ports(from, to).map(|port| (port, graph.peer((from, port)))).collect()
-        };
-        let differs = |from, to| ways(self, from, to) != ways(old, from, to);
+        let differs = |from, to| !self.next_links(from, to).eq(old.next_links(from, to));
         // Where nothing is nearer or farther, only those have other ways whose own links are others.
-        let links = |graph: &Self, dpid| -> Vec<(PortNo, Option<At>)> {
-            graph.ports(dpid).map(|port| (port, graph.peer((dpid, port)))).collect()
-        };
-        let relinked: BTreeSet<Dpid> =
-            all.iter().copied().filter(|dpid| links(self, *dpid) != links(old, *dpid)).collect();
+        let relinked = |dpid: &Dpid| !self.links_of(*dpid).eq(old.links_of(*dpid));
+        let relinked: BTreeSet<Dpid> = all.iter().copied().filter(relinked).collect();
         let is_as_far = |to: &Dpid| {
             let rows = self.idx.get(to).zip(old.idx.get(to));
             self.idx == old.idx && rows.is_some_and(|(now, was)| self.distances[*now] == old.distances[*was])
@@ -183,19 +207,35 @@ impl Graph {
 
     /// Ends of links that are in `old` and not here, if that is all the difference between the links of the two.
     pub(crate) fn only_lost(&self, old: &Self) -> Option<BTreeSet<At>> {
-        let has_all = |a: &Self, b: &Self| b.links().all(|at| a.peer(at) == b.peer(at));
-        let lost = || old.links().filter(|at| self.peer(*at).is_none()).collect();
-        (self.idx == old.idx && has_all(old, self)).then(lost)
+        if self.idx != old.idx {
+            return None;
+        }
+        let mut lost = BTreeSet::new();
+        for (now, was) in self.nodes.iter().zip(&old.nodes).filter(|(now, was)| now != was) {
+            let has = |node: &Node, edge: &Edge| node.edge(edge.port) == Some(edge);
+            if !now.edges.iter().all(|edge| has(was, edge)) {
+                return None;
+            }
+            lost.extend(was.edges.iter().filter(|edge| !has(now, edge)).map(|edge| (now.dpid, edge.port)));
+        }
+        Some(lost)
     }
 
-    /// Switches whose links, or which of them belong to the broadcast tree, differ from `old`.
-    pub(crate) fn rewired(&self, old: &Self) -> BTreeSet<Dpid> {
-        let all = self.idx.keys().chain(old.idx.keys()).copied();
-        let links = |graph: &Self, dpid| -> Vec<(PortNo, Option<At>, bool)> {
-            let ports = graph.ports(dpid);
-            ports.map(|port| (port, graph.peer((dpid, port)), graph.in_tree((dpid, port)))).collect()
-        };
-        all.filter(|dpid| links(self, *dpid) != links(old, *dpid)).collect()
+    /// Ports whose links, or whether these belong to the broadcast tree, differ from `old`.
+    pub(crate) fn rewired(&self, old: &Self) -> BTreeSet<At> {
+        let mut rewired: BTreeSet<At> = self.tree.symmetric_difference(&old.tree).copied().collect();
+        let all: BTreeSet<Dpid> = self.idx.keys().chain(old.idx.keys()).copied().collect();
+        for dpid in all.into_iter().filter(|dpid| !self.links_of(*dpid).eq(old.links_of(*dpid))) {
+            let ports = self.ports(dpid).chain(old.ports(dpid)).map(|port| (dpid, port));
+            rewired.extend(ports.filter(|at| self.peer(*at) != old.peer(*at)));
+        }
+        rewired
+    }
+
+    /// Ports of links of a switch, and their other ends.
+    fn links_of(&self, dpid: Dpid) -> impl Iterator<Item = (PortNo, At)> + '_ {
+        let edges = self.node(dpid).into_iter().flat_map(|node| &node.edges);
+        edges.map(|edge| (edge.port, self.end(edge)))
     }
 
     /// The part of the broadcast tree that joins `members`: ports of its links, at both ends.
@@ -247,7 +287,7 @@ impl Graph {
             }
             let mut queue = VecDeque::from([root]);
             while let Some(here) = queue.pop_front() {
-                for (&port, &(peer, peer_port)) in &self.nodes[here].edges {
+                for &Edge { port, peer, peer_port } in &self.nodes[here].edges {
                     if !std::mem::replace(&mut reached[peer], true) {
                         tree.extend([(self.nodes[here].dpid, port), (self.nodes[peer].dpid, peer_port)]);
                         queue.push_back(peer);

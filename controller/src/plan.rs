@@ -37,7 +37,7 @@ use copies::CopyLanes;
 use courses::Tracks;
 pub(crate) use courses::has_way;
 pub(crate) use edge::{GROUP_BIT, lane_entry, links_of};
-use ways::{Bypass, GroupUse};
+use ways::{Arounds, Bypass, GroupUse};
 
 /// Label of flows that serve every intent: discovery, links, table misses.
 const FABRIC: &str = "fabric";
@@ -82,8 +82,10 @@ pub(crate) struct Planner {
     own_group: BTreeSet<Dpid>,
     /// Ways around links.
     bypasses: BTreeMap<At, Bypass>,
+    /// Their tags.
+    labels: BTreeSet<VlanId>,
     /// Shortest ways around links, as far as they were looked for in this graph.
-    around: BTreeMap<At, Option<Vec<At>>>,
+    arounds: Arounds,
     /// How many parts need the group of one switch for another.
     uses: BTreeMap<GroupUse, usize>,
     /// Groups to be looked at once more.
@@ -126,8 +128,8 @@ struct Span {
 enum Part {
     /// What a switch always holds.
     Switch(Dpid),
-    /// Its links.
-    Links(Dpid),
+    /// A port of a link.
+    Link(At),
     /// The tag of a lane, where it has no business.
     Foreign(VlanId, Dpid),
     /// A port in its lane.
@@ -332,7 +334,7 @@ impl Planner {
         let mut draft = Draft::default();
         match part {
             Part::Switch(dpid) => self.always(&mut draft, view, *dpid),
-            Part::Links(dpid) => self.links(&mut draft, *dpid),
+            Part::Link(at) => self.link(&mut draft, *at),
             Part::Foreign(vlan, dpid) => self.refuse_foreign(&mut draft, *vlan, *dpid),
             Part::Port(vlan, at) => self.port(&mut draft, *vlan, *at),
             Part::Host(key) => self.host(&mut draft, *key),

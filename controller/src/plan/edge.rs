@@ -98,7 +98,7 @@ impl Planner {
                 .chain(self.tracks.all())
                 .chain(self.copy_lanes.all())
                 .any(|segment| segment == vlan)
-            || self.is_label(vlan);
+            || self.labels.contains(&vlan);
         if known && self.blueprint.switches.contains_key(&dpid) {
             draft.put(fabric(dpid, ADMIT, admit::FOREIGN), Match::new().vlan(vlan), vec![]);
         }
@@ -120,26 +120,24 @@ impl Planner {
         }
     }
 
-    /// Frames of other switches.
-    pub(super) fn links(&self, draft: &mut Draft, dpid: Dpid) {
-        for port in self.graph.ports(dpid) {
-            let tagged = Match::new().in_port(port).tagged();
-            let enter = |bits| match bits {
-                0 => vec![Instruction::GotoTable(LANE)],
-                _ => vec![
-                    Instruction::WriteMetadata { metadata: bits, mask: bits },
-                    Instruction::GotoTable(LANE),
-                ],
-            };
-            let (directed, flooded) = match self.graph.in_tree((dpid, port)) {
-                true => (enter(layout::MAY_FLOOD), enter(layout::MAY_FLOOD | layout::FLOODED)),
-                false => (enter(0), vec![]),
-            };
-            let marked = tagged.clone().with(Oxm::new(Field::VlanPcp, layout::FLOODED_PCP.into()));
-            let marked = marked.expect("a tag has a priority");
-            draft.put(fabric(dpid, ADMIT, admit::FLOODED), marked, flooded);
-            draft.put(fabric(dpid, ADMIT, admit::PORT), tagged, directed);
+    /// Frames of another switch.
+    pub(super) fn link(&self, draft: &mut Draft, (dpid, port): At) {
+        if self.graph.peer((dpid, port)).is_none() {
+            return;
         }
+        let enter = |bits: Option<u64>| {
+            let write = bits.map(|bits| Instruction::WriteMetadata { metadata: bits, mask: bits });
+            write.into_iter().chain([Instruction::GotoTable(LANE)]).collect()
+        };
+        let (directed, flooded) = match self.graph.in_tree((dpid, port)) {
+            true => (enter(Some(layout::MAY_FLOOD)), enter(Some(layout::MAY_FLOOD | layout::FLOODED))),
+            false => (enter(None), vec![]),
+        };
+        let tagged = Match::new().in_port(port).tagged();
+        let marked = tagged.clone().with(Oxm::new(Field::VlanPcp, layout::FLOODED_PCP.into()));
+        let marked = marked.expect("a tag has a priority");
+        draft.put(fabric(dpid, ADMIT, admit::FLOODED), marked, flooded);
+        draft.put(fabric(dpid, ADMIT, admit::PORT), tagged, directed);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openflow::Dpid;
 use packet::{MacAddr, VlanId};
 
+use super::ways::Arounds;
 use super::{Part, Planner, Span, Was};
 use crate::graph::Graph;
 use crate::lanes::{Lane, Touched};
@@ -126,7 +127,7 @@ impl Planner {
                         .chain(self.segments.all())
                         .chain(self.tracks.all())
                         .chain(self.copy_lanes.all())
-                        .chain(self.labels());
+                        .chain(self.labels.iter().copied());
                     stale.extend(lanes.map(|vlan| Part::Foreign(vlan, dpid)));
                     if was_small {
                         stale.extend(self.parts.keys().cloned());
@@ -156,19 +157,16 @@ impl Planner {
         let old = std::mem::replace(&mut self.graph, graph);
         match self.graph.only_lost(&old) {
             // A shortest way stays one while its links are there, and the first of those.
-            Some(lost) => self.around.retain(|link, way| {
-                !lost.contains(link) && way.iter().flatten().all(|at| !lost.contains(at))
+            Some(lost) => self.arounds.ways.retain(|link, around| {
+                let mut way = around.iter().flat_map(|around| &around.way);
+                !lost.contains(link) && way.all(|at| !lost.contains(at))
             }),
-            None => self.around.clear(),
+            None => self.arounds = Arounds::default(),
         }
-        for dpid in self.graph.rewired(&old) {
-            stale.insert(Part::Links(dpid));
-            let first = (dpid, packet::PortNo(0));
-            let through = self
-                .spans
-                .iter()
-                .filter(|(_, span)| span.tree.range(first..).next().is_some_and(|at| at.0 == dpid));
-            stale.extend(through.map(|(vlan, _)| Part::Flood(*vlan, dpid)));
+        for at in self.graph.rewired(&old) {
+            stale.insert(Part::Link(at));
+            let through = self.spans.iter().filter(|(_, span)| span.tree.contains(&at));
+            stale.extend(through.map(|(vlan, _)| Part::Flood(*vlan, at.0)));
         }
         self.lead_anew(&old, stale);
         stale.extend(self.lanes().paths.keys().cloned().map(Part::Chain));
@@ -191,15 +189,16 @@ impl Planner {
                 from.into_iter().map(|from| (from, self.only_lost(old, from, to))).collect();
             for key in here.flat_map(|(_, keys)| keys) {
                 let starts = self.spans.get(&key.0).map(|span| &span.starts);
-                let planned = self.parts.get(&Part::Host(*key));
+                let is_planned = |from: &Dpid| {
+                    let planned = self.parts.get(&Part::Host(*key));
+                    planned.is_some_and(|part| part.flows.iter().any(|(dpid, _)| dpid == from))
+                };
                 let concerns = |(from, lost): (&Dpid, &Option<BTreeSet<Dpid>>)| {
                     let others = || starts.into_iter().flatten().copied();
                     let is_same = lost.as_ref().is_some_and(|lost| {
                         lost.iter().all(|peer| self.is_reached(*peer, to, others(), *from))
                     });
-                    !is_same
-                        && (starts.is_some_and(|starts| starts.contains(from))
-                            || planned.is_some_and(|part| part.flows.iter().any(|(dpid, _)| dpid == from)))
+                    !is_same && (starts.is_some_and(|starts| starts.contains(from)) || is_planned(from))
                 };
                 if from.iter().any(concerns) {
                     stale.insert(Part::Host(*key));

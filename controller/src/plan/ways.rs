@@ -9,6 +9,7 @@
 //! flooded do not take it: whoever gets one by a tree port that is dead would send it back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use openflow::{Action, Bucket, Dpid, Field, GroupType, Instruction, Match, Oxm, ports};
 use packet::{PortNo, VlanId};
@@ -29,10 +30,47 @@ const N_WORDS: usize = (*layout::BYPASSES.end() - *layout::BYPASSES.start()) as 
 pub(super) struct Bypass {
     /// The tag of its frames.
     label: VlanId,
+    course: Arc<Around>,
+}
+
+/// Where such a way leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Around {
     /// The ports by which it leaves each switch.
-    way: Vec<At>,
+    pub way: Vec<At>,
     /// The ports by which it enters the next.
     arrivals: Vec<At>,
+    /// Numbers of these.
+    numbers: Vec<usize>,
+    /// Chooses where to look for a tag first.
+    choice: u64,
+}
+
+/// The ways around links, as far as they were looked for.
+#[derive(Debug, Default)]
+pub(super) struct Arounds {
+    /// None: there is none.
+    pub ways: BTreeMap<At, Option<Arc<Around>>>,
+    /// Numbers of ports by which such ways arrive.
+    numbers: BTreeMap<At, usize>,
+}
+
+impl Arounds {
+    /// Looks for the way around a link, unless that was done before.
+    fn find(&mut self, graph: &Graph, link: At) {
+        let Self { ways, numbers } = self;
+        ways.entry(link).or_insert_with(|| {
+            let way = graph.around(link)?;
+            let arrivals: Vec<At> = way.iter().filter_map(|at| graph.peer(*at)).collect();
+            let mut number = |at: &At| {
+                let next = numbers.len();
+                *numbers.entry(*at).or_insert(next)
+            };
+            let numbers = arrivals.iter().map(&mut number).collect();
+            let choice = layout::fnv(&[link.0.0.to_be_bytes(), u64::from(link.1.0).to_be_bytes()].concat());
+            Some(Arc::new(Around { way, arrivals, numbers, choice }))
+        });
+    }
 }
 
 /// What a switch does with frames for another.
@@ -123,15 +161,26 @@ impl Planner {
         without: Dpid,
     ) -> bool {
         starts.any(|start| {
-            let sends = |port: &PortNo| self.graph.peer((start, *port)).is_some_and(|at| at.0 == peer);
-            let (has_group, ports) = self.next(start, to, 0);
-            start != without && has_group && ports.iter().any(sends)
+            start != without
+                && self.has_group(start, to)
+                && match self.support(start).select {
+                    true => self.graph.next_links(start, to).any(|(_, at)| at.0 == peer),
+                    false => self
+                        .group_ports(start, to)
+                        .iter()
+                        .any(|port| self.graph.peer((start, *port)).is_some_and(|at| at.0 == peer)),
+                }
         })
+    }
+
+    /// Whether a switch has a group for another.
+    fn has_group(&self, here: Dpid, to: Dpid) -> bool {
+        self.support(here) != Support::default() && self.own_group.contains(&to)
     }
 
     /// Whether a switch has a group for another, and the ports by which it sends to it.
     fn next(&self, here: Dpid, to: Dpid, choice: u64) -> (bool, Vec<PortNo>) {
-        let has_group = self.support(here) != Support::default() && self.own_group.contains(&to);
+        let has_group = self.has_group(here, to);
         let ports = match has_group {
             true => self.group_ports(here, to),
             false => self.graph.next_port(here, to, choice).into_iter().collect(),
@@ -161,7 +210,7 @@ impl Planner {
     /// The tag of the way around a link, and the port that it begins with, where the switch can make use of it.
     fn way_around(&self, link: At) -> Option<(VlanId, PortNo)> {
         let bypass = self.bypasses.get(&link).filter(|_| self.support(link.0).failover)?;
-        Some((bypass.label, bypass.way.first()?.1))
+        Some((bypass.label, bypass.course.way.first()?.1))
     }
 
     /// The ports by which the group of `from` for `to` sends while all of them are alive.
@@ -171,6 +220,16 @@ impl Planner {
         }
         let choice = layout::fnv(&to.0.to_be_bytes());
         self.graph.next_port(from, to, choice).into_iter().collect()
+    }
+
+    /// The port by which the group of `from` for `to` sends, if there is but one.
+    fn only_port(&self, from: Dpid, to: Dpid) -> Option<PortNo> {
+        if !self.support(from).select {
+            return self.group_ports(from, to).first().copied();
+        }
+        let mut ports = self.graph.next_ports(from, to);
+        let port = ports.next()?;
+        ports.next().is_none().then_some(port)
     }
 
     /// The group of `from` for `to`; `back` for frames that came by the port that the way around begins with.
@@ -230,40 +289,40 @@ impl Planner {
             .filter_map(|n| VlanId::new(n).ok())
             .filter(|vlan| !lanes.contains_key(vlan))
             .collect();
+        let fails_over = |link: &At| self.support.get(&link.0).is_some_and(|support| support.failover);
+        for link in self.graph.links().filter(fails_over) {
+            self.arounds.find(&self.graph, link);
+        }
         // Labels, by their places among those that are free, of what arrives at a port.
-        let mut taken: BTreeMap<At, [u64; N_WORDS]> = BTreeMap::new();
-        let mut now: BTreeMap<At, Bypass> = BTreeMap::new();
+        let mut taken = vec![[0_u64; N_WORDS]; self.arounds.numbers.len()];
+        let mut now: Vec<(At, Bypass)> = Vec::with_capacity(self.bypasses.len());
+        let mut labels: BTreeSet<VlanId> = BTreeSet::new();
         let usual = free.len().min(USUAL_LABELS);
-        let mut arrivals: Vec<At> = Vec::new();
-        let links: Vec<At> = self.graph.links().filter(|link| self.support(link.0).failover).collect();
-        for link in links {
-            let around = self.around.entry(link).or_insert_with(|| self.graph.around(link));
-            let Some(way) = around else { continue };
-            arrivals.clear();
-            arrivals.extend(way.iter().filter_map(|at| self.graph.peer(*at)));
-            let others = arrivals.iter().filter_map(|at| taken.get(at));
-            let others = others.fold([0; N_WORDS], |all: [u64; N_WORDS], some| {
-                std::array::from_fn(|word| all[word] | some[word])
+        for (link, course) in &self.arounds.ways {
+            let Some(course) = course.as_ref().filter(|_| fails_over(link)) else { continue };
+            let others = course.numbers.iter().fold([0; N_WORDS], |all: [u64; N_WORDS], number| {
+                std::array::from_fn(|word| all[word] | taken[*number][word])
             });
             let is_free = |place: &usize| others[place / 64] & (1 << (place % 64)) == 0;
             // Each begins to look at a place of its own, so that hardly one has another label because another link is gone.
-            let first = layout::fnv(&[link.0.0.to_be_bytes(), u64::from(link.1.0).to_be_bytes()].concat());
-            let first = first as usize % usual.max(1);
+            let first = course.choice as usize % usual.max(1);
             let Some(place) = (first..usual).chain(0..first).chain(usual..free.len()).find(is_free) else {
                 continue;
             };
-            for at in &arrivals {
-                taken.entry(*at).or_default()[place / 64] |= 1 << (place % 64);
+            for number in &course.numbers {
+                taken[*number][place / 64] |= 1 << (place % 64);
             }
-            now.insert(link, Bypass { label: free[place], way: way.clone(), arrivals: arrivals.clone() });
+            labels.insert(free[place]);
+            now.push((*link, Bypass { label: free[place], course: course.clone() }));
         }
-        let (had, have) = (labels_of(&self.bypasses), labels_of(&now));
-        for label in had.symmetric_difference(&have) {
+        for label in self.labels.symmetric_difference(&labels) {
             stale.extend(self.blueprint.switches.keys().map(|dpid| Part::Foreign(*label, *dpid)));
         }
-        let both: BTreeSet<At> = self.bypasses.keys().chain(now.keys()).copied().collect();
-        let differing: BTreeSet<At> =
-            both.into_iter().filter(|at| self.bypasses.get(at) != now.get(at)).collect();
+        self.labels = labels;
+        let now: BTreeMap<At, Bypass> = now.into_iter().collect();
+        let gone = self.bypasses.keys().filter(|link| !now.contains_key(link));
+        let other = now.iter().filter(|(link, bypass)| self.bypasses.get(link) != Some(bypass));
+        let differing: BTreeSet<At> = gone.chain(other.map(|(link, _)| link)).copied().collect();
         let (ways, goals) = self.leaning_on(&differing, &now);
         self.stale_ways.extend(ways);
         // Which frames come by the port that it begins with may be others.
@@ -284,12 +343,12 @@ impl Planner {
         now: &BTreeMap<At, Bypass>,
     ) -> (Vec<GroupUse>, BTreeSet<Dpid>) {
         let (mut leaning, mut goals) = (Vec::new(), BTreeSet::new());
-        let first = |bypass: Option<&Bypass>| bypass.and_then(|bypass| bypass.way.first().copied());
+        let first = |bypass: Option<&Bypass>| bypass.and_then(|bypass| bypass.course.way.first().copied());
         let switches: BTreeSet<Dpid> = links.iter().map(|at| at.0).collect();
         for switch in switches {
             let all = (switch, Dpid(0), false)..=(switch, Dpid(u64::MAX), true);
             for (way, _) in self.uses.range(all) {
-                let [port] = self.group_ports(way.0, way.1)[..] else { continue };
+                let Some(port) = self.only_port(way.0, way.1) else { continue };
                 let link = (switch, port);
                 if links.contains(&link) {
                     leaning.push(*way);
@@ -300,21 +359,11 @@ impl Planner {
         (leaning, goals)
     }
 
-    /// The labels of ways around links.
-    pub(super) fn labels(&self) -> BTreeSet<VlanId> {
-        labels_of(&self.bypasses)
-    }
-
-    /// Whether the way around a link has this label.
-    pub(super) fn is_label(&self, vlan: VlanId) -> bool {
-        self.bypasses.values().any(|bypass| bypass.label == vlan)
-    }
-
     /// The switches along the way around a link.
     pub(super) fn bypass(&self, draft: &mut Draft, link: At) {
-        let Some(Bypass { label, way, arrivals }) = self.bypasses.get(&link) else { return };
-        for (idx, &(dpid, port)) in arrivals.iter().enumerate() {
-            let instructions = match way.get(idx + 1) {
+        let Some(Bypass { label, course }) = self.bypasses.get(&link) else { return };
+        for (idx, &(dpid, port)) in course.arrivals.iter().enumerate() {
+            let instructions = match course.way.get(idx + 1) {
                 Some(next) => vec![Instruction::ApplyActions(vec![Action::output(next.1)])],
                 None => vec![Instruction::ApplyActions(vec![Action::PopVlan]), Instruction::GotoTable(LANE)],
             };
@@ -322,8 +371,4 @@ impl Planner {
             draft.put(slot, Match::new().in_port(port).vlan(*label), instructions);
         }
     }
-}
-
-fn labels_of(bypasses: &BTreeMap<At, Bypass>) -> BTreeSet<VlanId> {
-    bypasses.values().map(|bypass| bypass.label).collect()
 }

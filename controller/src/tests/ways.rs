@@ -84,6 +84,34 @@ fn whatever_links_are_lost_no_frame_circles() {
     }
 }
 
+/// Their tags are given in turn, and the tree begins at a root: both might be others with any link that goes.
+#[test]
+fn ways_around_links_and_the_broadcast_tree_stay_when_another_link_goes() {
+    let mut net = Net::new();
+    (1..=3).for_each(|spine| net.switch(spine, 8));
+    for leaf in 4..=11u32 {
+        net.switch(leaf.into(), 4);
+        (1..=3u32).for_each(|spine| net.link((leaf.into(), spine), (spine.into(), leaf - 3)));
+    }
+    net.controller.set_intent(net.now, Intent::default()).unwrap();
+    net.connect_all();
+    net.run(SETTLE);
+    let admitted = |net: &Net| -> Vec<String> {
+        let flows =
+            net.switches.iter().flat_map(|(dpid, switch)| switch.flows.iter().map(move |flow| (dpid, flow)));
+        let fabric = [crate::layout::admit::BYPASS, crate::layout::admit::FLOODED];
+        let fabric =
+            flows.filter(|(_, flow)| flow.table == crate::layout::ADMIT && fabric.contains(&flow.priority));
+        fabric.map(|(dpid, flow)| format!("{dpid} {:?} {:?}", flow.matches, flow.instructions)).collect()
+    };
+    let before = admitted(&net);
+    net.set_port((11, 3), false);
+    net.run(SETTLE);
+    let after: BTreeSet<String> = admitted(&net).into_iter().collect();
+    let others = before.iter().filter(|flow| !after.contains(*flow)).count();
+    assert!(others > 0 && others * 5 < before.len(), "{others} of {} are others", before.len());
+}
+
 #[test]
 fn a_lost_link_changes_groups_and_no_flow_of_a_host() {
     let mut net = known(true);
