@@ -229,12 +229,13 @@ fn median(mut of: Vec<f64>) -> (f64, f64) {
 fn main() {
     let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let wants = |part: &str| only.as_ref().is_none_or(|only| only == part);
-    for (part, n_spines) in [("declared", 0), ("fabric", 4)].into_iter().filter(|(part, _)| wants(part)) {
+    let parts = [("declared", 0, 10_000), ("spread", 4, 2_000), ("fabric", 4, 10_000)];
+    for (part, n_spines, n_hosts) in parts.into_iter().filter(|(part, ..)| wants(part)) {
         let mut took = Vec::new();
         let (mut parts, mut best) = (String::new(), Duration::MAX);
         for _ in 0..5 {
-            let mut fabric = Fabric::new(n_spines, 100 - n_spines, 10_000);
-            let networks = fabric.networks(10_000);
+            let mut fabric = Fabric::new(n_spines, 100 - n_spines, n_hosts);
+            let networks = fabric.networks(n_hosts);
             fabric.n_mods = 0;
             let began = Clock::now();
             fabric.declare(networks);
@@ -251,7 +252,7 @@ fn main() {
             }
         }
         println!(
-            "{part}: 10,000 hosts, {n_spines} spines: {:.0} thousand flow mods a second ({parts})",
+            "{part}: {n_hosts} hosts, {n_spines} spines: {:.0} thousand flow mods a second ({parts})",
             median(took).0
         );
     }
