@@ -193,9 +193,8 @@ pub(crate) struct Resolver {
     owners: BTreeMap<VlanId, Arc<str>>,
     /// What each intent says of ports.
     claims: BTreeMap<Label, Vec<(Claim, Arc<PortName>)>>,
-    /// Declared hosts, by key, by name of their port and by network.
-    reserved: BTreeMap<HostKey, (Arc<PortName>, BTreeSet<IpAddr>)>,
-    reserved_at: BTreeSet<(Arc<PortName>, HostKey)>,
+    /// Declared hosts, by key and by network.
+    reserved: BTreeMap<HostKey, (PortName, BTreeSet<IpAddr>)>,
     reserving: BTreeMap<Arc<str>, Vec<HostKey>>,
     chain_issues: BTreeMap<Arc<str>, Vec<Issue>>,
     rules: Rules,
@@ -319,7 +318,7 @@ impl Resolver {
         for (name, before) in self.names.follow(view, &changes.switches, &mut self.lanes.issues) {
             doubt.ports.extend([before, self.names.at(&name)].into_iter().flatten());
             self.names.claims_by(&name).for_each(|claim| doubt.claim(claim, None));
-            doubt.hosts.extend(self.reserved_by(&name));
+            doubt.hosts.extend(self.names.hosts_by(&name));
         }
     }
 
@@ -373,23 +372,24 @@ impl Resolver {
         let before = self.claims.remove(label).unwrap_or_default();
         let now = claims_of(intent, label);
         for (claim, name) in only_in(&before, &now) {
-            self.said(claim, name, doubt);
+            self.said(claim, name, self.names.at(name), doubt);
             self.names.remove(claim, name, &mut self.lanes.issues);
         }
         for (claim, name) in only_in(&now, &before) {
-            self.names.add(claim.clone(), name, view, &mut self.lanes.issues);
-            self.said(claim, name, doubt);
+            let at = self.names.add(claim.clone(), name, view, &mut self.lanes.issues);
+            self.said(claim, name, at, doubt);
         }
         match label.kind {
             Kind::Network => {
                 if moved.contains(&label.name) {
-                    now.iter().for_each(|(claim, name)| self.said(claim, name, doubt));
+                    let kept = before.iter().filter(|said| now.binary_search(said).is_ok());
+                    kept.for_each(|(claim, name)| self.said(claim, name, self.names.at(name), doubt));
                 }
                 self.reserve(intent, &label.name, doubt);
             }
             // What is said of the port may be another.
             Kind::Router => {
-                now.iter().for_each(|(claim, name)| self.said(claim, name, doubt));
+                now.iter().for_each(|(claim, name)| self.said(claim, name, self.names.at(name), doubt));
                 doubt.rules.extend(self.rules.stateful.iter().cloned());
             }
             Kind::Function => {}
@@ -418,8 +418,7 @@ impl Resolver {
     }
 
     /// Something else is said of a port. While it is not there, nothing but the policies that await it asks what.
-    fn said(&self, claim: &Claim, name: &PortName, doubt: &mut Doubt) {
-        let at = self.names.at(name);
+    fn said(&self, claim: &Claim, name: &PortName, at: Option<At>, doubt: &mut Doubt) {
         doubt.claim(claim, at);
         if at.is_none() {
             let awaiting = self.names.claims_by(name).filter(|other| matches!(other, Claim::Policy(_)));
@@ -440,8 +439,7 @@ impl Resolver {
         let now = case.decide();
         doubt.hosts.extend(view.hosts_at(at));
         doubt.hosts.extend(self.lanes.hosts_at.get(&at).into_iter().flatten());
-        let spellings: Vec<Arc<PortName>> = self.names.spellings(at).cloned().collect();
-        spellings.iter().for_each(|name| doubt.hosts.extend(self.reserved_by(name)));
+        doubt.hosts.extend(self.names.hosts(at));
         let before = self.places.remove(&at).unwrap_or_default();
         before.issues.iter().for_each(|issue| self.lanes.issues.remove(issue));
         now.issues.iter().for_each(|issue| self.lanes.issues.add(issue.clone()));

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use packet::{MacAddr, VlanId};
+use packet::MacAddr;
 
 use super::{Doubt, Resolver, Touched};
-use crate::intent::{Intent, PortName, Reservation};
+use crate::intent::{Intent, Reservation};
 use crate::view::{At, Host, HostKey, View};
 
 impl Resolver {
@@ -19,7 +19,7 @@ impl Resolver {
         let before = self.reserving.remove(network).unwrap_or_default();
         for key in before.into_iter().filter(|key| Some(key.0) != vlan || !macs.contains(&key.1)) {
             if let Some((name, _)) = self.reserved.remove(&key) {
-                self.reserved_at.remove(&(name, key));
+                self.names.remove_host(&name, key);
                 doubt.hosts.insert(key);
             }
         }
@@ -34,25 +34,16 @@ impl Resolver {
         let now: BTreeMap<MacAddr, &Reservation> = wanted.hosts.iter().map(|host| (host.mac, host)).collect();
         for host in now.values() {
             let (key, addresses) = ((vlan, host.mac), host.addresses.iter().copied().collect());
-            if self.reserved.get(&key).is_some_and(|(name, had)| **name == host.port && *had == addresses) {
+            if self.reserved.get(&key).is_some_and(|(name, had)| *name == host.port && *had == addresses) {
                 continue;
             }
-            let name = Arc::new(host.port.clone());
-            if let Some((name, _)) = self.reserved.insert(key, (name.clone(), addresses)) {
-                self.reserved_at.remove(&(name, key));
+            if let Some((name, _)) = self.reserved.insert(key, (host.port.clone(), addresses)) {
+                self.names.remove_host(&name, key);
             }
-            self.reserved_at.insert((name, key));
+            self.names.put_host(&host.port, key);
             doubt.hosts.insert(key);
         }
         self.reserving.insert(network.clone(), now.keys().map(|mac| (vlan, *mac)).collect());
-    }
-
-    /// Hosts declared at a port of this name.
-    pub(super) fn reserved_by(&self, name: &Arc<PortName>) -> Vec<HostKey> {
-        let lowest = VlanId::new(1).expect("a constant in range");
-        let first = (name.clone(), (lowest, MacAddr::ZERO));
-        let here = self.reserved_at.range(first..).take_while(|(other, _)| other == name);
-        here.map(|(_, key)| *key).collect()
     }
 
     /// Where a declared host is attached.

@@ -1,5 +1,6 @@
 //! The names of ports that intents use, and the ports they stand for. A name may come before its port.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use packet::PortNo;
 
 use crate::blueprint::{Issue, Issues};
 use crate::intent::{Intent, Kind, Label, PortName};
-use crate::view::{At, View};
+use crate::view::{At, HostKey, View};
 
 /// What an intent says of a port. The order decides between two that want the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,7 +141,10 @@ pub(super) fn claims_of(intent: &Intent, label: &Label) -> Vec<(Claim, Arc<PortN
 #[derive(Debug, Default)]
 struct Named {
     at: Option<At>,
-    claims: BTreeSet<Claim>,
+    /// In order.
+    claims: Vec<Claim>,
+    /// Hosts that are declared there: their networks claim it.
+    hosts: Vec<HostKey>,
 }
 
 /// Names, and what they stand for.
@@ -171,31 +175,63 @@ impl Names {
         claims
     }
 
-    /// The names of a port.
-    pub fn spellings(&self, at: At) -> impl Iterator<Item = &Arc<PortName>> + '_ {
-        self.spellings.get(&at).into_iter().flatten()
-    }
-
     /// Everything that is said of a port by this name.
     pub fn claims_by(&self, name: &PortName) -> impl Iterator<Item = &Claim> + '_ {
         self.ports.get(name).into_iter().flat_map(|named| &named.claims)
     }
 
-    /// Notes a claim.
-    pub fn add(&mut self, claim: Claim, name: &Arc<PortName>, view: &View, issues: &mut Issues) {
-        if !self.ports.contains_key(name) {
-            let at = view.find_port(name);
-            self.ports.insert(name.clone(), Named { at, claims: BTreeSet::new() });
-            if !self.switches.contains_key(&name.switch) {
-                self.switches.insert(name.switch.clone(), view.find_switch(&name.switch));
-            }
-            self.spell(at, name);
+    /// Hosts declared at a port of this name.
+    pub fn hosts_by(&self, name: &PortName) -> impl Iterator<Item = HostKey> + '_ {
+        self.ports.get(name).into_iter().flat_map(|named| &named.hosts).copied()
+    }
+
+    /// Hosts declared at a port, by all its names.
+    pub fn hosts(&self, at: At) -> impl Iterator<Item = HostKey> + '_ {
+        self.spellings.get(&at).into_iter().flatten().flat_map(|name| self.hosts_by(name))
+    }
+
+    /// Notes a host that is declared at a port. Its network claims the port already.
+    pub fn put_host(&mut self, name: &PortName, key: HostKey) {
+        if let Some(named) = self.ports.get_mut(name) {
+            named.hosts.push(key);
         }
-        let Some(named) = self.ports.get_mut(name) else { return };
+    }
+
+    /// Forgets such a host.
+    pub fn remove_host(&mut self, name: &PortName, key: HostKey) {
+        if let Some(named) = self.ports.get_mut(name) {
+            named.hosts.retain(|other| *other != key);
+        }
+    }
+
+    /// Notes a claim. What the name stands for.
+    pub fn add(
+        &mut self,
+        claim: Claim,
+        name: &Arc<PortName>,
+        view: &View,
+        issues: &mut Issues,
+    ) -> Option<At> {
+        let named = match self.ports.entry(name.clone()) {
+            Entry::Occupied(named) => named.into_mut(),
+            Entry::Vacant(place) => {
+                let at = view.find_port(name);
+                if !self.switches.contains_key(&name.switch) {
+                    self.switches.insert(name.switch.clone(), view.find_switch(&name.switch));
+                }
+                if let Some(at) = at {
+                    self.spellings.entry(at).or_default().insert(name.clone());
+                }
+                place.insert(Named { at, ..Named::default() })
+            }
+        };
         if named.at.is_none() {
             claim.waiting(name).into_iter().for_each(|issue| issues.add(issue));
         }
-        named.claims.insert(claim);
+        if let Err(idx) = named.claims.binary_search(&claim) {
+            named.claims.insert(idx, claim);
+        }
+        named.at
     }
 
     /// Forgets a claim, and a name that nobody uses any more.
@@ -204,7 +240,7 @@ impl Names {
         if named.at.is_none() {
             claim.waiting(name).into_iter().for_each(|issue| issues.remove(&issue));
         }
-        named.claims.remove(claim);
+        named.claims.retain(|other| other != claim);
         if !named.claims.is_empty() {
             return;
         }
