@@ -226,15 +226,20 @@ impl Blueprint {
     }
 
     /// Puts a flow into the plan of a switch. What was there before, if that is different and the switch takes part.
-    pub(crate) fn put(&mut self, dpid: Dpid, key: &FlowKey, body: FlowBody) -> Option<Option<Arc<FlowBody>>> {
+    pub(crate) fn put(
+        &mut self,
+        dpid: Dpid,
+        key: FlowKey,
+        body: Arc<FlowBody>,
+    ) -> Option<Option<Arc<FlowBody>>> {
         let cookie = body.cookie;
-        let before = match self.switches.get_mut(&dpid)?.entry(key.clone()) {
+        let before = match self.switches.get_mut(&dpid)?.entry(key) {
             Entry::Vacant(place) => {
-                place.insert(Arc::new(body));
+                place.insert(body);
                 None
             }
-            Entry::Occupied(place) if **place.get() == body => return None,
-            Entry::Occupied(mut place) => Some(place.insert(Arc::new(body))),
+            Entry::Occupied(place) if *place.get() == body => return None,
+            Entry::Occupied(mut place) => Some(place.insert(body)),
         };
         *self.counts.entry((cookie, dpid)).or_default() += 1;
         before.iter().for_each(|before| self.uncount(dpid, before.cookie));
@@ -345,11 +350,11 @@ impl Change {
         }
     }
 
-    /// Does it to `flows`.
-    pub fn apply(&self, flows: &mut Flows) {
+    /// Does it to `flows`. What was there before.
+    pub fn apply(&self, flows: &mut Flows) -> Option<Arc<FlowBody>> {
         match self {
-            Self::Put(key, body) => drop(flows.insert(key.clone(), body.clone())),
-            Self::Delete(key, _) => drop(flows.remove(key)),
+            Self::Put(key, body) => flows.insert(key.clone(), body.clone()),
+            Self::Delete(key, _) => flows.remove(key),
         }
     }
 }
@@ -367,15 +372,12 @@ pub fn diff(actual: &Flows, wanted: &Flows) -> Vec<Change> {
 }
 
 /// As [`diff`], of these flows alone, which come in order.
-pub fn diff_of<'a>(
-    actual: &Flows,
-    wanted: &Flows,
-    keys: impl IntoIterator<Item = &'a FlowKey>,
-) -> Vec<Change> {
+pub fn diff_of(actual: &Flows, wanted: &Flows, keys: &[FlowKey]) -> Vec<Change> {
     let (mut gone, mut put) = (Vec::new(), Vec::new());
+    let (mut actual, mut wanted) = (finder(actual, keys.len()), finder(wanted, keys.len()));
     for key in keys {
-        let is = actual.get(key);
-        match wanted.get(key) {
+        let is = actual(key);
+        match wanted(key) {
             Some(body) if is != Some(body) => put.push(Change::Put(key.clone(), body.clone())),
             Some(_) => {}
             None => gone.extend(is.map(|is| Change::Delete(key.clone(), is.cookie))),
@@ -384,6 +386,18 @@ pub fn diff_of<'a>(
     gone.reverse();
     gone.append(&mut put);
     gone
+}
+
+/// Looks up so many of these flows, in order: one after the other, if that are many of them.
+fn finder<'a>(flows: &'a Flows, n_keys: usize) -> impl FnMut(&FlowKey) -> Option<&'a Arc<FlowBody>> {
+    let mut ahead = (n_keys > flows.len() / 8).then(|| flows.iter().peekable());
+    move |key| match &mut ahead {
+        Some(ahead) => {
+            while ahead.next_if(|(next, _)| *next < key).is_some() {}
+            ahead.peek().filter(|(next, _)| *next == key).map(|(_, body)| *body)
+        }
+        None => flows.get(key),
+    }
 }
 
 #[cfg(test)]
@@ -417,6 +431,7 @@ mod tests {
             }
             prop_assert_eq!(&changed, &wanted);
             let keys: BTreeSet<FlowKey> = actual.keys().chain(wanted.keys()).cloned().collect();
+            let keys: Vec<FlowKey> = keys.into_iter().collect();
             prop_assert_eq!(diff_of(&actual, &wanted, &keys), diff(&actual, &wanted));
             prop_assert_eq!(diff(&changed, &wanted), vec![]);
         }

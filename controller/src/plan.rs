@@ -104,6 +104,9 @@ pub(crate) struct Planner {
     log: Vec<Was>,
 }
 
+/// A flow of a switch.
+type Flow = (Dpid, FlowKey, Arc<FlowBody>);
+
 /// What a flow was.
 #[derive(Debug)]
 struct Was {
@@ -173,7 +176,7 @@ struct Planned {
 #[derive(Debug, Default)]
 struct Draft {
     /// In order once it is complete, each key once.
-    flows: Vec<(Dpid, FlowKey, FlowBody)>,
+    flows: Vec<Flow>,
     labels: BTreeMap<Cookie, String>,
     /// Switches that frames of a lane enter by a link.
     entries: BTreeSet<(Dpid, VlanId)>,
@@ -199,8 +202,15 @@ impl Draft {
     fn put(&mut self, slot: Slot<'_>, matches: Match, instructions: Vec<Instruction>) {
         let cookie = layout::intent_cookie(slot.label);
         let key = FlowKey::new(slot.table, slot.priority, matches);
-        self.flows.push((slot.dpid, key, FlowBody { cookie, instructions }));
+        self.flows.push((slot.dpid, key, Arc::new(FlowBody { cookie, instructions })));
         self.labels.entry(cookie).or_insert_with(|| slot.label.to_owned());
+    }
+
+    /// As the flow that was put last, on another switch.
+    fn repeat(&mut self, dpid: Dpid) {
+        if let Some((_, key, body)) = self.flows.last().cloned() {
+            self.flows.push((dpid, key, body));
+        }
     }
 
     /// Puts the flows in order. What was put last with a key is what counts.
@@ -232,6 +242,22 @@ impl Draft {
     /// Notes that frames of `lane` enter the switch at the other end of the link.
     fn enter(&mut self, graph: &Graph, lane: VlanId, at: At) {
         self.entries.extend(graph.peer(at).map(|peer| (peer.0, lane)));
+    }
+}
+
+/// Flows to be entered.
+#[derive(Debug, Default)]
+struct News {
+    flows: Vec<Flow>,
+    labels: BTreeMap<Cookie, String>,
+}
+
+impl News {
+    /// Frames of a lane enter a switch by its links.
+    fn admit(&mut self, dpid: Dpid, lane: VlanId) {
+        let (key, body) = lane_entry(lane);
+        self.labels.entry(body.cookie).or_insert_with(|| FABRIC.to_owned());
+        self.flows.push((dpid, key, Arc::new(body)));
     }
 }
 
@@ -287,13 +313,15 @@ impl Planner {
         let drafts: Vec<(Draft, Part)> = known.into_iter().map(drafted).collect();
         // First all that goes: a flow may pass from one part to another.
         let before: Vec<Planned> = drafts.iter().map(|(draft, part)| self.withdraw(part, draft)).collect();
+        let mut news = News::default();
         for ((draft, part), before) in drafts.into_iter().zip(before) {
-            self.establish(part, draft, &before);
+            self.establish(part, draft, &before, &mut news);
         }
         for part in fresh {
             let draft = self.draft(&part, view);
-            self.establish(part, draft, &Planned::default());
+            self.establish(part, draft, &Planned::default(), &mut news);
         }
+        self.put(news);
         let mut changed = Changed::default();
         for way in std::mem::take(&mut self.stale_ways) {
             let (from, to, back) = way;
@@ -317,13 +345,23 @@ impl Planner {
     fn differing(&mut self) -> BTreeMap<Dpid, Vec<FlowKey>> {
         let mut log = std::mem::take(&mut self.log);
         log.sort_by(|a, b| (a.dpid, &a.key).cmp(&(b.dpid, &b.key)));
-        let mut differing: BTreeMap<Dpid, Vec<FlowKey>> = BTreeMap::new();
-        for was in log.chunk_by(|a, b| (a.dpid, &a.key) == (b.dpid, &b.key)) {
-            let Some(Was { dpid, key, body }) = was.first() else { continue };
-            let is = || self.blueprint.switches.get(dpid)?.get(key);
-            // One change made it another; several may have led back.
-            if was.len() == 1 || is() != body.as_ref() {
-                differing.entry(*dpid).or_default().push(key.clone());
+        let mut differing = BTreeMap::new();
+        let mut log = log.into_iter().peekable();
+        while let Some(dpid) = log.peek().map(|was| was.dpid) {
+            let mut keys = Vec::new();
+            let flows = self.blueprint.switches.get(&dpid);
+            while let Some(Was { key, body, .. }) = log.next_if(|was| was.dpid == dpid) {
+                let mut is_one = true;
+                while log.next_if(|was| was.dpid == dpid && was.key == key).is_some() {
+                    is_one = false;
+                }
+                // One change made it another; several may have led back.
+                if is_one || flows.and_then(|flows| flows.get(&key)) != body.as_ref() {
+                    keys.push(key);
+                }
+            }
+            if !keys.is_empty() {
+                differing.insert(dpid, keys);
             }
         }
         differing
@@ -398,13 +436,13 @@ impl Planner {
     }
 
     /// Enters what a part comes to, and came not to `before`.
-    fn establish(&mut self, part: Part, draft: Draft, before: &Planned) {
+    fn establish(&mut self, part: Part, draft: Draft, before: &Planned, news: &mut News) {
         let Draft { flows, labels, entries, ways, meters, groups, issues } = draft;
         if flows.is_empty() && entries.is_empty() && issues.is_empty() {
             return;
         }
-        let mut planned = Planned {
-            flows: Vec::with_capacity(flows.len()),
+        let planned = Planned {
+            flows: flows.iter().map(|(dpid, key, _)| (*dpid, key.clone())).collect(),
             entries: entries.into_iter().collect(),
             ways: ways.into_iter().collect(),
             meters: meters.keys().copied().collect(),
@@ -413,12 +451,10 @@ impl Planner {
         };
         meters.into_iter().for_each(|((dpid, meter), body)| self.set_meter(dpid, meter, Some(body)));
         groups.into_iter().for_each(|((dpid, group), body)| self.set_group(dpid, group, Some(body)));
-        for (dpid, key, body) in flows {
-            self.put(dpid, &key, body, &labels);
-            planned.flows.push((dpid, key));
-        }
+        news.flows.extend(flows);
+        news.labels.extend(labels);
         let is_new = |entry: &&(Dpid, VlanId)| before.entries.binary_search(entry).is_err();
-        planned.entries.iter().filter(is_new).for_each(|(dpid, lane)| self.enter(*dpid, *lane));
+        planned.entries.iter().filter(is_new).for_each(|(dpid, lane)| self.enter(*dpid, *lane, news));
         for way in planned.ways.iter().filter(|way| before.ways.binary_search(way).is_err()) {
             let n = self.uses.entry(*way).or_default();
             *n += 1;
@@ -430,12 +466,16 @@ impl Planner {
         self.parts.insert(part, planned);
     }
 
-    fn put(&mut self, dpid: Dpid, key: &FlowKey, body: FlowBody, labels: &BTreeMap<Cookie, String>) {
-        let cookie = body.cookie;
-        let Some(before) = self.blueprint.put(dpid, key, body) else { return };
-        self.log.push(Was { dpid, key: key.clone(), body: before });
-        if let Some(label) = labels.get(&cookie) {
-            self.blueprint.labels.entry(cookie).or_insert_with(|| label.clone());
+    /// Enters flows, switch by switch and in order: so what is looked at is near what was looked at before.
+    fn put(&mut self, News { mut flows, labels }: News) {
+        flows.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        for (dpid, key, body) in flows {
+            let cookie = body.cookie;
+            let Some(before) = self.blueprint.put(dpid, key.clone(), body) else { continue };
+            self.log.push(Was { dpid, key, body: before });
+            if let Some(label) = labels.get(&cookie) {
+                self.blueprint.labels.entry(cookie).or_insert_with(|| label.clone());
+            }
         }
     }
 
@@ -446,26 +486,20 @@ impl Planner {
     }
 
     /// Frames of a lane enter a switch by its links: the first to say so has a flow made for it.
-    fn enter(&mut self, dpid: Dpid, lane: VlanId) {
+    fn enter(&mut self, dpid: Dpid, lane: VlanId, news: &mut News) {
         let n = self.entries.entry((dpid, lane)).or_default();
         *n += 1;
         if *n == 1 {
-            self.admit(dpid, lane);
+            news.admit(dpid, lane);
         }
-    }
-
-    /// Frames of a lane enter a switch by its links.
-    fn admit(&mut self, dpid: Dpid, lane: VlanId) {
-        let (key, body) = lane_entry(lane);
-        let labels = BTreeMap::from([(body.cookie, FABRIC.to_owned())]);
-        self.put(dpid, &key, body, &labels);
     }
 
     /// A switch takes part from now on: what others have it do already.
     fn admit_all(&mut self, dpid: Dpid) {
+        let mut news = News::default();
         let entries = self.entries.keys().filter(|(here, _)| *here == dpid);
-        let lanes: Vec<VlanId> = entries.map(|(_, lane)| *lane).collect();
-        lanes.into_iter().for_each(|lane| self.admit(dpid, lane));
+        entries.for_each(|(_, lane)| news.admit(dpid, *lane));
+        self.put(news);
         self.stale_ways.extend(self.uses.keys().filter(|(from, ..)| *from == dpid));
     }
 

@@ -160,11 +160,11 @@ impl Managed {
         self.try_refused
     }
 
-    /// Notes that a change was sent.
-    pub(crate) fn note(&mut self, change: &Change) {
+    /// Notes that a change was sent. What was there before.
+    pub(crate) fn note(&mut self, change: &Change) -> Option<Arc<FlowBody>> {
         self.n_changes += 1;
         self.floods.note(change);
-        change.apply(&mut self.installed);
+        change.apply(&mut self.installed)
     }
 
     /// The changes of groups that lead to `wanted`, which are sent now: before those of flows, and behind them.

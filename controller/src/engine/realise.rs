@@ -500,8 +500,7 @@ fn bundled(managed: &mut Managed, session: &mut Session, changes: Changes) -> Ve
     let mut sent = Sent::default();
     messages.extend(changes.put.iter().map(|change| group(managed, session, change, Some(bundle))));
     for change in changes.flows {
-        sent.flows.push((change.clone(), managed.installed.get(change.key()).cloned()));
-        managed.note(&change);
+        sent.flows.push((change.clone(), managed.note(&change)));
         messages.push(flow(session, change, Some(bundle)));
     }
     messages.extend(changes.gone.iter().map(|change| group(managed, session, change, Some(bundle))));

@@ -45,7 +45,15 @@ impl Planner {
         let span = self.spans.get(&vlan);
         let tags = span.is_some_and(|span| span.tags);
         let starts = span.into_iter().flat_map(|span| &span.starts).copied().collect();
+        let mut last = None;
         for Way { here, by, action } in self.ways(draft, vlan, (starts, dpid), choice) {
+            let what = Some((by, action.clone()));
+            // Most switches do the same.
+            if last == what {
+                draft.repeat(here);
+                continue;
+            }
+            last = what;
             let (priority, matches) = match by {
                 Some(port) => (forward::UNICAST_BACK, directed(vlan).in_port(port).eth_dst(mac)),
                 None => (forward::UNICAST, directed(vlan).eth_dst(mac)),
