@@ -270,7 +270,7 @@ pub(crate) struct Session {
 pub(crate) enum Pending {
     Features,
     /// A multipart request; parts received so far.
-    Multipart(Purpose, Option<Reply>),
+    Multipart(Purpose, Option<Box<Reply>>),
     /// A change of the blueprint.
     Change(Change),
     /// Everything up to this generation was sent before.
@@ -288,7 +288,7 @@ pub(crate) enum Pending {
     /// A change of a meter.
     Meter(MeterId),
     /// The end of a bundle.
-    Commit(Sent),
+    Commit(Box<Sent>),
     /// The role of master.
     Role,
     /// The probes of these ports were sent before.

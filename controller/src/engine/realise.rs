@@ -332,7 +332,7 @@ impl Controller {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match session.take(xid) {
             Some(Pending::Role) => self.demoted(now, conn),
-            Some(Pending::Commit(sent)) => self.bundle_refused(conn, xid, sent),
+            Some(Pending::Commit(sent)) => self.bundle_refused(conn, xid, *sent),
             // Without the group there is nothing for flows to lead to: the switch is planned for as one without groups.
             Some(Pending::Group(group)) => {
                 if let Some(dpid) = dpid {
@@ -496,8 +496,10 @@ fn group(
 fn bundled(managed: &mut Managed, session: &mut Session, changes: Changes) -> Vec<(Xid, Outgoing)> {
     let bundle = session.bundle();
     let control = |kind| Message::BundleControl(BundleControl { bundle, kind, flags: BUNDLE_FLAGS }).into();
-    let mut messages = vec![(session.xid(Pending::BundleStep), control(BundleControlKind::OpenRequest))];
+    let mut messages = Vec::with_capacity(changes.len() + 2);
+    messages.push((session.xid(Pending::BundleStep), control(BundleControlKind::OpenRequest)));
     let mut sent = Sent::default();
+    sent.flows.reserve(changes.flows.len());
     messages.extend(changes.put.iter().map(|change| group(managed, session, change, Some(bundle))));
     for change in changes.flows {
         sent.flows.push((change.clone(), managed.note(&change)));
@@ -505,7 +507,7 @@ fn bundled(managed: &mut Managed, session: &mut Session, changes: Changes) -> Ve
     }
     messages.extend(changes.gone.iter().map(|change| group(managed, session, change, Some(bundle))));
     sent.groups.extend(changes.put.into_iter().chain(changes.gone));
-    messages.push((session.xid(Pending::Commit(sent)), control(BundleControlKind::CommitRequest)));
+    messages.push((session.xid(Pending::Commit(Box::new(sent))), control(BundleControlKind::CommitRequest)));
     messages
 }
 

@@ -114,18 +114,18 @@ impl Controller {
         };
         match &mut whole {
             Some(whole) => drop(whole.append(part.body)),
-            None => whole = Some(part.body),
+            None => whole = Some(Box::new(part.body)),
         }
         if part.more {
             session.put_back(xid, Pending::Multipart(purpose, whole));
         } else if let Some(whole) = whole {
             match purpose {
                 Purpose::Handshake | Purpose::Groups | Purpose::Meters => {
-                    self.handshake(now, conn, Some(whole));
+                    self.handshake(now, conn, Some(*whole));
                 }
-                Purpose::Request(token) => self.answer(token, whole),
-                Purpose::Audit(n_changes) => self.audited(conn, n_changes, whole),
-                Purpose::Count(n_changes) => self.counted(conn, n_changes, Some(whole)),
+                Purpose::Request(token) => self.answer(token, *whole),
+                Purpose::Audit(n_changes) => self.audited(conn, n_changes, *whole),
+                Purpose::Count(n_changes) => self.counted(conn, n_changes, Some(*whole)),
             }
         }
     }

@@ -102,7 +102,7 @@ impl Planner {
     ) -> Vec<Way> {
         open.retain(|from| self.graph.distance(*from, to).is_some());
         let (mut done, mut ways) = (BTreeSet::from([to]), Vec::new());
-        let (mut arrivals, mut grouped) = (BTreeSet::new(), Vec::new());
+        let (mut arrivals, mut grouped) = (Vec::new(), Vec::new());
         while let Some(here) = open.pop() {
             if !done.insert(here) {
                 continue;
@@ -118,15 +118,17 @@ impl Planner {
             };
             ways.push(Way { here, by: None, action });
             for peer in ports.iter().filter_map(|port| self.graph.peer((here, *port))) {
-                arrivals.insert(peer);
-                draft.entries.insert((peer.0, lane));
+                arrivals.push(peer);
                 open.push(peer.0);
             }
         }
+        arrivals.sort_unstable();
+        let entered = arrivals.chunk_by(|a, b| a.0 == b.0).filter_map(|same| same.first());
+        draft.entries.extend(entered.map(|at| (at.0, lane)));
         // Frames that come by the port that the way around begins with.
         for (here, port) in grouped {
             let out = self.way_around((here, port)).map(|(_, out)| out);
-            if let Some(by) = out.filter(|out| arrivals.contains(&(here, *out))) {
+            if let Some(by) = out.filter(|out| arrivals.binary_search(&(here, *out)).is_ok()) {
                 draft.ways.insert((here, to, true));
                 ways.push(Way { here, by: Some(by), action: Action::Group(layout::group_to(to, true)) });
             }
