@@ -13,7 +13,7 @@ mod policy;
 mod qos;
 mod register;
 mod route;
-mod tenant;
+pub(crate) mod tenant;
 
 pub use balancer::{Balancer, Member, Service};
 pub use mirror::Mirror;

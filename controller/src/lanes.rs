@@ -21,7 +21,7 @@ use openflow::Dpid;
 use packet::VlanId;
 
 use crate::blueprint::{Issue, Issues};
-use crate::intent::{Intent, Kind, Label, PortName};
+use crate::intent::{Intent, Kind, Label, PortName, tenant};
 use crate::view::{At, Changes, Host, HostKey, View};
 use balances::Balances;
 pub use balances::{Balance, Serving};
@@ -102,7 +102,7 @@ pub struct Lanes {
     pub rules: BTreeMap<String, Rule>,
     /// Policies that keep state, by name.
     pub placed: BTreeMap<String, Placed>,
-    /// Rates and queues by name.
+    /// Rates and queues by label.
     pub limits: BTreeMap<String, Limit>,
     /// Ways by name.
     pub courses: BTreeMap<String, Course>,
@@ -211,6 +211,7 @@ struct Doubt {
     chains: BTreeSet<Arc<str>>,
     rules: BTreeSet<Arc<str>>,
     limits: BTreeSet<Arc<str>>,
+    tenants: BTreeSet<Arc<str>>,
     courses: BTreeSet<Arc<str>>,
     mirrors: BTreeSet<Arc<str>>,
     balances: BTreeSet<Arc<str>>,
@@ -274,6 +275,9 @@ impl Resolver {
             self.rule(intent, &name, &mut touched);
         }
         self.limit(intent, doubt.limits, &mut touched);
+        for name in doubt.tenants {
+            self.limit_tenant(intent, &name, &mut touched);
+        }
         if !changes.switches.is_empty() {
             // The names of switches on the way may stand for others.
             doubt.courses.extend(intent.paths.keys().map(|name| Arc::from(&**name)));
@@ -303,6 +307,8 @@ impl Resolver {
         }
         let limits = intent.qos.iter().filter(|(_, qos)| qos.networks.iter().any(|n| moved.contains(&**n)));
         doubt.limits.extend(limits.map(|(name, _)| Arc::from(&**name)));
+        let owners = moved.iter().flat_map(|network| tenant::owners(network, &intent.tenants));
+        doubt.tenants.extend(owners.map(Arc::from));
         let balancers = intent.balancers.iter().filter(|(_, it)| moved.contains(&*it.network));
         doubt.balances.extend(balancers.map(|(name, _)| Arc::from(&**name)));
         let routers = self.claims.iter().filter(|(label, _)| label.kind == Kind::Router);
@@ -403,7 +409,11 @@ impl Resolver {
             Kind::Path => drop(doubt.courses.insert(label.name.clone())),
             Kind::Mirror => drop(doubt.mirrors.insert(label.name.clone())),
             Kind::Balancer => drop(doubt.balances.insert(label.name.clone())),
-            Kind::Tenant => {}
+            Kind::Tenant => {
+                // What it has no rate for, those around it may have.
+                doubt.tenants.extend(tenant::owners(&label.name, &intent.tenants).map(Arc::from));
+                doubt.tenants.insert(label.name.clone());
+            }
         }
         if !now.is_empty() {
             self.claims.insert(label.clone(), now);

@@ -3,7 +3,7 @@
 //! ```text
 //! ADMIT  what a port may send, and into which lane it goes
 //!   +--> LANE (links: the tag names the lane) --> FORWARD
-//!   +--> PORT_RATE, LANE_RATE (edge: how much?) --> SOURCE (is the sender known?) --> POLICY (may he?) --> STEER (chains) --> FORWARD
+//!   +--> PORT_RATE, LANE_RATE, TENANT_RATE (edge: how much?) --> SOURCE (is the sender known?) --> POLICY (may he?) --> STEER (chains) --> FORWARD
 //!   +--> FORWARD (what leaves a chain function)
 //! ```
 //!
@@ -23,16 +23,18 @@ pub const LANE: TableId = TableId(1);
 pub const PORT_RATE: TableId = TableId(2);
 /// Measures what the ports of a network send.
 pub const LANE_RATE: TableId = TableId(3);
+/// Measures what the networks of a tenant send.
+pub const TENANT_RATE: TableId = TableId(4);
 /// Knows who may speak where; tells the controller about others.
-pub const SOURCE: TableId = TableId(4);
+pub const SOURCE: TableId = TableId(5);
 /// Judges what hosts send.
-pub const POLICY: TableId = TableId(5);
+pub const POLICY: TableId = TableId(6);
 /// Puts traffic of chains into the lane of their first segment.
-pub const STEER: TableId = TableId(6);
+pub const STEER: TableId = TableId(7);
 /// Decides where a frame leaves.
-pub const FORWARD: TableId = TableId(7);
+pub const FORWARD: TableId = TableId(8);
 /// Tables a switch needs.
-pub const N_TABLES: u8 = 8;
+pub const N_TABLES: u8 = 9;
 
 /// Metadata bits that hold the lane.
 pub const LANE_MASK: u64 = 0x0fff;
@@ -75,10 +77,10 @@ pub mod admit {
     pub const ACCESS: Priority = Priority(300);
 }
 
-/// Priorities in PORT_RATE and LANE_RATE.
+/// Priorities in PORT_RATE, LANE_RATE and TENANT_RATE.
 pub mod rate {
     use super::Priority;
-    /// A port or lane with a rate or queue.
+    /// A port, lane or tenant with a rate or queue.
     pub const LIMIT: Priority = Priority(100);
     /// Everything else.
     pub const MISS: Priority = Priority(0);
@@ -170,9 +172,10 @@ pub fn rank(table: TableId, priority: Priority) -> u8 {
         FORWARD => 0,
         STEER | POLICY => 1,
         SOURCE => 3,
-        LANE | LANE_RATE => 4,
-        PORT_RATE => 5,
-        _ => 6,
+        LANE | TENANT_RATE => 4,
+        LANE_RATE => 5,
+        PORT_RATE => 6,
+        _ => 7,
     }
 }
 
@@ -298,6 +301,8 @@ pub fn group_to(dpid: Dpid, back: bool) -> GroupId {
 const PORT_METERS: u32 = 20_000;
 /// Numbers of meters of lanes begin behind this.
 const LANE_METERS: u32 = 50_000;
+/// Numbers of meters of tenants begin behind this.
+const TENANT_METERS: u32 = 55_000;
 /// The highest port that has a meter.
 const MAX_METERED_PORT: u32 = 20_000;
 
@@ -311,11 +316,17 @@ pub fn meter_of_lane(vlan: VlanId) -> MeterId {
     MeterId(LANE_METERS + u32::from(vlan.get()))
 }
 
+/// The meter of a tenant, of whose lanes this is the first.
+pub fn meter_of_tenant(first: VlanId) -> MeterId {
+    MeterId(TENANT_METERS + u32::from(first.get()))
+}
+
 /// Whether a meter is the controller's.
 pub fn is_own_meter(meter: MeterId) -> bool {
     let of_port = PORT_METERS + 1..=PORT_METERS + MAX_METERED_PORT;
     let of_lane = LANE_METERS + 1..=LANE_METERS + 4094;
-    of_port.contains(&meter.0) || of_lane.contains(&meter.0)
+    let of_tenant = TENANT_METERS + 1..=TENANT_METERS + 4094;
+    [of_port, of_lane, of_tenant].iter().any(|numbers| numbers.contains(&meter.0))
 }
 
 /// Metadata of a lane.

@@ -209,7 +209,7 @@ impl Net {
             Message::FeaturesRequest => Message::FeaturesReply(Features {
                 dpid,
                 n_buffers: 0,
-                n_tables: 8,
+                n_tables: 9,
                 auxiliary_id: 0,
                 capabilities: SwitchCapabilities::NONE,
                 ports: Vec::new(),

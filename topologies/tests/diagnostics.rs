@@ -35,6 +35,8 @@ qos:
   - {name: tin, ports: [h2], rate: 1M, burst: 3000}
 paths:
   - {name: gold, from: h1, to: h2, via: [s1]}
+tenants:
+  - {name: acme, rate: 100M}
 ";
 
 fn complaints(text: &str) -> Vec<String> {
@@ -83,6 +85,8 @@ const CASES: &[(&str, &str, &str)] = &[
         "30:5: qos tin: it says neither a rate nor a queue; write `rate: 20M`",
     ),
     ("rate: 1M", "rate: \"999\"", "30:36: qos tin: the lowest rate is 1k"),
+    ("rate: 100M", "rate: \"999\"", "34:24: tenant acme: the lowest rate is 1k"),
+    ("rate: 100M", "burst: 3000", "34:18: tenant acme: a burst needs a rate"),
     (
         "priority: 10",
         "priority: 20",
@@ -336,7 +340,7 @@ fn intents_are_read_alone_or_out_of_a_topology() {
     let read = |text: &str| topology::parse_intents("net.yaml", text, Path::new(""));
     let whole = read(RIGHT).unwrap();
     let names: Vec<String> = whole.into_resources().map(|resource| resource.label().to_string()).collect();
-    let others = ["policy/in", "policy/rest", "qos/gold", "qos/tin", "path/gold"];
+    let others = ["policy/in", "policy/rest", "qos/gold", "qos/tin", "path/gold", "tenant/acme"];
     assert_eq!(names[..4], ["network/blue", "router/r1", "function/fw", "chain/web"]);
     assert_eq!(names[4..], others);
     let alone = read("networks:\n  - {name: red, vlan: 20, ports: [\"s1:1\"]}\n").unwrap();

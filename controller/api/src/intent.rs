@@ -475,6 +475,15 @@ pub struct Tenant {
     /// Ports that its intents may name: `switch:port`, or `switch` for all of a switch, spelled as there. Absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<String>>,
+    /// Bits a second that hosts may send into all its networks together, each switch by itself: at least `1k`, in steps of 1000.
+    /// What exceeds them is dropped by a meter. A tenant within it that has a rate is measured by that alone. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Bytes at once; absent: as the switch thinks fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1500))]
+    #[schema(minimum = 1500)]
+    pub burst: Option<u32>,
 }
 
 /// Most of each kind; what is absent is not limited.

@@ -25,14 +25,19 @@ impl Qos {
         if self.rate.is_none() && self.queue.is_none() {
             add("/rate".to_owned(), "a rate or a queue is needed".to_owned());
         }
-        if self.rate == Some(0) {
-            add("/rate".to_owned(), "the lowest rate is 1k, a thousand bits a second".to_owned());
-        }
-        if self.burst.is_some() && self.rate.is_none() {
-            add("/burst".to_owned(), "a burst needs a rate".to_owned());
-        }
+        check_rate(self.rate, self.burst, add);
         if self.ports.is_empty() && self.networks.is_empty() {
             add("/ports".to_owned(), "at least one port or network is needed".to_owned());
         }
+    }
+}
+
+/// Says what is wrong with a rate and its burst.
+pub(super) fn check_rate(rate: Option<u32>, burst: Option<u32>, add: &mut impl FnMut(String, String)) {
+    if rate == Some(0) {
+        add("/rate".to_owned(), "the lowest rate is 1k, a thousand bits a second".to_owned());
+    }
+    if burst.is_some() && rate.is_none() {
+        add("/burst".to_owned(), "a burst needs a rate".to_owned());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::qos::check_rate;
 use super::{Intent, Kind, Label, PortName};
 
 /// What a tenant may have.
@@ -16,15 +17,24 @@ pub struct Tenant {
     pub max_ports: Option<u32>,
     /// Ports that its intents may name: `switch:port`, or all of a switch. None: any.
     pub ports: Option<BTreeSet<String>>,
+    /// What hosts may send into all its networks together, on each switch by itself. In kbit/s; none: without limit.
+    pub rate: Option<u32>,
+    /// What may come at once, in kbit.
+    pub burst: Option<u32>,
 }
 
 /// The tenants whose intent one of this name is, if they are declared.
-pub(super) fn owners<'a>(
+pub(crate) fn owners<'a>(
     name: &'a str,
     tenants: &'a BTreeMap<String, Tenant>,
 ) -> impl Iterator<Item = &'a str> {
     let ends = name.match_indices('-').map(|(at, _)| &name[..at]);
     ends.filter_map(|owner| Some(tenants.get_key_value(owner)?.0.as_str()))
+}
+
+/// The tenant whose rate limits a network: the innermost that has one.
+pub(crate) fn limited_by<'a>(network: &'a str, intent: &'a Intent) -> Option<&'a str> {
+    owners(network, &intent.tenants).filter(|owner| intent.tenants[*owner].rate.is_some()).last()
 }
 
 /// The ports that an intent names.
@@ -73,6 +83,7 @@ impl Tenant {
 
     /// Says what of the tenant's intents it does not allow.
     pub(super) fn check(&self, name: &str, intent: &Intent, add: &mut impl FnMut(String, String)) {
+        check_rate(self.rate, self.burst, add);
         let mut n_of: BTreeMap<Kind, u32> = BTreeMap::new();
         for label in intent.labels_from(&format!("{name}-")).filter(|label| is_of(name, &label.name)) {
             *n_of.entry(label.kind).or_default() += 1;

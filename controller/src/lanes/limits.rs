@@ -7,23 +7,32 @@ use packet::VlanId;
 
 use super::{Resolver, Touched};
 use crate::blueprint::Issue;
-use crate::intent::{Intent, Kind, Label, PortName};
+use crate::intent::{Intent, Kind, Label, PortName, tenant};
 use crate::meters::MeterBody;
 use crate::view::At;
 
 /// Rate and queue of some ports and lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
-    /// The intent it serves: `qos/gold`.
+    /// The intent it serves: `qos/gold`, or `tenant/acme`.
     pub label: String,
     /// Ports, each limited by itself.
     pub ports: BTreeSet<At>,
     /// Lanes, each limited on each switch by itself.
     pub lanes: BTreeSet<VlanId>,
+    /// Lanes that are limited together, on each switch by itself.
+    pub together: BTreeSet<VlanId>,
     /// How much.
     pub rate: Option<MeterBody>,
     /// By which queue.
     pub queue: Option<u32>,
+}
+
+impl Limit {
+    /// Whether it limits what is sent in a lane.
+    pub(crate) fn is_about(&self, lane: VlanId) -> bool {
+        self.lanes.contains(&lane) || self.together.contains(&lane)
+    }
 }
 
 /// What is known of limits beside what they resolve to.
@@ -84,7 +93,7 @@ impl Resolver {
             let lanes = networks.filter_map(|network| self.networks.get(&**network).copied()).collect();
             let ports = ports.into_keys().collect();
             let rate = qos.rate.map(|rate| MeterBody { rate, burst: qos.burst });
-            Limit { label, ports, lanes, rate, queue: qos.queue }
+            Limit { label, ports, lanes, together: BTreeSet::new(), rate, queue: qos.queue }
         });
         let before = self.limits.issues.remove(name).unwrap_or_default();
         before.iter().for_each(|issue| self.lanes.issues.remove(issue));
@@ -92,13 +101,35 @@ impl Resolver {
         if !issues.is_empty() {
             self.limits.issues.insert(name.clone(), issues);
         }
-        if self.lanes.limits.get(&**name) == limit.as_ref() {
+        self.set_limit(Label { kind: Kind::Qos, name: name.clone() }, limit, touched);
+    }
+
+    /// Resolves the rate of a tenant once more: of all its networks but those of tenants within it that have rates themselves.
+    pub(super) fn limit_tenant(&mut self, intent: &Intent, name: &Arc<str>, touched: &mut Touched) {
+        let label = Label { kind: Kind::Tenant, name: name.clone() };
+        let limit = intent.tenants.get(&**name).and_then(|tenant| {
+            let rate = MeterBody { rate: tenant.rate?, burst: tenant.burst };
+            let own = |network: &str| tenant::limited_by(network, intent) == Some(&**name);
+            let networks = intent.networks.range(format!("{name}-")..);
+            let networks = networks.take_while(|(network, _)| network.starts_with(&**name));
+            let networks = networks.filter(|(network, _)| own(network));
+            let together =
+                networks.filter_map(|(network, _)| self.networks.get(&**network).copied()).collect();
+            let (ports, lanes) = Default::default();
+            Some(Limit { label: label.to_string(), ports, lanes, together, rate: Some(rate), queue: None })
+        });
+        self.set_limit(label, limit, touched);
+    }
+
+    fn set_limit(&mut self, label: Label, limit: Option<Limit>, touched: &mut Touched) {
+        let label = label.to_string();
+        if self.lanes.limits.get(&label) == limit.as_ref() {
             return;
         }
         match limit {
-            Some(limit) => drop(self.lanes.limits.insert(name.to_string(), limit)),
-            None => drop(self.lanes.limits.remove(&**name)),
+            Some(limit) => drop(self.lanes.limits.insert(label.clone(), limit)),
+            None => drop(self.lanes.limits.remove(&label)),
         }
-        touched.limits.insert(name.to_string());
+        touched.limits.insert(label);
     }
 }

@@ -9,7 +9,7 @@ use super::copies::Side;
 use super::{Draft, FABRIC, Planner, Slot, in_lane, punt, write_lane};
 use crate::blueprint::{FlowBody, FlowKey, Flows};
 use crate::layout::{
-    self, ADMIT, LANE, LANE_RATE, POLICY, PORT_RATE, SOURCE, STEER, admit, policy, rate, source,
+    self, ADMIT, LANE, LANE_RATE, POLICY, PORT_RATE, SOURCE, STEER, TENANT_RATE, admit, policy, rate, source,
 };
 use crate::lldp;
 use crate::view::{At, HostKey, View};
@@ -47,7 +47,7 @@ impl Planner {
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), reserved, vec![]);
         let from_group = Match::from_fields([group_source()]).expect("a source address needs no other field");
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), from_group, vec![]);
-        for (table, next) in [(PORT_RATE, LANE_RATE), (LANE_RATE, SOURCE)] {
+        for (table, next) in [(PORT_RATE, LANE_RATE), (LANE_RATE, TENANT_RATE), (TENANT_RATE, SOURCE)] {
             draft.put(fabric(dpid, table, rate::MISS), Match::ANY, vec![Instruction::GotoTable(next)]);
         }
         let learn = vec![punt(), Instruction::GotoTable(POLICY)];

@@ -1,15 +1,15 @@
-//! PORT_RATE and LANE_RATE: how much hosts may send, and by which queue it leaves.
+//! PORT_RATE, LANE_RATE and TENANT_RATE: how much hosts may send, and by which queue it leaves.
 //!
-//! A flow has one meter (OpenFlow 1.3.5 §5.9), so what a port and its network are limited to is measured in two tables. A
-//! meter belongs to a switch: a network's rate holds for what enters it on each switch. The queue goes with a frame inside a
+//! A flow has one meter (OpenFlow 1.3.5 §5.9), so what a port, its network and its tenant are limited to is measured in three
+//! tables. A meter belongs to a switch: a network's or tenant's rate holds for what enters it on each switch. The queue goes with a frame inside a
 //! switch; on the next one, the tag of the network says it again.
 
-use openflow::{Action, Dpid, Instruction, Match, MeterId, QueueId};
+use openflow::{Action, Dpid, Instruction, Match, MeterId, QueueId, TableId};
 use packet::VlanId;
 
 use super::{Draft, Planner, Slot, edge, in_lane};
 use crate::lanes::Limit;
-use crate::layout::{self, LANE, LANE_RATE, PORT_RATE, SOURCE, admit, rate};
+use crate::layout::{self, LANE, LANE_RATE, PORT_RATE, SOURCE, TENANT_RATE, admit, rate};
 use crate::view::{At, View};
 
 impl Planner {
@@ -20,15 +20,42 @@ impl Planner {
             self.limit_port(draft, view, limit, at);
         }
         for &lane in &limit.lanes {
-            let starts = self.spans.get(&lane).into_iter().flat_map(|span| &span.starts);
-            for &dpid in starts {
-                let slot = Slot { dpid, table: LANE_RATE, priority: rate::LIMIT, label: &limit.label };
-                let mut instructions = self.measure(draft, view, limit, dpid, layout::meter_of_lane(lane));
-                instructions.extend(queue(limit));
-                instructions.push(Instruction::GotoTable(SOURCE));
-                draft.put(slot, in_lane(lane), instructions);
-            }
+            self.limit_lane(
+                draft,
+                view,
+                limit,
+                (lane, layout::meter_of_lane(lane)),
+                (LANE_RATE, TENANT_RATE),
+            );
             self.queue_on_links(draft, limit, lane);
+        }
+        for (&lane, first) in limit.together.iter().zip(limit.together.first().into_iter().cycle()) {
+            self.limit_lane(
+                draft,
+                view,
+                limit,
+                (lane, layout::meter_of_tenant(*first)),
+                (TENANT_RATE, SOURCE),
+            );
+        }
+    }
+
+    /// What enters a lane on each switch goes through a meter, from one table to the next.
+    fn limit_lane(
+        &self,
+        draft: &mut Draft,
+        view: &View,
+        limit: &Limit,
+        (lane, meter): (VlanId, MeterId),
+        (table, next): (TableId, TableId),
+    ) {
+        let starts = self.spans.get(&lane).into_iter().flat_map(|span| &span.starts);
+        for &dpid in starts {
+            let slot = Slot { dpid, table, priority: rate::LIMIT, label: &limit.label };
+            let mut instructions = self.measure(draft, view, limit, dpid, meter);
+            instructions.extend(queue(limit));
+            instructions.push(Instruction::GotoTable(next));
+            draft.put(slot, in_lane(lane), instructions);
         }
     }
 

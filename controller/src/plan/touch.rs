@@ -231,7 +231,7 @@ impl Planner {
             stale.extend(self.hosts_of(vlan).map(Part::Host));
             let rules = self.lanes().rules.iter().filter(|(_, rule)| rule.spreads_over(vlan));
             stale.extend(rules.map(|(name, _)| Part::Policy(name.clone())));
-            let limits = self.lanes().limits.iter().filter(|(_, limit)| limit.lanes.contains(&vlan));
+            let limits = self.lanes().limits.iter().filter(|(_, limit)| limit.is_about(vlan));
             stale.extend(limits.map(|(name, _)| Part::Limit(name.clone())));
             let balances = self.lanes().balances.iter().filter(|(_, balance)| balance.lane == vlan);
             stale.extend(balances.map(|(name, _)| Part::Balance(name.clone())));

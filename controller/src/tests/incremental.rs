@@ -173,8 +173,9 @@ fn tenant() -> impl Strategy<Value = Tenant> {
     let kind = prop_oneof![Just(Kind::Network), Just(Kind::Policy), Just(Kind::Function)];
     let switches = proptest::collection::btree_set((1..=N_SWITCHES).prop_map(|n| format!("s{n}")), 2..5);
     let quota = proptest::collection::btree_map(kind, 0u32..4, 0..2);
-    (quota, proptest::option::of(2u32..12), proptest::option::weighted(0.2, switches))
-        .prop_map(|(quota, max_ports, ports)| Tenant { quota, max_ports, ports })
+    let (max_ports, rate) = (proptest::option::of(2u32..12), proptest::option::of(1u32..3));
+    (quota, max_ports, proptest::option::weighted(0.2, switches), rate)
+        .prop_map(|(quota, max_ports, ports, rate)| Tenant { quota, max_ports, ports, rate, burst: None })
 }
 
 fn intent() -> impl Strategy<Value = Intent> {

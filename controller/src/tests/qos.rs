@@ -3,8 +3,8 @@
 use openflow::{Action, Dpid, Instruction, MeterId, QueueId};
 
 use super::*;
-use crate::Qos;
-use crate::layout::{LANE, LANE_RATE, PORT_RATE, meter_of_lane, meter_of_port};
+use crate::layout::{LANE, LANE_RATE, PORT_RATE, TENANT_RATE, meter_of_lane, meter_of_port, meter_of_tenant};
+use crate::{Qos, Tenant};
 
 fn qos(ports: &[&str], networks: &[&str], rate: Option<u32>, queue: Option<u32>) -> Qos {
     let networks = networks.iter().map(|name| (*name).to_owned()).collect();
@@ -138,4 +138,50 @@ fn contradictions_of_rates_have_a_pointer() {
     let expected =
         ["qos/b/rate", "qos/b/ports/0", "qos/b/networks/0", "qos/b/networks/1", "qos/c/rate", "qos/c/ports"];
     assert_eq!(faults, expected);
+}
+
+/// The tenant `a` has two networks of its own, and one that is within `a-b`, too.
+#[test]
+fn the_networks_of_a_tenant_are_measured_together() {
+    let mut net = fabric();
+    net.connect_all();
+    net.run(SETTLE);
+    let mut intent = Intent::default();
+    let networks =
+        [("a-red", 10, "s3:3"), ("a-blue", 20, "s5:4"), ("a-b-green", 30, "s3:4"), ("other", 40, "s5:3")];
+    for (name, vlan, port) in networks {
+        intent.networks.insert(name.into(), network(vlan, &[port], &[]));
+    }
+    intent.tenants.insert("a".into(), Tenant { rate: Some(8000), burst: Some(64), ..Tenant::default() });
+    net.controller.set_intent(net.now, intent.clone()).unwrap();
+    net.run(SETTLE);
+    let vlan = |n| VlanId::new(n).unwrap();
+    let of_a = meter_of_tenant(vlan(10));
+    let lanes = |net: &Net, dpid, label| -> Vec<Option<MeterId>> {
+        found(net, dpid, TENANT_RATE, label).into_iter().map(|(meter, _)| meter).collect()
+    };
+    assert_eq!(rates(&net, 3), [(of_a, 8000)]);
+    assert_eq!(rates(&net, 5), [(of_a, 8000)]);
+    assert_eq!(lanes(&net, 3, "tenant/a"), [Some(of_a); 2]);
+    assert_eq!(lanes(&net, 5, "tenant/a"), [Some(of_a)], "the other network is nobody's");
+    assert_eq!(net.controller.status("tenant/a").state, IntentState::Realised);
+    // The one within gets a rate of its own, and loses it again.
+    intent.tenants.insert("a-b".into(), Tenant { rate: Some(1000), ..Tenant::default() });
+    net.controller.set_intent(net.now, intent.clone()).unwrap();
+    net.run(SETTLE);
+    assert_eq!(rates(&net, 3), [(of_a, 8000), (meter_of_tenant(vlan(30)), 1000)]);
+    assert_eq!(lanes(&net, 3, "tenant/a"), [Some(of_a)]);
+    intent.tenants.insert("a-b".into(), Tenant::default());
+    net.controller.set_intent(net.now, intent.clone()).unwrap();
+    net.run(SETTLE);
+    assert_eq!(lanes(&net, 3, "tenant/a"), [Some(of_a); 2]);
+    // Its first network goes: the meter is that of the next.
+    intent.networks.remove("a-red");
+    intent.tenants.remove("a-b");
+    net.controller.set_intent(net.now, intent.clone()).unwrap();
+    net.run(SETTLE);
+    assert_eq!(rates(&net, 5), [(meter_of_tenant(vlan(20)), 8000)]);
+    intent.tenants.insert("a".into(), Tenant { rate: Some(0), burst: None, ..Tenant::default() });
+    let faults = net.controller.set_intent(net.now, intent).unwrap_err();
+    assert_eq!(faults[0].pointer, "/rate");
 }

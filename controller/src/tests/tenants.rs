@@ -7,7 +7,7 @@ use crate::{Declared, Edit, Judgement, Kind, Label, Policy, Qos, Tenant, Traffic
 
 fn tenant(quota: &[(Kind, u32)], max_ports: Option<u32>, ports: Option<&[&str]>) -> Tenant {
     let ports = ports.map(|ports| ports.iter().map(|port| (*port).to_owned()).collect());
-    Tenant { quota: quota.iter().copied().collect(), max_ports, ports }
+    Tenant { quota: quota.iter().copied().collect(), max_ports, ports, rate: None, burst: None }
 }
 
 fn put(name: &str, to: Declared) -> Edit {

@@ -32,6 +32,10 @@ pub(super) fn resolve(c: &mut Context<'_>, model: &mut Model) {
     model.mirrors = super::mirrors::resolve(c, model);
     model.balancers = super::balancers::resolve(c, model);
     model.tenants = c.spec.tenants.clone();
+    for (i, tenant) in c.spec.tenants.iter().enumerate() {
+        let (path, thing) = (join("tenants", i), format!("tenant {}", tenant.name));
+        super::qos::check_rate(c, &path, &thing, (tenant.rate, tenant.burst));
+    }
 }
 
 fn unique_names<'a>(c: &mut Context<'_>, section: &str, word: &str, names: impl Iterator<Item = &'a str>) {

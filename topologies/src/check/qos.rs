@@ -46,16 +46,26 @@ fn check_values(c: &mut Context<'_>, path: &str, thing: &str, spec: &Qos) {
         let missing = Diagnostic::new(c.key(path), thing, "it says neither a rate nor a queue");
         c.report(missing.hint("write `rate: 20M`"));
     }
-    if spec.rate.is_some_and(|Rate(rate)| rate < 1000) {
+    check_rate(c, path, thing, (spec.rate, spec.burst));
+    if spec.ports.is_empty() && spec.networks.is_empty() {
+        c.wrong(c.key(path), thing, "it names neither ports nor networks");
+    }
+}
+
+/// A rate and its burst, of whatever has one.
+pub(super) fn check_rate(
+    c: &mut Context<'_>,
+    path: &str,
+    thing: &str,
+    (rate, burst): (Option<Rate>, Option<u32>),
+) {
+    if rate.is_some_and(|Rate(rate)| rate < 1000) {
         let at = c.value(&join(path, "rate"));
         c.wrong(at, thing, "the lowest rate is 1k");
     }
-    if spec.burst.is_some() && spec.rate.is_none() {
+    if burst.is_some() && rate.is_none() {
         let at = c.key(&join(path, "burst"));
         c.wrong(at, thing, "a burst needs a rate");
-    }
-    if spec.ports.is_empty() && spec.networks.is_empty() {
-        c.wrong(c.key(path), thing, "it names neither ports nor networks");
     }
 }
 

@@ -8,7 +8,8 @@ use controller::{
 };
 use controller_api::{
     Dpid, EndpointRef, Forecast, Label, Mac, MirrorDirection, Pair, PairList, PolicyAction, PolicyProtocol,
-    PortCounters, PortRef, Protocol, Resource, ResourceKind, State, Status, SwitchForecast, SwitchStatus,
+    PortCounters, PortRef, Protocol, Rate, Resource, ResourceKind, State, Status, SwitchForecast,
+    SwitchStatus,
 };
 use openflow::PortStats;
 use packet::{MacAddr, VlanId};
@@ -55,7 +56,7 @@ pub fn edit_of(label: &Label, to: Option<&Resource>) -> Result<Edit, Fault> {
             Resource::Path(path) => Declared::Path(route_of(path)?),
             Resource::Mirror(mirror) => Declared::Mirror(mirror_of(mirror)?),
             Resource::Balancer(balancer) => Declared::Balancer(balancer_of(balancer)?),
-            Resource::Tenant(tenant) => Declared::Tenant(tenant_of(tenant)),
+            Resource::Tenant(tenant) => Declared::Tenant(tenant_of(tenant)?),
         })
     };
     Ok(Edit { label: controller::Label::new(kind, &label.name), to: to.map(declared).transpose()? })
@@ -162,15 +163,21 @@ fn policy_of(policy: &controller_api::Policy) -> Result<controller::Policy, Faul
 
 fn qos_of(qos: &controller_api::Qos) -> Result<controller::Qos, Fault> {
     let label = format!("qos/{}", qos.name);
-    let rate = qos.rate.map(|rate| u32::try_from(rate.0 / 1000)).transpose();
-    let rate = rate.map_err(|_| fault(label.clone(), "/rate", "a meter measures up to 4294G"))?;
+    let (rate, burst) = rate_of(&label, qos.rate, qos.burst)?;
     Ok(controller::Qos {
         ports: ends_of(&label, "ports", &qos.ports)?,
         networks: qos.networks.clone(),
         rate,
-        burst: qos.burst.map(|bytes| (u64::from(bytes) * 8).div_ceil(1000) as u32),
+        burst,
         queue: qos.queue.map(u32::from),
     })
+}
+
+/// In kbit/s and kbit, as meters have them.
+fn rate_of(label: &str, rate: Option<Rate>, burst: Option<u32>) -> Result<(Option<u32>, Option<u32>), Fault> {
+    let rate = rate.map(|rate| u32::try_from(rate.0 / 1000)).transpose();
+    let rate = rate.map_err(|_| fault(label.to_owned(), "/rate", "a meter measures up to 4294G"))?;
+    Ok((rate, burst.map(|bytes| (u64::from(bytes) * 8).div_ceil(1000) as u32)))
 }
 
 fn route_of(path: &controller_api::Path) -> Result<controller::Route, Fault> {
@@ -223,7 +230,8 @@ fn balancer_of(balancer: &controller_api::Balancer) -> Result<controller::Balanc
     })
 }
 
-fn tenant_of(tenant: &controller_api::Tenant) -> controller::Tenant {
+fn tenant_of(tenant: &controller_api::Tenant) -> Result<controller::Tenant, Fault> {
+    let (rate, burst) = rate_of(&format!("tenant/{}", tenant.name), tenant.rate, tenant.burst)?;
     let quota = &tenant.quota;
     let of = [
         (Kind::Network, quota.networks),
@@ -236,11 +244,13 @@ fn tenant_of(tenant: &controller_api::Tenant) -> controller::Tenant {
         (Kind::Mirror, quota.mirrors),
         (Kind::Balancer, quota.balancers),
     ];
-    controller::Tenant {
+    Ok(controller::Tenant {
         quota: of.into_iter().filter_map(|(kind, most)| Some((kind, most?))).collect(),
         max_ports: quota.ports,
         ports: tenant.ports.as_ref().map(|ports| ports.iter().cloned().collect()),
-    }
+        rate,
+        burst,
+    })
 }
 
 fn port_of(port: &PortRef) -> PortName {

@@ -276,7 +276,7 @@ async fn policies_are_checked_traced_and_foretold() {
     let passed = client.trace(&traced(81)).await.unwrap();
     assert_eq!(passed.delivered, [PortRef::new("s1", 2)], "{}", passed.text);
     let dropped = client.trace(&traced(80)).await.unwrap();
-    assert_eq!(dropped.drops, ["at s1:1: dropped by a flow of table 5, policy/web"], "{}", dropped.text);
+    assert_eq!(dropped.drops, ["at s1:1: dropped by a flow of table 6, policy/web"], "{}", dropped.text);
     let last = dropped.hops[0].steps.last().unwrap();
     assert_eq!(last.intent.as_deref(), Some("policy/web"));
 

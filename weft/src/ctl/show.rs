@@ -219,6 +219,7 @@ fn declared(what: What) -> Option<&'static [Column]> {
         What::Tenants => &[
             ("QUOTA", |it| any(quota(&it["spec"]["quota"]))),
             ("PORTS", |it| any(joined(&it["spec"]["ports"]))),
+            ("RATE", |it| any(text(&it["spec"]["rate"]))),
         ],
         _ => return None,
     })
