@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{LeafSpine, address, set_intent};
-use controller::{PortName, Qos};
+use controller::{PortName, Qos, Tenant};
 use sim::seeds;
 
 /// How many datagrams of 1042 bytes on the wire host 5 hears, of a thousand that each sender sends in two seconds.
@@ -26,7 +26,7 @@ fn heard(net: &mut LeafSpine, senders: &[usize]) -> usize {
 }
 
 #[test]
-fn a_port_and_a_network_send_what_they_may() {
+fn ports_networks_and_tenants_send_what_they_may() {
     seeds::for_each(4, |seed| {
         let (mut net, mut intent) = LeafSpine::blue(seed);
         set_intent(&mut net.sim, intent.clone());
@@ -60,6 +60,18 @@ fn a_port_and_a_network_send_what_they_may() {
         let apart = heard(&mut net, &[1, 2]);
         assert!((950..=1040).contains(&apart), "{apart}");
 
+        // Their tenant may send less than its network.
+        let blue = intent.networks.remove("blue").expect("it was there");
+        intent.networks.insert("acme-blue".to_owned(), blue);
+        intent.qos.insert("net".into(), rate(&[], &["acme-blue"], 2000));
+        let acme = Tenant { rate: Some(1000), burst: Some(100), ..Tenant::default() };
+        intent.tenants.insert("acme".into(), acme);
+        set_intent(&mut net.sim, intent.clone());
+        assert!(net.sim.run_until_quiet(Duration::from_secs(30)));
+        let of_a_tenant = heard(&mut net, &[0, 1]);
+        assert!((235..=265).contains(&of_a_tenant), "{of_a_tenant}");
+
+        intent.tenants.clear();
         intent.qos.clear();
         set_intent(&mut net.sim, intent);
         assert!(net.sim.run_until_quiet(Duration::from_secs(30)));
