@@ -130,15 +130,17 @@ const ANCESTORS: [u64; 64] = {
     table
 };
 
-/// Where a walk is: the node of the next step, and the place of the best value so far.
+/// Where a walk is: the node of the next step, and the best prefix so far as its node and its bit there: which place its
+/// value has is asked once, at the end.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     node: u32,
     best: u32,
+    bit: u32,
 }
 
 impl Place {
-    const ROOT: Self = Self { node: 0, best: NONE };
+    const ROOT: Self = Self { node: 0, best: NONE, bit: 0 };
 }
 
 /// Prefixes of one kind of address, each with a value.
@@ -219,13 +221,17 @@ impl<A: Address> Lpm<A> {
             }
         }
         for (place, value) in places.iter().zip(found) {
-            *value = self.value_at(place.best);
+            *value = self.value_at(*place);
         }
     }
 
     #[inline(always)]
-    fn value_at(&self, place: u32) -> Option<u32> {
-        if place == NONE { None } else { Some(*self.values.at(place as usize)) }
+    fn value_at(&self, Place { best, bit, .. }: Place) -> Option<u32> {
+        if best == NONE {
+            return None;
+        }
+        let at = self.nodes.at(best as usize).value(bit as usize)?;
+        Some(*self.values.at(at as usize))
     }
 
     /// Lets both have the memory of what is the same in them, for those that are changed alike and looked up in turn.
@@ -235,27 +241,26 @@ impl<A: Address> Lpm<A> {
         }
     }
 
-    /// The place of the value of an address.
+    /// Where the walk of an address ends.
     #[inline(always)]
-    fn walk(&self, addr: A) -> u32 {
+    fn walk(&self, addr: A) -> Place {
         let (mut place, mut at) = (Place::ROOT, 0);
         while place.node != NONE && at <= A::BITS {
             place = self.step(addr, at, place);
             at += STRIDE;
         }
-        place.best
+        place
     }
 
     /// One step from a node that is there.
     #[inline(always)]
-    fn step(&self, addr: A, at: u32, Place { node, best }: Place) -> Place {
+    fn step(&self, addr: A, at: u32, Place { node, best, bit }: Place) -> Place {
         let (here, bits) = (self.nodes.at(node as usize), addr.six(at));
-        let found = here.prefixes & ANCESTORS[bits];
-        let better = match found {
-            0 => best,
-            found => here.value(63 - found.leading_zeros() as usize).unwrap_or(NONE),
+        let (best, bit) = match here.prefixes & ANCESTORS[bits] {
+            0 => (best, bit),
+            found => (node, 63 - found.leading_zeros()),
         };
-        Place { node: here.child(bits).unwrap_or(NONE), best: better }
+        Place { node: here.child(bits).unwrap_or(NONE), best, bit }
     }
 
     /// Brings the arrays up to date with a prefix that came with this value, or went.
