@@ -108,6 +108,7 @@ pub(crate) struct Wheel {
     lists: Lists,
     /// One bit a slot that is not empty.
     occupied: Vec<u64>,
+    n_occupied: u32,
     /// First tick that has not been worked off.
     tick: u64,
 }
@@ -116,7 +117,7 @@ impl Wheel {
     /// For up to `n` records.
     pub(crate) fn new(n: u32) -> Self {
         let lists = Lists::new(N_SLOTS as usize, n);
-        Self { lists, occupied: vec![0; N_SLOTS as usize / 64], tick: 0 }
+        Self { lists, occupied: vec![0; N_SLOTS as usize / 64], n_occupied: 0, tick: 0 }
     }
 
     /// Room for up to `n`.
@@ -130,7 +131,9 @@ impl Wheel {
         let due = deadline.as_nanos().div_ceil(TICK).clamp(self.tick, self.tick + N_SLOTS - 1);
         let slot = (due % N_SLOTS) as u32;
         self.lists.push_back(slot, idx);
-        self.occupied[slot as usize / 64] |= 1 << (slot % 64);
+        let word = &mut self.occupied[slot as usize / 64];
+        self.n_occupied += u32::from(*word >> (slot % 64) & 1 == 0);
+        *word |= 1 << (slot % 64);
     }
 
     pub(crate) fn cancel(&mut self, idx: u32) {
@@ -143,11 +146,15 @@ impl Wheel {
     fn take(&mut self, idx: u32) {
         if let Some(slot) = self.lists.remove(idx) {
             self.occupied[slot as usize / 64] &= !(1 << (slot % 64));
+            self.n_occupied -= 1;
         }
     }
 
     /// Next tick from [`tick`](Self::tick) on whose slot is not empty.
     fn next_tick(&self) -> Option<u64> {
+        if self.n_occupied == 0 {
+            return None;
+        }
         let start = self.tick % N_SLOTS;
         let n_words = self.occupied.len() as u64;
         for step in 0..=n_words {
