@@ -5,11 +5,6 @@
 //! the first of their buckets. Keys stay in the records: the table holds 16 bits of the hash and the index, and asks the
 //! caller to compare.
 
-/// One in each of four half words, the highest bit of each, and what moves bits 0, 16, 32 and 48 to 48, 49, 50 and 51.
-const EACH: u64 = 0x0001_0001_0001_0001;
-const HIGHEST: u64 = EACH << 15;
-const GATHER: u64 = 1 << 48 | 1 << 33 | 1 << 18 | 1 << 3;
-
 /// As many as fit a cache line.
 const SLOTS: usize = 10;
 /// Half words of a bucket: ten tags, of which zero is an empty slot, and ten indices, each with its lower half first.
@@ -55,19 +50,16 @@ fn set_value(bucket: &mut Bucket, slot: usize, value: u32) {
     bucket[SLOTS + slot * 2 + 1] = (value >> 16) as u16;
 }
 
-/// The slots of a bucket that have this tag, a bit each: four are compared at once, without a branch.
+/// The slots of a bucket that have this tag, a bit each: all are compared at once, without a branch.
 #[inline(always)]
 fn equal_to(bucket: &Bucket, tag: u16) -> u32 {
-    let four = |at: usize| {
-        let word = bucket[at..at + 4].iter().rev().fold(0u64, |all, slot| (all << 16) | u64::from(*slot));
-        let differs = word ^ (u64::from(tag) * EACH);
-        // The highest bit of each of the four is set if all are zero; what is carried stays within it.
-        let zero = !(((differs & !HIGHEST) + !HIGHEST) | differs) & HIGHEST;
-        // Bits 15, 31, 47 and 63 become bits 0 to 3.
-        ((zero >> 15).wrapping_mul(GATHER) >> 48 & 15) as u32
-    };
-    let last = u32::from(bucket[8] == tag) | u32::from(bucket[9] == tag) << 1;
-    four(0) | four(4) << 4 | last << 8
+    // Written so that it becomes a comparison of eight, a mask, and three steps that put them together.
+    let mut bits = [0u16; 8];
+    for (slot, bits) in bits.iter_mut().enumerate() {
+        *bits = if bucket[slot] == tag { 1 << slot } else { 0 };
+    }
+    let first = bits.iter().fold(0, |all, bits| all | bits);
+    u32::from(first) | u32::from(bucket[8] == tag) << 8 | u32::from(bucket[9] == tag) << 9
 }
 
 impl Index {
