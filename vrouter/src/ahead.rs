@@ -357,7 +357,7 @@ fn fetch<A: Family>(
         let tuple = short.tuple(lane.vrf);
         for (side, is_asked) in [(Side::Inside, !is_inbound), (Side::Outside, is_inbound || lane.has_rules)] {
             if is_asked {
-                let hash = Tracker::hash_of(shards.seed, side, &tuple);
+                let hash = Tracker::hash_of(&shards.keys, side, &tuple);
                 short.hashes[side as usize] = hash;
                 wanted.push(Wanted::new((side, hash), (short.shard(s, shards, lane, side), at)));
             }

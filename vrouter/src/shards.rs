@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use conntrack::{Config, Endpoint, Quotas, Shard, Tracker};
+use conntrack::{Config, Endpoint, Keys, Quotas, Shard, Tracker};
 
 use crate::Tuning;
 use crate::flow::Ip;
@@ -20,7 +20,7 @@ struct One {
 
 #[derive(Debug)]
 pub(crate) struct Shards {
-    pub seed: [u64; 2],
+    pub keys: Keys,
     /// Connections that it was made for.
     n_connections: u32,
     shards: Vec<One>,
@@ -53,7 +53,7 @@ impl Shards {
             One { tracker: Mutex::new(tracker), fragments: Mutex::default() }
         };
         let shards = (0..n as u32).map(one).collect();
-        Self { seed, n_connections, shards, quotas }
+        Self { keys: Keys::new(seed), n_connections, shards, quotas }
     }
 
     /// How many connections each of them may have, of so many in all.
@@ -88,7 +88,7 @@ impl Shards {
     pub(crate) fn index_of_inside(&self, zone: u16, inside: Endpoint) -> u32 {
         match inside.port {
             0 => Shard::of_port(0, self.shards.len() as u32),
-            _ => Tracker::shard_of_inside(self.seed, zone, inside, self.shards.len() as u32),
+            _ => Tracker::shard_of_inside(&self.keys, zone, inside, self.shards.len() as u32),
         }
     }
 
@@ -104,7 +104,7 @@ impl Shards {
     /// The shard of the fragments of one packet.
     pub(crate) fn of_fragment(&self, ip: &Ip) -> MutexGuard<'_, Fragments> {
         let index = Tracker::shard_of_fragment(
-            self.seed,
+            &self.keys,
             (ip.src, ip.dst),
             ip.identification,
             self.shards.len() as u32,

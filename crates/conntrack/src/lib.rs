@@ -23,6 +23,7 @@ mod tuple;
 mod window;
 
 pub use config::{Config, Filtering, Shard, Timers};
+pub use hash::Keys;
 pub use limits::{Begun, Limits, Quotas};
 pub use record::{Binding, Connection, Endpoint, Pass, Side, State};
 pub use tracker::{

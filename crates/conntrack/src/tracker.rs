@@ -12,7 +12,7 @@ use packet::{Instant, IpProtocol};
 
 use crate::config::Idle;
 use crate::entry::{BindingEntry, Entry, Wide, bits, flag};
-use crate::hash::{Key, Random};
+use crate::hash::{Key, Keys, Random};
 use crate::index::Index;
 use crate::links::{NONE, Queue, Wheel};
 use crate::ports::Ports;
@@ -30,7 +30,7 @@ pub use request::{Mapping, OutOfWindow, Packet, Refusal, Sharing, Translation};
 pub struct Tracker {
     config: Config,
     idle: Idle,
-    key: Key,
+    keys: Keys,
     random: Random,
     connections: Slab<Entry>,
     /// Addresses of those that are not of IPv4.
@@ -67,24 +67,24 @@ const PERMIT: u64 = 1 << 62;
 const SHARD: u64 = 1 << 61;
 
 /// The hash of two endpoints.
-fn pair_hash(key: Key, what: u64, of: (u16, IpProtocol), near: Endpoint, far: Endpoint) -> u64 {
+fn pair_hash(keys: &Keys, what: u64, of: (u16, IpProtocol), near: Endpoint, far: Endpoint) -> u64 {
     match (near.addr, far.addr) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
-            hash_ends(key, what, of, (a.to_bits(), near.port), (b.to_bits(), far.port))
+            hash_ends(keys, what, of, (a.to_bits(), near.port), (b.to_bits(), far.port))
         }
-        (a, b) => hash_ends(key, what, of, (bits(a), near.port), (bits(b), far.port)),
+        (a, b) => hash_ends(keys, what, of, (bits(a), near.port), (bits(b), far.port)),
     }
 }
 
 impl Tracker {
     /// An empty tracker. It takes address space now, and memory with what it holds.
     pub fn new(config: Config, quotas: Arc<Quotas>) -> Self {
-        let key = Key::new(config.seed);
+        let keys = Keys::new(config.seed);
         let (n, m) = (config.n_connections, config.n_bindings);
         Self {
             config,
             idle: Idle::new(&config.timers),
-            key,
+            keys,
             random: Random::new(Key::new([config.seed[1], config.seed[0] ^ u64::from(config.shard.index)])),
             connections: Slab::new(n),
             wide: Wide::new(),
@@ -110,22 +110,22 @@ impl Tracker {
         }
     }
 
-    /// Which of `count` shards owns an inside endpoint; the same for every tracker made with `seed`.
-    pub fn shard_of_inside(seed: [u64; 2], zone: u16, inside: Endpoint, count: u32) -> u32 {
+    /// Which of `count` shards owns an inside endpoint; the same for every tracker made with the seed of `keys`.
+    pub fn shard_of_inside(keys: &Keys, zone: u16, inside: Endpoint, count: u32) -> u32 {
         if count == 1 {
             return 0;
         }
         let nothing = Endpoint::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
-        (pair_hash(Key::new(seed), SHARD, (zone, IpProtocol(0)), inside, nothing) % u64::from(count)) as u32
+        (pair_hash(keys, SHARD, (zone, IpProtocol(0)), inside, nothing) % u64::from(count)) as u32
     }
 
     /// Which of `count` shards owns the fragments of a packet.
-    pub fn shard_of_fragment(seed: [u64; 2], (src, dst): (IpAddr, IpAddr), id: u32, count: u32) -> u32 {
+    pub fn shard_of_fragment(keys: &Keys, (src, dst): (IpAddr, IpAddr), id: u32, count: u32) -> u32 {
         if count == 1 {
             return 0;
         }
         let (src, dst) = (Endpoint::new(src, id as u16), Endpoint::new(dst, (id >> 16) as u16));
-        (pair_hash(Key::new(seed), SHARD, (1, IpProtocol(0)), src, dst) % u64::from(count)) as u32
+        (pair_hash(keys, SHARD, (1, IpProtocol(0)), src, dst) % u64::from(count)) as u32
     }
 
     /// Changes timers from now on; running ones end as they were set.
@@ -137,7 +137,7 @@ impl Tracker {
     // ---- lookups -------------------------------------------------------------------------------------------------
 
     fn hash(&self, side: u64, zone: u16, protocol: IpProtocol, near: Endpoint, far: Endpoint) -> u64 {
-        pair_hash(self.key, side, (zone, protocol), near, far)
+        pair_hash(&self.keys, side, (zone, protocol), near, far)
     }
 
     fn find_out(&self, packet: &Packet) -> Option<u32> {
@@ -161,12 +161,12 @@ impl Tracker {
         if side == Side::Inside { &self.by_inside } else { &self.by_outside }
     }
 
-    /// What the connection of a packet that comes from this side is found by, in every tracker made with `seed`.
+    /// What the connection of a packet that comes from this side is found by, in every tracker made with the seed of `keys`.
     #[inline(always)]
-    pub fn hash_of<A: Address>(seed: [u64; 2], side: Side, tuple: &Tuple<A>) -> u64 {
+    pub fn hash_of<A: Address>(keys: &Keys, side: Side, tuple: &Tuple<A>) -> u64 {
         let (near, far) = tuple.seen_from(side);
         let what = if side == Side::Inside { OUT } else { 0 };
-        hash_ends(Key::new(seed), what, (tuple.zone, tuple.protocol), near, far)
+        hash_ends(keys, what, (tuple.zone, tuple.protocol), near, far)
     }
 
     /// The connection of a packet that comes from the inside, untouched: for errors about it and for traces.

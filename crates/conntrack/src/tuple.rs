@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::IpProtocol;
 
-use crate::hash::Key;
+use crate::hash::Keys;
 use crate::{Packet, Segment, Side};
 
 /// The bits of an address of one family: numbers, which are copied whole, where arrays of bytes would be copied in pieces.
@@ -106,7 +106,7 @@ pub(crate) const OUT: u64 = 1 << 63;
 /// The hash of two ends: two words for IPv4.
 #[inline(always)]
 pub(crate) fn hash_ends<A: Address>(
-    key: Key,
+    keys: &Keys,
     what: u64,
     (zone, protocol): (u16, IpProtocol),
     near: End<A>,
@@ -116,8 +116,8 @@ pub(crate) fn hash_ends<A: Address>(
     let rest = what | u64::from(zone) << 40 | u64::from(protocol.0) << 32 | ports;
     let (a, b) = (near.0.bits(), far.0.bits());
     if A::IS_WIDE {
-        key.hash([a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64, rest])
+        keys.hash([a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64, rest])
     } else {
-        key.hash([(a as u64) << 32 | b as u64, rest])
+        keys.hash([(a as u64) << 32 | b as u64, rest])
     }
 }
