@@ -4,8 +4,8 @@
 
 use core::net::IpAddr;
 
-use conntrack::{Address, End, Endpoint, Hint, Shard, Side, Tracker, Tuple, Wanted};
-use packet::{Frame, IpProtocol, MacAddr, PortNo, ethernet, ipv4, ipv6, tcp};
+use conntrack::{Address, By, End, Endpoint, Packets, Passage, Shard, Side, Tracker, Tuple, Wanted};
+use packet::{Frame, Instant, IpProtocol, MacAddr, PortNo, ethernet, ipv4, ipv6, tcp};
 
 use crate::fib::{Fib, SetId, VrfId};
 use crate::shards::Shards;
@@ -53,6 +53,12 @@ impl Lane {
             is_plain: s.is_plain(interface) && s.policy.is_empty() && !s.nat.has_redirects(),
         })
     }
+
+    /// What passages of its packets were remembered under.
+    #[inline(always)]
+    pub(crate) fn by(&self, s: &Snapshot) -> By {
+        (s.generation as u16, self.interface)
+    }
 }
 
 /// An address of a family that is routed.
@@ -60,7 +66,7 @@ pub(crate) trait Family: Address {
     /// Bytes of a header without options.
     const HEADER_LEN: usize;
     /// The sets that addresses lead to, each in the place of its address.
-    fn sets(fib: &Fib, vrf: VrfId, addrs: &[Self], found: &mut [Option<SetId>]);
+    fn sets(fib: &Fib, vrf: VrfId, addrs: impl Iterator<Item = Self>, found: &mut [Option<SetId>]);
     /// The set that one leads to.
     fn set(self, fib: &Fib, vrf: VrfId) -> Option<SetId>;
 }
@@ -68,7 +74,7 @@ pub(crate) trait Family: Address {
 impl Family for u32 {
     const HEADER_LEN: usize = ipv4::MIN_HEADER_LEN;
     #[inline(always)]
-    fn sets(fib: &Fib, vrf: VrfId, addrs: &[Self], found: &mut [Option<SetId>]) {
+    fn sets(fib: &Fib, vrf: VrfId, addrs: impl Iterator<Item = Self>, found: &mut [Option<SetId>]) {
         fib.sets_v4(vrf, addrs, found);
     }
     #[inline(always)]
@@ -80,7 +86,7 @@ impl Family for u32 {
 impl Family for u128 {
     const HEADER_LEN: usize = ipv6::HEADER_LEN;
     #[inline(always)]
-    fn sets(fib: &Fib, vrf: VrfId, addrs: &[Self], found: &mut [Option<SetId>]) {
+    fn sets(fib: &Fib, vrf: VrfId, addrs: impl Iterator<Item = Self>, found: &mut [Option<SetId>]) {
         fib.sets_v6(vrf, addrs, found);
     }
     #[inline(always)]
@@ -102,10 +108,11 @@ pub(crate) struct Short<A> {
     pub flags: tcp::Flags,
     /// The side of its connection to look at first.
     pub likely: Side,
-    /// By which its connection is found, if it has one, from the inside and from the outside; zero: not looked for.
-    pub hashes: [u64; 2],
-    /// What these look-ups will probably find.
-    pub hints: [Hint; 2],
+    /// It may come from the outside as well.
+    pub has_sides: bool,
+    /// How it goes on, as far as its connection was found, and in which shard.
+    pub passage: Option<Passage<A>>,
+    pub shard: u16,
     /// Where it goes: its own destination, or what a connection will probably make of that.
     goes_to: A,
     /// Where that leads.
@@ -125,8 +132,8 @@ impl<A: Family> Short<A> {
         len: u16,
     ) -> Self {
         let (src, dst) = ((src, ports[0]), (dst, ports[1]));
-        let (likely, hashes, hints, goes_to) = (Side::Inside, [0; 2], [Hint::NONE; 2], dst.0);
-        Self { src, dst, protocol, len, flags, likely, hashes, hints, goes_to, set: NOT_ASKED }
+        let (likely, has_sides, passage, goes_to) = (Side::Inside, false, None, dst.0);
+        Self { src, dst, protocol, len, flags, likely, has_sides, passage, shard: 0, goes_to, set: NOT_ASKED }
     }
 
     /// The set that this destination leads to, if it was looked up.
@@ -145,6 +152,12 @@ impl<A: Family> Short<A> {
         Tuple { zone, protocol: self.protocol, src: self.src, dst: self.dst }
     }
 
+    /// The sides that it may come from, in the order in which they are asked for.
+    #[inline(always)]
+    pub(crate) fn sides(&self) -> impl Iterator<Item = Side> + use<A> {
+        core::iter::once(self.likely).chain(self.has_sides.then_some(Side::Outside))
+    }
+
     /// What the long way is told.
     fn foreseen(&self, vrf: VrfId) -> Foreseen {
         Foreseen(self.set(self.goes_to).map(|set| (vrf, self.goes_to.ip(), set)))
@@ -152,8 +165,9 @@ impl<A: Family> Short<A> {
 
     /// The shard that has its connection, if it comes from this side of it.
     #[inline(always)]
-    pub(crate) fn shard(&self, s: &Snapshot, shards: &Shards, lane: &Lane, side: Side) -> u32 {
-        if shards.len() == 1 { 0 } else { self.shard_of_several(s, shards, lane, side) }
+    pub(crate) fn shard(&self, s: &Snapshot, shards: &Shards, lane: &Lane, side: Side) -> u16 {
+        // There are at most sixteen.
+        if shards.len() == 1 { 0 } else { self.shard_of_several(s, shards, lane, side) as u16 }
     }
 
     fn shard_of_several(&self, s: &Snapshot, shards: &Shards, lane: &Lane, side: Side) -> u32 {
@@ -187,13 +201,12 @@ pub(crate) struct Ahead {
     glances: Vec<Glance>,
     pub v4: Vec<Short<u32>>,
     pub v6: Vec<Short<u128>>,
-    wanted_v4: Vec<Wanted<u32>>,
-    wanted_v6: Vec<Wanted<u128>>,
+    wanted: Vec<Wanted>,
 }
 
 impl Ahead {
     /// Looks at the untagged packets of the first frame's port.
-    pub(crate) fn look(&mut self, s: &Snapshot, shards: &Shards, batch: &[Frame]) {
+    pub(crate) fn look(&mut self, now: Instant, s: &Snapshot, shards: &Shards, batch: &[Frame]) {
         self.glances.clear();
         self.v4.clear();
         self.v6.clear();
@@ -203,8 +216,8 @@ impl Ahead {
         self.read_each(&batch[..batch.len().min(MAX_AHEAD)], port, lane.mac);
         if lane.is_tracked {
             let by = (s, shards, &lane);
-            fetch(by, &mut self.v4, &mut self.wanted_v4);
-            fetch(by, &mut self.v6, &mut self.wanted_v6);
+            fetch(now, by, &mut self.v4, &mut self.wanted);
+            fetch(now, by, &mut self.v6, &mut self.wanted);
         }
         look_up(s, lane.vrf, &mut self.v4);
         look_up(s, lane.vrf, &mut self.v6);
@@ -322,28 +335,24 @@ fn read_transport(protocol: IpProtocol, bytes: &[u8]) -> Option<([u16; 2], tcp::
     Some((ports, flags))
 }
 
-/// Looks up where packets lead, but for those whose destination will be another that is not known.
+/// Looks up where packets lead.
+#[inline(always)]
 fn look_up<A: Family>(s: &Snapshot, vrf: VrfId, shorts: &mut [Short<A>]) {
-    let mut addrs = [A::of_bits(0); MAX_AHEAD];
-    let mut n = 0;
-    let is_known = |short: &Short<A>| short.likely == Side::Inside || short.goes_to != short.dst.0;
-    for short in shorts.iter().filter(|short| is_known(short)) {
-        (addrs[n], n) = (short.goes_to, n + 1);
-    }
-    if n == 0 {
+    if shorts.is_empty() {
         return;
     }
     let mut sets = [None; MAX_AHEAD];
-    A::sets(&s.fib, vrf, &addrs[..n], &mut sets[..n]);
-    let asked = shorts.iter_mut().filter(|short| is_known(short));
-    asked.zip(sets).for_each(|(short, set)| short.set = set.unwrap_or(NO_SET));
+    A::sets(&s.fib, vrf, shorts.iter().map(|short| short.goes_to), &mut sets[..shorts.len()]);
+    shorts.iter_mut().zip(sets).for_each(|(short, set)| short.set = set.unwrap_or(NO_SET));
 }
 
-/// Hashes packets of TCP and UDP, and brings the records near that they will be looked up in, by the shard that has them.
+/// Looks for the connections of packets of TCP and UDP, by the shard that has them.
+#[inline(always)]
 fn fetch<A: Family>(
+    now: Instant,
     (s, shards, lane): (&Snapshot, &Shards, &Lane),
     shorts: &mut [Short<A>],
-    wanted: &mut Vec<Wanted<A>>,
+    wanted: &mut Vec<Wanted>,
 ) {
     wanted.clear();
     for (at, short) in (0..).zip(&mut *shorts) {
@@ -354,30 +363,45 @@ fn fetch<A: Family>(
         if is_inbound {
             short.likely = Side::Outside;
         }
-        let tuple = short.tuple(lane.vrf);
-        for (side, is_asked) in [(Side::Inside, !is_inbound), (Side::Outside, is_inbound || lane.has_rules)] {
-            if is_asked {
-                let hash = Tracker::hash_of(&shards.keys, side, &tuple);
-                short.hashes[side as usize] = hash;
-                wanted.push(Wanted::new((side, hash), (short.shard(s, shards, lane, side), at)));
-            }
+        short.has_sides = lane.has_rules && !is_inbound;
+        for side in short.sides() {
+            let hash = Tracker::hash_of(&shards.keys, side, &short.tuple(lane.vrf));
+            wanted.push(Wanted::new((side, hash), short.shard(s, shards, lane, side), at));
         }
     }
     if shards.len() > 1 {
-        wanted.sort_unstable_by_key(|wanted| wanted.of.0);
+        wanted.sort_unstable_by_key(|wanted| wanted.tracker);
     }
-    for wanted in wanted.chunk_by_mut(|a, b| a.of.0 == b.of.0) {
-        if let Some(tracker) = wanted.first().and_then(|first| shards.tracker(first.of.0 as usize)) {
-            tracker.fetch(wanted);
+    let mut found = Found { zone: lane.vrf, shorts };
+    for wanted in wanted.chunk_by_mut(|a, b| a.tracker == b.tracker) {
+        if let Some(tracker) = wanted.first().and_then(|first| shards.tracker(first.tracker.into())) {
+            tracker.fetch(now, wanted, lane.by(s), &mut found);
         }
     }
-    for wanted in &*wanted {
-        let short = &mut shorts[usize::from(wanted.of.1)];
-        short.hints[wanted.side as usize] = wanted.hint;
-        if let (Some((inside, zone)), Side::Outside) = (wanted.inside, short.likely)
-            && zone == lane.vrf
-        {
-            short.goes_to = inside;
+}
+
+/// Packets of one zone that are told of their connections.
+struct Found<'a, A> {
+    zone: VrfId,
+    shorts: &'a mut [Short<A>],
+}
+
+impl<A: Family> Packets<A> for Found<'_, A> {
+    #[inline(always)]
+    fn tuple(&self, packet: u8) -> Tuple<A> {
+        self.shorts[usize::from(packet)].tuple(self.zone)
+    }
+
+    #[inline(always)]
+    fn found(&mut self, wanted: &Wanted, passage: Passage<A>) {
+        let short = &mut self.shorts[usize::from(wanted.packet)];
+        // Of both sides the inside goes first.
+        if short.passage.is_some() && passage.side == Side::Outside {
+            return;
         }
+        if short.likely == Side::Outside && passage.zone == self.zone {
+            short.goes_to = passage.end.0;
+        }
+        (short.passage, short.shard) = (Some(passage), wanted.tracker);
     }
 }

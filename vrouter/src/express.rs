@@ -5,7 +5,7 @@
 
 use std::sync::MutexGuard;
 
-use conntrack::{Address, End, OutOfWindow, Passage, Segment, Sent, Side, Tracker};
+use conntrack::{Address, End, Passage, Segment, Sent, Side, Tracker};
 use packet::checksum::{Delta, Field, adjust};
 use packet::tcp::Flags;
 use packet::{Frame, Instant, IpProtocol, MAX_BATCH, PortNo, ethernet, ipv4, tcp, udp};
@@ -25,7 +25,9 @@ pub(crate) struct Express<'a> {
     shards: &'a Shards,
     lane: Lane,
     /// The shard of the packet before, until somebody else may want it.
-    held: Option<(u32, MutexGuard<'a, Tracker>)>,
+    held: Option<(u16, MutexGuard<'a, Tracker>)>,
+    /// Packets before took the long way: there may be connections by now that there were not.
+    is_late: bool,
 }
 
 /// Where packets may leave by on the short way: an interface without tags.
@@ -39,69 +41,68 @@ pub(crate) struct Exit {
     pub clamps: bool,
 }
 
-/// A passage with the side its packet comes from.
-type Known<A> = (Side, Passage<A>);
-
 impl<'a> Express<'a> {
     /// None where nothing goes the short way.
     pub(crate) fn new(snapshot: &'a Snapshot, shards: &'a Shards, lane: Option<Lane>) -> Option<Self> {
         let lane = lane.filter(|lane| lane.is_plain)?;
-        Some(Self { snapshot, shards, lane, held: None })
+        Some(Self { snapshot, shards, lane, held: None, is_late: false })
     }
 
-    /// Lets others have the shard.
+    /// Lets a packet that takes the long way have the shard.
     pub(crate) fn let_go(&mut self) {
-        self.held = None;
+        (self.held, self.is_late) = (None, true);
     }
 
     #[inline(always)]
-    fn tracker(&mut self, index: u32) -> Option<&mut Tracker> {
+    fn tracker(&mut self, index: u16) -> Option<&mut Tracker> {
         if self.held.as_ref().is_none_or(|(held, _)| *held != index) {
             // The one before it first: nobody ever has two.
             self.held = None;
-            self.held = self.shards.tracker(index as usize).map(|tracker| (index, tracker));
+            self.held = self.shards.tracker(index.into()).map(|tracker| (index, tracker));
         }
         self.held.as_mut().map(|(_, tracker)| &mut **tracker)
     }
 
-    /// How a packet of a known connection goes.
+    /// How a packet of a known connection goes, and the shard of that. It stays where it was found, or goes to `anew`: to
+    /// copy it would take longer than all else that is done with it.
     #[inline(always)]
-    fn passage<A: Family>(&mut self, now: Instant, short: &Short<A>) -> Option<Known<A>> {
-        let by = (self.snapshot.generation as u16, self.lane.interface);
-        let tuple = short.tuple(self.lane.vrf);
-        let sides = [short.likely, Side::Outside];
-        // The other side has a hash if a packet might come from there.
-        let n_sides = if short.likely == Side::Inside && short.hashes[1] != 0 { 2 } else { 1 };
-        sides[..n_sides].iter().find_map(|&side| {
-            let index = short.shard(self.snapshot, self.shards, &self.lane, side);
-            let (hash, hint) = (short.hashes[side as usize], short.hints[side as usize]);
-            Some((side, self.tracker(index)?.passage(now, ((side, hash), hint), &tuple, by)?))
-        })
-    }
-
-    /// Moves its connection on.
-    #[inline(always)]
-    fn pass_on<A: Family>(
+    fn passage<'p, A: Family>(
         &mut self,
         now: Instant,
-        short: &Short<A>,
-        sent: &Sent,
-        (side, passage): &Known<A>,
-    ) -> Result<(), OutOfWindow> {
-        let index = short.shard(self.snapshot, self.shards, &self.lane, *side);
-        self.tracker(index).map_or(Ok(()), |tracker| tracker.pass_on(now, passage, *side, sent))
+        short: &'p Short<A>,
+        anew: &'p mut Option<(u16, Passage<A>)>,
+    ) -> Option<(u16, &'p Passage<A>)> {
+        match &short.passage {
+            Some(found) if self.tracker(short.shard)?.holds(found) => Some((short.shard, found)),
+            None if !self.is_late => None,
+            _ => {
+                *anew = self.passage_anew(now, short);
+                anew.as_ref().map(|(index, found)| (*index, found))
+            }
+        }
+    }
+
+    /// The same where connections have come or gone since it was looked for.
+    #[inline(never)]
+    fn passage_anew<A: Family>(&mut self, now: Instant, short: &Short<A>) -> Option<(u16, Passage<A>)> {
+        let (tuple, by) = (short.tuple(self.lane.vrf), self.lane.by(self.snapshot));
+        short.sides().find_map(|side| {
+            let index = short.shard(self.snapshot, self.shards, &self.lane, side);
+            let hash = Tracker::hash_of(&self.shards.keys, side, &tuple);
+            Some((index, self.tracker(index)?.passage(now, (side, hash), &tuple, by)?))
+        })
     }
 
     /// How a packet leaves for `dst`, if it need not wait. Addresses go by as numbers: of those with a mark for their
     /// kind, copies are made in pieces, for which the processor waits.
     #[inline(always)]
-    fn way<A: Family>(
+    fn way<'n, A: Family>(
         &self,
         now: Instant,
-        neighbours: &mut Neighbours,
+        neighbours: &'n mut Neighbours,
         short: &Short<A>,
         (vrf, dst): (VrfId, A),
-    ) -> Option<Leave> {
+    ) -> Option<&'n Leave> {
         // `fe80::/10`.
         if A::IS_WIDE && dst.bits() >> 118 == 0xfe80 >> 6 {
             return None;
@@ -110,23 +111,21 @@ impl<'a> Express<'a> {
             Some(set) if vrf == self.lane.vrf => set,
             _ => dst.set(&self.snapshot.fib, vrf),
         }?;
-        match neighbours.beyond(now, set) {
-            Some(beyond) if short.len <= beyond.mtu && !short.flags.contains(Flags::SYN) => {
-                Some(beyond.leave)
-            }
-            _ => self.way_by(now, neighbours, short, (set, dst)),
+        match neighbours.leads_beyond(now, set, short.len) && !short.flags.contains(Flags::SYN) {
+            true => Some(neighbours.beyond(set)),
+            false => self.way_by(now, neighbours, short, (set, dst)),
         }
     }
 
     /// The same by a set that was not used lately, or leads to several stations, or for what is not like most packets.
     #[inline(never)]
-    fn way_by<A: Family>(
+    fn way_by<'n, A: Family>(
         &self,
         now: Instant,
-        neighbours: &mut Neighbours,
+        neighbours: &'n mut Neighbours,
         short: &Short<A>,
         (set, dst): (SetId, A),
-    ) -> Option<Leave> {
+    ) -> Option<&'n Leave> {
         let (s, fib) = (self.snapshot, &self.snapshot.fib);
         let ports = [short.src.1, short.dst.1];
         let hash = || s.flow_hash((short.src.0.ip(), dst.ip()), short.protocol, ports);
@@ -146,19 +145,8 @@ impl<'a> Express<'a> {
         macs[..6].copy_from_slice(&mac.to_be_bytes()[2..]);
         macs[6..].copy_from_slice(&exit.mac.to_be_bytes()[2..]);
         let leave = Leave { port: exit.port, interface: near.interface, macs };
-        if fib.leads_to_one(set) {
-            neighbours.note(set, near, (leave, exit.mtu));
-        }
-        Some(leave)
+        Some(neighbours.note(fib.leads_to_one(set).then_some(set), near, (leave, exit.mtu)))
     }
-}
-
-/// What becomes of a packet.
-struct Chosen<A> {
-    leave: Leave,
-    /// Its connection, and what it does to that.
-    known: Option<(Sent, Known<A>)>,
-    change: Option<Change<A>>,
 }
 
 /// What became of a packet.
@@ -172,38 +160,6 @@ pub(crate) enum Outcome {
 }
 
 impl Express<'_> {
-    /// What becomes of a packet; none if that takes the long way to find out. Nothing is changed.
-    #[inline(always)]
-    fn choose<A: Family>(
-        &mut self,
-        now: Instant,
-        neighbours: &mut Neighbours,
-        frame: &Frame,
-        short: &Short<A>,
-    ) -> Option<Chosen<A>> {
-        let s = self.snapshot;
-        if s.may_be_own(short.src.0.ip()) {
-            return None;
-        }
-        let (mut vrf, mut dst) = (self.lane.vrf, short.dst.0);
-        let (mut known, mut change, mut out_before) = (None, None, None);
-        if self.lane.is_tracked {
-            let sent = sent(frame, short)?;
-            let (side, passage) = self.passage(now, short)?;
-            if short.likely == Side::Outside && side == Side::Outside {
-                (vrf, dst) = (passage.zone, passage.end.0);
-            }
-            (change, out_before) = (Change::of(short, side, passage.end), Some(passage.out));
-            known = Some((sent, (side, passage)));
-        }
-        let leave = self.way(now, neighbours, short, (vrf, dst))?;
-        // It left elsewhere before, or is rewritten in a way that is not known here.
-        if out_before.is_some_and(|before| before != leave.interface) || (change.is_some() && A::IS_WIDE) {
-            return None;
-        }
-        Some(Chosen { leave, known, change })
-    }
-
     /// Forwards a packet as far as its port, or leaves it to go the long way.
     #[inline(always)]
     pub(crate) fn forward<A: Family>(
@@ -213,23 +169,54 @@ impl Express<'_> {
         frame: &mut Frame,
         short: &Short<A>,
     ) -> Outcome {
-        let Some(chosen) = self.choose(now, neighbours, frame, short) else { return Outcome::Long };
-        if let Some((sent, known)) = &chosen.known
-            && self.pass_on(now, short, sent, known).is_err()
-        {
-            return Outcome::Dropped(Drop::TcpWindow);
-        }
-        frame.truncate(ethernet::HEADER_LEN + usize::from(short.len));
-        let transport_at = ethernet::HEADER_LEN + A::HEADER_LEN;
-        let partial = frame.meta.csum.is_some_and(|csum| usize::from(csum.start) == transport_at);
-        let head = frame.head_mut();
-        let written = match A::IS_WIDE {
-            false => write_v4(head, short.protocol, partial, chosen.change.map(Change::narrow)),
-            true => write_v6(head),
+        let done = match self.lane.is_tracked {
+            _ if self.snapshot.may_be_own(short.src.0.ip()) => None,
+            true => self.forward_tracked(now, neighbours, frame, short),
+            false => self.forward_plain(now, neighbours, frame, short),
         };
-        debug_assert!(written.is_some(), "the header was read before");
-        head[..12].copy_from_slice(&chosen.leave.macs);
-        Outcome::Sent(chosen.leave.port)
+        done.unwrap_or(Outcome::Long)
+    }
+
+    #[inline(always)]
+    fn forward_plain<A: Family>(
+        &mut self,
+        now: Instant,
+        neighbours: &mut Neighbours,
+        frame: &mut Frame,
+        short: &Short<A>,
+    ) -> Option<Outcome> {
+        let leave = self.way(now, neighbours, short, (self.lane.vrf, short.dst.0))?;
+        write(frame, short, None, leave);
+        Some(Outcome::Sent(leave.port))
+    }
+
+    /// Of a connection that is known, which moves on.
+    #[inline(always)]
+    fn forward_tracked<A: Family>(
+        &mut self,
+        now: Instant,
+        neighbours: &mut Neighbours,
+        frame: &mut Frame,
+        short: &Short<A>,
+    ) -> Option<Outcome> {
+        let mut anew = None;
+        let (index, passage) = self.passage(now, short, &mut anew)?;
+        let sent = sent(frame, short)?;
+        let to = match short.likely {
+            Side::Outside => (passage.zone, passage.end.0),
+            Side::Inside => (self.lane.vrf, short.dst.0),
+        };
+        let leave = self.way(now, neighbours, short, to)?;
+        let change = Change::of(short, passage.side, passage.end);
+        // It left elsewhere before, or is rewritten in a way that is not known here.
+        if passage.out != leave.interface || (change.is_some() && A::IS_WIDE) {
+            return None;
+        }
+        if self.tracker(index)?.pass_on(now, passage, &sent).is_err() {
+            return Some(Outcome::Dropped(Drop::TcpWindow));
+        }
+        write(frame, short, change, leave);
+        Some(Outcome::Sent(leave.port))
     }
 }
 
@@ -333,38 +320,83 @@ impl<A: Address> Change<A> {
     }
 }
 
-/// Counts the TTL of a frame down and changes an endpoint, with the checksums.
+/// Makes a packet ready to leave: its TTL is counted down, an endpoint changed, with the checksums, and padding cut off.
 #[inline(always)]
-fn write_v4(head: &mut [u8], protocol: IpProtocol, partial: bool, change: Option<Change<u32>>) -> Option<()> {
-    let packet = head.get_mut(ethernet::HEADER_LEN..)?;
-    let (header, transport) = packet.split_first_chunk_mut::<{ ipv4::MIN_HEADER_LEN }>()?;
-    let old = u16::from_be_bytes([header[8], header[9]]);
-    header[8] = header[8].wrapping_sub(1);
-    let mut delta = Delta::NONE.word(old, u16::from_be_bytes([header[8], header[9]]));
+fn write<A: Family>(frame: &mut Frame, short: &Short<A>, change: Option<Change<A>>, leave: &Leave) {
+    frame.truncate(ethernet::HEADER_LEN + usize::from(short.len));
+    let kind = match (change, frame.meta.csum) {
+        (Some(_), Some(csum)) if usize::from(csum.start) == ethernet::HEADER_LEN + A::HEADER_LEN => {
+            Field::Partial
+        }
+        _ if short.protocol == IpProtocol::UDP => Field::CompleteUdp,
+        _ => Field::Complete,
+    };
+    let head = frame.head_mut();
+    let written = match A::IS_WIDE {
+        false => write_v4(head, change.map(Change::narrow), (short.protocol, kind), leave),
+        true => write_v6(head, leave),
+    };
+    debug_assert!(written.is_some(), "the header was read before");
+}
+
+/// Counts the TTL of a frame down and changes an endpoint.
+#[inline(always)]
+fn write_v4(
+    head: &mut [u8],
+    change: Option<Change<u32>>,
+    of: (IpProtocol, Field),
+    leave: &Leave,
+) -> Option<()> {
+    const IP: usize = ethernet::HEADER_LEN;
+    let (head, transport) = head.split_first_chunk_mut::<{ IP + ipv4::MIN_HEADER_LEN }>()?;
+    let mut delta = TTL_LESS_ONE;
     if let Some(Change { is_src, from, to }) = change {
         let pseudo = Delta::NONE.double(from.0, to.0);
         delta = delta.and(pseudo);
-        let at = if is_src { 12 } else { 16 };
-        header[at..at + 4].copy_from_slice(&to.0.to_be_bytes());
-        *word_mut(transport, if is_src { 0 } else { 2 })? = to.1.to_be_bytes();
-        let (at, kind) = match protocol {
-            IpProtocol::UDP => (udp::CHECKSUM_AT, Field::CompleteUdp),
-            _ => (tcp::CHECKSUM_AT, Field::Complete),
-        };
-        let kind = if partial { Field::Partial } else { kind };
-        let field = word_mut(transport, at)?;
-        let body = Delta::NONE.word(from.1, to.1);
-        *field = adjust(u16::from_be_bytes(*field), kind, pseudo, body).to_be_bytes();
+        let addr = to.0.to_be_bytes();
+        match is_src {
+            true => head[IP + 12..IP + 16].copy_from_slice(&addr),
+            false => head[IP + 16..IP + 20].copy_from_slice(&addr),
+        }
+        rewrite_port(transport, (is_src, from.1, to.1), pseudo, of)?;
     }
-    let sum = delta.apply(u16::from_be_bytes([header[10], header[11]]));
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    head[IP + 8] = head[IP + 8].wrapping_sub(1);
+    let sum = delta.apply(u16::from_be_bytes([head[IP + 10], head[IP + 11]]));
+    head[IP + 10..IP + 12].copy_from_slice(&sum.to_be_bytes());
+    head[..12].copy_from_slice(&leave.macs);
+    Some(())
+}
+
+/// What the word with the TTL becomes when that is counted down, whatever it was.
+const TTL_LESS_ONE: Delta = Delta::NONE.word(0x0100, 0);
+
+/// Changes a port, and the checksum by that and by what has become of the addresses.
+#[inline(always)]
+fn rewrite_port(
+    transport: &mut [u8],
+    (is_src, from, to): (bool, u16, u16),
+    pseudo: Delta,
+    (protocol, kind): (IpProtocol, Field),
+) -> Option<()> {
+    let body = Delta::NONE.word(from, to);
+    let ports = transport.first_chunk_mut::<4>()?;
+    match is_src {
+        true => ports[..2].copy_from_slice(&to.to_be_bytes()),
+        false => ports[2..].copy_from_slice(&to.to_be_bytes()),
+    }
+    let field = match protocol {
+        IpProtocol::UDP => word_mut(transport, udp::CHECKSUM_AT)?,
+        _ => word_mut(transport, tcp::CHECKSUM_AT)?,
+    };
+    *field = adjust(u16::from_be_bytes(*field), kind, pseudo, body).to_be_bytes();
     Some(())
 }
 
 /// Counts the hop limit down.
 #[inline(always)]
-fn write_v6(head: &mut [u8]) -> Option<()> {
-    let limit = head.get_mut(ethernet::HEADER_LEN + 7)?;
-    *limit = limit.wrapping_sub(1);
+fn write_v6(head: &mut [u8], leave: &Leave) -> Option<()> {
+    let head = head.first_chunk_mut::<{ ethernet::HEADER_LEN + 8 }>()?;
+    head[ethernet::HEADER_LEN + 7] = head[ethernet::HEADER_LEN + 7].wrapping_sub(1);
+    head[..12].copy_from_slice(&leave.macs);
     Some(())
 }

@@ -85,7 +85,7 @@ impl Forwarder {
         self.expire(now);
         let shards = Arc::clone(&self.shards);
         let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.look(&s, &shards, batch);
+        ahead.look(now, &s, &shards, batch);
         let mut express = Express::new(&s, &shards, ahead.lane);
         // As a rule all go the short way: they are changed where they are, and leave together.
         let mut ports = [PortNo(0); MAX_BATCH];

@@ -152,6 +152,17 @@ pub(crate) struct Beyond {
     pub mtu: u16,
 }
 
+impl Beyond {
+    /// Of no set.
+    const NOWHERE: Self = Self {
+        set: SetId::MAX,
+        epoch: 0,
+        until: Instant::ZERO,
+        leave: Leave { port: PortNo(0), interface: 0, macs: [0; 12] },
+        mtu: 0,
+    };
+}
+
 /// What a packet gets on its way out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leave {
@@ -169,7 +180,9 @@ pub(crate) struct Neighbours {
     /// What the table says of some that are static or not yet stale, each at its place.
     recent: Box<[Option<Recent>]>,
     /// The same of sets that lead to one of them, each at the place of its number.
-    beyond: Box<[Option<Beyond>]>,
+    beyond: Box<[Beyond; N_RECENT]>,
+    /// What was noted last.
+    last: Beyond,
     /// Counts what may have changed them.
     epoch: u32,
 }
@@ -177,8 +190,8 @@ pub(crate) struct Neighbours {
 impl Default for Neighbours {
     fn default() -> Self {
         let (table, timers) = (BTreeMap::new(), BTreeSet::new());
-        let (recent, beyond) = (vec![None; N_RECENT].into(), vec![None; N_RECENT].into());
-        Self { table, timers, n_waiting: 0, recent, beyond, epoch: 0 }
+        let (recent, beyond) = (vec![None; N_RECENT].into(), Box::new([Beyond::NOWHERE; N_RECENT]));
+        Self { table, timers, n_waiting: 0, recent, beyond, last: Beyond::NOWHERE, epoch: 0 }
     }
 }
 
@@ -194,23 +207,33 @@ impl Neighbours {
     pub(crate) fn forget_sets(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
-            self.beyond.fill(None);
+            self.beyond.fill(Beyond::NOWHERE);
         }
     }
 
-    /// How packets leave that a set leads to, if that was [noted](Self::note).
+    /// Whether it was [noted](Self::note) how packets leave that a set leads to, and one of `len` bytes may.
     #[inline(always)]
-    pub(crate) fn beyond(&self, now: Instant, set: SetId) -> Option<&Beyond> {
-        let known = self.beyond[set as usize % N_RECENT].as_ref();
-        known.filter(|b| b.set == set && b.epoch == self.epoch && now < b.until)
+    pub(crate) fn leads_beyond(&self, now: Instant, set: SetId, len: u16) -> bool {
+        let b = &self.beyond[set as usize % N_RECENT];
+        b.set == set && b.epoch == self.epoch && now < b.until && len <= b.mtu
     }
 
-    /// Notes that a set leads to this neighbour alone, which was [ready](Self::ready) just now.
-    pub(crate) fn note(&mut self, set: SetId, near: Near, (leave, mtu): (Leave, u16)) {
-        if let Some(recent) = self.recent[place(near)].filter(|recent| recent.near == near) {
-            let (epoch, until) = (self.epoch, recent.until);
-            self.beyond[set as usize % N_RECENT] = Some(Beyond { set, epoch, until, leave, mtu });
+    /// What was noted, if it [leads](Self::leads_beyond) there.
+    #[inline(always)]
+    pub(crate) fn beyond(&self, set: SetId) -> &Leave {
+        &self.beyond[set as usize % N_RECENT].leave
+    }
+
+    /// Notes how a packet leaves for this neighbour, which was [ready](Self::ready) just now: for all others too, if a set
+    /// leads to it alone.
+    pub(crate) fn note(&mut self, set: Option<SetId>, near: Near, (leave, mtu): (Leave, u16)) -> &Leave {
+        let recent = self.recent[place(near)].filter(|recent| recent.near == near);
+        self.last = Beyond { leave, mtu, ..Beyond::NOWHERE };
+        if let (Some(set), Some(recent)) = (set, recent) {
+            (self.last.set, self.last.epoch, self.last.until) = (set, self.epoch, recent.until);
+            self.beyond[set as usize % N_RECENT] = self.last;
         }
+        &self.last.leave
     }
 
     fn forget_recent(&mut self, (interface, addr): Key) {

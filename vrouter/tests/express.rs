@@ -236,3 +236,20 @@ fn a_next_hop_that_changes_is_followed_at_once() {
     assert_eq!((told.icmp.map(|(kind, code, _)| (kind, code)), told.dst), (Some((3, 4)), A));
     assert_eq!(net.drops(), [(Drop::ArpIgnored, 1), (Drop::TooBig, 1)]);
 }
+
+/// A connection that makes room for another in the middle of a batch is not that of the packets behind.
+#[test]
+fn a_connection_that_ends_within_a_batch_is_not_used_on() {
+    let flow = |port: u16| udp((A, port), (R, 53), b"x");
+    let [mut together, mut apart] = [(); 2].map(|()| Net::sized(nat(), 1, 2));
+    for net in [&mut together, &mut apart] {
+        (0..3).for_each(|_| drop(net.one(LAN, &flow(4000))));
+    }
+    // The third flow takes the place of the first, which then takes that of the second.
+    let frames = [4000, 5001, 5002, 4000, 5002].map(flow);
+    let left = written(together.batch(LAN, &frames));
+    let one_by_one = frames.iter().flat_map(|frame| written(apart.batch(LAN, std::slice::from_ref(frame))));
+    assert_eq!(left, one_by_one.collect::<Vec<_>>());
+    assert_eq!(left.len(), frames.len());
+    assert_eq!(together.router.connections(together.now), apart.router.connections(apart.now));
+}

@@ -107,6 +107,12 @@ impl Idle {
         }
     }
 
+    /// When a connection of another protocol than TCP that a packet comes for now is forgotten.
+    #[inline(always)]
+    pub(crate) fn of_flow(&self, now: Instant, protocol: IpProtocol) -> Instant {
+        self.deadline(now, protocol, State::BothWays)
+    }
+
     /// When a connection that is in this state now is forgotten.
     #[inline(always)]
     pub(crate) fn deadline(&self, now: Instant, protocol: IpProtocol, state: State) -> Instant {

@@ -114,6 +114,20 @@ impl Index {
         None
     }
 
+    /// The first value under `hash`, or one with a similar one: the caller compares, and asks on if it is another.
+    #[inline(always)]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        let (places, tag) = self.places(hash);
+        for place in places {
+            let bucket = self.bucket(place);
+            let equal = equal_to(bucket, tag);
+            if equal != 0 {
+                return Some(value(bucket, equal.trailing_zeros() as usize));
+            }
+        }
+        self.before.as_ref()?.index.find(hash, |_| true)
+    }
+
     /// Reads the first bucket of `hash`, so that it is near when it is looked for.
     #[inline(always)]
     pub(crate) fn touch(&self, hash: u64) -> u16 {

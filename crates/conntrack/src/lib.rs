@@ -27,7 +27,7 @@ pub use hash::Keys;
 pub use limits::{Begun, Limits, Quotas};
 pub use record::{Binding, Connection, Endpoint, Pass, Side, State};
 pub use tracker::{
-    Hint, Mapping, OutOfWindow, Packet, Passage, Refusal, Sharing, Tracker, Translation, Wanted,
+    By, Mapping, OutOfWindow, Packet, Packets, Passage, Refusal, Sharing, Tracker, Translation, Wanted,
 };
 pub use tuple::{Address, End, Sent, Tuple};
 pub use window::Segment;

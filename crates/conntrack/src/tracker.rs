@@ -22,7 +22,7 @@ use crate::tuple::{Address, OUT, Sent, Tuple, hash_ends};
 use crate::window::{self, Half, Verdict};
 use crate::{Config, Filtering, Quotas, Shard, Timers, tcp};
 
-pub use passes::{Hint, Passage, Wanted};
+pub use passes::{By, Packets, Passage, Wanted};
 pub use request::{Mapping, OutOfWindow, Packet, Refusal, Sharing, Translation};
 
 /// Connections and bindings of one shard.
@@ -60,6 +60,8 @@ pub struct Tracker {
     ports: Ports,
     quotas: Arc<Quotas>,
     growth: resize::Growth,
+    /// Counts connections that ended, in a circle: their places may be others' now.
+    n_ended: u32,
 }
 
 /// What is looked up, as part of its hash; see [`OUT`].
@@ -107,6 +109,7 @@ impl Tracker {
             ports: Ports::new(config.shard),
             quotas,
             growth: resize::Growth::new(&config),
+            n_ended: 0,
         }
     }
 
@@ -468,6 +471,7 @@ impl Tracker {
     }
 
     fn remove(&mut self, now: Instant, idx: u32) {
+        self.n_ended = self.n_ended.wrapping_add(1);
         let c = self.view(idx);
         self.quotas.release(now, c.begun());
         self.by_inside.remove(self.hash(OUT, c.zone, c.protocol, c.inside, c.remote), idx);

@@ -208,17 +208,17 @@ impl Fib {
 
     /// The sets that addresses lead to from `vrf`, each in the place of its address. One after the other, each look-up for
     /// itself would wait for memory as often as it has steps; here the waits of all overlap.
-    pub(crate) fn sets_v4(&self, vrf: VrfId, addrs: &[u32], found: &mut [Option<SetId>]) {
+    pub(crate) fn sets_v4(&self, vrf: VrfId, addrs: impl Iterator<Item = u32>, found: &mut [Option<SetId>]) {
         match self.tables.get(usize::from(vrf)) {
-            Some(table) => table.v4.lookup_each(addrs.iter().copied(), found),
+            Some(table) => table.v4.lookup_each(addrs, found),
             None => found.fill(None),
         }
     }
 
     /// The same for IPv6.
-    pub(crate) fn sets_v6(&self, vrf: VrfId, addrs: &[u128], found: &mut [Option<SetId>]) {
+    pub(crate) fn sets_v6(&self, vrf: VrfId, addrs: impl Iterator<Item = u128>, found: &mut [Option<SetId>]) {
         match self.tables.get(usize::from(vrf)) {
-            Some(table) => table.v6.lookup_each(addrs.iter().copied(), found),
+            Some(table) => table.v6.lookup_each(addrs, found),
             None => found.fill(None),
         }
     }

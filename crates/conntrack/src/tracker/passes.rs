@@ -5,121 +5,143 @@ use packet::Instant;
 use super::{OutOfWindow, Packet, Tracker};
 use crate::entry::{Entry, flag};
 use crate::links::NONE;
-use crate::record::{Endpoint, Pass, Side};
+use crate::record::{Endpoint, Pass, Side, State};
 use crate::tuple::{Address, End, Sent, Tuple};
 
 /// What becomes of a packet that belongs to a known connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passage<A> {
-    /// The connection, until the tracker is changed.
+    /// The connection, until one ends: see [`Tracker::holds`].
     idx: u32,
+    n_ended: u32,
     /// The source, going out, or the destination, coming in.
     pub end: End<A>,
     /// The zone of the inside endpoint.
     pub zone: u16,
     /// Where such packets left when they were walked for.
     pub out: u16,
-}
-
-/// A look-up that is going to be made, and where it probably ends.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<A> {
     /// The side that the packet comes from.
     pub side: Side,
-    /// Its hash for that side.
-    pub hash: u64,
-    /// The tracker that is asked, and the packet, as the caller counts them.
-    pub of: (u32, u8),
-    /// Where it probably ends.
-    pub hint: Hint,
-    /// Where a packet from the outside then goes on: the inside address, and its zone.
-    pub inside: Option<(A, u16)>,
 }
 
-impl<A> Wanted<A> {
-    /// Nothing is known yet.
+/// A look-up that is going to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// What the packet's connection is found by.
+    hash: u64,
+    /// Where it probably is, once that was looked for.
+    hint: u32,
+    /// The side that the packet comes from.
+    side: Side,
+    /// The packet, as the caller counts them.
+    pub packet: u8,
+    /// The tracker that is asked, as the caller counts them.
+    pub tracker: u16,
+}
+
+impl Wanted {
+    /// By the [hash](Tracker::hash_of) of a packet for the side that it comes from.
     #[inline(always)]
-    pub const fn new((side, hash): (Side, u64), of: (u32, u8)) -> Self {
-        Self { side, hash, of, hint: Hint::NONE, inside: None }
+    pub const fn new((side, hash): (Side, u64), tracker: u16, packet: u8) -> Self {
+        Self { hash, hint: NONE, side, packet, tracker }
     }
 }
 
-/// The connection that a look-up probably ends at: another one if two have similar hashes, or if it ended meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hint(u32);
-
-impl Hint {
-    /// None.
-    pub const NONE: Self = Self(NONE);
+/// Packets that [`Tracker::fetch`] looks for, as the caller keeps them.
+pub trait Packets<A> {
+    /// What the connection of one is found by.
+    fn tuple(&self, packet: u8) -> Tuple<A>;
+    /// How one goes on.
+    fn found(&mut self, wanted: &Wanted, passage: Passage<A>);
 }
 
+/// Under which configuration and by which interface a walk was [remembered](Tracker::remember).
+pub type By = (u16, u16);
+
 impl Tracker {
-    /// Brings near to the processor what these look-ups will need: one after the other, each would wait for memory twice
-    /// and more; here all wait together.
-    pub fn fetch<A: Address>(&self, wanted: &mut [Wanted<A>]) {
+    /// Tells how packets go on that belong to connections, as [`passage`](Self::passage) does: one after the other, each
+    /// would wait for memory twice and more; here all wait together.
+    pub fn fetch<A: Address>(
+        &self,
+        now: Instant,
+        wanted: &mut [Wanted],
+        by: By,
+        packets: &mut impl Packets<A>,
+    ) {
         // A processor looks only some hundred instructions ahead: loads wait together where nothing is done between them.
         let buckets = wanted.iter().fold(0, |all, w| all ^ self.index(w.side).touch(w.hash));
         for w in wanted.iter_mut() {
-            w.hint = self.index(w.side).find(w.hash, |_| true).map_or(Hint::NONE, Hint);
+            w.hint = self.index(w.side).guess(w.hash).unwrap_or(NONE);
         }
-        let hinted = wanted.iter().filter_map(|w| self.connections.try_get(w.hint.0));
+        let hinted = wanted.iter().filter_map(|w| self.connections.try_get(w.hint));
         let records = hinted.fold(0, |all, c| all ^ c.ports[0]);
         core::hint::black_box(buckets ^ records);
-        for w in wanted.iter_mut().filter(|w| w.side == Side::Outside && w.hint != Hint::NONE) {
-            let c = self.connections.get(w.hint.0);
-            if c.has(flag::WIDE) == A::IS_WIDE {
-                w.inside = Some((c.end_beyond(&self.wide, Side::Outside).0, c.zones[0]));
+        for w in &*wanted {
+            let Some(c) = self.connections.try_get(w.hint) else { continue };
+            if !c.has(flag::LIVE) || !c.has_ends(&self.wide, w.side, &packets.tuple(w.packet)) {
+                self.find_elsewhere(now, w, by, packets);
+            } else if let Some(passage) = self.passage_of(now, w.hint, w.side, by) {
+                packets.found(w, passage);
             }
         }
     }
 
-    /// The connection of a packet that comes from this side, where `hint` says or elsewhere.
-    #[inline(always)]
-    fn find_near<A: Address>(
-        &self,
-        (side, hash): (Side, u64),
-        hint: Hint,
-        tuple: &Tuple<A>,
-    ) -> Option<(u32, &Entry)> {
-        let is = |c: &Entry| c.has_ends(&self.wide, side, tuple);
-        match self.connections.try_get(hint.0) {
-            Some(c) if c.has(flag::LIVE) && is(c) => Some((hint.0, c)),
-            _ => {
-                let idx = self.index(side).find(hash, |idx| is(self.connections.get(idx)))?;
-                Some((idx, self.connections.get(idx)))
-            }
+    /// Tells how a packet goes on of which the first look found another one with a similar hash.
+    #[inline(never)]
+    fn find_elsewhere<A: Address>(&self, now: Instant, w: &Wanted, by: By, packets: &mut impl Packets<A>) {
+        if let Some(passage) = self.passage(now, (w.side, w.hash), &packets.tuple(w.packet), by) {
+            packets.found(w, passage);
         }
     }
 
     /// How a packet goes on that comes from this side, under the configuration and by the interface of a walk that was
-    /// [remembered](Self::remember). `hash` is that of the packet for this side, `hint` what
-    /// [`fetch`](Self::fetch) found for it.
-    #[inline]
+    /// [remembered](Self::remember). `hash` is that of the packet for this side.
+    #[inline(never)]
     pub fn passage<A: Address>(
         &self,
         now: Instant,
-        ((side, hash), hint): ((Side, u64), Hint),
+        (side, hash): (Side, u64),
         tuple: &Tuple<A>,
-        by: (u16, u16),
+        by: By,
     ) -> Option<Passage<A>> {
-        let (idx, c) = self.find_near((side, hash), hint, tuple)?;
-        let out = c.pass(side, by).filter(|_| c.deadline > now)?;
-        Some(Passage { idx, end: c.end_beyond(&self.wide, side), zone: c.zones[0], out })
+        let is = |idx: u32| self.connections.get(idx).has_ends(&self.wide, side, tuple);
+        let idx = self.index(side).find(hash, is)?;
+        self.passage_of(now, idx, side, by)
     }
 
-    /// Moves the connection of a passage on by its packet.
+    #[inline(always)]
+    fn passage_of<A: Address>(&self, now: Instant, idx: u32, side: Side, by: By) -> Option<Passage<A>> {
+        let c = self.connections.get(idx);
+        let out = c.pass(side, by).filter(|_| c.deadline > now)?;
+        let (end, zone, n_ended) = (c.end_beyond(&self.wide, side), c.zones[0], self.n_ended);
+        Some(Passage { idx, n_ended, end, zone, out, side })
+    }
+
+    /// Whether a passage that was found before is still right: no connection has ended since.
+    #[inline(always)]
+    pub fn holds<A>(&self, passage: &Passage<A>) -> bool {
+        passage.n_ended == self.n_ended
+    }
+
+    /// Moves the connection of a passage that [holds](Self::holds) on by its packet.
     ///
     /// # Errors
     /// [`OutOfWindow`]: a TCP segment that cannot belong to it.
-    #[inline]
-    pub fn pass_on<A>(
-        &mut self,
-        now: Instant,
-        passage: &Passage<A>,
-        side: Side,
-        sent: &Sent,
-    ) -> Result<(), OutOfWindow> {
-        self.touch(now, passage.idx, side, sent).map(|_| ())
+    #[inline(always)]
+    pub fn pass_on<A>(&mut self, now: Instant, passage: &Passage<A>, sent: &Sent) -> Result<(), OutOfWindow> {
+        let (idx, side) = (passage.idx, passage.side);
+        let c = self.connections.get_mut(idx);
+        if sent.tcp.is_some() || c.state != State::BothWays {
+            return self.touch(now, idx, side, sent).map(|_| ());
+        }
+        // The same for what most packets do that are not of TCP.
+        let deadline = self.idle.of_flow(now, c.protocol);
+        if deadline < c.deadline {
+            self.wheel.schedule(idx, deadline);
+        }
+        c.deadline = deadline;
+        c.count(side, sent.n_packets, sent.len);
+        Ok(())
     }
 
     /// Remembers how a packet went that came from this side of its connection, and whose endpoint became `beyond`.
@@ -137,5 +159,6 @@ impl Tracker {
     /// Forgets all of them: to be called before the number of a configuration comes round again.
     pub fn forget_passes(&mut self) {
         self.connections.each_mut(Entry::forget_passes);
+        self.n_ended = self.n_ended.wrapping_add(1);
     }
 }
