@@ -15,11 +15,11 @@ mod routing;
 mod service;
 mod stats;
 mod text;
+mod traffic;
 
 pub use intent::{
-    Balancer, BalancerMember, BalancerService, Chain, Function, Masquerade, Mirror, MirrorDirection, Nat,
-    Network, Path, Policy, PolicyAction, PolicyProtocol, PortForward, Protocol, Qos, Quota, Redirect,
-    Reservation, RouteType, Router, RouterInterface, StaticRoute, Tenant,
+    Masquerade, Nat, Network, PortForward, Protocol, Redirect, Reservation, RouteType, Router,
+    RouterInterface, StaticRoute,
 };
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};
@@ -45,3 +45,7 @@ pub use routing::{
 pub use service::{DhcpHost, DhcpPool, DhcpRelay, DhcpRoute, Dns, DnsZone, Lease, RuleCount};
 pub use stats::{CacheStats, Channel, DropCount, DropPlace, StageStats, Stats, TableStats, WorkerStats};
 pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, Rate, TextError};
+pub use traffic::{
+    Balancer, BalancerMember, BalancerService, Chain, Function, Mirror, MirrorDirection, Path, Policy,
+    PolicyAction, PolicyProtocol, Qos, Quota, Tenant,
+};
