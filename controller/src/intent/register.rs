@@ -9,8 +9,8 @@ use packet::VlanId;
 use super::balancer::Source;
 use super::tenant;
 use super::{
-    Balancer, Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Mirror, Network, PortName, Qos,
-    Route,
+    Balancer, Chain, Declared, Edit, Fault, Function, Intent, Kind, Label, Mirror, Network, Policy, PortName,
+    Qos, Route,
 };
 use crate::layout;
 
@@ -136,16 +136,18 @@ impl Ledger {
                     put(&mut self.mirrored, port, name.clone(), there);
                 }
             }
-            Kind::Balancer => {
-                let Some(balancer) = self.intent.balancers.get(&**name) else { return };
-                let key = (balancer.network.clone(), balancer.address);
-                put(&mut self.balanced, &balancer.network, name.clone(), there);
-                put(&mut self.virtual_addresses, &key, name.clone(), there);
-                for (source, ..) in balancer.sources() {
-                    put(&mut self.sources, &source, name.clone(), there);
-                }
-            }
+            Kind::Balancer => self.note_balancer(name, there),
             Kind::Tenant => {}
+        }
+    }
+
+    fn note_balancer(&mut self, name: &Arc<str>, there: bool) {
+        let Some(balancer) = self.intent.balancers.get(&**name) else { return };
+        let key = (balancer.network.clone(), balancer.address);
+        put(&mut self.balanced, &balancer.network, name.clone(), there);
+        put(&mut self.virtual_addresses, &key, name.clone(), there);
+        for (source, ..) in balancer.sources() {
+            put(&mut self.sources, &source, name.clone(), there);
         }
     }
 
@@ -153,23 +155,7 @@ impl Ledger {
     fn related(&self, label: Label, all: &mut BTreeSet<Label>) {
         let named = |kind| move |name: &Arc<str>| Label { kind, name: name.clone() };
         match label.kind {
-            Kind::Network => {
-                all.extend(self.attached.get(&*label.name).into_iter().flatten().map(named(Kind::Router)));
-                let limits = self.limited_networks.get(&*label.name).into_iter().flatten();
-                all.extend(limits.map(named(Kind::Qos)));
-                let balancers = self.balanced.get(&*label.name).into_iter().flatten();
-                all.extend(balancers.map(named(Kind::Balancer)));
-                if let Some(network) = self.intent.networks.get(&*label.name) {
-                    let same_vlan = self.vlans.get(&network.vlan).into_iter().flatten();
-                    all.extend(same_vlan.map(named(Kind::Network)));
-                    for port in network.access.iter().chain(&network.trunks) {
-                        all.extend(self.access.get(port).into_iter().flatten().map(named(Kind::Network)));
-                        let functions = self.functions.get(port).into_iter().flatten();
-                        all.extend(functions.map(|(name, _)| named(Kind::Function)(name)));
-                        all.extend(self.outlets_at(port));
-                    }
-                }
-            }
+            Kind::Network => self.related_to_network(&label.name, all),
             Kind::Router => {}
             Kind::Function => {
                 let users = self.users.get(&*label.name).into_iter().flatten();
@@ -225,6 +211,21 @@ impl Ledger {
         all.insert(label);
     }
 
+    fn related_to_network(&self, name: &Arc<str>, all: &mut BTreeSet<Label>) {
+        let named = |kind| move |name: &Arc<str>| Label { kind, name: name.clone() };
+        all.extend(self.attached.get(&**name).into_iter().flatten().map(named(Kind::Router)));
+        all.extend(self.limited_networks.get(&**name).into_iter().flatten().map(named(Kind::Qos)));
+        all.extend(self.balanced.get(&**name).into_iter().flatten().map(named(Kind::Balancer)));
+        let Some(network) = self.intent.networks.get(&**name) else { return };
+        all.extend(self.vlans.get(&network.vlan).into_iter().flatten().map(named(Kind::Network)));
+        for port in network.access.iter().chain(&network.trunks) {
+            all.extend(self.access.get(port).into_iter().flatten().map(named(Kind::Network)));
+            let functions = self.functions.get(port).into_iter().flatten();
+            all.extend(functions.map(|(name, _)| named(Kind::Function)(name)));
+            all.extend(self.outlets_at(port));
+        }
+    }
+
     /// The mirrors whose copies leave by a port.
     fn outlets_at<'a>(&'a self, port: &PortName) -> impl Iterator<Item = Label> + use<'a> {
         let names = self.outlets.get(port).into_iter().flatten();
@@ -263,25 +264,16 @@ impl Ledger {
                 chain.into_iter().for_each(|chain| self.check_chain(&label.name, chain, &mut add));
             }
             Kind::Policy => {
-                let Some(policy) = self.intent.policies.get(name) else { return faults };
-                if let Some(other) = before(&self.priorities, &policy.priority, &label.name) {
-                    let reason = format!("priority {} already belongs to policy {other:?}", policy.priority);
-                    add("/priority".to_owned(), reason);
-                }
-                policy.check(&mut add);
+                let policy = self.intent.policies.get(name);
+                policy.into_iter().for_each(|policy| self.check_policy(&label.name, policy, &mut add));
             }
             Kind::Qos => {
                 let qos = self.intent.qos.get(name);
                 qos.into_iter().for_each(|qos| self.check_qos(&label.name, qos, &mut add));
             }
             Kind::Path => {
-                let Some(route) = self.intent.paths.get(name) else { return faults };
-                route.check(&mut add);
-                let other = route.headings().find_map(|ends| before(&self.ways, &ends, &label.name));
-                if let Some(other) = other {
-                    let reason = format!("path {other:?} leads from one of these ends to the other already");
-                    add("/to".to_owned(), reason);
-                }
+                let route = self.intent.paths.get(name);
+                route.into_iter().for_each(|route| self.check_route(&label.name, route, &mut add));
             }
             Kind::Mirror => {
                 let mirror = self.intent.mirrors.get(name);
@@ -356,6 +348,22 @@ impl Ledger {
             } else if let Some(other) = before(&self.limited_networks, network, name) {
                 add(pointer, format!("network {network:?} already belongs to qos {other:?}"));
             }
+        }
+    }
+
+    fn check_policy(&self, name: &Arc<str>, policy: &Policy, add: &mut impl FnMut(String, String)) {
+        if let Some(other) = before(&self.priorities, &policy.priority, name) {
+            let reason = format!("priority {} already belongs to policy {other:?}", policy.priority);
+            add("/priority".to_owned(), reason);
+        }
+        policy.check(add);
+    }
+
+    fn check_route(&self, name: &Arc<str>, route: &Route, add: &mut impl FnMut(String, String)) {
+        route.check(add);
+        if let Some(other) = route.headings().find_map(|ends| before(&self.ways, &ends, name)) {
+            let reason = format!("path {other:?} leads from one of these ends to the other already");
+            add("/to".to_owned(), reason);
         }
     }
 
