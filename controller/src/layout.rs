@@ -51,6 +51,10 @@ pub const DEFAULT_LANE: u16 = 4094;
 pub const SEGMENT_LANES: std::ops::RangeInclusive<u16> = 3000..=3899;
 /// The tags of ways around links, as far as no network has them.
 pub const BYPASSES: std::ops::RangeInclusive<u16> = 3900..=4093;
+/// Those of them that links share as long as they can: every switch always refuses them from hosts by one flow, since a switch
+/// that is out of reach goes on using those that others have forgotten. The first of them, and the bits that they share, that of
+/// a tag among them (OFPVID_PRESENT, OpenFlow 1.3.5 §7.2.3.7).
+pub const USUAL_BYPASSES: (u16, u16) = (0x1f40, 0x1fe0);
 
 /// Priorities in ADMIT.
 pub mod admit {
@@ -327,6 +331,11 @@ pub fn is_own_meter(meter: MeterId) -> bool {
     let of_lane = LANE_METERS + 1..=LANE_METERS + 4094;
     let of_tenant = TENANT_METERS + 1..=TENANT_METERS + 4094;
     [of_port, of_lane, of_tenant].iter().any(|numbers| numbers.contains(&meter.0))
+}
+
+/// Whether a tag is one of [`USUAL_BYPASSES`].
+pub fn is_usual_bypass(vlan: VlanId) -> bool {
+    (vlan.get() | 0x1000) & USUAL_BYPASSES.1 == USUAL_BYPASSES.0
 }
 
 /// Metadata of a lane.

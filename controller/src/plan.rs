@@ -82,7 +82,7 @@ pub(crate) struct Planner {
     own_group: BTreeSet<Dpid>,
     /// Ways around links.
     bypasses: BTreeMap<At, Bypass>,
-    /// Their tags.
+    /// Their tags, as far as these are not the usual ones.
     labels: BTreeSet<VlanId>,
     /// Shortest ways around links, as far as they were looked for in this graph.
     arounds: Arounds,

@@ -20,8 +20,6 @@ use crate::groups::{GroupBody, Support};
 use crate::layout::{self, ADMIT, LANE, admit};
 use crate::view::{At, View};
 
-/// Labels that links share as long as they can: each is refused on every switch where it has no business.
-const USUAL_LABELS: usize = 32;
 /// Words with a bit for each label.
 const N_WORDS: usize = (*layout::BYPASSES.end() - *layout::BYPASSES.start()) as usize / 64 + 1;
 
@@ -287,10 +285,12 @@ impl Planner {
     /// Lays out the ways around all links once more.
     pub(super) fn lay_out(&mut self, stale: &mut BTreeSet<Part>) {
         let lanes = &self.lanes().lanes;
-        let free: Vec<VlanId> = layout::BYPASSES
-            .filter_map(|n| VlanId::new(n).ok())
-            .filter(|vlan| !lanes.contains_key(vlan))
-            .collect();
+        let free = layout::BYPASSES.filter_map(|n| VlanId::new(n).ok());
+        let free = free.filter(|vlan| !lanes.contains_key(vlan));
+        let (mut free, others): (Vec<VlanId>, Vec<VlanId>) =
+            free.partition(|vlan| layout::is_usual_bypass(*vlan));
+        let usual = free.len();
+        free.extend(others);
         let fails_over = |link: &At| self.support.get(&link.0).is_some_and(|support| support.failover);
         for link in self.graph.links().filter(fails_over) {
             self.arounds.find(&self.graph, link);
@@ -299,7 +299,6 @@ impl Planner {
         let mut taken = vec![[0_u64; N_WORDS]; self.arounds.numbers.len()];
         let mut now: Vec<(At, Bypass)> = Vec::with_capacity(self.bypasses.len());
         let mut labels: BTreeSet<VlanId> = BTreeSet::new();
-        let usual = free.len().min(USUAL_LABELS);
         for (link, course) in &self.arounds.ways {
             let Some(course) = course.as_ref().filter(|_| fails_over(link)) else { continue };
             let others = course.numbers.iter().fold([0; N_WORDS], |all: [u64; N_WORDS], number| {
@@ -314,7 +313,7 @@ impl Planner {
             for number in &course.numbers {
                 taken[*number][place / 64] |= 1 << (place % 64);
             }
-            labels.insert(free[place]);
+            labels.extend((place >= usual).then(|| free[place]));
             now.push((*link, Bypass { label: free[place], course: course.clone() }));
         }
         for label in self.labels.symmetric_difference(&labels) {
