@@ -51,10 +51,10 @@ pub const DEFAULT_LANE: u16 = 4094;
 pub const SEGMENT_LANES: std::ops::RangeInclusive<u16> = 3000..=3899;
 /// The tags of ways around links, as far as no network has them.
 pub const BYPASSES: std::ops::RangeInclusive<u16> = 3900..=4093;
-/// Those of them that links share as long as they can: every switch always refuses them from hosts by one flow, since a switch
-/// that is out of reach goes on using those that others have forgotten. The first of them, and the bits that they share, that of
-/// a tag among them (OFPVID_PRESENT, OpenFlow 1.3.5 §7.2.3.7).
-pub const USUAL_BYPASSES: (u16, u16) = (0x1f40, 0x1fe0);
+/// Those of them that links share as long as they can, 3904 to 4031: every switch always refuses them from hosts by a flow for
+/// each half, since a switch that is out of reach goes on using those that others have forgotten. The first of each half, and the
+/// bits that they share, that of a tag among them (OFPVID_PRESENT, OpenFlow 1.3.5 §7.2.3.7).
+pub const USUAL_BYPASSES: [(u16, u16); 2] = [(0x1f40, 0x1fc0), (0x1f80, 0x1fc0)];
 
 /// Priorities in ADMIT.
 pub mod admit {
@@ -335,7 +335,7 @@ pub fn is_own_meter(meter: MeterId) -> bool {
 
 /// Whether a tag is one of [`USUAL_BYPASSES`].
 pub fn is_usual_bypass(vlan: VlanId) -> bool {
-    (vlan.get() | 0x1000) & USUAL_BYPASSES.1 == USUAL_BYPASSES.0
+    USUAL_BYPASSES.iter().any(|(first, bits)| (vlan.get() | 0x1000) & bits == *first)
 }
 
 /// Metadata of a lane.

@@ -47,10 +47,11 @@ impl Planner {
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), reserved, vec![]);
         let from_group = Match::from_fields([group_source()]).expect("a source address needs no other field");
         draft.put(fabric(dpid, ADMIT, admit::REFUSE), from_group, vec![]);
-        let (bypass, bits) = layout::USUAL_BYPASSES;
-        let bypasses = Match::from_fields([Oxm::masked(Field::VlanVid, bypass.into(), bits.into())]);
-        let bypasses = bypasses.expect("a tag needs no other field");
-        draft.put(fabric(dpid, ADMIT, admit::FOREIGN), bypasses, vec![]);
+        for (first, bits) in layout::USUAL_BYPASSES {
+            let bypasses = Match::from_fields([Oxm::masked(Field::VlanVid, first.into(), bits.into())]);
+            let bypasses = bypasses.expect("a tag needs no other field");
+            draft.put(fabric(dpid, ADMIT, admit::FOREIGN), bypasses, vec![]);
+        }
         for (table, next) in [(PORT_RATE, LANE_RATE), (LANE_RATE, TENANT_RATE), (TENANT_RATE, SOURCE)] {
             draft.put(fabric(dpid, table, rate::MISS), Match::ANY, vec![Instruction::GotoTable(next)]);
         }
