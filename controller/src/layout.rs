@@ -335,7 +335,9 @@ pub fn is_own_meter(meter: MeterId) -> bool {
 
 /// Whether a tag is one of [`USUAL_BYPASSES`].
 pub fn is_usual_bypass(vlan: VlanId) -> bool {
-    USUAL_BYPASSES.iter().any(|(first, bits)| (vlan.get() | 0x1000) & bits == *first)
+    USUAL_BYPASSES
+        .iter()
+        .any(|(first, bits)| openflow::Oxm::vlan(vlan).value & u128::from(*bits) == u128::from(*first))
 }
 
 /// Metadata of a lane.

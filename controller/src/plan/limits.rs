@@ -29,14 +29,11 @@ impl Planner {
             );
             self.queue_on_links(draft, limit, lane);
         }
-        for (&lane, first) in limit.together.iter().zip(limit.together.first().into_iter().cycle()) {
-            self.limit_lane(
-                draft,
-                view,
-                limit,
-                (lane, layout::meter_of_tenant(*first)),
-                (TENANT_RATE, SOURCE),
-            );
+        if let Some(&first) = limit.together.first() {
+            let meter = layout::meter_of_tenant(first);
+            for &lane in &limit.together {
+                self.limit_lane(draft, view, limit, (lane, meter), (TENANT_RATE, SOURCE));
+            }
         }
     }
 
