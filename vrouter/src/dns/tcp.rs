@@ -11,9 +11,10 @@ use packet::tcp::{Flags, Header, TcpOption, View};
 const SEGMENT: usize = 1220;
 /// Bytes on the way at a time, if the other end takes so many.
 const WINDOW: usize = 32 << 10;
-/// Waits before something is sent again, each twice the one before (RFC 6298 §2, §5.5).
+/// Waits before something is sent again, each twice the one before (RFC 6298 §2, §5.5): after 1, 3 and 7 seconds, which
+/// is what [`IDLE`] leaves room for.
 const RETRY: Duration = Duration::from_secs(1);
-const N_TRIES: u8 = 4;
+const N_TRIES: u8 = 3;
 /// Without messages a connection ends (RFC 7766 §6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
 /// A message of the greatest length.
@@ -382,12 +383,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// Carries segments between two ends for a minute; `keep` says of each whether it arrives. What the first asks is
-    /// answered by the second.
+    /// answered by the second, which is there once a SYN has come.
     fn talk(
         question: &[u8],
         answer: &[u8],
         keep: &mut impl FnMut() -> bool,
-    ) -> (Connection, Connection, Vec<Vec<u8>>) {
+    ) -> (Connection, Option<Connection>, Vec<Vec<u8>>) {
         let mut now = Instant::from_secs(1);
         let (mut client, syn) = Connection::connect(now, u32::MAX - 5, question);
         let (mut server, mut got): (Option<Connection>, _) = (None, Vec::new());
@@ -422,7 +423,7 @@ mod tests {
                 }
             }
         }
-        (client, server.expect("the SYN came"), got)
+        (client, server, got)
     }
 
     #[test]
@@ -430,7 +431,8 @@ mod tests {
         let answer: Vec<u8> = (0..60_000u32).map(|n| (n % 251) as u8).collect();
         let (client, server, got) = talk(b"who?", &answer, &mut || true);
         assert_eq!(got, [answer]);
-        assert!(client.is_over() && server.is_over(), "both end when nothing is said: {client:?} {server:?}");
+        let both = client.is_over() && server.as_ref().is_some_and(Connection::is_over);
+        assert!(both, "both end when nothing is said: {client:?} {server:?}");
     }
 
     #[test]
@@ -474,7 +476,7 @@ mod tests {
             let n_lost = lost.iter().filter(|n| **n == 0).count();
             let mut lost = lost.into_iter();
             let (client, server, got) = talk(b"who?", &answer, &mut || lost.next().is_none_or(|n| n != 0));
-            let gave_up = client.is_over() || server.is_over();
+            let gave_up = client.is_over() || server.is_some_and(|server| server.is_over());
             if n_lost <= usize::from(N_TRIES) || !gave_up || !got.is_empty() {
                 prop_assert_eq!(got, [answer]);
             }
