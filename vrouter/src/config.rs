@@ -25,6 +25,9 @@ pub struct RouterConfig {
     pub routes: Vec<RouteConfig>,
     /// Routes by more than the destination; the first that matches and leads somewhere wins over all others.
     pub policy_routes: Vec<PolicyRoute>,
+    /// Prefixes whose packets are counted, each in its VRF (none: the one without a name), by whichever route to exactly
+    /// this prefix they go; those of [`RouteConfig::counted`] beside.
+    pub counted: Vec<(Option<String>, Prefix)>,
     /// Address translation.
     pub nat: Vec<NatRule>,
     /// Neighbours that are known without asking; they win over what is learned.
@@ -55,6 +58,7 @@ impl RouterConfig {
             interfaces: Vec::new(),
             routes: Vec::new(),
             policy_routes: Vec::new(),
+            counted: Vec::new(),
             nat: Vec::new(),
             neighbours: Vec::new(),
             groups: Vec::new(),
@@ -259,12 +263,14 @@ pub struct RouteConfig {
     pub target: RouteTarget,
     /// Among routes to the same prefix the lowest wins. Connected networks have 0.
     pub metric: u32,
+    /// The packets to this prefix are counted. A route of a routing protocol is counted by [`RouterConfig::counted`] alone.
+    pub counted: bool,
 }
 
 impl RouteConfig {
     /// A route of metric 0 in the VRF without a name.
     pub const fn new(to: Prefix, target: RouteTarget) -> Self {
-        Self { vrf: None, to, target, metric: 0 }
+        Self { vrf: None, to, target, metric: 0, counted: false }
     }
 }
 
@@ -488,6 +494,14 @@ pub enum ConfigError {
     #[error("routes[{index}].to_vrf: no VRF \"{name}\"")]
     NoVrf {
         /// Position of the route.
+        index: usize,
+        /// The name.
+        name: String,
+    },
+    /// A prefix that is to be counted belongs to a VRF that there is not.
+    #[error("counted_routes[{index}].vrf: no VRF \"{name}\"")]
+    NoCountedVrf {
+        /// Position of the prefix.
         index: usize,
         /// The name.
         name: String,

@@ -14,7 +14,7 @@ use conntrack::{Endpoint, Mapping, OutOfWindow, Packet, Pass, Refusal, Side, Tra
 use packet::Instant;
 
 use crate::ahead::Foreseen;
-use crate::fib::VrfId;
+use crate::fib::{SetId, VrfId};
 use crate::flow::{Flow, Ip, Kind};
 use crate::input::is_link_local;
 use crate::rewrite::Rewrite;
@@ -98,6 +98,8 @@ pub(crate) struct Decider<'a, O> {
     pub observer: &'a mut O,
     /// What a rule that is to be logged has said.
     pub log: Option<Box<RouterEvent>>,
+    /// The set that the packet goes by, and for which destination.
+    pub way: Option<(SetId, IpAddr)>,
     moved: Cell<Moved>,
 }
 
@@ -128,7 +130,7 @@ pub(crate) struct Input {
 
 impl<'a, O: Observer> Decider<'a, O> {
     pub(crate) fn new(snapshot: &'a Snapshot, shards: &'a Shards, now: Instant, observer: &'a mut O) -> Self {
-        Self { snapshot, shards, now, observer, log: None, moved: Cell::default() }
+        Self { snapshot, shards, now, observer, log: None, way: None, moved: Cell::default() }
     }
 }
 
@@ -226,7 +228,8 @@ impl<O: Observer> Decider<'_, O> {
             return None;
         }
         let hash = || self.snapshot.flow_hash((input.ip.src, dst), input.ip.protocol, input.ports);
-        let (at, hop) = policy.find(self.snapshot, input, dst, hash)?;
+        let (at, hop, set) = policy.find(self.snapshot, input, dst, hash)?;
+        self.way = set.map(|set| (set, dst));
         self.observer.note(|| format!("policy route {at}"));
         Some(hop)
     }
@@ -242,10 +245,10 @@ impl<O: Observer> Decider<'_, O> {
             true => self.snapshot.route(input.interface, dst),
             false => {
                 let hash = || self.snapshot.flow_hash((input.ip.src, dst), input.ip.protocol, input.ports);
-                match input.foreseen.set(vrf, dst) {
-                    Some(set) => self.snapshot.fib.lookup_from(set, dst, hash),
-                    None => self.snapshot.fib.lookup(vrf, dst, hash),
-                }
+                let foreseen = input.foreseen.set(vrf, dst);
+                let set = foreseen.unwrap_or_else(|| self.snapshot.fib.set_id(vrf, dst));
+                self.way = set.map(|set| (set, dst));
+                self.snapshot.fib.lookup_from(set, dst, hash)
             }
         };
         match hop {

@@ -12,7 +12,7 @@ use packet::{Frame, Instant, IpProtocol, MAX_BATCH, PortNo, ethernet, ipv4, tcp,
 
 use crate::Drop;
 use crate::ahead::{Ahead, Family, Glance, Lane, Short};
-use crate::fib::{Hop, SetId, VrfId};
+use crate::fib::{self, Hop, SetId, Traffic, VrfId};
 use crate::forwarder::Forwarder;
 use crate::neighbour::{Leave, Near, Neighbours};
 use crate::rewrite::word_mut;
@@ -21,6 +21,7 @@ use crate::snapshot::Snapshot;
 
 /// What the packets of a batch go by.
 pub(crate) struct Express<'a> {
+    worker: usize,
     snapshot: &'a Snapshot,
     shards: &'a Shards,
     lane: Lane,
@@ -43,9 +44,14 @@ pub(crate) struct Exit {
 
 impl<'a> Express<'a> {
     /// None where nothing goes the short way.
-    pub(crate) fn new(snapshot: &'a Snapshot, shards: &'a Shards, lane: Option<Lane>) -> Option<Self> {
+    pub(crate) fn new(
+        worker: usize,
+        snapshot: &'a Snapshot,
+        shards: &'a Shards,
+        lane: Option<Lane>,
+    ) -> Option<Self> {
         let lane = lane.filter(|lane| lane.is_plain)?;
-        Some(Self { snapshot, shards, lane, held: None, is_late: false })
+        Some(Self { worker, snapshot, shards, lane, held: None, is_late: false })
     }
 
     /// Lets a packet that takes the long way have the shard.
@@ -93,7 +99,7 @@ impl<'a> Express<'a> {
         })
     }
 
-    /// How a packet leaves for `dst`, if it need not wait. Addresses go by as numbers: of those with a mark for their
+    /// How a packet leaves for `dst`, if it need not wait, and the set it goes by. Addresses go by as numbers: of those with a mark for their
     /// kind, copies are made in pieces, for which the processor waits.
     #[inline(always)]
     fn way<'n, A: Family>(
@@ -102,7 +108,7 @@ impl<'a> Express<'a> {
         neighbours: &'n mut Neighbours,
         short: &Short<A>,
         (vrf, dst): (VrfId, A),
-    ) -> Option<&'n Leave> {
+    ) -> Option<(SetId, &'n Leave)> {
         // `fe80::/10`.
         if A::IS_WIDE && dst.bits() >> 118 == 0xfe80 >> 6 {
             return None;
@@ -111,9 +117,19 @@ impl<'a> Express<'a> {
             Some(set) if vrf == self.lane.vrf => set,
             _ => dst.set(&self.snapshot.fib, vrf),
         }?;
-        match neighbours.leads_beyond(now, set, short.len) && !short.flags.contains(Flags::SYN) {
-            true => Some(neighbours.beyond(set)),
-            false => self.way_by(now, neighbours, short, (set, dst)),
+        let leave = match neighbours.leads_beyond(now, set, short.len) && !short.flags.contains(Flags::SYN) {
+            true => neighbours.beyond(set),
+            false => self.way_by(now, neighbours, short, (set, dst))?,
+        };
+        Some((set, leave))
+    }
+
+    /// Counts a packet for `dst` that leaves by this set.
+    #[inline(always)]
+    fn count<A: Family>(&self, set: SetId, dst: A, short: &Short<A>) {
+        if fib::asks(set) {
+            let (fib, seen) = (&self.snapshot.fib, Traffic { n_packets: 1, n_bytes: short.len.into() });
+            fib.count(set, |vrf| dst.set(fib, vrf), self.worker, seen);
         }
     }
 
@@ -185,7 +201,8 @@ impl Express<'_> {
         frame: &mut Frame,
         short: &Short<A>,
     ) -> Option<Outcome> {
-        let leave = self.way(now, neighbours, short, (self.lane.vrf, short.dst.0))?;
+        let (set, leave) = self.way(now, neighbours, short, (self.lane.vrf, short.dst.0))?;
+        self.count(set, short.dst.0, short);
         write(frame, short, None, leave);
         Some(Outcome::Sent(leave.port))
     }
@@ -206,7 +223,7 @@ impl Express<'_> {
             Side::Outside => (passage.zone, passage.end.0),
             Side::Inside => (self.lane.vrf, short.dst.0),
         };
-        let leave = self.way(now, neighbours, short, to)?;
+        let (set, leave) = self.way(now, neighbours, short, to)?;
         let change = Change::of(short, passage.side, passage.end);
         // It left elsewhere before, or is rewritten in a way that is not known here.
         if passage.out != leave.interface || (change.is_some() && A::IS_WIDE) {
@@ -215,6 +232,7 @@ impl Express<'_> {
         if self.tracker(index)?.pass_on(now, passage, &sent).is_err() {
             return Some(Outcome::Dropped(Drop::TcpWindow));
         }
+        self.count(set, to.1, short);
         write(frame, short, change, leave);
         Some(Outcome::Sent(leave.port))
     }

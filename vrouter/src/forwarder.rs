@@ -14,6 +14,7 @@ use crate::decide::{Decider, Decision, Input, Refused, Silent};
 use crate::discovery::{Adverts, is_discovery};
 use crate::duplicate::Unused;
 use crate::express::{Express, Outcome};
+use crate::fib::{self, SetId};
 use crate::flow::{Flow, Ip};
 use crate::fragment::Sorted;
 use crate::input::{Arrived, check_addresses, classify, is_link_local, read_ip, strip};
@@ -22,7 +23,7 @@ use crate::local::LateSyns;
 use crate::message::{OrderKind, ReportKind};
 use crate::mss;
 use crate::neighbour::{Answer, Due, Neighbours, Waiting};
-use crate::output::{Io, announce, emit, emit_sized, longest};
+use crate::output::{Io, announce, emit, emit_sized, longest, on_wire};
 use crate::rewrite::set_ttl;
 use crate::shards::Shards;
 use crate::snapshot::{IfIndex, Snapshot};
@@ -86,7 +87,7 @@ impl Forwarder {
         let shards = Arc::clone(&self.shards);
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.look(now, &s, &shards, batch);
-        let mut express = Express::new(&s, &shards, ahead.lane);
+        let mut express = Express::new(self.worker, &s, &shards, ahead.lane);
         // As a rule all go the short way: they are changed where they are, and leave together.
         let mut ports = [PortNo(0); MAX_BATCH];
         let (n, mut next) = self.express_first(now, &mut express, batch, (&ahead, &mut ports));
@@ -361,11 +362,9 @@ impl Forwarder {
         let observer = &mut Silent;
         let mut decider = Decider::new(s, &self.shards, io.now, observer);
         let decision = decider.decide(&input);
-        if let Some(event) = decider.log.take()
-            && self.log_limiter.admit(io.now, LOG_RATE, LOG_RATE)
-        {
-            self.report(ReportKind::Event(*event));
-        }
+        let Decider { log, way, .. } = decider;
+        self.report_logged(io.now, log);
+        self.count(s, way, &decision, (&frame, ip));
         match decision {
             Ok(Decision::Forward { interface: out, next, rewrite }) => {
                 let mut frame = frame;
@@ -406,6 +405,32 @@ impl Forwarder {
                 }
                 self.drop(io, frame, why);
             }
+        }
+    }
+
+    /// Tells of what a rule that is to be logged has said.
+    fn report_logged(&mut self, now: Instant, log: Option<Box<RouterEvent>>) {
+        if let Some(event) = log
+            && self.log_limiter.admit(now, LOG_RATE, LOG_RATE)
+        {
+            self.report(ReportKind::Event(*event));
+        }
+    }
+
+    /// Counts a packet for the route that leads it on, or that refuses it.
+    fn count(
+        &self,
+        s: &Snapshot,
+        way: Option<(SetId, IpAddr)>,
+        decision: &Result<Decision, Refused>,
+        (frame, ip): (&Frame, &Ip),
+    ) {
+        if let Some((set, dst)) = way
+            && fib::asks(set)
+            && is_counted(decision)
+        {
+            let leak = |vrf| s.fib.set_id(vrf, dst);
+            s.fib.count(set, leak, self.worker, on_wire(frame, ip));
         }
     }
 
@@ -528,4 +553,10 @@ impl Forwarder {
         let frame = io.pool.frame_from(&bytes[ethernet::HEADER_LEN..])?;
         Some(((interface, next), frame))
     }
+}
+
+/// Whether a packet counts for its route: it is led on, or it is the route that refuses it.
+fn is_counted(decision: &Result<Decision, Refused>) -> bool {
+    let by_route = |why| matches!(why, Drop::Blackhole | Drop::Unreachable | Drop::Prohibited);
+    decision.as_ref().map_or_else(|refused| by_route(refused.why), |_| true)
 }

@@ -158,7 +158,8 @@ impl Fpm {
     /// Adds a route and tells whether it is in force now.
     fn add(&mut self, router: &mut Router, key: Key, known: Known, target: RouteTarget) -> bool {
         let (vrf, to) = key.clone();
-        if router.put_route(&RouteConfig { vrf, to, target, metric: known.metric }).is_err() {
+        let route = RouteConfig { vrf, metric: known.metric, ..RouteConfig::new(to, target) };
+        if router.put_route(&route).is_err() {
             return self.lose(router, &key);
         }
         self.routes.insert(key, known);

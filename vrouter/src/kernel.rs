@@ -254,7 +254,7 @@ impl KernelRoutes {
         let best = self.routes.range((table, to, 0)..=(table, to, u32::MAX)).next();
         let route = best.and_then(|((.., metric), entry)| {
             let target = self.target(&entry.way)?;
-            Some(RouteConfig { vrf: None, to, target, metric: *metric })
+            Some(RouteConfig { metric: *metric, ..RouteConfig::new(to, target) })
         });
         if route.is_some_and(|route| router.put_route(&route).is_ok()) {
             self.in_force.insert(key);

@@ -51,6 +51,7 @@ pub use config::{
     PolicyRoute, RouteConfig, RouteTarget, RouterConfig, RuleLimit, SourceCheck, Transport, Tuning,
 };
 pub use counters::{Counters, Drop};
+pub use fib::Traffic;
 pub use forwarder::Forwarder;
 pub use fpm::{Fpm, FpmError};
 pub use kernel::KernelRoutes;
@@ -58,6 +59,6 @@ pub use message::{Effect, Order, Report, RouterEvent};
 pub use prefix::{Prefix, PrefixError};
 pub use router::{Options, Router};
 pub use show::{
-    BindingInfo, ConnectionInfo, KeptLease, LeaseInfo, LeaseState, NeighbourInfo, NeighbourState, RouteInfo,
-    RouteSource, RuleInfo, Trace,
+    BindingInfo, ConnectionInfo, KeptLease, LeaseInfo, LeaseState, NeighbourInfo, NeighbourState,
+    PrefixTraffic, RouteInfo, RouteSource, RuleInfo, Trace,
 };

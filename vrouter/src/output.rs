@@ -10,6 +10,7 @@ use packet::{
 };
 
 use crate::Drop;
+use crate::fib::Traffic;
 use crate::flow::Ip;
 use crate::snapshot::Interface;
 
@@ -31,6 +32,20 @@ pub(crate) fn longest(frame: &Frame, ip: &Ip) -> usize {
         }
     };
     (ip.header_len + transport + usize::from(gso.size)).min(ip.total_len)
+}
+
+/// The packets that a frame is on the wire, each with headers of its own. The frame begins with the IP header.
+pub(crate) fn on_wire(frame: &Frame, ip: &Ip) -> Traffic {
+    let (all, longest) = (ip.total_len as u64, longest(frame, ip) as u64);
+    let n_packets = match frame.meta.gso {
+        Some(gso) if all > longest => {
+            let size = u64::from(gso.size).max(1);
+            (all + size - longest).div_ceil(size)
+        }
+        _ => 1,
+    };
+    let headers = frame.meta.gso.map_or(0, |gso| longest.saturating_sub(gso.size.into()));
+    Traffic { n_packets, n_bytes: all + (n_packets - 1) * headers }
 }
 
 /// Puts the link header of `interface` in front.

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use crate::config::{ConfigError, PolicyRoute, RouteTarget};
 use crate::decide::Input;
-use crate::fib::Hop;
+use crate::fib::{Hop, SetId};
 use crate::snapshot::{Base, IfIndex, Snapshot};
 
 #[derive(Debug)]
@@ -48,22 +48,22 @@ impl Policy {
         self.0.is_empty()
     }
 
-    /// The first rule that matches and leads somewhere, and where.
+    /// The first rule that matches and leads somewhere, where, and by which set.
     pub(crate) fn find(
         &self,
         snapshot: &Snapshot,
         input: &Input,
         dst: IpAddr,
         hash: impl Fn() -> u64,
-    ) -> Option<(usize, Hop)> {
+    ) -> Option<(usize, Hop, Option<SetId>)> {
         let matching = self.0.iter().enumerate().filter(|(_, rule)| rule.matches(input, dst));
-        matching.into_iter().find_map(|(at, rule)| {
-            let hop = match rule.hop {
-                Hop::Table(vrf) => snapshot.fib.lookup(vrf, dst, &hash)?,
-                Hop::Gateway(_, via) if via.is_ipv4() != dst.is_ipv4() => return None,
-                hop => hop,
-            };
-            Some((at, hop))
+        matching.into_iter().find_map(|(at, rule)| match rule.hop {
+            Hop::Table(vrf) => {
+                let set = snapshot.fib.set_id(vrf, dst);
+                Some((at, snapshot.fib.lookup_from(set, dst, &hash)?, set))
+            }
+            Hop::Gateway(_, via) if via.is_ipv4() != dst.is_ipv4() => None,
+            hop => Some((at, hop, None)),
         })
     }
 }

@@ -18,7 +18,8 @@ use crate::shards::Shards;
 use crate::snapshot::{Base, IfIndex, Snapshot};
 use crate::{
     BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, Limits, NeighbourInfo,
-    NeighbourState, Order, Prefix, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig, RuleInfo,
+    NeighbourState, Order, Prefix, PrefixTraffic, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig,
+    RuleInfo,
 };
 
 /// What a router is made with.
@@ -100,6 +101,7 @@ impl Router {
     /// [`ConfigError`] names the field; the old configuration stays.
     pub fn set_config(&mut self, now: Instant, config: RouterConfig) -> Result<(), ConfigError> {
         let (base, routes, plan) = Base::compile(&config, &self.snapshot, self.secret)?;
+        self.rib.set_counted(base.counted.iter().copied(), self.n_workers);
         self.rib.replace(&mut self.twin, RouteSource::Static, routes);
         self.resolve_protocols(&base);
         let snapshot = Snapshot::new(base, self.twin.publish_now());
@@ -363,6 +365,12 @@ impl Router {
     /// Routes in use, local and connected ones among them.
     pub fn fib(&self) -> Vec<RouteInfo> {
         self.rib.shown(|vrf| self.snapshot.vrf_name(vrf))
+    }
+
+    /// What is counted for prefixes.
+    pub fn counted(&self) -> Vec<PrefixTraffic> {
+        let of = |((vrf, to), counted)| PrefixTraffic { vrf: self.snapshot.vrf_name(vrf), to, counted };
+        self.rib.counted().map(of).collect()
     }
 
     /// What firewall rules have counted, in their order; last what no rule matched.

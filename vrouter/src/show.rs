@@ -7,7 +7,7 @@ use core::time::Duration;
 use conntrack::{Binding, Connection, Side};
 use packet::{Instant, MacAddr};
 
-use crate::{FirewallAction, Prefix, RouteTarget};
+use crate::{FirewallAction, Prefix, RouteTarget, Traffic};
 
 /// Where a route comes from, the most trusted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,19 @@ pub struct RouteInfo {
     pub source: RouteSource,
     /// Its metric.
     pub metric: u32,
+    /// What went by it, if that is counted; of several routes to one prefix the best has it.
+    pub counted: Option<Traffic>,
+}
+
+/// What is counted for a prefix, by whichever route to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixTraffic {
+    /// Its VRF; none is the one without a name.
+    pub vrf: Option<String>,
+    /// Destinations.
+    pub to: Prefix,
+    /// What went there.
+    pub counted: Traffic,
 }
 
 /// What is known of a neighbour.

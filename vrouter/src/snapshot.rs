@@ -65,6 +65,8 @@ pub(crate) struct Base {
     policers: Vec<Option<Policer>>,
     pub listening: Listening,
     pub tuning: Tuning,
+    /// Prefixes that are counted.
+    pub counted: Vec<(VrfId, Prefix)>,
     /// For sharing flows out; the same with every configuration.
     secret: Option<Secret>,
 }
@@ -148,7 +150,13 @@ impl Base {
             let vrf = base.vrf_numbered(route.vrf.as_deref().unwrap_or_default());
             let (hops, target) = base.resolve(index, (vrf, route.to), &route.target)?;
             let (source, metric) = (RouteSource::Static, route.metric);
+            base.counted.extend(route.counted.then_some((vrf, route.to)));
             routes.push(Candidate { vrf, to: route.to, source, metric, target, hops });
+        }
+        for (index, (vrf, to)) in config.counted.iter().enumerate() {
+            let name = vrf.clone().unwrap_or_default();
+            let vrf = base.vrf_named(index, Some(&name));
+            base.counted.push((vrf.map_err(|_| ConfigError::NoCountedVrf { index, name })?, *to));
         }
         for (index, neighbour) in config.neighbours.iter().enumerate() {
             let place = || format!("neighbours[{index}].interface");

@@ -24,6 +24,13 @@ fn firewall(mut config: RouterConfig) -> RouterConfig {
 }
 
 fn rules(which: u8) -> RouterConfig {
+    let mut config = rules_uncounted(which);
+    let counted = ["0.0.0.0/0", "10.1.0.0/24", "10.1.0.1/32"].map(|to| (None, to.parse().expect("a prefix")));
+    config.counted = counted.into();
+    config
+}
+
+fn rules_uncounted(which: u8) -> RouterConfig {
     match which {
         0 => plain(),
         1 => nat(),
@@ -151,6 +158,7 @@ proptest! {
                 seen[usize::from(step.flow)] = Some((out.1, out.0));
             }
             prop_assert_eq!(short.drops(), long.drops(), "{:?}", step);
+            prop_assert_eq!(short.router.counted(), long.router.counted(), "{:?}", step);
         }
         prop_assert_eq!(short.router.connections(short.now), long.router.connections(long.now));
     }

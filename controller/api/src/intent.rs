@@ -66,6 +66,10 @@ pub struct Router {
     /// Routes by more than the destination.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policy_routes: Vec<PolicyRoute>,
+    /// Prefixes whose packets are counted, by whichever route to exactly this prefix they go: a static one, one of a routing
+    /// protocol, or the network of an interface. Static routes can say so themselves (`counted`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted_routes: Vec<CountedRoute>,
     /// Address translation.
     #[serde(default, skip_serializing_if = "Nat::is_empty")]
     pub nat: Nat,
@@ -217,6 +221,20 @@ pub struct StaticRoute {
     /// What happens to packets that take it.
     #[serde(default, rename = "type", skip_serializing_if = "RouteType::is_unicast")]
     pub kind: RouteType,
+    /// Its packets and bytes are counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
+}
+
+/// A prefix whose packets are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CountedRoute {
+    /// Destination prefix.
+    pub to: Cidr,
+    /// The VRF it is in; absent: the one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
 }
 
 /// What a route does with a packet; names as in iproute2.

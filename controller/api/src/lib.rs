@@ -18,7 +18,7 @@ mod text;
 mod traffic;
 
 pub use intent::{
-    Masquerade, Nat, Network, PortForward, Protocol, Redirect, Reservation, RouteType, Router,
+    CountedRoute, Masquerade, Nat, Network, PortForward, Protocol, Redirect, Reservation, RouteType, Router,
     RouterInterface, StaticRoute,
 };
 pub use problem::Problem;
@@ -43,7 +43,9 @@ pub use routing::{
     StaticNeighbour, Tracking,
 };
 pub use service::{DhcpHost, DhcpPool, DhcpRelay, DhcpRoute, Dns, DnsZone, Lease, RuleCount};
-pub use stats::{CacheStats, Channel, DropCount, DropPlace, StageStats, Stats, TableStats, WorkerStats};
+pub use stats::{
+    CacheStats, Channel, DropCount, DropPlace, RouteCount, StageStats, Stats, TableStats, WorkerStats,
+};
 pub use text::{Cidr, Dpid, Endpoint, Mac, PortRef, Rate, TextError};
 pub use traffic::{
     Balancer, BalancerMember, BalancerService, Chain, Function, Mirror, MirrorDirection, Path, Policy,

@@ -40,6 +40,12 @@ pub struct Route {
     pub kind: RouteType,
     /// Where it comes from: `connected`, `static`, `local`, `protocol`.
     pub source: String,
+    /// Packets that went by it; absent: they are not counted, or go by a better route to the same prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u64>,
+    /// Their bytes, from the IP header on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// A neighbour of a router (ARP or ND).

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::resource::{Counter, Port};
+use crate::text::Cidr;
 
 /// `GET /api/v1/stats` of a switch or a router.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -29,6 +30,9 @@ pub struct Stats {
     /// Packets for the controllers, by reason, of a switch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packet_ins: Vec<Counter>,
+    /// Prefixes whose packets are counted, of a router.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteCount>,
     /// Controllers of a switch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<Channel>,
@@ -56,6 +60,21 @@ pub struct DropCount {
     pub port: Option<String>,
     /// How many.
     pub frames: u64,
+}
+
+/// What went to a prefix of a router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteCount {
+    /// Its VRF; absent: the one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
+    /// Destination prefix.
+    pub to: Cidr,
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, from the IP header on.
+    pub bytes: u64,
 }
 
 /// Who drops frames.

@@ -6,6 +6,7 @@
 
 mod group;
 mod rib;
+mod tally;
 mod twin;
 
 use core::net::IpAddr;
@@ -16,6 +17,8 @@ use lookup::Lpm;
 
 pub(crate) use group::Group;
 pub(crate) use rib::{Candidate, Rib};
+pub(crate) use tally::Tally;
+pub use tally::Traffic;
 pub(crate) use twin::Twin;
 
 use crate::Prefix;
@@ -23,8 +26,24 @@ use crate::snapshot::IfIndex;
 
 /// Number of a VRF; zero is the one without a name.
 pub(crate) type VrfId = u16;
-/// Number of a set of next hops.
+/// Number of a set of next hops. [`ASKS`] is set where packets are counted, so that a worker that has the number need not
+/// look further to know that they are not.
 pub(crate) type SetId = u32;
+/// In the number of a set: its packets are counted, or are passed on to a set where they may be. [`Lpm`] has room for it.
+const ASKS: SetId = 1 << 25;
+
+/// Whether [`Fib::count`] is to be told of packets that go by a set.
+#[inline(always)]
+pub(crate) const fn asks(set: SetId) -> bool {
+    set & ASKS != 0
+}
+
+/// The place of a set among all.
+#[inline(always)]
+const fn place(set: SetId) -> usize {
+    (set & !ASKS) as usize
+}
+
 /// Number of a next hop.
 pub(crate) type HopId = u16;
 
@@ -98,8 +117,8 @@ struct Table {
 /// One change of a [`Fib`].
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// A set has this content from now on.
-    Set(SetId, Set),
+    /// A set has this content from now on, and counts its packets there.
+    Set(SetId, Set, Option<Arc<Tally>>),
     /// A prefix leads to a set, or nowhere of its own.
     Prefix(VrfId, Prefix, Option<SetId>),
 }
@@ -156,7 +175,9 @@ impl Own {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fib {
     tables: Vec<Table>,
-    sets: Vec<Set>,
+    sets: Vec<(Set, Option<Arc<Tally>>)>,
+    /// Some set has counted.
+    counts: bool,
     alive: Arc<Alive>,
     own: Own,
 }
@@ -172,12 +193,13 @@ impl Fib {
 
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
-            Change::Set(id, set) => {
-                let at = *id as usize;
+            Change::Set(id, set, tally) => {
+                let at = place(*id);
                 if self.sets.len() <= at {
-                    self.sets.resize(at + 1, Set::One(Hop::Blackhole));
+                    self.sets.resize(at + 1, (Set::One(Hop::Blackhole), None));
                 }
-                self.sets[at] = set.clone();
+                self.sets[at] = (set.clone(), tally.clone());
+                self.counts |= tally.is_some();
             }
             Change::Prefix(vrf, prefix, set) => {
                 let at = usize::from(*vrf);
@@ -185,7 +207,7 @@ impl Fib {
                     self.tables.resize_with(at + 1, Table::default);
                 }
                 // A set has its content before a prefix leads to it.
-                let set_of = set.and_then(|set| self.sets.get(set as usize));
+                let set_of = set.and_then(|set| self.content(set));
                 if matches!(set_of, Some(Set::One(Hop::Local(_) | Hop::Broadcast))) {
                     self.own.insert(prefix);
                 }
@@ -223,8 +245,14 @@ impl Fib {
         }
     }
 
+    #[inline(always)]
+    fn content(&self, set: SetId) -> Option<&Set> {
+        self.sets.get(place(set)).map(|(set, _)| set)
+    }
+
+    /// The set that an address leads to.
     #[inline]
-    fn set_id(&self, vrf: VrfId, addr: IpAddr) -> Option<SetId> {
+    pub(crate) fn set_id(&self, vrf: VrfId, addr: IpAddr) -> Option<SetId> {
         let table = self.tables.get(usize::from(vrf))?;
         match addr {
             IpAddr::V4(addr) => table.v4.lookup(addr.to_bits()),
@@ -234,7 +262,7 @@ impl Fib {
 
     #[inline]
     fn set(&self, vrf: VrfId, addr: IpAddr) -> Option<&Set> {
-        self.sets.get(self.set_id(vrf, addr)? as usize)
+        self.content(self.set_id(vrf, addr)?)
     }
 
     /// The next hop of a set, with leaks left to `leak`, which is given the VRF to look up in: as [`lookup`](Self::lookup), but
@@ -248,7 +276,7 @@ impl Fib {
     ) -> Option<&Hop> {
         let mut set = set;
         for _ in 0..MAX_LEAKS {
-            match self.sets.get(set? as usize)? {
+            match self.content(set?)? {
                 Set::One(Hop::Table(next)) => set = leak(*next),
                 Set::One(hop) => return Some(hop),
                 Set::Group(group) => return Some(group.select(hash(), &self.alive)),
@@ -257,9 +285,32 @@ impl Fib {
         None
     }
 
+    /// Counts what this worker has seen go by a set that [asks](asks) for it, and by those that it was passed on to.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn count(
+        &self,
+        set: SetId,
+        leak: impl Fn(VrfId) -> Option<SetId>,
+        worker: usize,
+        seen: Traffic,
+    ) {
+        let mut set = Some(set).filter(|_| self.counts);
+        for _ in 0..MAX_LEAKS {
+            let Some((content, tally)) = set.and_then(|set| self.sets.get(place(set))) else { return };
+            if let Some(tally) = tally {
+                tally.add(worker, seen);
+            }
+            match content {
+                Set::One(Hop::Table(next)) => set = leak(*next),
+                _ => return,
+            }
+        }
+    }
+
     /// Whether a set is one next hop that is another station, whatever the packet.
     pub(crate) fn leads_to_one(&self, set: SetId) -> bool {
-        matches!(self.sets.get(set as usize), Some(Set::One(Hop::Gateway(..))))
+        matches!(self.content(set), Some(Set::One(Hop::Gateway(..))))
     }
 
     /// The set that an address of IPv4 leads to.
@@ -337,7 +388,7 @@ mod tests {
             let mut twin = Twin::new(Arc::default());
             let mut routes = BTreeMap::new();
             for id in 0..20 {
-                twin.push(Change::Set(id, Set::One(Hop::Connected(id as IfIndex))));
+                twin.push(Change::Set(id, Set::One(Hop::Connected(id as IfIndex)), None));
             }
             for changes in ops.chunks(batch) {
                 for &((v6, bits), len, vrf, set) in changes {
@@ -375,7 +426,7 @@ mod tests {
         let mut fib = Fib::default();
         let any: Prefix = "0.0.0.0/0".parse().expect("a prefix");
         for (vrf, next) in [(0, 1), (1, 0)] {
-            fib.apply(&Change::Set(vrf, Set::One(Hop::Table(next))));
+            fib.apply(&Change::Set(vrf, Set::One(Hop::Table(next)), None));
             fib.apply(&Change::Prefix(vrf as VrfId, any, Some(vrf)));
         }
         assert_eq!(fib.lookup(0, addr(false, 1), || 0), None);

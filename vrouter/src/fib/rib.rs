@@ -1,9 +1,10 @@
 //! All routes of the owner, the best of which are in the FIB.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::group::Member;
-use super::{Change, Group, Hop, HopId, Set, SetId, Twin, VrfId};
+use super::{ASKS, Change, Group, Hop, HopId, Set, SetId, Tally, Traffic, Twin, VrfId, place};
 use crate::{Prefix, RouteInfo, RouteSource, RouteTarget};
 
 /// A route with its next hops resolved.
@@ -19,6 +20,13 @@ pub(crate) struct Candidate {
     pub hops: Vec<(Hop, u16)>,
 }
 
+/// A prefix of a VRF.
+type Key = (VrfId, Prefix);
+/// Prefixes whose packets are counted, by whatever route they go.
+type Counted = BTreeMap<Key, Arc<Tally>>;
+/// Next hops with their weights, and for whom alone they are counted.
+type Content = (Vec<(Hop, u16)>, Option<Key>);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     source: RouteSource,
@@ -30,19 +38,33 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Rib {
     /// The best first.
-    routes: BTreeMap<(VrfId, Prefix), Vec<Entry>>,
-    sets: BTreeMap<Vec<(Hop, u16)>, (SetId, usize)>,
-    contents: Vec<Vec<(Hop, u16)>>,
-    free: Vec<SetId>,
+    routes: BTreeMap<Key, Vec<Entry>>,
+    counted: Counted,
+    sets: BTreeMap<Content, (SetId, usize)>,
+    contents: Vec<Content>,
+    /// Places of sets.
+    free: Vec<u32>,
     /// Next hops of groups, with the number of groups they are in.
     hops: BTreeMap<Hop, (HopId, usize)>,
     free_hops: Vec<HopId>,
 }
 
 impl Rib {
+    /// Packets to these prefixes are counted by routes that are put from now on. A prefix keeps what it has counted.
+    pub(crate) fn set_counted(&mut self, prefixes: impl Iterator<Item = Key>, n_workers: usize) {
+        let before = std::mem::take(&mut self.counted);
+        let tally = |key: &Key| before.get(key).cloned().unwrap_or_else(|| Tally::new(n_workers).into());
+        self.counted = prefixes.map(|key| (key, tally(&key))).collect();
+    }
+
+    /// What has been counted.
+    pub(crate) fn counted(&self) -> impl Iterator<Item = (Key, Traffic)> {
+        self.counted.iter().map(|(key, tally)| (*key, tally.sum()))
+    }
+
     /// Replaces the routes whose source is `from` or before it in the order of preference.
     pub(crate) fn replace(&mut self, twin: &mut Twin, from: RouteSource, candidates: Vec<Candidate>) {
-        let mut wanted: BTreeMap<(VrfId, Prefix), Vec<Candidate>> = BTreeMap::new();
+        let mut wanted: BTreeMap<Key, Vec<Candidate>> = BTreeMap::new();
         for candidate in candidates {
             wanted.entry((candidate.vrf, candidate.to)).or_default().push(candidate);
         }
@@ -75,12 +97,12 @@ impl Rib {
     }
 
     /// Removes the route of this source to a prefix.
-    pub(crate) fn remove(&mut self, twin: &mut Twin, key: (VrfId, Prefix), source: RouteSource) {
+    pub(crate) fn remove(&mut self, twin: &mut Twin, key: Key, source: RouteSource) {
         let entries = self.without(key, source);
         self.put(twin, key, entries);
     }
 
-    fn without(&mut self, key: (VrfId, Prefix), source: RouteSource) -> Vec<Entry> {
+    fn without(&mut self, key: Key, source: RouteSource) -> Vec<Entry> {
         let others = self.routes.get(&key).into_iter().flatten().filter(|e| e.source != source);
         let entries: Vec<Entry> = others.cloned().collect();
         entries.iter().for_each(|e| self.hold(e.set));
@@ -88,7 +110,7 @@ impl Rib {
     }
 
     /// Puts the routes to one prefix, for each of which its set is held.
-    fn put(&mut self, twin: &mut Twin, key: (VrfId, Prefix), mut entries: Vec<Entry>) {
+    fn put(&mut self, twin: &mut Twin, key: Key, mut entries: Vec<Entry>) {
         entries.sort_by_key(|e| (e.source, e.metric));
         let best = entries.first().map(|e| e.set);
         let old = match entries.is_empty() {
@@ -103,26 +125,30 @@ impl Rib {
     }
 
     fn entry(&mut self, twin: &mut Twin, candidate: Candidate) -> Entry {
-        let Candidate { source, metric, target, mut hops, .. } = candidate;
+        let Candidate { vrf, to, source, metric, target, mut hops } = candidate;
         if hops.len() > 1 {
             hops.sort();
         }
-        let set = match self.sets.get_mut(&hops) {
+        let content = (hops, Some((vrf, to)).filter(|key| self.counted.contains_key(key)));
+        let set = match self.sets.get_mut(&content) {
             Some((set, n)) => {
                 *n += 1;
                 *set
             }
-            None => self.make(twin, hops),
+            None => self.make(twin, content),
         };
         Entry { source, metric, target, set }
     }
 
-    fn make(&mut self, twin: &mut Twin, hops: Vec<(Hop, u16)>) -> SetId {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.contents.push(Vec::new());
-            self.contents.len() as SetId - 1
+    fn make(&mut self, twin: &mut Twin, content: Content) -> SetId {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.contents.push(Content::default());
+            self.contents.len() as u32 - 1
         });
-        let set = match hops.as_slice() {
+        let tally = content.1.and_then(|key| self.counted.get(&key)).cloned();
+        let asks = tally.is_some() || matches!(content.0.as_slice(), [(Hop::Table(_), _)]);
+        let id = if asks { at | ASKS } else { at };
+        let set = match content.0.as_slice() {
             [(hop, _)] => Set::One(*hop),
             hops => {
                 let member =
@@ -130,9 +156,9 @@ impl Rib {
                 Set::Group(Group::new(hops.iter().map(member).collect()).into())
             }
         };
-        twin.push(Change::Set(id, set));
-        self.contents[id as usize].clone_from(&hops);
-        self.sets.insert(hops, (id, 1));
+        twin.push(Change::Set(id, set, tally));
+        self.contents[place(id)].clone_from(&content);
+        self.sets.insert(content, (id, 1));
         id
     }
 
@@ -146,22 +172,23 @@ impl Rib {
     }
 
     fn hold(&mut self, set: SetId) {
-        if let Some((_, n)) = self.sets.get_mut(&self.contents[set as usize]) {
+        if let Some((_, n)) = self.sets.get_mut(&self.contents[place(set)]) {
             *n += 1;
         }
     }
 
     fn release(&mut self, set: SetId) {
-        let content = &self.contents[set as usize];
+        let content = &self.contents[place(set)];
         let Some((_, n)) = self.sets.get_mut(content) else { return };
         *n -= 1;
         if *n > 0 {
             return;
         }
-        let content = std::mem::take(&mut self.contents[set as usize]);
+        let content = std::mem::take(&mut self.contents[place(set)]);
         self.sets.remove(&content);
-        self.free.push(set);
-        for (hop, _) in content.iter().filter(|_| content.len() > 1) {
+        self.free.push(place(set) as u32);
+        let (hops, _) = content;
+        for (hop, _) in hops.iter().filter(|_| hops.len() > 1) {
             if let Some((id, n)) = self.hops.get_mut(hop) {
                 *n -= 1;
                 if *n == 0 {
@@ -181,12 +208,15 @@ impl Rib {
     pub(crate) fn shown(&self, vrf_name: impl Fn(VrfId) -> Option<String>) -> Vec<RouteInfo> {
         let mut all = Vec::new();
         for ((vrf, to), entries) in &self.routes {
-            for e in entries {
-                if self.contents[e.set as usize] == [(Hop::Broadcast, 1)] {
+            // Packets go by the best.
+            let tallies = core::iter::once(self.counted.get(&(*vrf, *to))).chain(core::iter::repeat(None));
+            for (e, tally) in entries.iter().zip(tallies) {
+                if self.contents[place(e.set)].0 == [(Hop::Broadcast, 1)] {
                     continue;
                 }
                 let (target, source, metric) = (e.target.clone(), e.source, e.metric);
-                all.push(RouteInfo { vrf: vrf_name(*vrf), to: *to, target, source, metric });
+                let counted = tally.map(|tally| tally.sum());
+                all.push(RouteInfo { vrf: vrf_name(*vrf), to: *to, target, source, metric, counted });
             }
         }
         all

@@ -63,7 +63,7 @@ mod tests {
     fn a_held_instance_is_never_changed() {
         let mut twin = Twin::new(Arc::default());
         let any = "0.0.0.0/0".parse().expect("a prefix");
-        twin.push(Change::Set(0, Set::One(Hop::Blackhole)));
+        twin.push(Change::Set(0, Set::One(Hop::Blackhole), None));
         let first = twin.publish().expect("free");
         twin.push(Change::Prefix(0, any, Some(0)));
         let second = twin.publish().expect("the other one is free");

@@ -88,6 +88,7 @@ pub fn write(page: &mut Page, nodes: &[Stats]) {
     process(page);
     ports(page, nodes);
     drops(page, nodes);
+    routes(page, nodes);
     tables(page, nodes);
     channels(page, nodes);
     work(page, nodes);
@@ -166,6 +167,20 @@ fn drops(page: &mut Page, nodes: &[Stats]) {
             }
         }
     });
+}
+
+fn routes(page: &mut Page, nodes: &[Stats]) {
+    let each = |add: &mut dyn FnMut(Labels<'_>, f64), value: fn(&controller_api::RouteCount) -> u64| {
+        for (node, route) in nodes.iter().flat_map(|node| node.routes.iter().map(move |route| (node, route)))
+        {
+            let vrf = route.vrf.as_deref().unwrap_or_default();
+            add(&[("node", &node.name), ("vrf", vrf), ("to", &route.to.to_string())], value(route) as f64);
+        }
+    };
+    let help = "Packets that a router sent to a prefix that is counted.";
+    page.family("weft_route_packets_total", Kind::Counter, help, |add| each(add, |r| r.packets));
+    let help = "Bytes of them, from the IP header on.";
+    page.family("weft_route_bytes_total", Kind::Counter, help, |add| each(add, |r| r.bytes));
 }
 
 fn tables(page: &mut Page, nodes: &[Stats]) {

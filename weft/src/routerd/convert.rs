@@ -70,6 +70,7 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
     for (index, from) in router.routes.iter().enumerate() {
         config.routes.push(route(index, from)?);
     }
+    config.counted.extend(router.counted_routes.iter().map(|from| (from.vrf.clone(), prefix(from.to.0))));
     for from in &router.nat.masquerade {
         let sources = from.from.map(|cidr| prefix(cidr.0)).into_iter().collect();
         let (pool, sharing) = (from.pool.clone(), sharing(from.ports));
@@ -296,7 +297,8 @@ fn route(index: usize, from: &api::StaticRoute) -> Result<RouteConfig, FieldErro
         _ => return Err(wrong("type", "a route that drops leads nowhere else")),
     };
     let metric = from.metric.unwrap_or(0);
-    Ok(RouteConfig { vrf: from.vrf.clone(), to: prefix(from.to.0), target, metric })
+    let (vrf, to, counted) = (from.vrf.clone(), prefix(from.to.0), from.counted);
+    Ok(RouteConfig { vrf, to, target, metric, counted })
 }
 
 fn next_hop(from: &api::NextHop) -> NextHop {
@@ -471,7 +473,15 @@ pub fn shown_route(route: &vrouter::RouteInfo) -> api::Route {
         metric: route.metric,
         kind,
         source: source.to_owned(),
+        packets: route.counted.map(|counted| counted.n_packets),
+        bytes: route.counted.map(|counted| counted.n_bytes),
     }
+}
+
+/// What went to a prefix, as it is shown.
+pub fn shown_traffic(prefix: &vrouter::PrefixTraffic) -> api::RouteCount {
+    let (vrf, to) = (prefix.vrf.clone(), cidr(prefix.to.addr(), prefix.to.prefix_len()));
+    api::RouteCount { vrf, to, packets: prefix.counted.n_packets, bytes: prefix.counted.n_bytes }
 }
 
 /// A neighbour as it is shown.
@@ -583,7 +593,7 @@ interfaces:
   - {name: lan.20, port: lan, vlan: 100, inner_vlan: 20, address: 10.2.0.1/24}
   - {name: wan, address: 203.0.113.1/24}
 routes:
-  - {to: 0.0.0.0/0, next_hops: [{via: 203.0.113.2}, {via: 203.0.113.3, weight: 3}]}
+  - {to: 0.0.0.0/0, next_hops: [{via: 203.0.113.2}, {via: 203.0.113.3, weight: 3}], counted: true}
   - {to: 0.0.0.0/0, vrf: red, to_vrf: '', metric: 5}
 nat:
   one_to_one: [{interface: wan, outside: 203.0.113.10, inside: 10.1.0.2}]
@@ -591,6 +601,7 @@ nat:
   masquerade: [{out: wan, pool: [203.0.113.20, 203.0.113.21], ports: overload}]
   reserve: [{interface: wan, address: 203.0.113.1, ports: 5000-6000}]
 policy_routes: [{in: lan, protocol: udp, ports: '53', to_vrf: ''}]
+counted_routes: [{to: 10.1.0.0/24, vrf: red}]
 limits: {per_source: 1000, embryonic_per_source: 50}
 tracking: {udp: 30, tcp_established: 86400, port_hold: 0, tcp_loose: false, filtering: address-and-port-dependent}
 firewall:
@@ -624,7 +635,12 @@ firewall:
         let mut router = vrouter::Router::new(vrouter::Options::new(1, [1, 2]));
         router.set_config(packet::Instant::ZERO, config).expect("taken");
         let shown: Vec<api::Route> = router.fib().iter().map(shown_route).collect();
-        assert!(shown.iter().any(|r| r.next_hops.len() == 2 && r.next_hops[1].weight == Some(3)));
+        let shared = shown.iter().find(|r| r.next_hops.len() == 2).expect("shown");
+        assert_eq!((shared.next_hops[1].weight, shared.packets, shared.bytes), (Some(3), Some(0), Some(0)));
+        let counted = router.counted();
+        let counted = counted.iter().map(shown_traffic).map(|r| (r.vrf, r.to.to_string()));
+        let expected = [(None, "0.0.0.0/0".to_owned()), (Some("red".to_owned()), "10.1.0.0/24".to_owned())];
+        assert_eq!(counted.collect::<Vec<_>>(), expected);
         assert!(
             shown
                 .iter()

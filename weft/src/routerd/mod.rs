@@ -331,6 +331,8 @@ impl RouterHandle {
         let workers = self.0.plane.worker_stats().await?;
         let counters = self.0.plane.port_counters(self.0.id).await?;
         let ports = self.ports().await?;
+        let routes =
+            self.0.owner.ask(|r, _| r.counted().iter().map(convert::shown_traffic).collect()).await?;
         let own = self.drops().await?.into_iter();
         let own = own.map(|drop| observe::drop_count(api::DropPlace::Node, &drop.name, drop.value));
         let names: Vec<PortName> = self.state().ports.iter().map(|port| port.name.clone()).collect();
@@ -348,6 +350,7 @@ impl RouterHandle {
             tables: Vec::new(),
             packet_ins: Vec::new(),
             channels: Vec::new(),
+            routes,
             n_tools: 0,
             stages: observe::stages(self.0.id, &workers),
             workers: observe::workers(&workers),

@@ -67,8 +67,8 @@ pub async fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
             print_json(&config)?;
         }
         What::Fib => {
-            print(&client, "fib", json, &["vrf", "to", "via", "interface", "type", "source", "metric"], route)
-                .await?
+            let columns = ["vrf", "to", "via", "interface", "type", "source", "metric", "packets", "bytes"];
+            print(&client, "fib", json, &columns, route).await?;
         }
         What::Neighbours => {
             print(&client, "neighbours", json, &["interface", "address", "mac", "state"], neighbour).await?;
@@ -141,7 +141,8 @@ fn route(r: &api::Route) -> Vec<String> {
         (None, None) => hops.join(", "),
     };
     let (vrf, interface) = (or_dash(r.vrf.as_ref()), or_dash(r.interface.as_ref()));
-    vec![vrf, r.to.to_string(), via, interface, kind, r.source.clone(), r.metric.to_string()]
+    let (metric, packets, bytes) = (r.metric.to_string(), or_dash(r.packets), or_dash(r.bytes));
+    vec![vrf, r.to.to_string(), via, interface, kind, r.source.clone(), metric, packets, bytes]
 }
 
 fn neighbour(n: &api::Neighbour) -> Vec<String> {

@@ -45,6 +45,7 @@ impl Owner {
                 })
                 .collect(),
             channels: self.channels(),
+            routes: Vec::new(),
             n_tools: self.peers.values().filter(|peer| peer.service).count() as u32,
             stages: workers::stages(self.engine, &worker_stats),
             workers: workers::workers(&worker_stats),

@@ -82,7 +82,7 @@ pub fn config() -> RouterConfig {
     config.neighbours.push(neighbour("lan", inside, mac(0x2000)));
     let target = |gateway| RouteTarget::Via { gateway, interface: None };
     let to = Prefix::new(Ipv4Addr::new(10, 0, 0, 0).into(), 8).expect("a prefix");
-    config.routes = vec![RouteConfig { vrf: None, to, target: target(inside), metric: 0 }];
+    config.routes = vec![RouteConfig::new(to, target(inside))];
     config
 }
 
@@ -98,7 +98,7 @@ pub fn nat_config() -> RouterConfig {
         portless: false,
     }];
     let target = RouteTarget::Via { gateway: gateway(0, false), interface: None };
-    config.routes.push(RouteConfig { vrf: None, to: Prefix::ANY_V4, target, metric: 0 });
+    config.routes.push(RouteConfig::new(Prefix::ANY_V4, target));
     config
 }
 
@@ -111,7 +111,7 @@ fn of_rule(n: usize) -> (u32, u16) {
 pub fn firewall_config(n_rules: usize) -> RouterConfig {
     let mut config = config();
     let target = RouteTarget::Via { gateway: gateway(0, false), interface: None };
-    config.routes.push(RouteConfig { vrf: None, to: Prefix::ANY_V4, target, metric: 0 });
+    config.routes.push(RouteConfig::new(Prefix::ANY_V4, target));
     let rule = |n: usize| {
         let (net, port) = of_rule(n);
         FirewallRule {

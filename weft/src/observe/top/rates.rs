@@ -242,6 +242,7 @@ mod tests {
             tables: Vec::new(),
             packet_ins: Vec::new(),
             channels: Vec::new(),
+            routes: Vec::new(),
             n_tools: 0,
             stages: vec![stage("rx", n, 30 * n), stage("cache", 0, 0), stage("tx", n, 10 * n)],
             workers: vec![WorkerStats {

@@ -120,6 +120,7 @@ fn empty(name: &str, health: &Health) -> Stats {
         tables: Vec::new(),
         packet_ins: Vec::new(),
         channels: Vec::new(),
+        routes: Vec::new(),
         n_tools: 0,
         stages: Vec::new(),
         workers: Vec::new(),
