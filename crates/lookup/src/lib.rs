@@ -9,6 +9,7 @@ mod direct;
 mod exact;
 mod lpm;
 mod pages;
+mod ranges;
 mod rule;
 mod secret;
 mod sieve;

@@ -3,10 +3,12 @@
 //! A node holds one bit for each of the 63 prefixes of 0 to 5 bits below it and one for each of its 64 children;
 //! values and children are packed behind the bits that are set. A look-up takes at most six steps for 32 bits, 22 for
 //! 128; a change rewrites at most one block of a node and its parent. With many prefixes, addresses are looked up in
-//! arrays instead ([`Direct`]), unless the prefixes are so long and so far apart that these would take too much memory.
+//! arrays instead ([`Direct`]), unless the prefixes are so long and so far apart that these would take too much memory;
+//! with few, in the ranges that these make ([`Ranges`]).
 
 use crate::blocks::Blocks;
 use crate::direct::Direct;
+use crate::ranges::{FEW, MOST, Ranges};
 
 /// Bits a step.
 const STRIDE: u32 = 6;
@@ -20,7 +22,7 @@ const AT_ONCE: usize = 64;
 const NONE: u32 = u32::MAX;
 
 /// An address: bits counted from the most significant.
-pub trait Address: Copy {
+pub trait Address: Copy + Ord {
     /// How many bits it has.
     const BITS: u32;
     /// With no bit set.
@@ -30,6 +32,9 @@ pub trait Address: Copy {
 
     /// `n` bits from bit `at` on, all within the address; at least one, at most 16.
     fn bits_at(self, at: u32, n: u32) -> usize;
+
+    /// The first address behind a prefix, unless that reaches to the last one.
+    fn behind(self, len: u8) -> Option<Self>;
 
     /// The address with six bits from bit `at` on, where it had zeros; those beyond the end are dropped.
     #[must_use]
@@ -42,6 +47,10 @@ impl Address for u32 {
     #[inline(always)]
     fn six(self, at: u32) -> usize {
         (((self as u64) << 32 << at) >> 58) as usize
+    }
+
+    fn behind(self, len: u8) -> Option<Self> {
+        Self::BITS.checked_sub(len.into()).and_then(|rest| self.checked_add(Self::checked_shl(1, rest)?))
     }
 
     fn with_six(self, at: u32, six: usize) -> Self {
@@ -60,6 +69,10 @@ impl Address for u128 {
     #[inline(always)]
     fn six(self, at: u32) -> usize {
         ((self << at) >> 122) as usize
+    }
+
+    fn behind(self, len: u8) -> Option<Self> {
+        Self::BITS.checked_sub(len.into()).and_then(|rest| self.checked_add(Self::checked_shl(1, rest)?))
     }
 
     fn with_six(self, at: u32, six: usize) -> Self {
@@ -148,6 +161,8 @@ impl Place {
 pub struct Lpm<A> {
     /// None while there are few prefixes, or too long ones.
     direct: Option<Box<Direct<A>>>,
+    /// None while there are more prefixes than [`MOST`], or they make too many.
+    ranges: Option<Box<Ranges<A>>>,
     /// Prefixes from which on there are arrays, and from which on these have wide steps.
     min_for_arrays: usize,
     min_for_wide: usize,
@@ -168,7 +183,7 @@ impl<A: Address> Lpm<A> {
         let mut nodes = Blocks::new();
         nodes.alloc(1);
         let (min_for_arrays, min_for_wide, values) = (MIN_FOR_ARRAYS, 0, Blocks::new());
-        Self { direct: None, min_for_arrays, min_for_wide, nodes, values, len: 0 }
+        Self { direct: None, ranges: None, min_for_arrays, min_for_wide, nodes, values, len: 0 }
     }
 
     /// How many prefixes there are.
@@ -184,15 +199,19 @@ impl<A: Address> Lpm<A> {
     /// The value of the longest prefix of `addr`.
     #[inline]
     pub fn lookup(&self, addr: A) -> Option<u32> {
-        match &self.direct {
-            Some(direct) => direct.lookup(addr),
-            None => self.value_at(self.walk(addr)),
+        match (&self.direct, &self.ranges) {
+            (Some(direct), _) => direct.lookup(addr),
+            (_, Some(ranges)) => ranges.lookup(addr),
+            (None, None) => self.value_at(self.walk(addr)),
         }
     }
 
     /// The values of several addresses, each in the place of its address; those beyond the shorter of both are left alone.
     /// All take one step before any takes the next, so that they wait for memory together and not one after the other.
     pub fn lookup_each(&self, addrs: impl Iterator<Item = A>, found: &mut [Option<u32>]) {
+        if let Some(ranges) = &self.ranges {
+            return found.iter_mut().zip(addrs).for_each(|(found, addr)| *found = ranges.lookup(addr));
+        }
         let mut addrs = addrs;
         for found in found.chunks_mut(AT_ONCE) {
             let (mut some, mut n) = ([A::ZERO; AT_ONCE], 0);
@@ -263,8 +282,9 @@ impl<A: Address> Lpm<A> {
         Place { node: here.child(bits).unwrap_or(NONE), best, bit }
     }
 
-    /// Brings the arrays up to date with a prefix that came with this value, or went.
+    /// Brings arrays and ranges up to date with a prefix that came with this value, or went.
     fn follow(&mut self, addr: A, len: u8, value: Option<u32>) {
+        self.make_ranges();
         if self.len < MIN_FOR_ARRAYS / 2 {
             (self.direct, self.min_for_arrays, self.min_for_wide) = (None, MIN_FOR_ARRAYS, 0);
         }
@@ -290,6 +310,16 @@ impl<A: Address> Lpm<A> {
         }
         if self.has_large_arrays() {
             (self.direct, self.min_for_arrays) = (None, self.len * 2);
+        }
+    }
+
+    fn make_ranges(&mut self) {
+        // Where there were too many, there may be fewer by now; to look each time would take too long.
+        let may_be_few = self.ranges.take().is_some() || self.len <= FEW || self.len.is_multiple_of(8);
+        if self.len <= MOST && may_be_few {
+            let mut prefixes = Vec::new();
+            self.each(0, (A::ZERO, 0), &mut |addr, len, _| prefixes.push((addr, len)));
+            self.ranges = Ranges::new(&prefixes, |addr| self.value_at(self.walk(addr))).map(Box::new);
         }
     }
 
@@ -355,6 +385,7 @@ impl<A: Address> Lpm<A> {
             if let Some(direct) = &mut self.direct {
                 direct.insert(addr, len, value);
             }
+            self.make_ranges();
             return Some(old);
         }
         let (n, idx) = (node.prefixes.count_ones() as usize, below(node.prefixes, bit) as usize);

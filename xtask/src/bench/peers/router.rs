@@ -93,6 +93,10 @@ struct Outcome {
 /// What a case must reach: its name there, ours, unit, the number of the outcome, the aim.
 type Aim = (&'static str, &'static str, &'static str, fn(&Outcome) -> Option<f64>, Bound, f64);
 
+const fn rounds(quick: bool) -> u32 {
+    if quick { 1 } else { 5 }
+}
+
 const AT_LEAST: Bound = Bound::AtLeast(1.0);
 const AT_MOST: Bound = Bound::AtMost(1.0);
 /// The aims of the router, in packets, flows, routes and bytes.
@@ -125,7 +129,7 @@ const AIMS: [Aim; 10] = [
 
 fn memory(weft: &Path, quick: bool) -> Result<Vec<Figure>> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for _ in 0..if quick { 1 } else { 3 } {
+    for _ in 0..rounds(quick) {
         let mut command = Command::new(weft);
         command.args(["bench", "router", "--json", "--seconds", if quick { "1" } else { "3" }]);
         for line in output(&mut command, 600)?.lines() {
@@ -183,7 +187,7 @@ fn paths(weft: &Path, dir: &Path, quick: bool) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (what, hidden, least) in [("forwarding", false, 0.0), ("NAT", true, 0.8)] {
         let mut seen: Vec<(Kind, Seen)> = Vec::new();
-        for _ in 0..if quick { 1 } else { 3 } {
+        for _ in 0..rounds(quick) {
             for kind in [Kind::Linux, Kind::Weft] {
                 seen.push((kind, measure(kind, hidden, (weft, dir), quick)?));
             }
