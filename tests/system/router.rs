@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use system_tests::{Namespace, Process, RawSocket, Sandbox, Weft, run, wait_until};
@@ -211,10 +212,21 @@ fn what_is_shown_and_a_new_configuration_while_it_runs() {
     let wrong = put(r#"{"name":"r1","interfaces":[{"name":"lam"}]}"#);
     assert!(wrong.starts_with("HTTP/1.1 422") && wrong.contains("/interfaces/0/name"), "{wrong}");
     assert!(w.h1.pings("203.0.113.2"), "the old one stays");
-    let plain = r#"{"name":"r1","interfaces":[{"name":"lan","address":"10.1.0.1/24"},{"name":"wan","address":"203.0.113.1/24"}]}"#;
+    let plain = r#"{"name":"r1","interfaces":[{"name":"lan","address":"10.1.0.1/24"},{"name":"wan","address":"203.0.113.1/24"}],"counted_routes":[{"to":"10.1.0.0/24"}]}"#;
     assert!(put(plain).starts_with("HTTP/1.1 200"));
     wait_until(SOON, "the inside to be reached by its own address", || w.outside.pings("10.1.0.2"));
     assert!(!w.h1.pings("10.2.0.2"), "dmz is gone");
+    let fib = show("fib");
+    let lan = fib
+        .as_array()
+        .and_then(|all| all.iter().find(|r| r["to"] == "10.1.0.0/24"))
+        .expect("it is connected");
+    let packets = lan["packets"].as_u64().filter(|n| *n > 0).expect("pings were counted");
+    let mut metrics = Command::new("curl");
+    metrics.args(["--silent", "--fail", "--unix-socket"]).arg(&socket).arg("http://r1/metrics");
+    let metrics = run(&mut metrics).success();
+    let counted = format!(r#"weft_route_packets_total{{node="r1",vrf="",to="10.1.0.0/24"}} {packets}"#);
+    assert!(metrics.contains(&counted), "{metrics}");
     let drops = wait_drops(&w.weft);
     assert!(drops.contains("no-interface") || drops.contains("no-route"), "{drops}");
     assert!(w.router.stop().success(), "{}", w.router.log());
