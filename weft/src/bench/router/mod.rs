@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use serde::Serialize;
-use vrouter::{Drop, Fpm, Prefix};
+use vrouter::{Drop, Fpm, Prefix, RouterConfig};
 
 use super::replay::Frames;
 use rig::{Rig, Sample, resident};
@@ -45,6 +45,12 @@ enum Case {
     /// New flows, and what each takes in memory: first, since others leave memory that would be used again.
     #[value(name = "new-flows")]
     NewFlows,
+    /// The same of IPv6, without translation.
+    #[value(name = "flows-v6")]
+    FlowsV6,
+    /// Ten million of IPv4: takes 3 GiB, and is measured only when it is named.
+    #[value(name = "flows-10m")]
+    FlowsMany,
     /// IPv4 with 10,000 prefixes.
     #[value(name = "ipv4-10k")]
     Ipv4Small,
@@ -104,7 +110,7 @@ struct Outcome {
     load_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     new_flows_per_second: Option<f64>,
-    /// Resident memory that a million flows take, by their number: connections, bindings, permits, lists and indices.
+    /// Resident memory that all flows take, by their number: connections, bindings, permits, lists and indices.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_flow: Option<f64>,
     /// Microseconds from one batch to the next that 99 of 100 stay below: with routes at rest, and while they change.
@@ -121,7 +127,8 @@ struct Outcome {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     use clap::ValueEnum;
     netio::alloc::count_allocations();
-    let wanted = |case: &&Case| args.only.is_empty() || args.only.contains(case);
+    let is_usual = |case: &Case| args.only.is_empty() && *case != Case::FlowsMany;
+    let wanted = |case: &&Case| is_usual(case) || args.only.contains(case);
     for case in Case::value_variants().iter().filter(wanted) {
         let outcome = measure(*case, args)?;
         print(args, &Outcome { case: case.name(), ..outcome })?;
@@ -136,7 +143,9 @@ fn measure(case: Case, args: &Args) -> anyhow::Result<Outcome> {
         Case::Ipv6 => forward(args, (250_000, true), N_PACKETS),
         Case::NatSmall => translate(args, 65_000),
         Case::NatLarge => translate(args, 1_000_000),
-        Case::NewFlows => open(args, 1_000_000),
+        Case::NewFlows => open(args, traffic::nat_config(64), (1_000_000, false)),
+        Case::FlowsV6 => open(args, traffic::tracking_config(), (1_000_000, true)),
+        Case::FlowsMany => open(args, traffic::nat_config(256), (10_000_000, false)),
         Case::Changes => change(args, 10_000, 1_000_000),
         Case::FirewallSmall => judge(args, 10_000, N_PACKETS),
         Case::FirewallLarge => judge(args, 100_000, N_PACKETS),
@@ -215,8 +224,8 @@ fn check_drops(rig: &mut Rig) -> anyhow::Result<()> {
 
 /// Translation of flows that are known, in both directions in turn.
 fn translate(args: &Args, n_flows: usize) -> anyhow::Result<Outcome> {
-    let mut rig = Rig::start(traffic::nat_config(), n_flows as u32, args.spin)?;
-    rig.set_port(IN, Some(traffic::first_packets(n_flows)))?;
+    let mut rig = Rig::start(traffic::nat_config(64), n_flows as u32, args.spin)?;
+    rig.set_port(IN, Some(traffic::first_packets(n_flows, false)))?;
     rig.set_port(OUT, None)?;
     let answers = check_translated(&mut rig, n_flows)?;
     rig.set_port(OUT, Some(answers))?;
@@ -245,11 +254,11 @@ fn check_translated(rig: &mut Rig, n_flows: usize) -> anyhow::Result<Frames> {
 }
 
 /// Flows that nobody has seen before.
-fn open(args: &Args, n_flows: usize) -> anyhow::Result<Outcome> {
+fn open(args: &Args, config: RouterConfig, (n_flows, v6): (usize, bool)) -> anyhow::Result<Outcome> {
     // The tables first: they get no memory that somebody else has used before.
-    let mut rig = Rig::start(traffic::nat_config(), n_flows as u32, args.spin)?;
+    let mut rig = Rig::start(config, n_flows as u32, args.spin)?;
     rig.set_port(OUT, None)?;
-    rig.set_port(IN, Some(traffic::first_packets(n_flows)))?;
+    rig.set_port(IN, Some(traffic::first_packets(n_flows, v6)))?;
     let before = resident()?;
     rig.replay()?;
     // The first tenth pays for memory that is touched first, as the rest does; the last one is when it is full.

@@ -86,10 +86,10 @@ pub fn config() -> RouterConfig {
     config
 }
 
-/// The same with everything from the inside translated to the 64 addresses of 198.51.100.0/26, and a way outside.
-pub fn nat_config() -> RouterConfig {
+/// The same with everything from the inside translated to the first addresses of 198.51.100.0/24, and a way outside.
+pub fn nat_config(n_addresses: u16) -> RouterConfig {
     let mut config = config();
-    let pool = (0..64).map(|n| Ipv4Addr::new(198, 51, 100, n).into()).collect();
+    let pool = (0..n_addresses).map(|n| Ipv4Addr::new(198, 51, 100, n as u8).into()).collect();
     config.nat = vec![NatRule::Masquerade {
         out: "wan".into(),
         sources: Vec::new(),
@@ -99,6 +99,16 @@ pub fn nat_config() -> RouterConfig {
     }];
     let target = RouteTarget::Via { gateway: gateway(0, false), interface: None };
     config.routes.push(RouteConfig::new(Prefix::ANY_V4, target));
+    config
+}
+
+/// As [`config`], with a way outside for IPv6, and every flow watched by a firewall that lets all pass.
+pub fn tracking_config() -> RouterConfig {
+    let mut config = config();
+    let target = RouteTarget::Via { gateway: gateway(0, true), interface: None };
+    let everywhere = Prefix::new(Ipv6Addr::UNSPECIFIED.into(), 0).expect("a prefix");
+    config.routes.push(RouteConfig::new(everywhere, target));
+    config.firewall = vec![FirewallRule::new(FirewallAction::Allow)];
     config
 }
 
@@ -197,17 +207,22 @@ pub fn to_prefixes(prefixes: &[Prefix], n: usize) -> (Frames, Vec<u32>) {
 }
 
 /// `n` packets, each the first of a flow of UDP from an inside endpoint of its own.
-pub fn first_packets(n: usize) -> Frames {
+pub fn first_packets(n: usize, v6: bool) -> Frames {
     let mut random = Random::new();
     // An odd factor and a power of two: every flow once, in an order that looks random.
     let n_slots = n.next_power_of_two() as u32;
     let order = (0..n_slots).map(move |i| i.wrapping_mul(0x9e37_79b1) & (n_slots - 1));
     let frames = order.filter(|flow| (*flow as usize) < n).map(|flow| {
         // Sixteen ports of each host.
-        let src = Ipv4Addr::from_bits(0x0a00_0002 + (flow >> 4));
-        let dst = Ipv4Addr::from_bits(0x2d00_0000 | (random.next() >> 40) as u32);
+        let (host, far) = (2 + (flow >> 4), (random.next() >> 40) as u32);
         let link = build::ethernet(mac(0x2000), mac(IN.0));
-        link.ipv4(src, dst).udp(20_000 + (flow & 15) as u16, 443, &[0; 18])
+        let ip = if v6 {
+            let src = Ipv6Addr::from_bits(0x2001_0db8_fffe_0000_0000_0000_0001_0000 + u128::from(host));
+            link.ipv6(src, Ipv6Addr::from_bits(0x2400 << 112 | u128::from(far)))
+        } else {
+            link.ipv4(Ipv4Addr::from_bits(0x0a00_0000 + host), Ipv4Addr::from_bits(0x2d00_0000 | far))
+        };
+        ip.udp(20_000 + (flow & 15) as u16, 443, &[0; 18])
     });
     Frames::new(frames)
 }

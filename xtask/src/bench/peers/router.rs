@@ -99,8 +99,10 @@ const fn rounds(quick: bool) -> u32 {
 
 const AT_LEAST: Bound = Bound::AtLeast(1.0);
 const AT_MOST: Bound = Bound::AtMost(1.0);
+const TEN_MILLION: f64 = 1e7;
+const GIB: f64 = 1_073_741_824.0;
 /// The aims of the router, in packets, flows, routes and bytes.
-const AIMS: [Aim; 10] = [
+const AIMS: [Aim; 12] = [
     ("ipv4-10k", "IPv4, 10,000 prefixes", "Mpps", |o| o.mpps, AT_LEAST, 12.0),
     ("ipv4-1m", "IPv4, a million prefixes", "Mpps", |o| o.mpps, AT_LEAST, 12.0),
     ("ipv6-250k", "IPv6, 250,000 prefixes", "Mpps", |o| o.mpps, AT_LEAST, 8.0),
@@ -108,6 +110,15 @@ const AIMS: [Aim; 10] = [
     ("nat44-1m", "NAT44, a million flows", "Mpps", |o| o.mpps, AT_LEAST, 5.0),
     ("new-flows", "new flows", "1000/s", |o| o.new_flows_per_second.map(|n| n / 1e3), AT_LEAST, 500.0),
     ("new-flows", "a flow of IPv4", "bytes", |o| o.bytes_per_flow, AT_MOST, 128.0),
+    ("flows-v6", "a flow of IPv6", "bytes", |o| o.bytes_per_flow, AT_MOST, 192.0),
+    (
+        "flows-10m",
+        "ten million flows",
+        "GiB",
+        |o| o.bytes_per_flow.map(|n| n * TEN_MILLION / GIB),
+        AT_MOST,
+        2.0,
+    ),
     ("ipv4-1m", "a million routes loaded", "s", |o| o.load_seconds, AT_MOST, 5.0),
     (
         "ipv4-1m",
