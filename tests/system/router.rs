@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use system_tests::{Namespace, Process, RawSocket, Sandbox, Weft, run, wait_until};
+use system_tests::{Namespace, Process, RawSocket, Sandbox, Weft, require_program, run, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
 const CONFIG: &str = "
@@ -168,6 +168,57 @@ fn port_forwards_from_outside_and_from_inside() {
     server.send_to(&data, peer).expect("sent");
     let (n, peer) = client.recv_from(&mut buffer).expect("received");
     assert_eq!((&buffer[..n], peer.to_string().as_str()), (&data[..], "203.0.113.1:5353"));
+}
+
+#[test]
+fn iperf3_measures_through_translation() {
+    require_program("iperf3", "iperf3");
+    let w = world("router-iperf");
+    let _server = w.outside.spawn(&["iperf3", "-s"]);
+    wait_until(SOON, "the server", || w.outside.exec(&["ss", "-ltn"]).success().contains(":5201"));
+    let report = w.h1.exec(&["iperf3", "-c", "203.0.113.2", "-t", "1", "-P", "4", "-J"]).json();
+    let rate = report["end"]["sum_received"]["bits_per_second"].as_f64().expect("what was received");
+    assert!(rate > 1e8, "{rate} bit/s");
+}
+
+/// The way out takes packets of 1300 bytes, where both hosts have 1500.
+#[test]
+fn hosts_learn_the_path_s_mtu_and_clamping_spares_them_a_black_hole() {
+    require_program("nft", "nftables");
+    let w = world("router-mtu");
+    let socket = w.sandbox.run_dir().join("r1.sock");
+    let narrow = |clamps: bool| {
+        let wan = format!(r#"{{"name":"wan","address":"203.0.113.1/24","mtu":1300,"clamp_mss":{clamps}}}"#);
+        let lan = r#"{"name":"lan","address":"10.1.0.1/24"}"#;
+        let rest = r#""nat":{"masquerade":[{"out":"wan"}]}"#;
+        let answer = put(&socket, &format!(r#"{{"name":"r1","interfaces":[{lan},{wan}],{rest}}}"#));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    let through = || {
+        echo_once(&w.outside, "203.0.113.2:7000", || exchange(&w.h1, "203.0.113.2:7000", 1 << 20));
+    };
+    let learned = || w.h1.exec(&["ip", "route", "get", "203.0.113.2"]).success().contains("mtu 1300");
+    narrow(false);
+    assert!(!learned());
+    through();
+    assert!(learned(), "fragmentation needed (RFC 1191 §4)");
+
+    // The inside's firewall drops what would tell it, and it has forgotten.
+    let rules = "table ip hole { chain in { type filter hook input priority 0; icmp type destination-unreachable drop; }; }";
+    w.h1.exec(&["nft", rules]).success();
+    w.h1.exec(&["ip", "route", "flush", "cache"]).success();
+    let listener =
+        w.outside.enter(|| TcpListener::bind("203.0.113.2:7001").expect("the address is the host's"));
+    let to = "203.0.113.2:7001".parse().expect("an address");
+    let mut stream = w.h1.enter(|| TcpStream::connect_timeout(&to, SOON).expect("SYNs are small"));
+    stream.write_all(&[7; 20_000]).expect("the kernel takes it");
+    let (mut far, _) = listener.accept().expect("it connected");
+    far.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+    let held = far.read(&mut [0; 20_000]);
+    assert!(held.is_err() && !learned(), "it is a black hole: {held:?}");
+    narrow(true);
+    through();
+    assert!(!learned(), "nobody had to learn");
 }
 
 #[test]
