@@ -13,19 +13,17 @@ use packet::Instant;
 
 pub use wire::FpmError;
 
+use crate::fib::VrfId;
 use crate::netlink::{self, Said, To, Told, Via};
 use crate::told::NextHops;
-use crate::{NextHop, Prefix, RouteConfig, RouteTarget, Router};
+use crate::{NextHop, Prefix, RouteTarget, Router};
 
 /// Without a word for this long after it has connected, a daemon has told its whole table.
 const QUIET: Duration = Duration::from_secs(15);
 /// Routes of a daemon that has gone stay for so long (RFC 4724 §4.2 has 180 s to 3600 s in use).
 const HOLD: Duration = Duration::from_secs(300);
-/// The table that is the VRF without a name (RT_TABLE_MAIN). Others are VRFs that have their number for a name.
-const MAIN: u32 = 254;
-
 /// What a route is known by: VRF and prefix.
-type Key = (Option<String>, Prefix);
+type Key = (VrfId, Prefix);
 
 /// What was said of a route in force.
 #[derive(Debug)]
@@ -60,6 +58,8 @@ pub struct Fpm {
     /// A daemon that comes back may name these before it has told them again.
     next_hops: NextHops,
     answers: Vec<u8>,
+    /// Whose tables were whose when the session began to tell.
+    tables: Option<BTreeMap<u32, VrfId>>,
 }
 
 impl Fpm {
@@ -69,6 +69,12 @@ impl Fpm {
         self.answers.clear();
         self.session += 1;
         (self.is_connected, self.sweep_at) = (true, Some(now + QUIET));
+        self.tables = None;
+    }
+
+    /// Tables that the daemon names are other VRFs than when it began to tell: it must connect again, and tell all of them.
+    pub fn is_outdated(&self, router: &Router) -> bool {
+        self.tables.as_ref().is_some_and(|tables| *tables != router.snapshot.tables)
     }
 
     /// It has gone. Its routes stay for five minutes.
@@ -81,8 +87,12 @@ impl Fpm {
     /// withdrawal and an addition, between which nothing may be missing.
     ///
     /// # Errors
-    /// [`FpmError`]: this is not FPM with netlink; the connection is to be closed.
+    /// [`FpmError`]: this is not FPM with netlink, or it is to be told anew; the connection is to be closed.
     pub fn handle_bytes(&mut self, router: &mut Router, now: Instant, bytes: &[u8]) -> Result<(), FpmError> {
+        if self.is_outdated(router) {
+            return Err(FpmError::Tables);
+        }
+        self.tables.get_or_insert_with(|| router.snapshot.tables.clone());
         let mut all = std::mem::take(&mut self.rest);
         all.extend_from_slice(bytes);
         let mut at = 0;
@@ -116,15 +126,22 @@ impl Fpm {
                     _ => None,
                 };
                 let known = Known { session: self.session, metric, way: named };
-                let is_in = match self.target(&way) {
-                    Ok(target) => self.add(router, (vrf(table), to), known, target),
-                    Err(Missing::Elsewhere) => return self.remove(router, &(vrf(table), to)),
-                    Err(Missing::Unknown) => self.lose(router, &(vrf(table), to)),
+                let key = router.snapshot.vrf_of_table(table).map(|vrf| (vrf, to));
+                let is_in = match (self.target(&way), key) {
+                    (Ok(target), Some(key)) => self.add(router, key, known, target),
+                    (Err(Missing::Unknown), Some(key)) => self.lose(router, &key),
+                    (Err(Missing::Elsewhere), Some(key)) => return self.remove(router, &key),
+                    (Err(Missing::Elsewhere), None) => return,
+                    (_, None) => false,
                 };
                 let flag = if is_in { wire::OFFLOADED } else { wire::OFFLOAD_FAILED };
                 wire::tell(&mut self.answers, message, flag);
             }
-            Some(Said::NoRoute(Told { table, to, .. })) => self.remove(router, &(vrf(table), to)),
+            Some(Said::NoRoute(Told { table, to, .. })) => {
+                if let Some(vrf) = router.snapshot.vrf_of_table(table) {
+                    self.remove(router, &(vrf, to));
+                }
+            }
             Some(Said::NextHop { id, way }) => self.next_hops.put(id, way),
             Some(Said::Group { id, members }) => self.next_hops.put_group(id, members),
             Some(Said::NoNextHop { id }) => self.next_hops.remove(id),
@@ -157,9 +174,7 @@ impl Fpm {
 
     /// Adds a route and tells whether it is in force now.
     fn add(&mut self, router: &mut Router, key: Key, known: Known, target: RouteTarget) -> bool {
-        let (vrf, to) = key.clone();
-        let route = RouteConfig { vrf, metric: known.metric, ..RouteConfig::new(to, target) };
-        if router.put_route(&route).is_err() {
+        if router.put_route(key, (known.metric, &target)).is_err() {
             return self.lose(router, &key);
         }
         self.routes.insert(key, known);
@@ -174,8 +189,7 @@ impl Fpm {
 
     fn remove(&mut self, router: &mut Router, key: &Key) {
         if self.routes.remove(key).is_some() {
-            // A VRF that has gone has taken its routes along.
-            let _ = router.take_route(key.0.as_deref(), key.1);
+            router.take_route(*key);
         }
     }
 
@@ -190,7 +204,7 @@ impl Fpm {
             |known: &Known| known.session == session && known.way.is_some_and(|id| changed.contains(&id));
         let meant = self.routes.iter().filter(|(_, known)| is_meant(known));
         let meant: Vec<(Key, u32, Option<u32>)> =
-            meant.map(|(key, known)| (key.clone(), known.metric, known.way)).collect();
+            meant.map(|(key, known)| (*key, known.metric, known.way)).collect();
         for (key, metric, way) in meant {
             match way.map_or(Err(Missing::Unknown), |id| self.target(&To::Named(id))) {
                 Ok(target) => self.add(router, key, Known { session, metric, way }, target),
@@ -217,8 +231,8 @@ impl Fpm {
         self.sweep_at = None;
         let session = self.session;
         let stale = self.routes.extract_if(.., |_, known| known.session != session);
-        for ((vrf, to), _) in stale {
-            let _ = router.take_route(vrf.as_deref(), to);
+        for (key, _) in stale {
+            router.take_route(key);
         }
         router.publish_routes();
     }
@@ -227,9 +241,4 @@ impl Fpm {
     pub fn n_routes(&self) -> usize {
         self.routes.len()
     }
-}
-
-/// The VRF of a table.
-fn vrf(table: u32) -> Option<String> {
-    (table != MAIN && table != 0).then(|| table.to_string())
 }

@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use packet::Instant;
 
+use crate::fib::NAMELESS;
 use crate::netlink::{self, NLMSG_HEADER, Said, To, Told, Via};
+use crate::snapshot::MAIN_TABLE;
 use crate::told::NextHops;
-use crate::{NextHop, Prefix, RouteConfig, RouteTarget, Router};
+use crate::{NextHop, Prefix, RouteTarget, Router};
 
 /// Kernels withdraw routes without a word when a link or an address goes: then, after so long, everything is read again.
 const SETTLE: Duration = Duration::from_millis(100);
-/// The table that is the VRF without a name (RT_TABLE_MAIN).
-const MAIN: u32 = 254;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -252,15 +252,11 @@ impl KernelRoutes {
     fn apply(&mut self, router: &mut Router, key: (u32, Prefix)) {
         let (table, to) = key;
         let best = self.routes.range((table, to, 0)..=(table, to, u32::MAX)).next();
-        let route = best.and_then(|((.., metric), entry)| {
-            let target = self.target(&entry.way)?;
-            Some(RouteConfig { metric: *metric, ..RouteConfig::new(to, target) })
-        });
-        if route.is_some_and(|route| router.put_route(&route).is_ok()) {
+        let route = best.and_then(|((.., metric), entry)| Some((*metric, self.target(&entry.way)?)));
+        if route.is_some_and(|(metric, target)| router.put_route((NAMELESS, to), (metric, &target)).is_ok()) {
             self.in_force.insert(key);
         } else if self.in_force.remove(&key) {
-            // The VRF without a name is always there.
-            let _ = router.take_route(None, to);
+            router.take_route((NAMELESS, to));
         }
     }
 
@@ -327,7 +323,7 @@ impl KernelRoutes {
     /// Takes all routes out of the router again.
     pub fn withdraw(&mut self, router: &mut Router) {
         for (_, to) in std::mem::take(&mut self.in_force) {
-            let _ = router.take_route(None, to);
+            router.take_route((NAMELESS, to));
         }
         router.publish_routes();
         *self = Self::default();
@@ -342,5 +338,5 @@ impl KernelRoutes {
 /// Whether a route is one that the router is to have.
 fn is_followed(told: &Told) -> bool {
     let is_made = told.protocol > RTPROT_BOOT && told.protocol != RTPROT_RA;
-    is_made && told.table == MAIN && told.tos == 0 && told.flags & RTM_F_CLONED == 0
+    is_made && told.table == MAIN_TABLE && told.tos == 0 && told.flags & RTM_F_CLONED == 0
 }

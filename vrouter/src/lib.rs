@@ -49,6 +49,7 @@ pub use config::{
     AdvertConfig, AdvertRoute, ConfigError, DhcpHost, DhcpPool, DhcpRelay, DnsConfig, FirewallAction,
     FirewallRule, GroupConfig, InterfaceConfig, LiveFlows, NatRule, NeighbourConfig, NextHop, Police,
     PolicyRoute, RouteConfig, RouteTarget, RouterConfig, RuleLimit, SourceCheck, Transport, Tuning,
+    VrfConfig,
 };
 pub use counters::{Counters, Drop};
 pub use fib::Traffic;

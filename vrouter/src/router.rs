@@ -9,7 +9,7 @@ use lookup::Secret;
 use packet::{Instant, MacAddr, PortNo};
 
 use crate::config::LiveFlows;
-use crate::fib::{Alive, Candidate, Hop, Rib, Twin};
+use crate::fib::{Alive, Candidate, Hop, Rib, Twin, VrfId};
 use crate::firewall::still_allows;
 use crate::message::{Learned, OrderKind, ReportKind};
 use crate::neighbour::lifetime;
@@ -18,8 +18,8 @@ use crate::shards::Shards;
 use crate::snapshot::{Base, IfIndex, Snapshot};
 use crate::{
     BindingInfo, ConfigError, ConnectionInfo, Counters, Effect, Forwarder, Limits, NeighbourInfo,
-    NeighbourState, Order, Prefix, PrefixTraffic, Report, RouteConfig, RouteInfo, RouteSource, RouterConfig,
-    RuleInfo,
+    NeighbourState, Order, Prefix, PrefixTraffic, Report, RouteConfig, RouteInfo, RouteSource, RouteTarget,
+    RouterConfig, RuleInfo,
 };
 
 /// What a router is made with.
@@ -180,7 +180,8 @@ impl Router {
     pub fn add_routes(&mut self, routes: &[RouteConfig]) -> Result<(), ConfigError> {
         let mut candidates = Vec::with_capacity(routes.len());
         for (index, route) in routes.iter().enumerate() {
-            candidates.push(self.candidate(index, route)?);
+            let vrf = self.snapshot.vrf_named(index, route.vrf.as_deref())?;
+            candidates.push(self.candidate(index, (vrf, route.to), (route.metric, &route.target))?);
         }
         for candidate in candidates {
             self.rib.set(&mut self.twin, candidate);
@@ -189,25 +190,30 @@ impl Router {
         Ok(())
     }
 
-    fn candidate(&self, index: usize, route: &RouteConfig) -> Result<Candidate, ConfigError> {
-        let vrf = self.snapshot.vrf_named(index, route.vrf.as_deref())?;
-        let (hops, target) = self.snapshot.resolve(index, (vrf, route.to), &route.target)?;
-        let (source, metric) = (RouteSource::Protocol, route.metric);
-        Ok(Candidate { vrf, to: route.to, source, metric, target, hops })
+    fn candidate(
+        &self,
+        index: usize,
+        (vrf, to): (VrfId, Prefix),
+        (metric, target): (u32, &RouteTarget),
+    ) -> Result<Candidate, ConfigError> {
+        let (hops, target) = self.snapshot.resolve(index, (vrf, to), target)?;
+        Ok(Candidate { vrf, to, source: RouteSource::Protocol, metric, target, hops })
     }
 
     /// As [`add_routes`](Self::add_routes), seen by workers with the next [`publish_routes`](Self::publish_routes).
-    pub(crate) fn put_route(&mut self, route: &RouteConfig) -> Result<(), ConfigError> {
-        let candidate = self.candidate(0, route)?;
+    pub(crate) fn put_route(
+        &mut self,
+        key: (VrfId, Prefix),
+        way: (u32, &RouteTarget),
+    ) -> Result<(), ConfigError> {
+        let candidate = self.candidate(0, key, way)?;
         self.rib.set(&mut self.twin, candidate);
         Ok(())
     }
 
     /// As [`remove_routes`](Self::remove_routes), seen by workers with the next [`publish_routes`](Self::publish_routes).
-    pub(crate) fn take_route(&mut self, vrf: Option<&str>, to: Prefix) -> Result<(), ConfigError> {
-        let vrf = self.snapshot.vrf_named(0, vrf)?;
-        self.rib.remove(&mut self.twin, (vrf, to), RouteSource::Protocol);
-        Ok(())
+    pub(crate) fn take_route(&mut self, key: (VrfId, Prefix)) {
+        self.rib.remove(&mut self.twin, key, RouteSource::Protocol);
     }
 
     /// Removes what [`add_routes`](Self::add_routes) added to these prefixes of a VRF; the empty name is the one without.

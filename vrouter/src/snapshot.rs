@@ -20,7 +20,10 @@ use crate::policy::Policy;
 use crate::service::{Listening, Plan};
 use crate::{AdvertConfig, InterfaceConfig, NextHop, Prefix, RouteSource, SourceCheck, Timers};
 
+mod vrfs;
+
 pub(crate) use crate::fib::Hop;
+pub(crate) use vrfs::MAIN_TABLE;
 
 /// Place of an interface in its snapshot.
 pub(crate) type IfIndex = u16;
@@ -56,6 +59,8 @@ pub(crate) struct Base {
     shadows: BTreeMap<PortNo, IfIndex>,
     /// Names by number; the first has none.
     vrfs: Vec<String>,
+    /// VRFs by the kernel's table that is theirs.
+    pub tables: BTreeMap<u32, VrfId>,
     pub nat: NatTable,
     pub firewall: Firewall,
     pub policy: Policy,
@@ -141,6 +146,7 @@ impl Base {
         }
         let generation = before.generation + 1;
         let mut base = Self { generation, tuning, secret, vrfs, ..Self::default() };
+        config.vrfs.iter().for_each(|vrf| _ = base.vrf_numbered(&vrf.name));
         for (index, interface) in config.interfaces.iter().enumerate() {
             base.add_interface(index, interface)?;
         }
@@ -153,6 +159,7 @@ impl Base {
             base.counted.extend(route.counted.then_some((vrf, route.to)));
             routes.push(Candidate { vrf, to: route.to, source, metric, target, hops });
         }
+        base.add_tables(&config.vrfs)?;
         for (index, (vrf, to)) in config.counted.iter().enumerate() {
             let name = vrf.clone().unwrap_or_default();
             let vrf = base.vrf_named(index, Some(&name));
@@ -176,28 +183,6 @@ impl Base {
         base.policers = config.interfaces.iter().map(|i| i.police.map(Policer::new)).collect();
         let plan = Plan::compile(&mut base, config)?;
         Ok((base, routes, plan))
-    }
-
-    /// The number of a VRF, a new one for a new name.
-    fn vrf_numbered(&mut self, name: &str) -> VrfId {
-        let found = self.vrfs.iter().position(|known| known == name);
-        let at = found.unwrap_or_else(|| {
-            self.vrfs.push(name.to_owned());
-            self.vrfs.len() - 1
-        });
-        at as VrfId
-    }
-
-    /// The VRF of that name; none names the one without.
-    pub(crate) fn vrf_named(&self, index: usize, name: Option<&str>) -> Result<VrfId, ConfigError> {
-        let name = name.unwrap_or_default();
-        let found = self.vrfs.iter().position(|known| known == name);
-        found.map(|at| at as VrfId).ok_or_else(|| ConfigError::NoVrf { index, name: name.to_owned() })
-    }
-
-    /// The name of a VRF, unless it is the one without.
-    pub(crate) fn vrf_name(&self, vrf: VrfId) -> Option<String> {
-        self.vrfs.get(usize::from(vrf)).filter(|name| !name.is_empty()).cloned()
     }
 
     fn add_interface(&mut self, index: usize, config: &InterfaceConfig) -> Result<(), ConfigError> {

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use net::netlink::{DEL, NEW, attribute, hop, member, next_hop_body, route_body};
 use net::*;
 use packet::Instant;
-use vrouter::{Fpm, FpmError, Options, RouteSource, Router};
+use vrouter::{Fpm, FpmError, Options, RouteSource, Router, RouterConfig, VrfConfig};
 
 const OFFLOADED: u32 = 0x4000;
 const FAILED: u32 = 0x2000_0000;
@@ -144,6 +144,78 @@ fn x01_several_next_hops_groups_vrfs_and_ipv6() {
     assert!(s.routes().iter().any(|r| r.starts_with("Some(\"7\") 192.0.6.0/24")), "{:?}", s.routes());
     assert_eq!(s.say(&route(NEW, (254, 7), "2001:db8:5::/48", &[])), [OFFLOADED]);
     assert_eq!(s.n(), 5);
+}
+
+fn vrf(name: &str, table: u32) -> VrfConfig {
+    VrfConfig { name: name.into(), table: Some(table) }
+}
+
+#[test]
+fn x01_a_vrf_has_the_table_that_it_says() {
+    let mut s = Session::new();
+    let mut config = s.router.config().clone();
+    config.interfaces[1].vrf = Some("red".into());
+    config.vrfs = vec![vrf("red", 1_000_007), vrf("9", 10)];
+    s.router.set_config(s.now, config.clone()).expect("a right configuration");
+    let gateway = attribute(5, &[10, 2, 0, 9]);
+    let in_table = |kind, table: u32, to: &str| {
+        let table = attribute(15, &table.to_ne_bytes());
+        // Tables that have no room in a byte (RTA_TABLE).
+        route(kind, (252, 1), to, &[table, gateway.clone()])
+    };
+    assert_eq!(s.say(&in_table(NEW, 1_000_007, "192.0.6.0/24")), [OFFLOADED]);
+    assert!(
+        s.routes()[0].starts_with("Some(\"red\") 192.0.6.0/24 Via { gateway: 10.2.0.9"),
+        "{:?}",
+        s.routes()
+    );
+    // A VRF that says its table has no other by its name, and nobody has this one.
+    let drop = |table: u8| route(NEW, (table, 6), "192.0.7.0/24", &[]);
+    assert_eq!(
+        (s.say(&drop(9)), s.say(&drop(11)), s.say(&drop(10))),
+        (vec![FAILED], vec![FAILED], vec![OFFLOADED])
+    );
+    assert!(s.routes()[1].starts_with("Some(\"9\") 192.0.7.0/24"), "{:?}", s.routes());
+    assert_eq!((s.say(&in_table(DEL, 1_000_007, "192.0.6.0/24")), s.n()), (vec![], 1));
+}
+
+#[test]
+fn x01_two_vrfs_cannot_have_one_table() {
+    let mut s = Session::new();
+    let mut refused = |vrfs: &[VrfConfig]| {
+        let config = RouterConfig { vrfs: vrfs.into(), ..plain() };
+        s.router.set_config(s.now, config).expect_err("refused").to_string()
+    };
+    let text = refused(&[vrf("red", 10), vrf("blue", 11), vrf("green", 10)]);
+    assert_eq!(text, "vrfs[2].table: 10 is the table of the VRF \"red\"");
+    assert_eq!(refused(&[vrf("red", 254)]), "vrfs[0].table: 254 is the table of the VRF without a name");
+    assert_eq!(refused(&[vrf("red", 0)]), "vrfs[0].table: a table has a number from 1 to 4294967295");
+    assert_eq!(refused(&[vrf("red", 1), vrf("red", 2)]), "vrfs[1].name: \"red\" is used twice");
+    assert_eq!(refused(&[vrf("", 1)]), "vrfs[0].name: a VRF that is said something of has a name");
+}
+
+#[test]
+fn x01_a_table_that_becomes_another_vrfs_is_told_again() {
+    let mut s = Session::new();
+    let mut config = s.router.config().clone();
+    config.vrfs = vec![vrf("red", 10), vrf("blue", 11)];
+    s.router.set_config(s.now, config.clone()).expect("a right configuration");
+    let told = route(NEW, (10, 6), "192.0.6.0/24", &[]);
+    s.say(&told);
+    config.interfaces[2].mtu = 1400;
+    s.router.set_config(s.now, config.clone()).expect("a right configuration");
+    assert!(!s.fpm.is_outdated(&s.router), "something else has changed");
+    (config.vrfs[0].table, config.vrfs[1].table) = (Some(11), Some(10));
+    s.router.set_config(s.now, config).expect("a right configuration");
+    assert!(s.fpm.is_outdated(&s.router));
+    assert_eq!(s.fpm.handle_bytes(&mut s.router, s.now, &told), Err(FpmError::Tables));
+    assert!(s.routes()[0].starts_with("Some(\"red\")") && s.n() == 1, "it stays until the new one is there");
+    s.fpm.disconnected(s.now);
+    s.fpm.connected(s.now);
+    s.say(&told);
+    assert_eq!(s.n(), 2);
+    s.secs(16);
+    assert!(s.routes()[0].starts_with("Some(\"blue\")") && s.n() == 1, "{:?}", s.routes());
 }
 
 #[test]

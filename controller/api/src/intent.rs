@@ -60,6 +60,9 @@ pub struct Router {
     /// Interfaces, plain and 802.1Q sub-interfaces.
     #[serde(default)]
     pub interfaces: Vec<RouterInterface>,
+    /// What is to be said of VRFs. Those that interfaces name need not be here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vrfs: Vec<Vrf>,
     /// Static routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<StaticRoute>,
@@ -191,6 +194,20 @@ impl RouterInterface {
     pub fn port_name(&self) -> &str {
         self.port.as_deref().unwrap_or(&self.name)
     }
+}
+
+/// A VRF of a router: routes of their own for its interfaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vrf {
+    /// Unique in the router.
+    pub name: String,
+    /// The kernel's table that routing daemons have for it, whose routes by FPM become its own; of one VRF only. 254 is that
+    /// of the VRF without a name. Absent: the number that the VRF has for a name, if its name is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[schema(minimum = 1)]
+    pub table: Option<u32>,
 }
 
 /// A static route. Give `via`, `dev` or both; or `next_hops`; or `to_vrf`; or a `type` other than unicast and nothing else.

@@ -19,7 +19,7 @@ mod traffic;
 
 pub use intent::{
     CountedRoute, Masquerade, Nat, Network, PortForward, Protocol, Redirect, Reservation, RouteType, Router,
-    RouterInterface, StaticRoute,
+    RouterInterface, StaticRoute, Vrf,
 };
 pub use problem::Problem;
 pub use queue::{PortQueues, Queue, QueueState, QueueTextError};

@@ -25,6 +25,9 @@ name: r1
 interfaces:
   - {name: lan, address: 10.1.0.1/24}
   - {name: wan, addresses: [203.0.113.1/24, '2001:db8::1/64']}
+  - {name: red-lan, vrf: red, address: 10.1.0.1/24}
+  - {name: red-wan, vrf: red, address: 203.0.113.11/24}
+vrfs: [{name: red, table: 1000}]
 ";
 /// Where the router takes FPM: the sandbox's own address on the bridge.
 const FPM: &str = "203.0.113.250";
@@ -98,11 +101,13 @@ impl Frr {
 
 struct World {
     h1: Namespace,
+    /// As h1, but in the VRF red.
+    h2: Namespace,
     frr: Namespace,
     peer: Namespace,
-    _router: Process,
+    router: Process,
     weft: Weft,
-    _sandbox: Sandbox,
+    sandbox: Sandbox,
 }
 
 /// FRR keeps crash logs and sockets in folders of the system's: here they are the sandbox's.
@@ -117,7 +122,7 @@ fn world(name: &str) -> World {
     let sandbox = Sandbox::enter(name);
     let weft = Weft::new(&sandbox);
     folders();
-    let [h1, frr, peer] = ["h1", "frr", "peer"].map(|name| Namespace::new(&sandbox, name));
+    let [h1, h2, frr, peer] = ["h1", "h2", "frr", "peer"].map(|name| Namespace::new(&sandbox, name));
     let ip = |args: &[&str]| run(Command::new("ip").args(args)).success();
     ip(&["link", "add", "br0", "type", "bridge"]);
     ip(&["link", "set", "br0", "up"]);
@@ -126,22 +131,25 @@ fn world(name: &str) -> World {
     std::fs::write(&file, CONFIG).expect("the folder is ours");
     let (file, fpm) = (file.display().to_string(), format!("{FPM}:2620"));
     let args = ["router", "--config", &file, "--fpm", &fpm];
-    let ports = ["--port", "lan=netns:h1/eth0", "--port", "wan=hosttap:wan0"];
+    let ports = ["lan=netns:h1/eth0", "wan=hosttap:wan0", "red-lan=netns:h2/eth0", "red-wan=hosttap:wan1"];
+    let ports: Vec<&str> = ports.iter().flat_map(|port| ["--port", port]).collect();
     let mut router = weft.spawn("router", &[&args[..], &ports].concat());
     router.wait_for_log(SOON, "router r1 runs");
-    ip(&["link", "set", "wan0", "master", "br0", "up"]);
+    ["wan0", "wan1"].iter().for_each(|wan| drop(ip(&["link", "set", wan, "master", "br0", "up"])));
     for (host, port, last) in [(&frr, "vfrr", 2), (&peer, "vpeer", 3)] {
         veth_pair((None, port), (Some(host), "eth0"));
         ip(&["link", "set", port, "master", "br0"]);
         host.address("eth0", &format!("203.0.113.{last}/24"));
         host.address("eth0", &format!("2001:db8::{last}/64"));
     }
-    h1.address("eth0", "10.1.0.2/24");
-    h1.exec(&["ip", "route", "add", "default", "via", "10.1.0.1"]).success();
+    for host in [&h1, &h2] {
+        host.address("eth0", "10.1.0.2/24");
+        host.exec(&["ip", "route", "add", "default", "via", "10.1.0.1"]).success();
+    }
     peer.exec(&["ip", "route", "add", "10.1.0.0/24", "via", "203.0.113.1"]).success();
     peer.address("eth0", "203.0.113.4/24");
     wait_until(SOON, "the way to the peer", || h1.pings("203.0.113.3"));
-    World { h1, frr, peer, _router: router, weft, _sandbox: sandbox }
+    World { h1, h2, frr, peer, router, weft, sandbox }
 }
 
 impl World {
@@ -170,6 +178,23 @@ impl World {
         let shown = self.weft.run(&["router", "show", "fib", "--name", "r1", "--json"]).json();
         let all = shown.as_array().expect("a list").iter();
         all.filter(|route| route["source"] == "protocol").cloned().collect()
+    }
+
+    /// Waits until FRR has connected so many times.
+    fn wait_for_connection(&self, n: usize) {
+        wait_until(LATE, "FRR to connect", || {
+            self.router.log().matches("a routing daemon has connected").count() == n
+        });
+    }
+
+    /// Gives the VRF red another table.
+    fn set_table(&self, table: u32) {
+        let mut config = self.weft.run(&["router", "show", "config", "--name", "r1", "--json"]).json();
+        config["vrfs"][0]["table"] = table.into();
+        let mut put = Command::new("curl");
+        put.args(["--silent", "--show-error", "--fail", "--request", "PUT", "--unix-socket"]);
+        put.arg(self.sandbox.run_dir().join("r1.sock")).args(["--header", "content-type: application/json"]);
+        run(put.args(["--data", &config.to_string(), "http://r1/api/v1/config"])).success();
     }
 
     fn route(&self, to: &str) -> Option<Value> {
@@ -223,6 +248,34 @@ fn routes_and_next_hops_of_frr() {
     frr.configure(&["no ip route 192.0.7.0/24 203.0.113.4", "ip route 192.0.7.0/24 192.168.7.2"]);
     wait_until(SOON, "it to go", || w.route("192.0.7.0/24").is_none());
     drop(peer);
+}
+
+#[test]
+fn a_table_of_frr_is_a_vrf() {
+    let w = world("frr-tables");
+    w.peer.address("lo", "198.51.100.1/24");
+    w.peer.exec(&["ip", "route", "replace", "10.1.0.0/24", "via", "203.0.113.11"]).success();
+    let frr = w.frr();
+    // FRR 8.4 tells the routes of such tables when they change, but not when it connects.
+    w.wait_for_connection(1);
+    assert!(!w.h2.pings("198.51.100.1"), "nobody has told of it");
+    let route = |table: u32| format!("ip route 198.51.100.0/24 203.0.113.3 table {table}");
+    frr.configure(&[&route(1000), "ip route 192.0.2.0/24 blackhole table 1001"]);
+    wait_until(SOON, "the route of the table", || w.route("198.51.100.0/24").is_some());
+    let shown = w.route("198.51.100.0/24").expect("it is there");
+    assert_eq!((&shown["vrf"], &shown["interface"]), (&"red".into(), &"red-wan".into()), "{shown}");
+    wait_until(SOON, "a ping through the VRF", || w.h2.pings("198.51.100.1"));
+    assert_eq!(w.routes().len(), 1, "nobody has table 1001: {:?}", w.routes());
+    frr.configure(&[&format!("no {}", route(1000))]);
+    wait_until(SOON, "the route to go", || w.routes().is_empty());
+    assert!(!w.h2.pings("198.51.100.1"));
+
+    // The tables change hands: FRR is made to connect again.
+    w.set_table(1001);
+    w.wait_for_connection(2);
+    frr.configure(&[&route(1000), &route(1001)]);
+    wait_until(SOON, "a ping by the other table", || w.h2.pings("198.51.100.1"));
+    assert_eq!(w.routes().len(), 1, "nobody has table 1000: {:?}", w.routes());
 }
 
 #[test]

@@ -26,6 +26,8 @@ use crate::snapshot::IfIndex;
 
 /// Number of a VRF; zero is the one without a name.
 pub(crate) type VrfId = u16;
+/// The VRF without a name.
+pub(crate) const NAMELESS: VrfId = 0;
 /// Number of a set of next hops. [`ASKS`] is set where packets are counted, so that a worker that has the number need not
 /// look further to know that they are not.
 pub(crate) type SetId = u32;

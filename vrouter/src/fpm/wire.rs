@@ -21,6 +21,9 @@ pub enum FpmError {
     /// A length that cannot be.
     #[error("a message of {0} bytes")]
     Length(u16),
+    /// Tables have become those of other VRFs.
+    #[error("tables have become those of other VRFs: let it tell them again")]
+    Tables,
 }
 
 /// Whether a whole message is at the beginning of `bytes`, and where it ends.

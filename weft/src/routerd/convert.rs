@@ -10,7 +10,7 @@ use packet::{MacAddr, PortNo, VlanId, nd};
 use vrouter::{
     AdvertConfig, AdvertRoute, Filtering, FirewallAction, FirewallRule, GroupConfig, InterfaceConfig, Limits,
     LiveFlows, NatRule, NeighbourConfig, NeighbourState, NextHop, Police, PolicyRoute, Prefix, RouteConfig,
-    RouteSource, RouteTarget, RouterConfig, RuleLimit, Sharing, SourceCheck, Transport, Tuning,
+    RouteSource, RouteTarget, RouterConfig, RuleLimit, Sharing, SourceCheck, Transport, Tuning, VrfConfig,
 };
 
 mod services;
@@ -64,6 +64,7 @@ pub struct PortName {
 /// The field at fault.
 pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, FieldError> {
     let mut config = RouterConfig::named(&router.name);
+    config.vrfs.extend(router.vrfs.iter().map(vrf));
     for (index, from) in router.interfaces.iter().enumerate() {
         config.interfaces.push(interface(router, index, from, ports)?);
     }
@@ -71,17 +72,7 @@ pub fn config(router: &api::Router, ports: &[PortName]) -> Result<RouterConfig, 
         config.routes.push(route(index, from)?);
     }
     config.counted.extend(router.counted_routes.iter().map(|from| (from.vrf.clone(), prefix(from.to.0))));
-    for from in &router.nat.masquerade {
-        let sources = from.from.map(|cidr| prefix(cidr.0)).into_iter().collect();
-        let (pool, sharing) = (from.pool.clone(), sharing(from.ports));
-        config.nat.push(NatRule::Masquerade {
-            out: from.out.clone(),
-            sources,
-            pool,
-            sharing,
-            portless: from.portless,
-        });
-    }
+    config.nat.extend(router.nat.masquerade.iter().map(masquerade));
     config.nat.extend(router.nat.port_forwards.iter().map(port_forward));
     config.nat.extend(router.nat.one_to_one.iter().map(|from| NatRule::OneToOne {
         interface: from.interface.clone(),
@@ -301,6 +292,10 @@ fn route(index: usize, from: &api::StaticRoute) -> Result<RouteConfig, FieldErro
     Ok(RouteConfig { vrf, to, target, metric, counted })
 }
 
+fn vrf(from: &api::Vrf) -> VrfConfig {
+    VrfConfig { name: from.name.clone(), table: from.table }
+}
+
 fn next_hop(from: &api::NextHop) -> NextHop {
     NextHop { gateway: from.via, interface: from.dev.clone(), weight: from.weight.unwrap_or(1) }
 }
@@ -310,6 +305,12 @@ fn transport(from: api::Protocol) -> Transport {
         api::Protocol::Tcp => Transport::Tcp,
         api::Protocol::Udp => Transport::Udp,
     }
+}
+
+fn masquerade(from: &api::Masquerade) -> NatRule {
+    let sources = from.from.map(|cidr| prefix(cidr.0)).into_iter().collect();
+    let (pool, sharing) = (from.pool.clone(), sharing(from.ports));
+    NatRule::Masquerade { out: from.out.clone(), sources, pool, sharing, portless: from.portless }
 }
 
 fn redirect(from: &api::Redirect) -> NatRule {

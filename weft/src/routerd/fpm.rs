@@ -3,10 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use packet::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use vrouter::{Fpm, FpmError};
+use vrouter::{Fpm, FpmError, Router};
 
 use super::task::Owner;
 
@@ -56,12 +57,25 @@ pub async fn serve(listener: TcpListener, owner: Owner, router: String) -> anyho
                 session = None;
                 fpm = owner.lend(fpm, |fpm, _, now| fpm.disconnected(now)).await?.0;
             }
-            Event::Tick if fpm.poll_timeout().is_some() => {
-                fpm = owner.lend(fpm, |fpm, r, now| fpm.handle_timeout(r, now)).await?.0;
+            Event::Tick => {
+                let is_outdated: bool;
+                (fpm, is_outdated) = owner.lend(fpm, tick).await?;
+                if is_outdated && session.take().is_some() {
+                    tracing::info!(
+                        router,
+                        "the routing daemon is to tell its tables again: VRFs have others"
+                    );
+                    fpm = owner.lend(fpm, |fpm, _, now| fpm.disconnected(now)).await?.0;
+                }
             }
-            Event::Tick => {}
         }
     }
+}
+
+/// Does what is due; whether the session is [outdated](Fpm::is_outdated).
+fn tick(fpm: &mut Fpm, router: &mut Router, now: Instant) -> bool {
+    fpm.handle_timeout(router, now);
+    fpm.is_outdated(router)
 }
 
 /// What the session sends; never, if there is none.
