@@ -24,7 +24,7 @@ use crate::message::{OrderKind, ReportKind};
 use crate::mss;
 use crate::neighbour::{Answer, Due, Neighbours, Waiting};
 use crate::output::{Io, announce, emit, emit_sized, longest, on_wire};
-use crate::rewrite::set_ttl;
+use crate::rewrite::{Rewrite, set_ttl};
 use crate::shards::Shards;
 use crate::snapshot::{IfIndex, Snapshot};
 use crate::tell::Tell;
@@ -55,6 +55,24 @@ pub struct Forwarder {
     pub(crate) late_syns: LateSyns,
     pub(crate) adverts: Adverts,
     pub(crate) unused: Unused,
+}
+
+/// Makes of a packet what it becomes on its way from one interface to another. The frame begins with its IP header.
+#[inline]
+pub(crate) fn lead_over(
+    s: &Snapshot,
+    frame: &mut Frame,
+    ip: &Ip,
+    (from, to): (IfIndex, IfIndex),
+    change: Option<(&Rewrite, &Flow)>,
+) {
+    if let Some((rewrite, flow)) = change {
+        rewrite.apply(frame, flow);
+    }
+    set_ttl(frame, ip.ttl - 1);
+    if let Some(mtu) = s.clamp(from, to) {
+        mss::clamp(frame, ip, mtu);
+    }
 }
 
 impl Forwarder {
@@ -369,13 +387,8 @@ impl Forwarder {
             Ok(Decision::Forward { interface: out, next, rewrite }) => {
                 let mut frame = frame;
                 let rewritten = flow.filter(|_| !rewrite.is_none());
-                if let Some(flow) = &rewritten {
-                    rewrite.apply(&mut frame, flow);
-                }
-                set_ttl(&mut frame, ip.ttl - 1);
-                if let Some(mtu) = s.clamp(interface, out) {
-                    mss::clamp(&mut frame, ip, mtu);
-                }
+                let change = rewritten.as_ref().map(|flow| (&rewrite, flow));
+                lead_over(s, &mut frame, ip, (interface, out), change);
                 self.counters.forwarded += 1;
                 match self.neighbours.lookup(io.now, &s.tuning, (out, next)) {
                     Answer::Send(mac) => {

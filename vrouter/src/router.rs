@@ -94,6 +94,15 @@ impl Router {
         std::mem::take(&mut self.forwarders)
     }
 
+    /// The MAC address of the first interface of a port.
+    pub fn mac_at(&self, port: PortNo) -> Option<MacAddr> {
+        self.config
+            .interfaces
+            .iter()
+            .find(|interface| interface.port == Some(port))
+            .map(|interface| interface.mac)
+    }
+
     /// Replaces the whole configuration. Ports must have been added before, as the router announces its addresses.
     /// Connections that the new rules would make as they are go on; the others end.
     ///

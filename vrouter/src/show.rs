@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use conntrack::{Binding, Connection, Side};
-use packet::{Instant, MacAddr};
+use packet::{Instant, MacAddr, PortNo};
 
 use crate::{FirewallAction, Prefix, RouteTarget, Traffic};
 
@@ -202,12 +202,25 @@ pub struct KeptLease {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     pub(crate) steps: Vec<String>,
+    pub(crate) sent: Vec<(PortNo, Vec<u8>)>,
+    pub(crate) lost: Option<&'static str>,
 }
 
 impl Trace {
     /// One line each; the last tells the outcome.
     pub fn steps(&self) -> &[String] {
         &self.steps
+    }
+
+    /// The frames that leave, from the destination MAC address on, and by which ports: several where a packet is cut, none
+    /// where it is for the router itself or [lost](Self::lost).
+    pub fn sent(&self) -> &[(PortNo, Vec<u8>)] {
+        &self.sent
+    }
+
+    /// Why it neither leaves nor is for the router: the name of the [`Drop`](crate::Drop), or `waits for its neighbour`.
+    pub fn lost(&self) -> Option<&'static str> {
+        self.lost
     }
 }
 

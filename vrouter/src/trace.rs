@@ -1,13 +1,17 @@
 //! What would happen to a frame, told step by step by the same code that decides for real ones.
 
-use packet::{EtherType, Frame, Instant, PortNo};
+use core::net::IpAddr;
+
+use packet::{EtherType, Frame, Instant, Outputs, Pool, PortNo};
 
 use crate::ahead::Foreseen;
 use crate::decide::{Decider, Decision, Input, Observer};
 use crate::discovery::is_discovery;
 use crate::flow::Flow;
+use crate::forwarder::lead_over;
 use crate::input::{check_addresses, classify, read_ip, strip};
-use crate::output::longest;
+use crate::output::{Io, emit, longest};
+use crate::snapshot::IfIndex;
 use crate::{Drop, Router, Trace};
 
 impl Observer for Trace {
@@ -25,12 +29,14 @@ impl Router {
         let longest = packet::HEAD_SIZE - packet::HEADROOM + packet::TAIL_SIZE;
         if frame.len() > longest {
             trace.note(|| format!("drop: frame of {} bytes", frame.len()));
+            trace.lost = Some("too-long");
             return trace;
         }
         let mut frame = Frame::from_bytes(frame);
         frame.meta.in_port = in_port;
         if let Err(why) = self.follow(now, frame, &mut trace) {
             trace.note(|| format!("drop: {}", why.name()));
+            trace.lost = Some(why.name());
         }
         trace
     }
@@ -77,14 +83,10 @@ impl Router {
                 Some(port) => format!("local: for this router, or for its shadow by port {port}"),
                 None => "local: for this router".into(),
             }),
-            Ok(Decision::Forward { interface, next, .. }) => {
-                let neighbour = self.neighbour(now, (interface, next));
-                trace.note(|| match neighbour {
-                    Some((state, Some(mac))) => format!("neighbour: {next} is at {mac}, {state:?}"),
-                    Some((state, None)) => format!("neighbour: {next} is {state:?}"),
-                    None => format!("neighbour: {next} is to be asked for"),
-                });
-                trace.note(|| format!("out: {}", name(interface)));
+            Ok(Decision::Forward { interface, next, rewrite }) => {
+                let change = input.flow.as_ref().filter(|_| !rewrite.is_none()).map(|flow| (&rewrite, flow));
+                lead_over(s, &mut frame, &input.ip, (arrived.interface, interface), change);
+                self.leave(now, frame, (interface, next), trace)?;
             }
             Err(refused) => {
                 if let Some(message) = &refused.tell {
@@ -93,6 +95,34 @@ impl Router {
                 return Err(refused.why);
             }
         }
+        Ok(())
+    }
+    /// By `interface` to the neighbour `next`, if that is known. The frame begins with its IP header.
+    fn leave(
+        &self,
+        now: Instant,
+        frame: Frame,
+        (interface, next): (IfIndex, IpAddr),
+        trace: &mut Trace,
+    ) -> Result<(), Drop> {
+        let neighbour = self.neighbour(now, (interface, next));
+        trace.note(|| match neighbour {
+            Some((state, Some(mac))) => format!("neighbour: {next} is at {mac}, {state:?}"),
+            Some((state, None)) => format!("neighbour: {next} is {state:?}"),
+            None => format!("neighbour: {next} is to be asked for"),
+        });
+        let by = self.snapshot.interface(interface);
+        trace.note(|| format!("out: {}", by.name));
+        let Some((_, Some(mac))) = neighbour else {
+            trace.lost = Some("waits for its neighbour");
+            return Ok(());
+        };
+        let (pool, out) = (&mut Pool::default(), &mut Outputs::new());
+        let n_made = emit(&mut Io { now, pool, out }, by, mac, frame).map_err(|(_, why)| why)?;
+        if n_made > 0 {
+            trace.note(|| format!("cut: {n_made} fragments"));
+        }
+        trace.sent.extend(out.drain(..).map(|(port, frame)| (port, frame.to_vec())));
         Ok(())
     }
 }

@@ -586,6 +586,33 @@ fn trace_tells_the_steps_and_changes_nothing() {
     let after = net.router.trace(net.now, PortNo(LAN), &frame).to_string();
     assert!(after.contains("connection: source 10.1.0.2:5000 becomes 203.0.113.1:"), "{after}");
     assert!(after.contains("is at 02:00:00:00:00:05"), "{after}");
-    let refused = net.router.trace(net.now, PortNo(WAN), &udp((R, 1), (A, 2), b"x")).to_string();
-    assert!(refused.ends_with("drop: nat-no-binding\n"), "{refused}");
+    let refused = net.router.trace(net.now, PortNo(WAN), &udp((R, 1), (A, 2), b"x"));
+    assert!(refused.to_string().ends_with("drop: nat-no-binding\n"), "{refused}");
+    assert_eq!((refused.lost(), refused.sent()), (Some("nat-no-binding"), &[][..]));
+    let waits = net.router.trace(net.now, PortNo(LAN), &udp((A, 1), ([203, 0, 113, 77].into(), 2), b"x"));
+    assert_eq!((waits.lost(), waits.sent()), (Some("waits for its neighbour"), &[][..]), "{waits}");
+    let own = net.router.trace(net.now, PortNo(LAN), &udp((A, 1), ([10, 1, 0, 1].into(), 2), b"x"));
+    assert_eq!((own.lost(), own.sent()), (None, &[][..]), "{own}");
+}
+
+#[test]
+fn trace_sends_what_the_router_sends() {
+    let mut config = nat();
+    config
+        .interfaces
+        .iter_mut()
+        .filter(|i| i.name == "wan")
+        .for_each(|wan| (wan.mtu, wan.clamp_mss) = (600, true));
+    let mut net = Net::new(config, 1);
+    let long = link(A).ipv4(A, R).with_ipv4(|h| h.dont_fragment = false).udp(5000, 80, &[7; 1200]);
+    for (frame, n) in
+        [(segment((A, 5000), (R, 80), SYN, b""), 1), (udp((A, 5000), (R, 80), b"x"), 1), (long, 3)]
+    {
+        // What it does not know yet: the neighbour, and the port outside.
+        net.send(LAN, &frame);
+        let traced = net.router.trace(net.now, PortNo(LAN), &frame);
+        let sent: Vec<Sent> = traced.sent().iter().map(|(port, bytes)| read(port.0, bytes)).collect();
+        assert_eq!((sent.len(), &sent), (n, &net.send(LAN, &frame)), "{traced}");
+        assert!(sent.iter().all(|one| one.port == WAN && one.src == WAN_IP), "{sent:?}");
+    }
 }
