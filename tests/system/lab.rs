@@ -106,8 +106,40 @@ fn a_running_lab_is_looked_into_and_spoken_to() {
     assert_eq!(switches[0]["name"], "s1");
     let table = weft.run(&["status"]).success();
     assert!(table.contains("nat-gateway") && table.contains("203.0.113.1/24"), "{table}");
+    traced(&weft, &rest);
     weft.run(&["down", "nat-gateway"]).success();
     sandbox.assert_nothing_left(&before);
+}
+
+/// What is asked of the controller goes on through the router; the router alone can be asked as well.
+fn traced(weft: &Weft, rest: &str) {
+    // Both ends of the router's have to be known.
+    let known = || {
+        weft.run(&["exec", "h1", "--", "bash", "-c", "echo > /dev/udp/203.0.113.2/9"]).success();
+        weft.run(&["router", "show", "neigh", "address=203.0.113.2"]).success().lines().count() > 1
+    };
+    wait_until(SOON, "the neighbour", known);
+    let neighbour = weft.run(&["exec", "h1", "--", "ip", "-j", "neigh", "show", "10.1.0.1"]).json();
+    let gateway = neighbour[0]["lladdr"].as_str().expect("the router answered").to_owned();
+    let flow = |port: u16| format!("tcp,dl_dst={gateway},nw_src=10.1.0.2,nw_dst=203.0.113.2,tp_dst={port}");
+    let body = serde_json::json!({"port": "s1:1", "flow": flow(80)}).to_string();
+    let asked = ["-sf", &format!("{rest}/trace"), "-H", "content-type: application/json", "-d", &body];
+    let reply = run(Command::new("curl").args(asked)).json();
+    assert_eq!(reply["delivered"], serde_json::json!(["r1:wan"]), "{reply}");
+    let notes = reply["hops"][1]["notes"].to_string();
+    assert!(notes.contains("route: 203.0.113.2") && notes.contains("source 10.1.0.2"), "{reply}");
+    let copy = reply["hops"][1]["copies"][0]["frame"].as_str().expect("it leaves");
+    // From 203.0.113.1 to 203.0.113.2.
+    assert!(copy[52..].starts_with("cb007101cb007102"), "{copy}");
+
+    let alone =
+        weft.run(&["router", "trace", "--port", "lan", "udp,nw_src=10.1.0.2,nw_dst=198.51.100.1,tp_dst=9"]);
+    let text = alone.success();
+    assert!(text.trim_end().ends_with("drop: no-route"), "{text}");
+    let wrong = weft.run(&["router", "trace", "--port", "lam", "udp"]).failure();
+    assert!(wrong.contains("there is no port r1:lam"), "{wrong}");
+    let switch = weft.run(&["router", "trace", "--name", "s1", "--port", "lan", "udp"]).failure();
+    assert!(switch.contains("s1 is a switch, and this is for routers"), "{switch}");
 }
 
 #[test]

@@ -257,6 +257,19 @@ fn what_is_shown_and_a_new_configuration_while_it_runs() {
         show("neighbours").as_array().is_some_and(|all| all.iter().any(|n| n["address"] == "203.0.113.2"))
     });
     assert!(w.weft.run(&["router", "show", "fib"]).success().contains("connected"));
+    let filtered = |filters: &[&str]| {
+        let all = [&["router", "show", "conn", "--json"], filters].concat();
+        w.weft.run(&all).json().as_array().map(Vec::len)
+    };
+    assert_eq!(
+        (filtered(&["source=10.1.0.2", "destination=:7000"]), filtered(&["source=10.1.0.3"])),
+        (Some(1), Some(0))
+    );
+    let wrong = w.weft.run(&["router", "show", "conn", "sauce=10.1.0.2"]).failure();
+    assert!(
+        wrong.contains("connections have no column \"sauce\": there are protocol, state, source"),
+        "{wrong}"
+    );
     // A controller, or curl, puts another configuration.
     let socket = w.sandbox.run_dir().join("r1.sock");
     let put = |body: &str| put(&socket, body);

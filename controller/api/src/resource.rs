@@ -405,10 +405,10 @@ pub struct TraceRequest {
 }
 
 /// What would happen to a frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceReply {
-    /// Switches visited, in order.
+    /// Switches and routers visited, in order.
     pub hops: Vec<TraceHop>,
     /// Edge ports it leaves by.
     pub delivered: Vec<PortRef>,
@@ -422,14 +422,18 @@ pub struct TraceReply {
     pub text: String,
 }
 
-/// A frame's way through one switch.
+/// A frame's way through one switch or router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceHop {
     /// The port it enters by.
     pub port: PortRef,
-    /// Tables visited.
+    /// Tables visited; a router has none.
     pub steps: Vec<TraceStep>,
+    /// What a router did, step by step: route, rule, binding, neighbour, or why it dropped the frame. A connection that is
+    /// not there yet has the port it would have inside; which one it would get outside is not known before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Numbers of the ports it leaves by.
     pub outputs: Vec<u32>,
     /// Every copy that leaves, with its bytes.
@@ -437,7 +441,7 @@ pub struct TraceHop {
     pub copies: Vec<TraceCopy>,
 }
 
-/// A copy of the frame, as it leaves a switch.
+/// A copy of the frame, as it leaves a switch or a router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceCopy {

@@ -371,6 +371,11 @@ impl Hub {
         self.push_routers();
     }
 
+    /// Looks at the routers, or changes who speaks for them.
+    pub fn routers<R>(&self, look: impl FnOnce(&mut Routers) -> R) -> R {
+        look(&mut self.lock().routers)
+    }
+
     fn push_routers(self: &Arc<Self>) {
         let (changes, sink) = {
             let mut state = self.lock();

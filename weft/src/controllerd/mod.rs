@@ -31,7 +31,7 @@ use crate::service::{TlsListener, begin_daemon, bind_unix, daemon_name, run_dir,
 pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal, known_parameters};
 pub(crate) use rest::{flow_of_request, flow_shape};
-pub use routers::{RouterChange, RouterSink};
+pub use routers::{RouterChange, RouterSink, RouterTracer};
 pub use stats::StatsSource;
 pub(crate) use trace::{frame_of as frame_of_request, hex_of};
 

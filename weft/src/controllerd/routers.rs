@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use controller::{Guard, Judgement, Traffic};
 use controller_api::client::{Client, Intent};
-use controller_api::{AddressGroup, Cidr, FirewallAction, FirewallRule, Router, State};
+use controller_api::{
+    AddressGroup, Cidr, FirewallAction, FirewallRule, Router, State, TraceReply, TraceRequest,
+};
 
 use super::hub::Hub;
 
@@ -24,11 +26,19 @@ pub enum RouterChange {
 pub type RouterSink =
     Arc<dyn Fn(RouterChange) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
+/// Asks the routers of this process, by the node of the request's port, what they would do with a frame. The error is for
+/// people.
+pub type RouterTracer = Arc<
+    dyn Fn(TraceRequest) -> Pin<Box<dyn Future<Output = Result<TraceReply, String>> + Send>> + Send + Sync,
+>;
+
 /// Routers and how far they are.
 #[derive(Default)]
 pub struct Routers {
     /// Configures those without a server.
     pub sink: Option<RouterSink>,
+    /// Follows frames through those without a server.
+    pub tracer: Option<RouterTracer>,
     /// What policies that keep state asked of each when it was pushed last.
     pub guards: BTreeMap<String, Vec<Guard>>,
     /// By name: what was pushed, and what became of it.
@@ -147,6 +157,24 @@ pub async fn push(hub: Arc<Hub>, change: RouterChange, server: Option<String>, s
     if let RouterChange::Put(router) = change {
         hub.router_pushed(&router, result);
     }
+}
+
+/// What a router would do with a frame; none if there is nobody to ask.
+pub async fn trace(
+    server: Option<&str>,
+    tracer: Option<RouterTracer>,
+    request: TraceRequest,
+) -> Option<Result<TraceReply, String>> {
+    match (server, tracer) {
+        (Some(server), _) => Some(trace_at(server, &request).await),
+        (None, Some(tracer)) => Some(tracer(request).await),
+        (None, None) => None,
+    }
+}
+
+async fn trace_at(server: &str, request: &TraceRequest) -> Result<TraceReply, String> {
+    let client = Client::new(server.parse().map_err(|error| format!("{error}"))?);
+    client.trace(request).await.map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
 async fn push_to(server: &str, change: &RouterChange) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! Follows a frame from switch to switch through the flows they hold.
+//! Follows a frame from switch to switch through the flows they hold, and through the routers between them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use controller::interpret::{Around, Walk, entries_of_stats, walk};
 use controller::{At, Controller};
-use controller_api::{Problem, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep};
+use controller_api::{
+    PortRef, Problem, Router, RouterInterface, TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep,
+};
 use openflow::{Dpid, Field, FlowStats, FlowStatsRequest, GroupDesc, Match, Reply, Request};
 use packet::{EtherType, MacAddr, PortNo, VlanId, build};
 
 use super::convert::port_ref;
 use super::hub::Hub;
+use super::routers;
 
 /// Most switches a frame and its copies may visit.
 const MAX_HOPS: usize = 256;
@@ -23,25 +26,79 @@ pub async fn trace(hub: &Arc<Hub>, request: &TraceRequest) -> Result<TraceReply,
     let start = hub.read(|core| core.view().find_port(&name));
     let start =
         start.ok_or_else(|| Problem::invalid("/port", format!("there is no port {}", request.port)))?;
-    let reply =
-        TraceReply { hops: vec![], delivered: vec![], punted: false, drops: vec![], text: String::new() };
-    let mut tracer = Tracer { hub, holds: HashMap::new(), reply, queue: VecDeque::from([(start, frame)]) };
-    while let Some((at, frame)) = tracer.queue.pop_front() {
+    let mut tracer = Tracer {
+        hub,
+        holds: HashMap::new(),
+        routers: Plugged::of(hub),
+        reply: TraceReply::default(),
+        queue: VecDeque::from([(Place::Switch(start), frame)]),
+    };
+    while let Some((place, frame)) = tracer.queue.pop_front() {
         if tracer.reply.hops.len() >= MAX_HOPS {
             tracer.reply.drops.push(format!("after {MAX_HOPS} hops: a loop"));
             break;
         }
-        tracer.hop(at, &frame).await?;
+        match place {
+            Place::Switch(at) => tracer.hop(at, &frame).await?,
+            Place::Router(plug) => tracer.cross(plug, &frame).await,
+        }
     }
     tracer.reply.text = text_of(&tracer.reply);
     Ok(tracer.reply)
 }
 
+/// Where a frame comes in.
+enum Place {
+    Switch(At),
+    Router(Plug),
+}
+
+/// A port of a router, and the port of a switch that it is plugged into.
+#[derive(Clone)]
+struct Plug {
+    port: PortRef,
+    at: At,
+    /// Where the router is asked; none: in this process.
+    server: Option<String>,
+}
+
+/// What is plugged in where.
+struct Plugged(Vec<Plug>);
+
+impl Plugged {
+    fn of(hub: &Hub) -> Self {
+        let routers = hub.list::<Router>(|_| true);
+        let interfaces = routers.iter().flat_map(|stored| {
+            let router = &stored.spec;
+            router
+                .interfaces
+                .iter()
+                .filter_map(move |interface| Some((router, interface, interface.attachment.as_ref()?)))
+        });
+        let plug = |(router, interface, attachment): (&Router, &RouterInterface, &PortRef)| {
+            let name = controller::PortName::new(attachment.node.clone(), &attachment.port);
+            let at = hub.read(|core| core.view().find_port(&name))?;
+            let port = PortRef::new(&router.name, interface.port_name());
+            Some(Plug { port, at, server: router.server.clone() })
+        };
+        Self(interfaces.filter_map(plug).collect())
+    }
+
+    fn at(&self, at: At) -> Option<&Plug> {
+        self.0.iter().find(|plug| plug.at == at)
+    }
+
+    fn of_port(&self, port: &PortRef) -> Option<&Plug> {
+        self.0.iter().find(|plug| plug.port == *port)
+    }
+}
+
 struct Tracer<'a> {
     hub: &'a Arc<Hub>,
     holds: HashMap<Dpid, (Vec<FlowStats>, Vec<GroupDesc>)>,
+    routers: Plugged,
     reply: TraceReply,
-    queue: VecDeque<(At, Vec<u8>)>,
+    queue: VecDeque<(Place, Vec<u8>)>,
 }
 
 impl Tracer<'_> {
@@ -67,6 +124,7 @@ impl Tracer<'_> {
             self.reply.hops.push(TraceHop {
                 port: port.clone(),
                 steps: steps.collect(),
+                notes: Vec::new(),
                 outputs: walk.outputs.iter().map(|(port, _)| port.0).collect(),
                 copies: copies_of(&walk),
             });
@@ -79,12 +137,41 @@ impl Tracer<'_> {
             for (out, frame) in walk.outputs {
                 let from = (at.0, out);
                 match view.links().get(&from) {
-                    Some(peer) => self.queue.push_back((*peer, frame)),
-                    None => self.reply.delivered.push(port_ref(view, from)),
+                    Some(peer) => self.queue.push_back((Place::Switch(*peer), frame)),
+                    None => match self.routers.at(from) {
+                        Some(plug) => self.queue.push_back((Place::Router(plug.clone()), frame)),
+                        None => self.reply.delivered.push(port_ref(view, from)),
+                    },
                 }
             }
         });
         Ok(())
+    }
+
+    /// Through a router, if somebody can be asked; else the frame has been delivered to it.
+    async fn cross(&mut self, plug: Plug, frame: &[u8]) {
+        let request = TraceRequest { port: plug.port.clone(), frame: Some(hex_of(frame)), flow: None };
+        let tracer = self.hub.routers(|routers| routers.tracer.clone());
+        let Some(answer) = routers::trace(plug.server.as_deref(), tracer, request).await else {
+            self.reply.delivered.push(self.hub.read(|core| port_ref(core.view(), plug.at)));
+            return;
+        };
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(why) => {
+                self.reply.drops.push(format!("at {}: the router cannot be asked: {why}", plug.port));
+                return;
+            }
+        };
+        let copies = reply.hops.iter().flat_map(|hop| &hop.copies);
+        for (port, copy) in reply.delivered.iter().zip(copies) {
+            match (self.routers.of_port(port), bytes_of(&copy.frame)) {
+                (Some(out), Some(frame)) => self.queue.push_back((Place::Switch(out.at), frame)),
+                _ => self.reply.delivered.push(port.clone()),
+            }
+        }
+        self.reply.drops.extend(reply.drops);
+        self.reply.hops.extend(reply.hops);
     }
 }
 
@@ -136,7 +223,12 @@ fn text_of(reply: &TraceReply) -> String {
             let intent = step.intent.as_ref().map(|intent| format!("  [{intent}]")).unwrap_or_default();
             let _ = writeln!(text, "  {:3}. {flow}{intent}", step.table);
         }
-        let _ = writeln!(text, "       out: {:?}", hop.outputs);
+        for note in &hop.notes {
+            let _ = writeln!(text, "       {note}");
+        }
+        if hop.notes.is_empty() {
+            let _ = writeln!(text, "       out: {:?}", hop.outputs);
+        }
     }
     for port in &reply.delivered {
         let _ = writeln!(text, "delivered at {port}");

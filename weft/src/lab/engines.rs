@@ -12,7 +12,9 @@ use openflow::Dpid;
 use packet::PortNo;
 use topology::{FailMode, Switch};
 
-use crate::controllerd::{self, ControllerHandle, ControllerSpec, RouterChange, RouterSink, StatsSource};
+use crate::controllerd::{
+    self, ControllerHandle, ControllerSpec, RouterChange, RouterSink, RouterTracer, StatsSource,
+};
 use crate::plane::{Plane, default_workers};
 use crate::routerd::{self, RouterHandle, RouterSpec};
 use crate::switchd::{self, SwitchHandle, SwitchSpec, Target};
@@ -63,6 +65,7 @@ impl Engines {
         };
         let routers = Routers::default();
         controller.hub().set_router_sink(router_sink(routers.clone()));
+        controller.hub().routers(|all| all.tracer = Some(router_tracer(routers.clone())));
         let counted = Counted::default();
         controller.hub().set_stats_source(stats_source(counted.clone(), routers.clone()));
         let plane = Plane::start(default_workers())?;
@@ -157,6 +160,21 @@ fn stats_source(counted: Counted, routers: Routers) -> StatsSource {
                 all.extend(router.stats().await);
             }
             all
+        })
+    })
+}
+
+/// The controller follows frames through the routers of this process by this.
+fn router_tracer(routers: Routers) -> RouterTracer {
+    Arc::new(move |request| {
+        let routers = routers.clone();
+        Box::pin(async move {
+            let name = &request.port.node;
+            let router = find(&routers, name).ok_or_else(|| format!("there is no router {name}"))?;
+            let frame = controllerd::frame_of_request(&request).map_err(|problem| problem.to_string())?;
+            let traced =
+                router.trace(&request.port.port, frame).await.map_err(|error| format!("{error:#}"))?;
+            traced.ok_or_else(|| format!("there is no port {}", request.port))
         })
     })
 }

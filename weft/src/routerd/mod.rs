@@ -7,6 +7,8 @@ mod rest;
 mod shadow;
 mod show;
 mod task;
+mod trace;
+mod which;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,15 +41,17 @@ const MAX_CONNECTIONS: i64 = 1 << 26;
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
-    command: Option<ShowCommand>,
+    command: Option<ClientCommand>,
     #[command(flatten)]
     run: RunArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum ShowCommand {
+enum ClientCommand {
     /// Show the tables of a running router.
     Show(show::ShowArgs),
+    /// Tell what a running router would do with a frame, and why.
+    Trace(trace::TraceArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -318,12 +322,24 @@ impl RouterHandle {
         Ok(counters.drops().map(named).collect())
     }
 
-    /// What would happen to a frame that came in by this port.
-    #[expect(dead_code, reason = "not served yet: docs/limits.md")]
-    pub async fn trace(&self, port: &str, frame: Vec<u8>) -> anyhow::Result<Vec<String>> {
-        let number = self.state().ports.iter().find(|p| p.name.name == port).map(|p| p.name.number);
-        let number = number.with_context(|| format!("router {} has no port \"{port}\"", self.0.name))?;
-        self.0.owner.ask(move |r, now| r.trace(now, number, &frame).steps().to_vec()).await
+    /// What would happen to a frame that came in by this port, a number or a name; a destination of zeros stands for the
+    /// router's own address there. None: there is no such port.
+    pub async fn trace(&self, port: &str, mut frame: Vec<u8>) -> anyhow::Result<Option<api::TraceReply>> {
+        let ports: Vec<(PortNo, String)> =
+            self.state().ports.iter().map(|p| (p.name.number, p.name.name.clone())).collect();
+        let Some((number, name)) = ports.iter().find(|(no, name)| name == port || no.to_string() == port)
+        else {
+            return Ok(None);
+        };
+        let (number, in_port) = (*number, api::PortRef::new(&self.0.name, name));
+        let follow = move |r: &mut vrouter::Router, now| {
+            if let (Some(to @ [0, 0, 0, 0, 0, 0]), Some(mac)) = (frame.first_chunk_mut(), r.mac_at(number)) {
+                *to = mac.0;
+            }
+            r.trace(now, number, &frame)
+        };
+        let trace = self.0.owner.ask(follow).await?;
+        Ok(Some(trace::shown(&self.0.name, &in_port, &ports, &trace)))
     }
 
     /// Everything that it counts.
@@ -440,7 +456,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match args.command {
-            Some(ShowCommand::Show(args)) => show::run(args).await,
+            Some(ClientCommand::Show(args)) => show::run(args).await,
+            Some(ClientCommand::Trace(args)) => trace::run(args).await,
             None => daemon(args.run).await,
         }
     })

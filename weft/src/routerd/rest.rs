@@ -5,13 +5,14 @@ use std::sync::Weak;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use controller_api as api;
 use controller_api::Problem;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::{FieldError, Inner, RouterHandle};
+use crate::controllerd::frame_of_request;
 use crate::controllerd::problem::{Body, Query, Refusal, known_parameters};
 use crate::observe::exposition;
 use crate::observe::mirror::Query as MirrorQuery;
@@ -38,6 +39,7 @@ pub fn router(inner: Weak<Inner>) -> Router {
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/stats", get(stats))
         .route("/api/v1/mirror", get(mirror))
+        .route("/api/v1/trace", post(trace))
         .route("/metrics", get(metrics))
         .route("/api/v1/ports", get(ports).post(add_port))
         .route("/api/v1/ports/{name}", axum::routing::delete(delete_port))
@@ -170,6 +172,15 @@ async fn stats(State(inner): Shared) -> Answer<api::Stats> {
 async fn mirror(State(inner): Shared, Query(query): Query<MirrorQuery>) -> Result<Response, Refusal> {
     let handle = handle(&inner)?;
     Ok(crate::observe::mirror::answer(&handle.0.plane, handle.0.id, handle.known_ports(), query).await?)
+}
+
+async fn trace(State(inner): Shared, Body(wanted): Body<api::TraceRequest>) -> Answer<api::TraceReply> {
+    let handle = handle(&inner)?;
+    let frame = frame_of_request(&wanted)?;
+    let reply = handle.trace(&wanted.port.port, frame).await.map_err(internal)?;
+    let reply =
+        reply.ok_or_else(|| Problem::invalid("/port", format!("there is no port {}", wanted.port)))?;
+    Ok(Json(reply))
 }
 
 async fn metrics(State(inner): Shared) -> Result<Response, Refusal> {

@@ -2,29 +2,25 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use comfy_table::Table;
 use controller_api as api;
-use controller_api::client::{Client, Server};
+use controller_api::client::Client;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::service::run_dir;
+use super::which::Which;
 
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// What to show.
     #[arg(value_enum)]
     what: What,
-    /// The router's name; its socket is in the run directory.
-    #[arg(long, default_value = "r1")]
-    name: String,
-    /// Where it answers instead, such as unix:/run/weft/r1.sock.
-    #[arg(long)]
-    server: Option<Server>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    /// Only rows whose COLUMN says this, such as source=10.1.0.2 or destination=:443; all of several must hold.
+    #[arg(value_name = "COLUMN=TEXT", value_parser = parse_filter)]
+    filters: Vec<Filter>,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,52 +50,83 @@ enum What {
     Ports,
 }
 
+/// What a column must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Filter {
+    column: String,
+    text: String,
+}
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    let (column, text) =
+        text.split_once('=').ok_or("COLUMN=TEXT is expected, such as interface=wan or source=10.1.0.2")?;
+    Ok(Filter { column: column.to_owned(), text: text.to_owned() })
+}
+
+impl Filter {
+    /// Whether the cell says it, or one of its words does: of an address with a port or a prefix length, either part.
+    fn admits(&self, cell: &str) -> bool {
+        let wanted = self.text.as_str();
+        let is_part = |word: &str| {
+            let word = word.strip_prefix('[').unwrap_or(word);
+            word == wanted
+                || word.strip_prefix(wanted).is_some_and(|rest| rest.starts_with([']', '/']))
+                || word.rsplit_once(':').is_some_and(|(address, port)| {
+                    (address == wanted && !address.contains(':')) || wanted.strip_prefix(':') == Some(port)
+                })
+        };
+        cell == wanted || cell.split([' ', ',']).any(is_part)
+    }
+}
+
+/// How it is to be printed.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    json: bool,
+    filters: &'a [Filter],
+}
+
 /// Asks and prints.
 pub async fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
-    let client = match &args.server {
-        Some(server) => Client::new(server.clone()),
-        None => Client::unix(run_dir()?.join(format!("{}.sock", args.name))),
-    };
-    let json = args.json;
+    let client = args.which.client().await?;
+    let how = How { json: args.which.json, filters: &args.filters };
     match args.what {
         What::Config => {
-            let config: api::Router = client.get("/api/v1/config").await.with_context(|| asked(&args))?;
-            print_json(&config)?;
+            if !args.filters.is_empty() {
+                bail!("a configuration has no columns to filter by");
+            }
+            print_json(&client.get::<api::Router>("/api/v1/config").await?)?;
         }
         What::Fib => {
             let columns = ["vrf", "to", "via", "interface", "type", "source", "metric", "packets", "bytes"];
-            print(&client, "fib", json, &columns, route).await?;
+            print(&client, "fib", how, &columns, route).await?;
         }
         What::Neighbours => {
-            print(&client, "neighbours", json, &["interface", "address", "mac", "state"], neighbour).await?;
+            print(&client, "neighbours", how, &["interface", "address", "mac", "state"], neighbour).await?;
         }
         What::Connections => {
             let columns =
                 ["protocol", "state", "source", "destination", "replies from", "replies to", "expires"];
-            print(&client, "connections", json, &columns, connection).await?;
+            print(&client, "connections", how, &columns, connection).await?;
         }
         What::Bindings => {
             let columns = ["protocol", "inside", "outside", "kind", "connections"];
-            print(&client, "bindings", json, &columns, binding).await?;
+            print(&client, "bindings", how, &columns, binding).await?;
         }
         What::Firewall => {
             let columns = ["rule", "action", "packets", "bytes", "limited"];
-            print(&client, "firewall", json, &columns, rule).await?;
+            print(&client, "firewall", how, &columns, rule).await?;
         }
         What::Leases => {
-            print(&client, "leases", json, &["address", "mac", "name", "state", "expires"], lease).await?;
+            print(&client, "leases", how, &["address", "mac", "name", "state", "expires"], lease).await?;
         }
-        What::Drops => print(&client, "drops", json, &["reason", "frames"], counter).await?,
+        What::Drops => print(&client, "drops", how, &["reason", "frames"], counter).await?,
         What::Ports => {
             let columns = ["number", "name", "spec", "up", "rx frames", "tx frames"];
-            print(&client, "ports", json, &columns, port).await?;
+            print(&client, "ports", how, &columns, port).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn asked(args: &ShowArgs) -> String {
-    format!("router {}", args.name)
 }
 
 fn print_json<T: Serialize>(value: &T) -> anyhow::Result<()> {
@@ -110,12 +137,24 @@ fn print_json<T: Serialize>(value: &T) -> anyhow::Result<()> {
 async fn print<T: Serialize + DeserializeOwned>(
     client: &Client,
     resource: &str,
-    json: bool,
+    how: How<'_>,
     columns: &[&str],
     row: impl Fn(&T) -> Vec<String>,
 ) -> anyhow::Result<()> {
-    let all: Vec<T> = client.get(&format!("/api/v1/{resource}")).await?;
-    if json {
+    let mut wanted = Vec::new();
+    for filter in how.filters {
+        let at = columns.iter().position(|column| *column == filter.column);
+        let at = at.with_context(|| {
+            format!("{resource} have no column \"{}\": there are {}", filter.column, columns.join(", "))
+        })?;
+        wanted.push((at, filter));
+    }
+    let mut all: Vec<T> = client.get(&format!("/api/v1/{resource}")).await?;
+    all.retain(|one| {
+        let cells = row(one);
+        wanted.iter().all(|(at, filter)| cells.get(*at).is_some_and(|cell| filter.admits(cell)))
+    });
+    if how.json {
         return print_json(&all);
     }
     let mut table = Table::new();
@@ -195,4 +234,27 @@ fn port(p: &api::Port) -> Vec<String> {
         counted.rx_frames.to_string(),
         counted.tx_frames.to_string(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_takes_an_address_a_port_or_both() {
+        let admits = |text: &str, cell: &str| parse_filter(text).unwrap().admits(cell);
+        for text in ["x=10.1.0.2", "x=:80", "x=10.1.0.2:80"] {
+            assert!(admits(text, "10.1.0.2:80"), "{text}");
+            assert!(!admits(text, "10.1.0.20:8080"), "{text}");
+        }
+        for text in ["x=2001:db8::1", "x=:443", "x=[2001:db8::1]:443"] {
+            assert!(admits(text, "[2001:db8::1]:443"), "{text}");
+            assert!(!admits(text, "[2001:db8::11]:4431"), "{text}");
+        }
+        assert!(admits("x=10.1.0.0", "10.1.0.0/24") && admits("x=10.1.0.0/24", "10.1.0.0/24"));
+        assert!(admits("x=2001:db8::", "2001:db8::/64") && !admits("x=2001:db8:", "2001:db8::/64"));
+        assert!(admits("x=203.0.113.4", "203.0.113.3, 203.0.113.4") && admits("x=-", "-"));
+        assert!(admits("x=", ""));
+        assert!(parse_filter("wan").is_err());
+    }
 }

@@ -281,6 +281,7 @@ pub(super) fn trace_shape(name: &str, trace: &Trace) -> TraceReply {
         hops: vec![TraceHop {
             port: PortRef::new(name, trace.in_port),
             steps: steps.collect(),
+            notes: vec![],
             outputs: vec![],
             copies: vec![],
         }],

@@ -225,7 +225,7 @@ async fn hosts(State(hub): Shared, uri: Uri, Query(wanted): Query<HostsOf>) -> R
     }))
 }
 
-/// Follows a frame from switch to switch through the flows they hold; nothing is sent.
+/// Follows a frame from switch to switch through the flows they hold, and through the routers between them; nothing is sent.
 #[utoipa::path(
     post, path = "/api/v1/trace", tag = "network", request_body = TraceRequest,
     responses((status = 200, body = TraceReply), (status = 422, body = Problem, content_type = "application/problem+json"))
