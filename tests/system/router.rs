@@ -297,6 +297,47 @@ fn what_is_shown_and_a_new_configuration_while_it_runs() {
     assert!(!socket.exists(), "the socket goes with the router");
 }
 
+#[test]
+fn another_configuration_tells_what_it_changes_and_may_name_the_one_it_replaces() {
+    let w = world("router-set");
+    let file = w.sandbox.dir().join("other.yaml");
+    let set = |text: &str, args: &[&str]| {
+        std::fs::write(&file, text).expect("the folder is ours");
+        let file = file.display().to_string();
+        w.weft.run(&[&["router", "set", &file][..], args].concat())
+    };
+    let other = CONFIG.replace("10.20.0.1/24", "10.21.0.1/24");
+    let forecast = set(&other, &["--dry-run"]).success();
+    let expected = "~ /interfaces/1/address: \"10.20.0.1/24\" becomes \"10.21.0.1/24\"\ngeneration 1 is in force: nothing was changed";
+    assert_eq!(forecast.trim_end(), expected);
+    let has =
+        |to: &str| w.weft.run(&["router", "show", "fib", &format!("to={to}")]).success().lines().count() > 1;
+    assert!(has("10.20.0.0") && !has("10.21.0.0"));
+    let wrong = set(&other.replace("10.1.0.1/24", "10.1.0.1/33"), &["--dry-run"]).failure();
+    assert!(wrong.contains("other.yaml:"), "{wrong}");
+
+    // Two look at the first generation and change it; the second is told.
+    let socket = w.sandbox.run_dir().join("r1.sock");
+    let curl = |args: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--include", "--unix-socket"]).arg(&socket);
+        run(command.args(["--header", "content-type: application/json"]).args(args)).success()
+    };
+    let url = "http://r1/api/v1/config";
+    assert!(curl(&[url]).contains("etag: \"1\""));
+    let change = |condition: &str| {
+        let body = r#"{"name":"r1","interfaces":[{"name":"lan","address":"10.1.0.1/24"}]}"#;
+        curl(&["--request", "PUT", "--header", condition, "--data", body, url])
+    };
+    let first = change("if-match: \"1\"");
+    assert!(first.starts_with("HTTP/1.1 200") && first.contains("\"generation\":2"), "{first}");
+    let second = change("if-match: \"1\"");
+    assert!(second.starts_with("HTTP/1.1 412") && second.contains("generation 2 is in force"), "{second}");
+    let back = set(CONFIG, &[]).success();
+    assert!(back.contains("+ /nat: ") && back.trim_end().ends_with("generation 3 is in force"), "{back}");
+    assert!(has("10.20.0.0"));
+}
+
 fn wait_drops(weft: &Weft) -> String {
     let mut shown = String::new();
     wait_until(SOON, "drops to be shown", || {

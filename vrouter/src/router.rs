@@ -103,6 +103,14 @@ impl Router {
             .map(|interface| interface.mac)
     }
 
+    /// Whether [`set_config`](Self::set_config) would take this.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field.
+    pub fn check_config(&self, config: &RouterConfig) -> Result<(), ConfigError> {
+        Base::compile(config, &self.snapshot, self.secret).map(drop)
+    }
+
     /// Replaces the whole configuration. Ports must have been added before, as the router announces its addresses.
     /// Connections that the new rules would make as they are go on; the others end.
     ///

@@ -28,9 +28,9 @@ pub use raw::{
     MeterCounters, MeterSpec, MeterUnit, PortConfig, PortStatistics, QueueStatistics, SwitchStatistics,
 };
 pub use resource::{
-    Counter, Flow, FlowAdd, FlowOwner, Health, Host, Link, PeerRole, Port, PortAdd, PortCounters, PortRole,
-    State, Status, Stored, Switch, SwitchPeer, SwitchStatus, TraceCopy, TraceHop, TraceReply, TraceRequest,
-    TraceStep,
+    Counter, FieldChange, Flow, FlowAdd, FlowOwner, Health, Host, Link, PeerRole, Port, PortAdd,
+    PortCounters, PortRole, RouterChanges, State, Status, Stored, Switch, SwitchPeer, SwitchStatus,
+    TraceCopy, TraceHop, TraceReply, TraceRequest, TraceStep,
 };
 pub use revision::{
     AuditEntry, Batch, Declaration, EndpointRef, Forecast, Label, Operation, Pair, PairList, Resource,

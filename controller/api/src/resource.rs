@@ -469,6 +469,30 @@ pub struct TraceStep {
     pub intent: Option<String>,
 }
 
+/// What another configuration changes in a router.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouterChanges {
+    /// How many configurations the router has been given, this one included if it is in force.
+    pub generation: u64,
+    /// What changes, one after the other: a place in a list is where it is when the changes before are done.
+    pub changes: Vec<FieldChange>,
+}
+
+/// A field that changes; absent in `old` or `new`: it is not there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldChange {
+    /// The field as a JSON pointer (RFC 6901).
+    pub path: String,
+    /// Before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<serde_json::Value>,
+    /// After.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<serde_json::Value>,
+}
+
 /// A named counter, for instance of drops by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]

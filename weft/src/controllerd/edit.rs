@@ -183,8 +183,10 @@ fn check_condition(now: &Declared, step: &Step, strict: bool) -> Result<(), Prob
     };
     match (holds, is) {
         (true, _) => Ok(()),
-        (false, Some(revision)) => Err(failed(format!("{label} was last changed by revision {revision}"))),
-        (false, None) => Err(failed(format!("there is no {label}"))),
+        (false, Some(revision)) => {
+            Err(precondition_failed(format!("{label} was last changed by revision {revision}")))
+        }
+        (false, None) => Err(precondition_failed(format!("there is no {label}"))),
     }
 }
 
@@ -192,9 +194,9 @@ fn check_store(now: &Declared, edit: &Edit, strict: bool) -> Result<(), Problem>
     match &edit.condition {
         Condition::Always if strict && edit.replace && now.revision > 0 => Err(required("all intents")),
         Condition::Revision(wanted) if !wanted.contains(&now.revision) => {
-            Err(failed(format!("the latest revision is {}", now.revision)))
+            Err(precondition_failed(format!("the latest revision is {}", now.revision)))
         }
-        Condition::Absent => Err(failed(format!("the latest revision is {}", now.revision))),
+        Condition::Absent => Err(precondition_failed(format!("the latest revision is {}", now.revision))),
         _ => Ok(()),
     }
 }
@@ -204,7 +206,8 @@ fn required(what: impl std::fmt::Display) -> Problem {
     Problem::new(428, "precondition-required", "A condition is required").with_detail(detail)
 }
 
-fn failed(why: String) -> Problem {
+/// Something is not as the condition wants it.
+pub fn precondition_failed(why: impl std::fmt::Display) -> Problem {
     Problem::new(412, "precondition-failed", "It has changed meanwhile").with_detail(why)
 }
 

@@ -28,8 +28,10 @@ use tokio::task::JoinHandle;
 use crate::channel::{self, Listen, Listener, Tls, TlsFiles, server_keys};
 use crate::service::{TlsListener, begin_daemon, bind_unix, daemon_name, run_dir, serve, signals};
 
+pub(crate) use edit::{Condition, precondition_failed};
 pub use hub::Hub;
 pub(crate) use problem::{Body, Refusal, known_parameters};
+pub(crate) use rest::etag;
 pub(crate) use rest::{flow_of_request, flow_shape};
 pub use routers::{RouterChange, RouterSink, RouterTracer};
 pub use stats::StatsSource;

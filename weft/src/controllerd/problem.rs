@@ -94,6 +94,7 @@ pub async fn known_parameters(request: Request, next: axum::middleware::Next) ->
         "port" | "count" => ["/mirror", "/samples"].iter().any(|end| uri.path().ends_with(end)),
         "flow" | "direction" | "snaplen" => uri.path().ends_with("/mirror"),
         "every" => uri.path().ends_with("/samples"),
+        "dry_run" => uri.path().ends_with("/config"),
         _ => false,
     };
     let names = uri.query().into_iter().flat_map(|query| query.split('&'));

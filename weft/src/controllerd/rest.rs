@@ -13,6 +13,7 @@ mod raw;
 mod ryu;
 mod watch;
 
+pub(crate) use conditional::etag;
 pub(crate) use flows::{flow_of_request, flow_shape};
 
 use std::sync::Arc;

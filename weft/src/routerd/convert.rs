@@ -652,6 +652,27 @@ firewall:
     }
 
     #[test]
+    fn the_examples_of_the_documentation_are_taken() {
+        let text = include_str!("../../../docs/router.md");
+        let examples: Vec<&str> =
+            text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(examples.len(), 5);
+        for example in examples {
+            let router: api::Router = serde_saphyr::from_str(example).expect("the shape is right");
+            let mut names: Vec<&str> =
+                router.interfaces.iter().map(api::RouterInterface::port_name).collect();
+            names.dedup();
+            let port =
+                |(name, number): (&&str, u32)| PortName { name: (*name).into(), number: PortNo(number) };
+            let ports: Vec<PortName> = names.iter().zip(1..).map(port).collect();
+            let config = config(&router, &ports).unwrap_or_else(|error| panic!("{error}:\n{example}"));
+            let mut running = vrouter::Router::new(vrouter::Options::new(1, [1, 2]));
+            let taken = running.set_config(packet::Instant::ZERO, config);
+            taken.unwrap_or_else(|error| panic!("{error}:\n{example}"));
+        }
+    }
+
+    #[test]
     fn errors_name_the_field() {
         let wrong = |from: &str, to: &str| {
             let router: api::Router =

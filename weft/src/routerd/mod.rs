@@ -1,5 +1,6 @@
 //! One router: as a daemon, and as a part of a lab in the same process.
 
+mod change;
 mod convert;
 mod fpm;
 mod leases;
@@ -23,6 +24,7 @@ use packet::PortNo;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
+use crate::controllerd::Condition;
 use crate::observe::mirror::Known;
 use crate::observe::{serve_metrics, workers as observe};
 use crate::plane::{Plane, PortRequest, WorkerArgs};
@@ -50,6 +52,8 @@ pub struct Args {
 enum ClientCommand {
     /// Show the tables of a running router.
     Show(show::ShowArgs),
+    /// Give a running router another configuration.
+    Set(change::SetArgs),
     /// Tell what a running router would do with a frame, and why.
     Trace(trace::TraceArgs),
 }
@@ -127,8 +131,28 @@ struct Inner {
 struct State {
     ports: Vec<PortState>,
     config: Option<api::Router>,
+    generation: u64,
     server: Option<(JoinHandle<()>, PathBuf)>,
     next_port: u32,
+}
+
+/// How a configuration is to be changed.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Only if the generation in force is as this wants it.
+    pub condition: Condition,
+    /// Only tell what would change.
+    pub dry_run: bool,
+}
+
+/// Another generation is in force than the one that was to be changed.
+#[derive(Debug, thiserror::Error)]
+#[error("generation {0} is in force: read it and try again")]
+pub struct Stale(u64);
+
+/// A router that has no configuration yet.
+fn empty(name: &str) -> api::Router {
+    api::Router { name: name.to_owned(), ..api::Router::default() }
 }
 
 struct PortState {
@@ -269,12 +293,50 @@ impl RouterHandle {
     /// # Errors
     /// [`FieldError`], when the configuration is wrong; the old one stays.
     pub async fn set_config(&self, router: &api::Router) -> anyhow::Result<()> {
+        self.change_config(router, &Change::default()).await.map(drop)
+    }
+
+    /// The same, and what it changes.
+    ///
+    /// # Errors
+    /// As there; or [`Stale`], when the condition is not met.
+    pub async fn change_config(
+        &self,
+        router: &api::Router,
+        how: &Change,
+    ) -> anyhow::Result<api::RouterChanges> {
         let _changing = self.0.changing.lock().await;
-        let ports: Vec<PortName> = self.state().ports.iter().map(|p| p.name.clone()).collect();
+        let (ports, old, generation) = {
+            let state = self.state();
+            let ports: Vec<PortName> = state.ports.iter().map(|p| p.name.clone()).collect();
+            (ports, state.config.clone(), state.generation)
+        };
+        let is_met = match &how.condition {
+            Condition::Always => true,
+            Condition::Exists => generation > 0,
+            Condition::Absent => generation == 0,
+            Condition::Revision(wanted) => wanted.contains(&generation),
+        };
+        if !is_met {
+            return Err(Stale(generation).into());
+        }
         let config = convert::config(router, &ports)?;
+        let changes = change::between(&old.unwrap_or_else(|| empty(self.name())), router)?;
+        if how.dry_run {
+            let checked = self.0.owner.ask(move |owner, _| owner.check_config(&config)).await?;
+            checked.map_err(|error| convert::place_nat(router, error.into()))?;
+            return Ok(api::RouterChanges { generation, changes });
+        }
         self.adopt(router, config).await?;
-        self.state().config = Some(router.clone());
-        Ok(())
+        let mut state = self.state();
+        state.config = Some(router.clone());
+        state.generation += 1;
+        Ok(api::RouterChanges { generation: state.generation, changes })
+    }
+
+    /// How many configurations it has been given.
+    pub fn generation(&self) -> u64 {
+        self.state().generation
     }
 
     /// The configuration in force.
@@ -458,6 +520,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         match args.command {
             Some(ClientCommand::Show(args)) => show::run(args).await,
             Some(ClientCommand::Trace(args)) => trace::run(args).await,
+            Some(ClientCommand::Set(args)) => change::run(args).await,
             None => daemon(args.run).await,
         }
     })

@@ -4,16 +4,16 @@ use std::sync::Weak;
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use controller_api as api;
 use controller_api::Problem;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::{FieldError, Inner, RouterHandle};
-use crate::controllerd::frame_of_request;
+use super::{Change, FieldError, Inner, RouterHandle, Stale, empty};
 use crate::controllerd::problem::{Body, Query, Refusal, known_parameters};
+use crate::controllerd::{Condition, etag, frame_of_request, precondition_failed};
 use crate::observe::exposition;
 use crate::observe::mirror::Query as MirrorQuery;
 
@@ -71,35 +71,47 @@ async fn health(State(inner): Shared) -> Answer<api::Health> {
 }
 
 fn current(handle: &RouterHandle) -> api::Router {
-    let name = handle.name().to_owned();
-    handle.config().unwrap_or_else(|| empty(name))
+    handle.config().unwrap_or_else(|| empty(handle.name()))
 }
 
-fn empty(name: String) -> api::Router {
-    api::Router { name, ..api::Router::default() }
-}
-
-async fn set(handle: RouterHandle, router: api::Router) -> Answer<api::Router> {
+async fn set(
+    handle: &RouterHandle,
+    router: &api::Router,
+    how: &Change,
+) -> Result<api::RouterChanges, Refusal> {
     if router.name != handle.name() {
         let detail =
             format!("this is router {:?}, the configuration is for {:?}", handle.name(), router.name);
         return Err(Problem::invalid("/name", detail).into());
     }
-    match handle.set_config(&router).await {
-        Ok(()) => Ok(Json(router)),
-        Err(error) => match error.downcast_ref::<FieldError>() {
-            Some(field) => Err(Problem::invalid(field.pointer(), field).into()),
-            None => Err(internal(error)),
-        },
-    }
+    handle.change_config(router, how).await.map_err(|error| match error.downcast_ref::<FieldError>() {
+        Some(field) => Problem::invalid(field.pointer(), field).into(),
+        None if error.is::<Stale>() => precondition_failed(error).into(),
+        None => internal(error),
+    })
 }
 
-async fn config(State(inner): Shared) -> Answer<api::Router> {
-    Ok(Json(current(&handle(&inner)?)))
+/// Its ETag is the generation.
+async fn config(State(inner): Shared) -> Result<impl IntoResponse, Refusal> {
+    let handle = handle(&inner)?;
+    Ok((etag(handle.generation()), Json(current(&handle))))
 }
 
-async fn put_config(State(inner): Shared, Body(router): Body<api::Router>) -> Answer<api::Router> {
-    set(handle(&inner)?, router).await
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct How {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn put_config(
+    State(inner): Shared,
+    Query(How { dry_run }): Query<How>,
+    condition: Condition,
+    Body(router): Body<api::Router>,
+) -> Result<impl IntoResponse, Refusal> {
+    let changes = set(&handle(&inner)?, &router, &Change { condition, dry_run }).await?;
+    Ok((etag(changes.generation), Json(changes)))
 }
 
 async fn routers(State(inner): Shared) -> Answer<Vec<api::Router>> {
@@ -126,15 +138,17 @@ async fn put_named(
 ) -> Answer<api::Router> {
     let handle = handle(&inner)?;
     check_name(&handle, &name)?;
-    set(handle, router).await
+    set(&handle, &router, &Change::default()).await?;
+    Ok(Json(router))
 }
 
 /// The daemon goes on without a configuration.
 async fn delete_named(State(inner): Shared, Path(name): Path<String>) -> Answer<api::Router> {
     let handle = handle(&inner)?;
     check_name(&handle, &name)?;
-    let name = handle.name().to_owned();
-    set(handle, empty(name)).await
+    let router = empty(handle.name());
+    set(&handle, &router, &Change::default()).await?;
+    Ok(Json(router))
 }
 
 async fn fib(State(inner): Shared) -> Answer<Vec<api::Route>> {
