@@ -20,6 +20,7 @@ pub struct TraceArgs {
     #[arg(long, conflicts_with = "flow", required_unless_present = "flow")]
     frame: Option<String>,
     /// The frame described: tcp,nw_src=..,nw_dst=..,tp_dst=80. Without dl_dst it is for the router's own MAC address.
+    #[arg(required_unless_present = "frame")]
     flow: Option<String>,
 }
 
